@@ -1,0 +1,2 @@
+//! CSV files through the model into a database.
+fn main() {}

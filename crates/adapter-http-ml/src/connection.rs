@@ -1,0 +1,147 @@
+//! One request to the model and its answer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode};
+use tally_ports::{Fault, Stop, StopKind};
+use uuid::Uuid;
+
+use crate::answer::{self, Said};
+use crate::endpoint::Endpoint;
+use crate::{Settings, outage, tls};
+
+/// Bytes of an answer: for each record asked for as many as the longest category takes with every character escaped
+/// (768), the id, the names of the fields and white space.
+const ANSWER_BYTES_PER_RECORD: usize = 1024;
+/// Bytes of an answer besides.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Connections that were idle for this long are closed: before the servers close them that do so soonest (uvicorn,
+/// after 5 s), for a request sent at that moment is lost.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// The connections to the model.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    client: Client,
+    endpoint: Endpoint,
+    settings: Settings,
+    /// Whether a fit answer was ever seen.
+    is_proven: AtomicBool,
+}
+
+/// What the model answers that is not an outage.
+pub(crate) enum Heard {
+    /// For each record what is said of it.
+    Answer(Vec<Said>),
+    /// It refuses the list, with this status.
+    Refusal(u16),
+}
+
+impl Connection {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Stop> {
+        let endpoint = Endpoint::new(&settings.url)?;
+        let Settings { connect_timeout, answer_timeout, .. } = *settings;
+        if connect_timeout.is_zero() || answer_timeout.is_zero() {
+            return Err(Stop { kind: StopKind::Setting, message: "a timeout of the model is 0".into() });
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::configuration(&endpoint)?)
+            .connect_timeout(connect_timeout)
+            .timeout(answer_timeout)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            // Neither is the environment asked for a proxy, which would see every record.
+            .no_proxy()
+            .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Stop {
+                kind: StopKind::Setting,
+                message: format!("cannot set up HTTP to the model at {endpoint}: {}", outage::cause(&error, settings)),
+            })?;
+        Ok(Self { client, endpoint, settings: settings.clone(), is_proven: AtomicBool::new(false) })
+    }
+
+    /// Posts `body`, the questions about the records `asked`, which holds no id twice.
+    pub(crate) async fn ask(&self, body: Bytes, asked: &[Uuid]) -> Result<Heard, Fault> {
+        let request = self
+            .client
+            .post(self.endpoint.predict())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .body(body);
+        let response = request.send().await.map_err(|error| self.broken(&error))?;
+
+        let limit = ANSWER_BYTES + ANSWER_BYTES_PER_RECORD * asked.len();
+        let status = response.status();
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+                // Read to the end, so that the connection can be used again. What breaks off is no refusal.
+                self.read(response, limit).await?;
+                Ok(Heard::Refusal(status.as_u16()))
+            }
+            _ if status.is_success() => {
+                let Some(body) = self.read(response, limit).await? else {
+                    return Err(self.outage(&format!("the answer is longer than {limit} bytes")));
+                };
+                let answer = answer::read(&body, asked).map_err(|unfit| self.outage(&unfit.to_string()))?;
+                if answer.iter().any(|said| *said != Said::Nothing) {
+                    self.is_proven.store(true, Ordering::Relaxed);
+                }
+                Ok(Heard::Answer(answer))
+            }
+            _ => Err(self.unfit(&response)),
+        }
+    }
+
+    /// An outage, told as people know the model.
+    pub(crate) fn outage(&self, what: &str) -> Fault {
+        Fault::outage(self.told(what))
+    }
+
+    fn told(&self, what: &str) -> String {
+        format!("model at {}: {what}", self.endpoint)
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Fault {
+        self.outage(&outage::cause(error, &self.settings))
+    }
+
+    /// The body; `None` if it is longer than `limit`.
+    async fn read(&self, mut response: Response, limit: usize) -> Result<Option<Vec<u8>>, Fault> {
+        let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let mut body = Vec::with_capacity(announced.min(limit));
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+            if body.len() + chunk.len() > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body))
+    }
+
+    /// What a response means that is neither an answer nor a refusal.
+    fn unfit(&self, response: &Response) -> Fault {
+        let status = response.status();
+        let to_check = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the user and password in its URL",
+            StatusCode::NOT_FOUND => "its URL, to which /predict is appended",
+            _ => "",
+        };
+        if !to_check.is_empty() && !self.is_proven.load(Ordering::Relaxed) {
+            let what = format!("answered {} to the first request: check {to_check} (ML_API_URL)", status.as_u16());
+            return Fault::stop(StopKind::Setting, self.told(&what));
+        }
+        let hint = if status.is_redirection() { ": redirects are not followed" } else { "" };
+        Fault::Outage {
+            message: self.told(&format!("answered {}{hint}", status.as_u16())),
+            retry_after: outage::retry_after(response.headers(), SystemTime::now()),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Enrich: the model over HTTP.
+//!
+//! [`Model`] asks `POST {url}/predict` with a list of records and reads a list of `{transaction_id, category}`,
+//! matched by id. What becomes of what the model says:
+//!
+//! | the model | the record |
+//! | --- | --- |
+//! | names one category of 1 to 64 characters, not blank, without U+0000 | has it |
+//! | does not name it, or names it with `null`, an unusable category or two different ones | is asked for once more with all others of its kind, then `model_no_answer` |
+//! | answers 400, 413 or 422 | the list is split in halves until the refused record stands alone: `model_refused` |
+//! | answers anything else, or not at all | [`Fault::Outage`](tally_ports::Fault::Outage): nothing is lost by waiting |
+//!
+//! An answer that names none of the records asked for is an outage when it is the first answer to a batch: so
+//! answers a model that is broken, and a batch of its refuse would be lost. When the rest of the batch was answered,
+//! the model works, and the records that it does not even name when asked again are at fault. For the same reason it
+//! is an outage when a batch of more than ten records ends without one category.
+//!
+//! A list never holds two records of one id, for the answers could not be told apart: a record that repeats an
+//! earlier one byte by byte shares its answer, another version of the same id goes into a list of its own.
+//!
+//! Nothing here retries or logs. No message holds the user, the password or the query of the URL, a record's content
+//! or the model's words.
+
+mod answer;
+mod connection;
+mod endpoint;
+mod model;
+mod outage;
+mod question;
+mod settings;
+mod tls;
+
+pub use model::Model;
+pub use settings::Settings;

@@ -1,0 +1,1 @@
+//! Sink, positions, leases, ledger and dead letters on Postgres.

@@ -1,0 +1,145 @@
+//! Every setting, its default and its range.
+
+use serde::{Deserialize, Serialize};
+use tally_adapter_csv::Decimal;
+use tally_domain::quality::Rules;
+use tally_ports::{Stop, StopKind};
+use tally_telemetry::Format;
+
+use crate::span::Span;
+use crate::url::Url;
+
+/// Every setting. Settings come from these defaults, then the file, then the environment, then flags.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `sqlite:PATH`, `postgres://` or `postgresql://`.
+    pub database_url: Url,
+    /// The most records of a batch.
+    pub batch_size: usize,
+    /// How long a partition stays ours without a sign of life.
+    pub lease: Span,
+    /// How long a dependency may stay away before the run gives up.
+    pub max_outage: Span,
+    /// How long what is in flight may take after a signal.
+    pub drain: Span,
+    /// Whether pending migrations are applied at the start, or refused.
+    pub migrate: bool,
+    /// The model.
+    pub ml: Ml,
+    /// CSV files.
+    pub csv: Csv,
+    /// The quality rules, by name.
+    pub quality: Rules,
+    /// Log lines.
+    pub log: Log,
+    /// `/metrics`, `/health` and `/ready`.
+    pub obs: Obs,
+}
+
+/// The model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ml {
+    /// Its address; `/predict` is appended.
+    pub url: Url,
+    /// How long connecting may take.
+    pub connect_timeout: Span,
+    /// How long a whole answer may take.
+    pub answer_timeout: Span,
+    /// How many batches may be at the model at once.
+    pub concurrency: usize,
+}
+
+/// CSV files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Csv {
+    /// A label of the WHATWG encoding standard.
+    pub encoding: String,
+    /// The decimal separator.
+    pub decimal: Decimal,
+}
+
+/// Log lines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or levels by crate: `info,tally_pipeline=debug`.
+    pub level: String,
+    /// Pretty, JSON, or what standard error suggests.
+    pub format: Format,
+}
+
+/// `/metrics`, `/health` and `/ready`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Obs {
+    /// The address to listen on.
+    pub host: String,
+    /// The port; 0 takes a free one, which is printed.
+    pub port: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database_url: Url::new("sqlite:tally.db"),
+            batch_size: 1000,
+            lease: Span::seconds(5),
+            max_outage: Span::seconds(300),
+            drain: Span::seconds(10),
+            migrate: true,
+            ml: Ml {
+                url: Url::new("http://127.0.0.1:8000"),
+                connect_timeout: Span::seconds(2),
+                answer_timeout: Span::seconds(5),
+                concurrency: 4,
+            },
+            csv: Csv { encoding: "utf-8".into(), decimal: Decimal::Auto },
+            quality: Rules::new(),
+            log: Log { level: "info".into(), format: Format::Auto },
+            obs: Obs { host: "127.0.0.1".into(), port: 0 },
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses values that no run could use. `rules` are the names of the flow's quality rules.
+    pub(crate) fn check(&self, rules: &[&str]) -> Result<(), Stop> {
+        range("batch_size", self.batch_size, 1, 100_000)?;
+        range("ml.concurrency", self.ml.concurrency, 1, 64)?;
+        span("lease", self.lease, "100ms", "1h")?;
+        span("drain", self.drain, "0s", "1h")?;
+        span("ml.connect_timeout", self.ml.connect_timeout, "1ms", "10m")?;
+        span("ml.answer_timeout", self.ml.answer_timeout, "1ms", "10m")?;
+        for (name, rule) in &self.quality {
+            if !rules.contains(&name.as_str()) {
+                return Err(wrong(format!("quality.{name} is no rule; the rules are {}", rules.join(", "))));
+            }
+            if !(0.0..=1.0).contains(&rule.threshold) {
+                return Err(wrong(format!("quality.{name}.threshold is {}: must be between 0 and 1", rule.threshold)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn range(name: &str, value: usize, least: usize, most: usize) -> Result<(), Stop> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(wrong(format!("{name} is {value}: must be between {least} and {most}")))
+}
+
+fn span(name: &str, value: Span, least: &str, most: &str) -> Result<(), Stop> {
+    let bound = |text: &str| text.parse::<Span>().ok().and_then(Span::limit);
+    match value.limit() {
+        Some(value) if Some(value) >= bound(least) && Some(value) <= bound(most) => Ok(()),
+        _ => Err(wrong(format!("{name} is {value}: must be between {least} and {most}"))),
+    }
+}
+
+pub(crate) fn wrong(message: impl Into<String>) -> Stop {
+    Stop { kind: StopKind::Setting, message: message.into() }
+}

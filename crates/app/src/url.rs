@@ -1,0 +1,58 @@
+//! Addresses that may hold a password.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An address. Shown without user, password and parameters.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Url(String);
+
+impl Url {
+    /// The address as written.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The address with all it holds, for connecting.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str(&self.0);
+        };
+        let (rest, parameters) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+        let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+        write!(f, "{scheme}://{user}{rest}{parameters}")
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, shown: &str) {
+        assert_eq!(format!("{:?}", Url::new(url)), format!("\"{shown}\""));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        check("postgres://user:pass@host:5432/db", "postgres://***@host:5432/db");
+        check("postgres://user:p@ss@host/db?sslmode=require&password=x", "postgres://***@host/db?***");
+        check("postgres://host/db", "postgres://host/db");
+        check("https://key@model/path", "https://***@model/path");
+        check("sqlite:tally.db", "sqlite:tally.db");
+    }
+}

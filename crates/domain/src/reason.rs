@@ -1,0 +1,63 @@
+//! Why a record became a dead letter.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a record became a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The stage that refused it.
+    pub stage: Stage,
+    /// A short stable word; for stage `write` the SQLSTATE or `SQLite`'s constraint kind.
+    pub code: Cow<'static, str>,
+    /// All that is wrong, for people. Never quotes a value of the record.
+    pub message: String,
+}
+
+impl Reason {
+    /// A reason with a code known at compile time.
+    pub fn new(stage: Stage, code: &'static str, message: impl Into<String>) -> Self {
+        Self { stage, code: Cow::Borrowed(code), message: message.into() }
+    }
+
+    /// The reason of a row that the database refused with `code`.
+    pub fn refused_by_database(code: impl Into<String>) -> Self {
+        let code = code.into();
+        let message = format!("the database refused the row: {code}");
+        Self { stage: Stage::Write, code: Cow::Owned(code), message }
+    }
+}
+
+/// A stage that can refuse a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Its bytes are no record of the format.
+    Decode,
+    /// Its values break a rule of the flow.
+    Validate,
+    /// A quality rule with the policy `quarantine` sorted it out.
+    Quality,
+    /// The model refused it or gave no answer.
+    Enrich,
+    /// The database refused it.
+    Write,
+}
+
+impl Stage {
+    /// The name in tables, metrics and settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Validate => "validate",
+            Self::Quality => "quality",
+            Self::Enrich => "enrich",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,208 @@
+//! When a transaction is valid.
+
+use std::cmp::Ordering;
+
+use super::{Side, Transaction, Wire};
+use crate::amount::{Amount, Parsed};
+use crate::{Reason, Stage, id, timestamp};
+
+const MERCHANT_OR_DESCRIPTION_CHARACTERS: usize = 1024;
+const OPERATION_TYPE_CHARACTERS: usize = 64;
+
+/// The transaction, or every fault it has: the first by code, all in the message.
+pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
+    let mut faults = Faults::default();
+
+    let id = match trimmed(wire.id.as_deref()) {
+        None => faults.add("id_missing", "id is missing"),
+        Some(text) => {
+            id::parse(text).or_else(|| faults.add("id_invalid", "id is neither a UUID nor an integer from 0 to 2^128 - 1"))
+        }
+    };
+    let parsed = match trimmed(wire.amount.as_deref()) {
+        None => faults.add("amount_missing", "amount is missing"),
+        Some(text) => Amount::parse(text).or_else(|| faults.add("amount_invalid", "amount is not a decimal number")),
+    };
+    let amount = match parsed {
+        Some(Parsed { amount: None, .. }) => {
+            faults.add("amount_range", "amount has more than ten digits before or more than two after the decimal separator")
+        }
+        Some(Parsed { amount, .. }) => amount,
+        None => None,
+    };
+    let side = match trimmed(wire.side.as_deref()) {
+        None => faults.add("side_missing", "side is missing"),
+        Some("debit") => Some(Side::Debit),
+        Some("credit") => Some(Side::Credit),
+        Some(_) => faults.add("side_unknown", "side is neither debit nor credit"),
+    };
+    match (side, parsed.map(|parsed| parsed.sign)) {
+        (Some(Side::Debit), Some(Ordering::Equal | Ordering::Greater)) => {
+            faults.note("debit_sign", "amount of a debit is not below 0");
+        }
+        (Some(Side::Credit), Some(Ordering::Equal | Ordering::Less)) => {
+            faults.note("credit_sign", "amount of a credit is not above 0");
+        }
+        _ => {}
+    }
+    let timestamp = match trimmed(wire.timestamp.as_deref()) {
+        None => faults.add("timestamp_missing", "timestamp is missing"),
+        Some(text) => timestamp::parse(text)
+            .or_else(|| faults.add("timestamp_invalid", "timestamp is not a date with a time, like 2024-01-31 23:59:59")),
+    };
+
+    let texts = [
+        ("description", &wire.description, MERCHANT_OR_DESCRIPTION_CHARACTERS),
+        ("merchant", &wire.merchant, MERCHANT_OR_DESCRIPTION_CHARACTERS),
+        ("operation_type", &wire.operation_type, OPERATION_TYPE_CHARACTERS),
+    ];
+    let texts_with = |fault: fn(&str, usize) -> bool| {
+        texts.iter().filter(move |(_, text, limit)| text.as_deref().is_some_and(|text| fault(text, *limit)))
+    };
+    for (name, ..) in texts_with(|text, _| text.contains('\0')) {
+        faults.note("nul", format!("{name} contains U+0000"));
+    }
+    for (name, _, limit) in texts_with(|text, limit| text.len() > limit && text.chars().count() > limit) {
+        faults.note("text_too_long", format!("{name} is longer than {limit} characters"));
+    }
+
+    match (faults.into_reason(), id, amount, timestamp, side) {
+        (None, Some(id), Some(amount), Some(timestamp), Some(side)) => Ok(Transaction {
+            id,
+            description: not_blank(wire.description).unwrap_or_default(),
+            amount,
+            timestamp,
+            merchant: not_blank(wire.merchant),
+            operation_type: not_blank(wire.operation_type).unwrap_or_default(),
+            side,
+        }),
+        (reason, ..) => Err(reason.unwrap_or_else(|| Reason::new(Stage::Validate, "invalid", "invalid"))),
+    }
+}
+
+/// The faults of one record, in the order of their codes.
+#[derive(Default)]
+struct Faults {
+    first_code: Option<&'static str>,
+    message: String,
+}
+
+impl Faults {
+    fn note(&mut self, code: &'static str, message: impl AsRef<str>) {
+        if self.first_code.is_some() {
+            self.message.push(';');
+        }
+        self.first_code.get_or_insert(code);
+        self.message.push_str(message.as_ref());
+    }
+
+    /// Notes the fault of a value that is therefore absent.
+    fn add<T>(&mut self, code: &'static str, message: &str) -> Option<T> {
+        self.note(code, message);
+        None
+    }
+
+    fn into_reason(self) -> Option<Reason> {
+        self.first_code.map(|code| Reason::new(Stage::Validate, code, self.message))
+    }
+}
+
+fn trimmed(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+fn not_blank(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> Wire {
+        let text = |text: &str| Some(text.to_owned());
+        Wire {
+            id: text("7"),
+            description: text(" CB BOULANGERIE "),
+            amount: text("-12.34"),
+            timestamp: text("2024-01-15 08:30:00"),
+            merchant: text("Boulangerie"),
+            operation_type: text("payment"),
+            side: text("debit"),
+        }
+    }
+
+    /// Breaks one valid record by `spoil` and compares all its codes' first and the number of messages.
+    #[track_caller]
+    fn check(spoil: impl FnOnce(&mut Wire), code: &str, faults: usize) {
+        let mut wire = valid();
+        spoil(&mut wire);
+        let reason = validate(wire).unwrap_err();
+        assert_eq!((&*reason.code, reason.message.split(';').count()), (code, faults), "{}", reason.message);
+        assert_eq!(reason.stage, Stage::Validate);
+    }
+
+    fn set(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_valid_record_keeps_its_texts_as_read() {
+        let record = validate(valid()).unwrap();
+        assert_eq!(record.description(), " CB BOULANGERIE ");
+        assert_eq!(record.amount().cents(), -1234);
+        assert_eq!(record.id(), uuid::Uuid::from_u128(7));
+    }
+
+    #[test]
+    fn blanks_around_values_are_cut() {
+        let spaced = Wire { id: set(" 7 "), amount: set("\t5 "), side: set(" credit "), timestamp: set(" 2024-01-15T08:30:00Z "), ..valid() };
+        assert_eq!(validate(spaced).unwrap().side(), Side::Credit);
+    }
+
+    #[test]
+    fn blank_texts_are_missing() {
+        let blank = Wire { description: set("  "), merchant: set(" "), operation_type: None, ..valid() };
+        let record = validate(blank).unwrap();
+        assert_eq!((record.description(), record.merchant(), record.operation_type()), ("", None, ""));
+    }
+
+    #[test]
+    fn each_fault_has_its_code() {
+        check(|wire| wire.id = None, "id_missing", 1);
+        check(|wire| wire.id = set(" "), "id_missing", 1);
+        check(|wire| wire.id = set("x"), "id_invalid", 1);
+        check(|wire| wire.amount = set(""), "amount_missing", 1);
+        check(|wire| wire.amount = set("1e5"), "amount_invalid", 1);
+        check(|wire| wire.amount = set("-12.345"), "amount_range", 1);
+        check(|wire| wire.side = None, "side_missing", 1);
+        check(|wire| wire.side = set("Debit"), "side_unknown", 1);
+        check(|wire| wire.amount = set("12.34"), "debit_sign", 1);
+        check(|wire| wire.amount = set("-0.00"), "debit_sign", 1);
+        check(|wire| wire.side = set("credit"), "credit_sign", 1);
+        check(|wire| wire.timestamp = None, "timestamp_missing", 1);
+        check(|wire| wire.timestamp = set("2024-02-30 00:00:00"), "timestamp_invalid", 1);
+        check(|wire| wire.merchant = set("a\0b"), "nul", 1);
+        check(|wire| wire.description = set(&"é".repeat(1025)), "text_too_long", 1);
+        check(|wire| wire.operation_type = set(&"x".repeat(65)), "text_too_long", 1);
+    }
+
+    #[test]
+    fn texts_at_their_limit_are_valid() {
+        let longest = Wire { description: set(&"é".repeat(1024)), operation_type: set(&"é".repeat(64)), ..valid() };
+        assert!(validate(longest).is_ok());
+    }
+
+    #[test]
+    fn all_faults_are_listed_and_the_first_in_order_is_the_code() {
+        check(|wire| *wire = Wire::default(), "id_missing", 4);
+        check(|wire| (wire.amount, wire.timestamp) = (set("99999999999.99"), None), "amount_range", 3);
+        check(|wire| (wire.merchant, wire.description) = (set("\0"), set(&"x\0".repeat(1025))), "nul", 3);
+    }
+
+    #[test]
+    fn messages_quote_no_value() {
+        let wire = Wire { id: set("secret-7"), amount: set("secret"), side: set("secret"), timestamp: set("secret"), ..valid() };
+        assert!(!validate(wire).unwrap_err().message.contains("secret"));
+    }
+}

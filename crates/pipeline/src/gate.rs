@@ -1,0 +1,300 @@
+//! The outage gate: the one place that tries again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use metrics::{counter, gauge};
+use tally_ports::{Fault, Stop, StopKind, metric};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+
+use crate::Status;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// An outage is said at once and then this often.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// Guards the calls to one dependency. It is shared by all calls in flight: once one of them meets an outage the
+/// gate is closed, all others wait, and one at a time probes with its own call until it succeeds.
+pub struct Gate {
+    dependency: &'static str,
+    stage: &'static str,
+    max_outage: Option<Duration>,
+    status: Arc<Status>,
+    /// Held by the prober.
+    outage: Mutex<Option<Outage>>,
+}
+
+/// The gates of a pipeline.
+#[derive(Clone)]
+pub struct Gates {
+    /// The model's.
+    pub model: Arc<Gate>,
+    /// The database's.
+    pub database: Arc<Gate>,
+}
+
+impl Gates {
+    /// Open gates that give up after `max_outage`, if any.
+    pub fn new(status: &Arc<Status>, max_outage: Option<Duration>) -> Self {
+        let gate = |dependency, stage| Arc::new(Gate::new(dependency, stage, max_outage, Arc::clone(status)));
+        Self { model: gate("model", "enrich"), database: gate("database", "commit") }
+    }
+}
+
+struct Outage {
+    since: Instant,
+    pauses: ExponentialBackoff,
+    message: String,
+}
+
+impl Gate {
+    /// An open gate. `stage` is where its faults are counted; without `max_outage` it never gives up.
+    pub fn new(
+        dependency: &'static str,
+        stage: &'static str,
+        max_outage: Option<Duration>,
+        status: Arc<Status>,
+    ) -> Self {
+        gauge!(metric::GATE_OPEN, "dependency" => dependency).set(1.0);
+        Self { dependency, stage, max_outage, status, outage: Mutex::new(None) }
+    }
+
+    /// Calls until the dependency answers.
+    ///
+    /// # Errors
+    /// The call's own [`Stop`], or [`StopKind::Away`] when the outage lasts longer than allowed.
+    pub async fn pass<T, Call>(&self, mut call: impl FnMut() -> Call) -> Result<T, Stop>
+    where
+        Call: Future<Output = Result<T, Fault>>,
+    {
+        loop {
+            let mut retry_after = None;
+            if self.status.has_no_outage_of(self.dependency) {
+                match call().await {
+                    Ok(value) => return Ok(value),
+                    Err(Fault::Stop(stop)) => return Err(stop),
+                    Err(Fault::Outage { message, retry_after: asked }) => {
+                        self.close(&message);
+                        retry_after = asked;
+                    }
+                }
+            }
+
+            let mut outage = self.outage.lock().await;
+            if self.status.has_no_outage_of(self.dependency) {
+                continue; // another call's probe succeeded while this one waited
+            }
+            return self.probe(&mut outage, retry_after, call).await;
+        }
+    }
+
+    async fn probe<T, Call>(
+        &self,
+        outage: &mut Option<Outage>,
+        mut retry_after: Option<Duration>,
+        mut call: impl FnMut() -> Call,
+    ) -> Result<T, Stop>
+    where
+        Call: Future<Output = Result<T, Fault>>,
+    {
+        let current = outage.get_or_insert_with(|| Outage {
+            since: Instant::now(),
+            pauses: pauses(),
+            message: self.status.outage_of(self.dependency).unwrap_or_default(),
+        });
+        loop {
+            let asked = retry_after.take().map(|asked| asked.max(FIRST_PAUSE));
+            let pause = asked.or_else(|| current.pauses.next()).unwrap_or(LONGEST_PAUSE);
+            let attempt = async {
+                sleep(pause).await;
+                call().await
+            };
+            match self.said_while(attempt, current).await? {
+                Ok(value) => {
+                    let lasted = current.since.elapsed();
+                    *outage = None;
+                    self.open(lasted);
+                    return Ok(value);
+                }
+                Err(Fault::Stop(stop)) => return Err(stop),
+                Err(Fault::Outage { message, retry_after: asked }) => {
+                    self.note(&message);
+                    current.message = message;
+                    retry_after = asked;
+                }
+            }
+        }
+    }
+
+    /// Awaits `attempt`, saying every ten seconds what is away, until the outage has lasted too long.
+    async fn said_while<T>(&self, attempt: impl Future<Output = T>, outage: &Outage) -> Result<T, Stop> {
+        let mut said = interval_at(outage.since + SAID_EVERY, SAID_EVERY);
+        said.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let give_up = async {
+            match self.max_outage {
+                Some(longest) => sleep_until(outage.since + longest).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(attempt, give_up);
+        loop {
+            tokio::select! {
+                result = &mut attempt => return Ok(result),
+                _ = said.tick() => {
+                    let seconds = outage.since.elapsed().as_secs();
+                    tracing::warn!(dependency = self.dependency, seconds, "still away: {}", outage.message);
+                }
+                () = &mut give_up => {
+                    let seconds = outage.since.elapsed().as_secs();
+                    let message = format!("{} stayed away for {seconds} s: {}", self.dependency, outage.message);
+                    return Err(Stop { kind: StopKind::Away, message });
+                }
+            }
+        }
+    }
+
+    fn close(&self, message: &str) {
+        if self.status.has_no_outage_of(self.dependency) {
+            tracing::warn!(dependency = self.dependency, "away, waiting for it: {message}");
+        }
+        gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(0.0);
+        self.note(message);
+    }
+
+    fn note(&self, message: &str) {
+        counter!(metric::ERRORS, "source" => self.dependency, "stage" => self.stage).increment(1);
+        self.status.outage_began(self.dependency, message);
+    }
+
+    fn open(&self, lasted: Duration) {
+        gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(1.0);
+        self.status.outage_ended(self.dependency);
+        tracing::info!(dependency = self.dependency, seconds = lasted.as_secs(), "back again");
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex as SyncMutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    type Answers = SyncMutex<VecDeque<Result<u32, Fault>>>;
+
+    fn gate(max_outage: Option<Duration>) -> (Arc<Status>, Gate) {
+        let status = Arc::new(Status::default());
+        (Arc::clone(&status), Gate::new("model", "enrich", max_outage, status))
+    }
+
+    fn scripted(answers: impl IntoIterator<Item = Result<u32, Fault>>) -> Answers {
+        SyncMutex::new(answers.into_iter().collect())
+    }
+
+    fn next(answers: &Answers) -> impl Future<Output = Result<u32, Fault>> {
+        std::future::ready(answers.lock().unwrap().pop_front().unwrap())
+    }
+
+    fn away(seconds: Option<u64>) -> Result<u32, Fault> {
+        Err(Fault::Outage { message: "503".into(), retry_after: seconds.map(Duration::from_secs) })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_waited_for_with_doubling_pauses() {
+        let (status, gate) = gate(None);
+        let answers = scripted([away(None), away(None), away(None), Ok(7)]);
+        let began = Instant::now();
+        assert_eq!(gate.pass(|| next(&answers)).await, Ok(7));
+        let waited = began.elapsed().as_secs_f64();
+        // 0.5 + 1 + 2 seconds, each lengthened by up to itself.
+        assert!((3.5..=7.1).contains(&waited), "{waited}");
+        assert!(status.has_no_outage_of("model"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_replaces_the_next_pause() {
+        let (_, gate) = gate(None);
+        let answers = scripted([away(Some(120)), Ok(7)]);
+        let began = Instant::now();
+        assert_eq!(gate.pass(|| next(&answers)).await, Ok(7));
+        assert_eq!(began.elapsed().as_secs(), 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_never_grow_beyond_twenty_seconds() {
+        let (_, gate) = gate(None);
+        let answers = scripted((0..40).map(|_| away(None)).chain([Ok(7)]));
+        let began = Instant::now();
+        gate.pass(|| next(&answers)).await.unwrap();
+        let waited = began.elapsed().as_secs();
+        assert!((300..=800).contains(&waited), "{waited}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_after_the_longest_outage() {
+        let (status, gate) = gate(Some(Duration::from_mins(1)));
+        let began = Instant::now();
+        let stop = gate.pass(|| async { away(None) }).await.unwrap_err();
+        assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 60));
+        assert_eq!(stop.message, "model stayed away for 60 s: 503");
+        assert!(!status.has_no_outage_of("model"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_passes_through_at_once() {
+        let (_, gate) = gate(None);
+        let answers = scripted([Err(Fault::stop(StopKind::Setting, "wrong"))]);
+        assert_eq!(gate.pass(|| next(&answers)).await.unwrap_err().kind, StopKind::Setting);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_at_a_time_probes_and_all_go_on_when_it_succeeds() {
+        let (_, gate) = gate(None);
+        let gate = Arc::new(gate);
+        let [calls, at_once, most_at_once] = [const { AtomicUsize::new(0) }; 3].map(Arc::new);
+        let began = Instant::now();
+        let back_at = began + Duration::from_secs(30);
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let (gate, calls) = (Arc::clone(&gate), Arc::clone(&calls));
+                let (at_once, most_at_once) = (Arc::clone(&at_once), Arc::clone(&most_at_once));
+                tokio::spawn(async move {
+                    gate.pass(|| async {
+                        calls.fetch_add(1, Ordering::SeqCst);
+                        if Instant::now() >= back_at {
+                            return Ok(1);
+                        }
+                        if began.elapsed() > Duration::ZERO {
+                            let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
+                            most_at_once.fetch_max(now, Ordering::SeqCst);
+                        }
+                        sleep(Duration::from_millis(100)).await;
+                        at_once.fetch_sub(usize::from(began.elapsed() > Duration::from_millis(100)), Ordering::SeqCst);
+                        away(None)
+                    })
+                    .await
+                })
+            })
+            .collect();
+        for worker in workers {
+            assert_eq!(worker.await.unwrap(), Ok(1));
+        }
+        assert_eq!(most_at_once.load(Ordering::SeqCst), 1);
+        // Eight calls meet the outage, a handful of probes follow, eight calls succeed.
+        assert!(calls.load(Ordering::SeqCst) < 8 + 12 + 8, "{calls:?}");
+    }
+}

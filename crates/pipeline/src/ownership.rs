@@ -1,0 +1,110 @@
+//! Who reads a partition: waiting for its lease, and keeping it alive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use tally_ports::{Claim, Fault, Lease, Position, Positions, Stop, StopKind, Stream};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::Gate;
+
+/// How waiting for a partition ended.
+#[derive(Debug, PartialEq)]
+pub enum Ownership {
+    /// It is ours.
+    Owned(Position),
+    /// There is nothing left to do.
+    Finished {
+        /// When the last pass ended, in UTC.
+        at: NaiveDateTime,
+        /// How many positions it passed.
+        records: i64,
+    },
+    /// A stop was asked for while waiting.
+    Interrupted,
+}
+
+/// Claims a partition, waiting while somebody else's lease is alive.
+///
+/// # Errors
+/// [`StopKind::Taken`] when after two leases of waiting the owner is found to have renewed it: it is alive.
+pub async fn own<P: Positions>(
+    positions: &P,
+    gate: &Gate,
+    stream: &Stream,
+    owner: &str,
+    lease: Duration,
+    again: bool,
+    stop: &CancellationToken,
+) -> Result<Ownership, Stop> {
+    let mut waiting: Option<(Instant, NaiveDateTime)> = None;
+    loop {
+        let claim = gate.pass(|| positions.claim(stream, owner, lease, again)).await?;
+        let (holder, remaining, renewal) = match claim {
+            Claim::Owned(position) => return Ok(Ownership::Owned(position)),
+            Claim::Finished { at, records } => return Ok(Ownership::Finished { at, records }),
+            Claim::Held { owner, remaining, renewal } => (owner, remaining, renewal),
+        };
+        let (since, first_renewal) = *waiting.get_or_insert_with(|| {
+            tracing::warn!(
+                "{} is owned by {holder}; its lease lives for another {:.1} s, waiting",
+                stream.label,
+                remaining.as_secs_f64()
+            );
+            (Instant::now(), renewal)
+        });
+        if since.elapsed() >= 2 * lease && renewal > first_renewal {
+            let message = format!("{} is owned by {holder}, which is alive and renews its lease", stream.label);
+            return Err(Stop { kind: StopKind::Taken, message });
+        }
+        let pause = remaining.clamp(Duration::from_millis(20), (lease / 5).max(Duration::from_millis(20)));
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => return Ok(Ownership::Interrupted),
+        }
+    }
+}
+
+/// Renews a lease every third of its life until it is dropped.
+pub struct Heartbeat {
+    lost: watch::Receiver<Option<Stop>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Heartbeat {
+    /// Begins to renew `lease`. An outage of the database is the committer's to report; the heartbeat tries again
+    /// at its next beat.
+    pub fn start<P: Positions>(positions: Arc<P>, lease: Lease) -> Self {
+        let (sender, lost) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            let mut beat = interval(lease.duration / 3);
+            beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                beat.tick().await;
+                match positions.renew(&lease).await {
+                    Ok(()) => {}
+                    Err(Fault::Outage { message, .. }) => tracing::debug!("lease not renewed: {message}"),
+                    Err(Fault::Stop(stop)) => {
+                        sender.send_replace(Some(stop));
+                        return;
+                    }
+                }
+            }
+        });
+        Self { lost, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Waits until the lease is found to be lost; that may be never.
+    pub async fn lost(&mut self) -> Stop {
+        if let Ok(stop) = self.lost.wait_for(Option::is_some).await
+            && let Some(stop) = stop.clone()
+        {
+            return stop;
+        }
+        std::future::pending().await
+    }
+}

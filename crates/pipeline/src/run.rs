@@ -1,0 +1,324 @@
+//! The loop: batches of one partition from the source to the store, in order, several of them in flight.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use metrics::{counter, gauge, histogram};
+use serde_json::Value;
+use tally_domain::quality::Rules;
+use tally_domain::{Flow, Reason};
+use tally_ports::{
+    Commit, Committed, DeadLetter, Enrich, Fault, Position, Row, Sink, Source, Stop, StopKind, Stream, metric,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use crate::prepare::{Prepared, labels, prepare};
+use crate::{Gates, Status, Totals};
+
+/// How a pipeline works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most records of a batch.
+    pub batch_size: usize,
+    /// How many batches may be read, or at the model, ahead of the one that is being committed.
+    pub ahead: usize,
+    /// How long what is in flight may take once a stop was asked for.
+    pub drain: Duration,
+    /// The quality rules' settings.
+    pub rules: Rules,
+}
+
+/// Takes the records of a partition through every stage into the store.
+pub struct Pipeline<F: Flow, E, S> {
+    /// The model.
+    pub enrich: Arc<E>,
+    /// The store.
+    pub sink: Arc<S>,
+    /// The gates of both.
+    pub gates: Gates,
+    /// What `/ready` says.
+    pub status: Arc<Status>,
+    /// How it works.
+    pub settings: Settings,
+    /// The flow.
+    pub flow: F,
+}
+
+/// How a run ended that nothing stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The source has no more records; all are committed and `next` follows the last one.
+    AtEnd {
+        /// The position after the last record.
+        next: i64,
+    },
+    /// A stop was asked for; what was in flight is committed unless the time for it ran out.
+    Interrupted,
+}
+
+/// A partition that we own: what every batch of a run has in common.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// Its name in the ledger.
+    pub stream: Arc<Stream>,
+    /// Who commits.
+    pub worker: Arc<str>,
+    /// Where to go on, and the right to commit.
+    pub position: Position,
+}
+
+struct Run<F: Flow, E, S> {
+    pipeline: Arc<Pipeline<F, E, S>>,
+    partition: Partition,
+}
+
+/// A batch that is at the model.
+struct InFlight<F: Flow> {
+    id: Uuid,
+    first: i64,
+    last: i64,
+    read: usize,
+    judged: usize,
+    cursor: Value,
+    stats: Value,
+    quality: tally_domain::quality::Report,
+    gap: Option<String>,
+    dead_letters: Vec<DeadLetter>,
+    started: Instant,
+    rows: AbortOnDropHandle<Result<Enriched<F>, Stop>>,
+}
+
+/// A batch that was at the model.
+struct Enriched<F: Flow> {
+    rows: Vec<Row<F>>,
+    refused: Vec<DeadLetter>,
+}
+
+impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
+    /// Reads `source`, which stands at the partition's position, to its end and commits every batch, in order.
+    ///
+    /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with the
+    /// cursor that follows it. When `stop` is cancelled, reading stops and what is in flight is committed.
+    ///
+    /// # Errors
+    /// The first [`Stop`] in the order of the positions; what was read before it is committed.
+    pub async fn run(
+        self: &Arc<Self>,
+        source: impl Source<F> + 'static,
+        partition: Partition,
+        stop: &CancellationToken,
+        totals: &mut Totals,
+        mut committed: impl FnMut(&Totals, &Value) + Send,
+    ) -> Result<Ended, Stop> {
+        let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
+        let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
+        let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&run).read(source, sender, stop.clone())));
+
+        let commit_all = async {
+            while let Some(batch) = receiver.recv().await {
+                let (commit, judged) = run.wait_for_model(batch).await?;
+                let result = run.commit(&commit).await?;
+                totals.add(&commit, judged, &result);
+                committed(totals, &commit.cursor);
+            }
+            joined(reader.await)
+        };
+        let out_of_time = async {
+            stop.cancelled().await;
+            tokio::time::sleep(self.settings.drain).await;
+        };
+        tokio::select! {
+            result = commit_all => result,
+            () = out_of_time => {
+                tracing::warn!("what was in flight could not be committed in time; it will be read again");
+                Ok(Ended::Interrupted)
+            }
+        }
+    }
+}
+
+impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
+    /// Reads batch after batch, validates and judges it, and sends it to the model.
+    async fn read(
+        self: Arc<Self>,
+        mut source: impl Source<F>,
+        sender: mpsc::Sender<InFlight<F>>,
+        stop: CancellationToken,
+    ) -> Result<Ended, Stop> {
+        let Settings { batch_size, rules, .. } = &self.pipeline.settings;
+        let mut stats = self.stats_of_position()?;
+        let mut next = self.partition.position.next;
+        loop {
+            let started = Instant::now();
+            let batch = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Interrupted),
+                batch = source.next_batch(*batch_size) => batch,
+            };
+            let Some(mut batch) = batch.map_err(stop_of)? else {
+                return Ok(Ended::AtEnd { next });
+            };
+            observe("read", started);
+            gauge!(metric::INFLIGHT).increment(1.0);
+            next = batch.last + 1;
+
+            let preparing = Instant::now();
+            let read = batch.items.len();
+            let Prepared { records, places, dead_letters, quality } = prepare::<F>(&mut batch, rules, &mut stats)?;
+            observe("validate", preparing);
+            let in_flight = InFlight {
+                id: Uuid::now_v7(),
+                first: batch.first,
+                last: batch.last,
+                read,
+                judged: records.len() + quarantined(&dead_letters),
+                cursor: batch.cursor,
+                stats: to_json(&stats)?,
+                quality,
+                gap: batch.gap,
+                dead_letters,
+                started,
+                rows: AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).enrich(records, places))),
+            };
+            if sender.send(in_flight).await.is_err() {
+                return Ok(Ended::Interrupted); // the committer stopped and has its own reason
+            }
+        }
+    }
+
+    /// Asks the model until it answers.
+    async fn enrich(
+        self: Arc<Self>,
+        records: Vec<F::Record>,
+        places: Vec<(i64, tally_ports::Raw)>,
+    ) -> Result<Enriched<F>, Stop> {
+        let asked = Instant::now();
+        let mut enriched = Enriched { rows: Vec::with_capacity(records.len()), refused: Vec::new() };
+        if records.is_empty() {
+            return Ok(enriched);
+        }
+        let gate = &self.pipeline.gates.model;
+        let answers = gate.pass(|| self.pipeline.enrich.enrich(&records)).await?;
+        for ((record, (position, raw)), answer) in records.into_iter().zip(places).zip(answers) {
+            match answer {
+                Ok(answer) => enriched.rows.push(Row { position, record, answer, raw }),
+                Err(reason) => enriched.refused.push(DeadLetter::first(position, reason, raw)),
+            }
+        }
+        observe("enrich", asked);
+        Ok(enriched)
+    }
+
+    /// The batch with the model's answers, and how many of its records the quality rules judged.
+    async fn wait_for_model(&self, batch: InFlight<F>) -> Result<(Arc<Commit<F>>, usize), Stop> {
+        let Enriched { rows, refused } = joined(batch.rows.await)?;
+        let mut dead_letters = batch.dead_letters;
+        if !refused.is_empty() {
+            dead_letters.extend(refused);
+            dead_letters.sort_by_key(|letter| letter.position);
+        }
+        let Partition { stream, worker, position } = &self.partition;
+        let commit = Arc::new(Commit {
+            id: batch.id,
+            stream: Arc::clone(stream),
+            lease: position.lease,
+            worker: Arc::clone(worker),
+            pass: position.pass,
+            first: batch.first,
+            last: batch.last,
+            read: i64::try_from(batch.read).unwrap_or(i64::MAX),
+            rows,
+            dead_letters,
+            cursor: batch.cursor,
+            stats: batch.stats,
+            quality: batch.quality,
+            gap: batch.gap,
+            started: batch.started,
+        });
+        Ok((commit, batch.judged))
+    }
+
+    /// Commits until the database answers, then says so in metrics, log and status.
+    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Stop> {
+        let began = Instant::now();
+        let gate = &self.pipeline.gates.database;
+        let committed = gate.pass(|| self.pipeline.sink.commit(commit)).await?;
+        observe("commit", began);
+        self.pipeline.status.committed();
+        count(commit, &committed);
+        for (rule, finding) in commit.quality.iter().filter(|(_, finding)| finding.above_threshold) {
+            let (first, last) = (commit.first, commit.last);
+            tracing::warn!(rule, rate = finding.rate, first, last, "quality rule above its threshold");
+        }
+        Ok(committed)
+    }
+
+    fn stats_of_position(&self) -> Result<F::Stats, Stop> {
+        let position = &self.partition.position;
+        match &position.stats {
+            Value::Null => Ok(F::Stats::default()),
+            stored => serde_json::from_value(stored.clone()).map_err(|error| Stop {
+                kind: StopKind::Data,
+                message: format!("the statistics stored at position {} are not ours: {error}", position.lease.position),
+            }),
+        }
+    }
+}
+
+fn quarantined(dead_letters: &[DeadLetter]) -> usize {
+    dead_letters.iter().filter(|letter| letter.reason.stage == tally_domain::Stage::Quality).count()
+}
+
+fn to_json(stats: &impl serde::Serialize) -> Result<Value, Stop> {
+    serde_json::to_value(stats)
+        .map_err(|error| Stop { kind: StopKind::Data, message: format!("the statistics are no JSON: {error}") })
+}
+
+/// A source's faults that are not yet behind a gate end the run.
+fn stop_of(fault: Fault) -> Stop {
+    match fault {
+        Fault::Stop(stop) => stop,
+        Fault::Outage { message, .. } => Stop { kind: StopKind::Away, message },
+    }
+}
+
+/// The result of a task of ours; its panic goes on here.
+fn joined<T>(result: Result<Result<T, Stop>, tokio::task::JoinError>) -> Result<T, Stop> {
+    match result {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn observe(stage: &'static str, since: Instant) {
+    histogram!(metric::STAGE_DURATION, "stage" => stage).record(since.elapsed());
+}
+
+fn count<F: Flow>(commit: &Commit<F>, committed: &Committed) {
+    counter!(metric::BATCHES).increment(1);
+    for (name, value) in [
+        (metric::ROWS, commit.read),
+        (metric::ROWS_WRITTEN, committed.written),
+        (metric::ROWS_SUPERSEDED, committed.superseded),
+        (metric::ROWS_SKIPPED, committed.skipped),
+    ] {
+        counter!(name).increment(value.unsigned_abs());
+    }
+    for Reason { stage, code, .. } in commit.dead_letters.iter().map(|letter| &letter.reason) {
+        counter!(metric::DEAD_LETTERS, &labels(*stage, code)).increment(1);
+    }
+    for refused in &committed.refused {
+        counter!(metric::DEAD_LETTERS, &labels(tally_domain::Stage::Write, &refused.code)).increment(1);
+    }
+    for (rule, finding) in &commit.quality {
+        gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(finding.rate);
+    }
+    gauge!(metric::INFLIGHT).decrement(1.0);
+    #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]
+    gauge!(metric::LAST_BATCH_SIZE).set(commit.read as f64);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(metric::LAST_SUCCESS).set(now.as_secs_f64());
+}

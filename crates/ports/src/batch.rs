@@ -1,0 +1,157 @@
+//! A batch on its way from a source to the store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tally_domain::quality::Report;
+use tally_domain::{Flow, Reason};
+use uuid::Uuid;
+
+use crate::{DeadLetter, Lease, Outcome, Stream};
+
+/// What a source read at once.
+#[derive(Debug)]
+pub struct Batch<W> {
+    /// The position asked for.
+    pub first: i64,
+    /// The last position passed; the next batch starts at `last + 1`.
+    pub last: i64,
+    /// What was read there, in order of position.
+    pub items: Vec<Item<W>>,
+    /// Where to go on, in the source's own words.
+    pub cursor: Value,
+    /// Why a range without records was passed.
+    pub gap: Option<String>,
+}
+
+/// One record as a source found it.
+#[derive(Debug)]
+pub struct Item<W> {
+    /// Its place in the partition.
+    pub position: i64,
+    /// Its bytes as they were.
+    pub raw: Raw,
+    /// The record, or why its bytes are none.
+    pub content: Result<W, Reason>,
+}
+
+/// Names and values that travel with a record; shared by the records they are the same for.
+pub type Headers = Arc<[(String, Bytes)]>;
+
+/// A record's bytes as they were. Cheap to clone. Its `Debug` shows only lengths.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Raw {
+    /// What identifies it, where that is known.
+    pub key: Option<Bytes>,
+    /// Its content; `None` for a tombstone.
+    pub payload: Option<Bytes>,
+    /// Names and values.
+    pub headers: Headers,
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map(Bytes::len);
+        f.debug_struct("Raw")
+            .field("key_bytes", &length(&self.key))
+            .field("payload_bytes", &length(&self.payload))
+            .field("headers", &self.headers.len())
+            .finish()
+    }
+}
+
+/// A record that passed every stage before the store. Its `Debug` shows no values.
+pub struct Row<F: Flow> {
+    /// Its place in the partition.
+    pub position: i64,
+    /// The record.
+    pub record: F::Record,
+    /// What the model said of it.
+    pub answer: F::Answer,
+    /// Its bytes, for the dead letter it may still become.
+    pub raw: Raw,
+}
+
+impl<F: Flow> fmt::Debug for Row<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// Everything that one transaction writes.
+#[derive(Debug)]
+pub struct Commit<F: Flow> {
+    /// Chosen when the batch was read, kept through retries.
+    pub id: Uuid,
+    /// The flow, stream and partition.
+    pub stream: Arc<Stream>,
+    /// The position's row and the epoch in which we own it.
+    pub lease: Lease,
+    /// Who commits.
+    pub worker: Arc<str>,
+    /// Which reading of the stream this is, from 1.
+    pub pass: i32,
+    /// The position asked for: where the position's row must stand.
+    pub first: i64,
+    /// The last position passed.
+    pub last: i64,
+    /// How many records were read.
+    pub read: i64,
+    /// What passed every stage, in order of position.
+    pub rows: Vec<Row<F>>,
+    /// What some stage refused, in order of position.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Where to go on.
+    pub cursor: Value,
+    /// What the flow remembers for the next batch.
+    pub stats: Value,
+    /// What the quality rules found.
+    pub quality: Report,
+    /// Why a range without records was passed.
+    pub gap: Option<String>,
+    /// When the batch was read.
+    pub started: Instant,
+}
+
+/// What became of a batch's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Rows whose effect the store holds.
+    pub written: i64,
+    /// Rows of which a newer version was written, in this batch or before it.
+    pub superseded: i64,
+    /// Rows that by the flow's rule have no effect.
+    pub skipped: i64,
+    /// Rows that the database refused; they are dead letters of the same transaction. In order of position.
+    pub refused: Vec<Refused>,
+}
+
+impl Committed {
+    /// Counts the outcomes of `rows`, which stand in the same order.
+    pub fn count<F: Flow>(rows: &[Row<F>], outcomes: &[Outcome]) -> Self {
+        let mut counts = Self::default();
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Written => counts.written += 1,
+                Outcome::Superseded => counts.superseded += 1,
+                Outcome::Skipped => counts.skipped += 1,
+                Outcome::Refused(code) => {
+                    counts.refused.push(Refused { position: row.position, code: code.clone() });
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// A row that the database refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its position.
+    pub position: i64,
+    /// The SQLSTATE or `SQLite`'s constraint kind.
+    pub code: String,
+}

@@ -1,0 +1,82 @@
+//! What goes wrong at a port answers one question: try again (and when), or not.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why a call at a port has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The dependency is away. The same call may succeed later; nothing is lost by waiting.
+    #[error("{message}")]
+    Outage {
+        /// What happened, naming the dependency; holds no secret and no record's content.
+        message: String,
+        /// The pause that the dependency asked for.
+        retry_after: Option<Duration>,
+    },
+    /// Trying again cannot help.
+    #[error(transparent)]
+    Stop(#[from] Stop),
+}
+
+impl Fault {
+    /// An outage without a wish for the length of the pause.
+    pub fn outage(message: impl Into<String>) -> Self {
+        Self::Outage { message: message.into(), retry_after: None }
+    }
+
+    /// A stop.
+    pub fn stop(kind: StopKind, message: impl Into<String>) -> Self {
+        Self::Stop(Stop { kind, message: message.into() })
+    }
+}
+
+/// Why the work ends before its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Stop {
+    /// What kind of cause it is; the exit code follows from it.
+    pub kind: StopKind,
+    /// What happened and what to do; holds no secret and no record's content.
+    pub message: String,
+}
+
+/// The kinds of causes that end the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopKind {
+    /// The data themselves: a quality policy, a file that changed while it was read.
+    Data,
+    /// The input cannot be read or is no table.
+    Input,
+    /// A dependency stayed away longer than allowed.
+    Away,
+    /// Somebody else owns it.
+    Taken,
+    /// A setting is wrong.
+    Setting,
+}
+
+impl StopKind {
+    /// The exit code (of `sysexits.h`) that scripts see.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Data => 65,
+            Self::Input => 66,
+            Self::Away => 69,
+            Self::Taken => 75,
+            Self::Setting => 78,
+        }
+    }
+}
+
+impl fmt::Display for StopKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data => "data",
+            Self::Input => "input",
+            Self::Away => "away",
+            Self::Taken => "taken",
+            Self::Setting => "setting",
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! Versions of a database's tables.
+
+/// A named list of SQL scripts, applied in order and never changed once released.
+///
+/// A database remembers for each name how many scripts it has; it is newer than the program when it has more.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrations {
+    /// The owner of the tables: `tally` for the ledger, else the flow's name.
+    pub name: &'static str,
+    /// The scripts; the first one makes version 1.
+    pub scripts: &'static [&'static str],
+}
+
+impl Migrations {
+    /// The version that this program wants.
+    pub fn version(&self) -> i32 {
+        i32::try_from(self.scripts.len()).unwrap_or(i32::MAX)
+    }
+}

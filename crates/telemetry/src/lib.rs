@@ -1,0 +1,11 @@
+//! What people see of a running process: logs, `/metrics`, `/health`, `/ready`; and the signals that stop it.
+
+pub mod logging;
+pub mod recorder;
+pub mod server;
+pub mod shutdown;
+
+pub use logging::Format;
+pub use recorder::Metrics;
+pub use server::Readiness;
+pub use shutdown::Shutdown;

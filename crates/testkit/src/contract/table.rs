@@ -1,0 +1,128 @@
+//! The tables that the contract looks into.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::Index;
+
+/// A table's columns, as far as they can be compared.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Columns whose text says all.
+    pub texts: &'static [&'static str],
+    /// Columns that hold bytes: read as lower-case hexadecimal.
+    pub bytes: &'static [&'static str],
+    /// The columns by which rows are ordered.
+    pub order: &'static str,
+}
+
+/// The transactions.
+pub const TRANSACTIONS: Table = Table {
+    name: "transactions",
+    texts: &[
+        "id", "description", "amount", "timestamp", "merchant", "operation_type", "side", "category", "origin", "position",
+    ],
+    bytes: &[],
+    order: "id",
+};
+
+/// The visits.
+pub const VISITS: Table =
+    Table { name: "visits", texts: &["origin", "position", "who", "page", "at"], bytes: &[], order: "origin, position" };
+
+/// The positions.
+pub const POSITIONS: Table = Table {
+    name: "positions",
+    texts: &[
+        "id", "flow", "stream", "partition", "pass", "label", "next", "cursor", "stats", "epoch", "owner", "lease_until",
+        "ended_at", "updated_at",
+    ],
+    bytes: &[],
+    order: "id",
+};
+
+/// The ledger.
+pub const BATCHES: Table = Table {
+    name: "batches",
+    texts: &[
+        "id", "flow", "stream", "partition", "pass", "first", "last", "read", "written", "superseded", "skipped",
+        "dead_lettered", "quality", "gap", "started_at", "committed_at", "worker",
+    ],
+    bytes: &[],
+    order: "flow, stream, partition, pass, first",
+};
+
+/// The dead letters.
+pub const DEAD_LETTERS: Table = Table {
+    name: "dead_letters",
+    texts: &[
+        "id", "flow", "stream", "partition", "pass", "position", "attempt", "batch_id", "headers", "stage", "code",
+        "message", "state", "failed_at", "published_at",
+    ],
+    bytes: &["key", "payload"],
+    order: "flow, stream, partition, pass, position, attempt",
+};
+
+impl Table {
+    /// Its columns, in the order of [`Table::select`].
+    pub fn columns(&self) -> impl Iterator<Item = &'static str> {
+        self.texts.iter().chain(self.bytes).copied()
+    }
+
+    /// A query for all rows with every column as text; `{hex}` writes bytes, for instance `encode({}, 'hex')`.
+    pub fn select(&self, hex: impl Fn(&str) -> String) -> String {
+        let texts = self.texts.iter().map(|name| format!(r#"cast("{name}" as text)"#));
+        let bytes = self.bytes.iter().map(|name| hex(&format!(r#""{name}""#)));
+        let mut sql = String::from("select ");
+        for (column, name) in texts.chain(bytes).zip(self.columns()) {
+            let comma = if sql.len() > 7 { ", " } else { "" };
+            write!(sql, r#"{comma}{column} as "{name}""#).expect("a string takes all");
+        }
+        format!("{sql} from {} order by {}", self.name, self.order)
+    }
+
+    /// A row of this table from its values in the order of [`Table::columns`].
+    pub fn record(&self, values: impl IntoIterator<Item = Option<String>>) -> Record {
+        Record { values: self.columns().zip(values).collect() }
+    }
+}
+
+/// A row as texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    values: BTreeMap<&'static str, Option<String>>,
+}
+
+impl Record {
+    /// The text of a column; `None` where it is null.
+    pub fn get(&self, column: &str) -> Option<&str> {
+        self.values.get(column).unwrap_or_else(|| panic!("no column {column}")).as_deref()
+    }
+
+    /// The number in a column.
+    pub fn number(&self, column: &str) -> i64 {
+        self[column].parse().unwrap_or_else(|_| panic!("{column} holds no integer"))
+    }
+
+    /// The bytes in a column.
+    pub fn bytes(&self, column: &str) -> Option<Vec<u8>> {
+        let digits = self.get(column)?;
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal");
+        Some((0..digits.len()).step_by(2).map(byte).collect())
+    }
+
+    /// The JSON in a column.
+    pub fn json(&self, column: &str) -> serde_json::Value {
+        serde_json::from_str(&self[column]).expect("JSON")
+    }
+}
+
+/// The text of a column that is not null.
+impl Index<&str> for Record {
+    type Output = str;
+
+    fn index(&self, column: &str) -> &str {
+        self.get(column).unwrap_or_else(|| panic!("{column} is null"))
+    }
+}
