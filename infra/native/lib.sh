@@ -14,14 +14,10 @@ need setsid util-linux
 checkout=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
 if [ -n "${TALLY_STATE:-}" ]; then
   TALLY_STATE=$(realpath -m "$TALLY_STATE")
-  mkdir -p "$TALLY_STATE"
 elif [ "$(id -u)" = 0 ]; then
   TALLY_STATE=${TMPDIR:-/tmp}/tally-$(printf %s "$checkout" | cksum | cut -d' ' -f1)
-  mkdir -p "$TALLY_STATE"
-  [ -O "$TALLY_STATE" ] || die "$TALLY_STATE belongs to another user: set TALLY_STATE"
 else
   TALLY_STATE=$checkout/.platform
-  mkdir -p "$TALLY_STATE"
 fi
 export TALLY_STATE
 
@@ -29,7 +25,12 @@ export TALLY_STATE
 proc_start() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # One start or stop at a time per service. Whatever outlives the script is started with 9>&-.
-lock() { exec 9>"$TALLY_STATE/.$1.lock"; flock -w 120 9 || die "$1: another start or stop holds the lock"; }
+lock() {
+  mkdir -p "$TALLY_STATE"
+  [ -O "$TALLY_STATE" ] || die "$TALLY_STATE belongs to another user: set TALLY_STATE"
+  exec 9>"$TALLY_STATE/.$1.lock"
+  flock -w 120 9 || die "$1: another start or stop holds the lock"
+}
 
 port_busy() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 

@@ -1,2 +1,53 @@
-//! CSV files through the model into a database.
-fn main() {}
+//! `csv-runner`: CSV files through the model into a database.
+
+mod arguments;
+mod columns;
+mod dry_run;
+mod files;
+mod screen;
+mod summary;
+
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tally_app::Layers;
+use tally_domain::Flow;
+use tally_domain::transactions::Transactions;
+use tally_ports::{Stop, StopKind};
+
+use crate::arguments::Arguments;
+use crate::screen::Screen;
+
+/// Standard output cannot be written.
+const EXIT_OUTPUT: u8 = 74;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let code = match run(&arguments).await {
+        Ok(code) => code,
+        Err(stop) => {
+            let _nobody_to_tell = writeln!(stderr(), "error: {stop}");
+            stop.kind.exit_code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+async fn run(arguments: &Arguments) -> Result<u8, Stop> {
+    let layers = Layers::load(&arguments.flags, Transactions::RULES)?;
+    if arguments.flags.print_config {
+        return Ok(if summary::print(&layers.show()?) { 0 } else { EXIT_OUTPUT });
+    }
+    let screen = Screen::new();
+    let worker = tally_app::start("csv-runner", &layers.settings, screen.log_writer()).await?;
+    let report = files::run::<Transactions>(arguments, &layers.settings, &worker, &screen).await?;
+    screen.close();
+
+    if report.began && !summary::print(&report.show(arguments.summary)) {
+        return Ok(EXIT_OUTPUT);
+    }
+    let stopped = report.stop.map(StopKind::exit_code);
+    Ok(worker.shutdown.exit_code().or(stopped).unwrap_or(0))
+}

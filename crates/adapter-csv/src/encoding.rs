@@ -15,7 +15,9 @@ pub fn by_label(label: &str) -> Result<&'static Encoding, Stop> {
     let encoding = Encoding::for_label(label.as_bytes())
         .ok_or_else(|| wrong("is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252"))?;
     if !encoding.is_ascii_compatible() {
-        return Err(wrong("is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8"));
+        return Err(wrong(
+            "is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+        ));
     }
     Ok(encoding)
 }
@@ -29,7 +31,10 @@ pub struct Undecodable {
 }
 
 /// The record as text.
-pub fn decode(encoding: &'static Encoding, record: ByteRecord) -> Result<StringRecord, Undecodable> {
+pub fn decode(
+    encoding: &'static Encoding,
+    record: ByteRecord,
+) -> Result<StringRecord, Undecodable> {
     if encoding == UTF_8 {
         return StringRecord::from_byte_record(record).map_err(|error| {
             let field = error.utf8_error().field();
@@ -72,22 +77,30 @@ mod tests {
         check("shift_jis", Ok("Shift_JIS"));
         check(
             "utf-16",
-            Err("encoding \"utf-16\" is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8"),
+            Err(
+                "encoding \"utf-16\" is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+            ),
         );
         check(
             "iso-2022-jp",
-            Err("encoding \"iso-2022-jp\" is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8"),
+            Err(
+                "encoding \"iso-2022-jp\" is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+            ),
         );
         check(
             "ebcdic",
-            Err("encoding \"ebcdic\" is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252"),
+            Err(
+                "encoding \"ebcdic\" is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252",
+            ),
         );
     }
 
     #[test]
     fn every_field_must_be_in_the_encoding() {
         let field = |encoding, fields: &[&[u8]]| {
-            decode(encoding, ByteRecord::from(fields.to_vec())).map(|text| text.iter().collect::<String>()).map_err(|e| e.field)
+            decode(encoding, ByteRecord::from(fields.to_vec()))
+                .map(|text| text.iter().collect::<String>())
+                .map_err(|e| e.field)
         };
         assert_eq!(field(UTF_8, &[b"a", b"\xc3\xa9"]), Ok("aé".to_owned()));
         assert_eq!(field(UTF_8, &[b"a", b"\xe9"]), Err(1));

@@ -63,10 +63,17 @@ pub struct Framing {
 
 /// How the scan of a record ended.
 enum Scan {
-    Record { len: usize, next: usize, fields: usize, newlines: usize },
+    Record {
+        len: usize,
+        next: usize,
+        fields: usize,
+        newlines: usize,
+    },
     Flaw(Flaw),
     /// At the end of the bytes.
-    Out { open_quote: bool },
+    Out {
+        open_quote: bool,
+    },
 }
 
 impl Framing {
@@ -130,8 +137,12 @@ impl Framing {
                     at += 1;
                 }
                 [b'\n', ..] => return Scan::Record { len: at, next: at + 1, fields, newlines },
-                [b'\r', b'\n', ..] => return Scan::Record { len: at, next: at + 2, fields, newlines },
-                [] | [b'\r'] if whole => return Scan::Record { len: at, next: bytes.len(), fields, newlines },
+                [b'\r', b'\n', ..] => {
+                    return Scan::Record { len: at, next: at + 2, fields, newlines };
+                }
+                [] | [b'\r'] if whole => {
+                    return Scan::Record { len: at, next: bytes.len(), fields, newlines };
+                }
                 [] | [b'\r'] => return Scan::Out { open_quote: false },
                 _ => return Scan::Flaw(Flaw::AfterQuote),
             }
@@ -160,3 +171,6 @@ pub fn physical_line(bytes: &[u8], whole: bool) -> Option<(usize, usize)> {
     let len = if bytes[..end].ends_with(b"\r") { end - 1 } else { end };
     Some((len, next))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A CSV file as a [`Source`](tally_ports::Source): in batches, resumable, in bounded memory.
 //!
 //! [`CsvFile::open`] refuses with a message for people whatever is no table with the flow's columns;
-//! [`CsvFile::read_from`] reads its rows from a position on. What comes after the header is never a reason to stop:
+//! [`CsvFile::read_from`] reads its rows from a position on; [`decode`] reads one dead letter again. What comes after the header is never a reason to stop:
 //! a record that is none becomes an item with its bytes and its reason, and its neighbours are read.
 //!
 //! # The format
@@ -35,11 +35,13 @@
 
 mod blocking;
 mod compare;
+mod dead_letter;
 mod decimal;
 mod encoding;
 mod file;
 mod framing;
 mod header;
+mod layout;
 mod open;
 mod reader;
 mod settings;
@@ -47,6 +49,7 @@ mod source;
 mod split;
 mod window;
 
+pub use dead_letter::decode;
 pub use file::{CsvFile, byte_of};
 pub use settings::{Decimal, Settings};
 pub use source::CsvSource;

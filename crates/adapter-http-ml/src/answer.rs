@@ -25,15 +25,19 @@ pub(crate) enum Said {
 ///
 /// `asked` holds no id twice.
 pub(crate) fn read(body: &[u8], asked: &[Uuid]) -> Result<Vec<Said>, Unfit> {
-    let items: Vec<Item> = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Unfit::OtherShape,
-        _ => Unfit::NotJson,
-    })?;
+    let items: Vec<Item> =
+        serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Unfit::OtherShape,
+            _ => Unfit::NotJson,
+        })?;
 
     let mut places = Places::new(asked);
     let mut heard = vec![Heard::Nothing; asked.len()];
     for item in items {
-        let Some(place) = Uuid::try_parse(&item.transaction_id).ok().and_then(|id| places.find(id)) else { continue };
+        let Some(place) = Uuid::try_parse(&item.transaction_id).ok().and_then(|id| places.find(id))
+        else {
+            continue;
+        };
         let category = item.category.map(|Text(text)| text);
         match &heard[place] {
             Heard::Nothing => heard[place] = Heard::Once(category),
@@ -57,7 +61,9 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotJson => "the answer is not JSON",
-            Self::OtherShape => "the answer is not a list of objects with the texts transaction_id and category",
+            Self::OtherShape => {
+                "the answer is not a list of objects with the texts transaction_id and category"
+            }
         })
     }
 }
@@ -119,7 +125,8 @@ impl<'a> Places<'a> {
         let place = if self.asked.get(self.next) == Some(&id) {
             self.next
         } else {
-            let numbered = || self.asked.iter().enumerate().map(|(place, &id)| (id, place)).collect();
+            let numbered =
+                || self.asked.iter().enumerate().map(|(place, &id)| (id, place)).collect();
             *self.by_id.get_or_insert_with(numbered).get(&id)?
         };
         self.next = place + 1;
@@ -140,7 +147,9 @@ mod tests {
     fn check(items: &[(&str, &str)], expected: [&str; 3]) {
         let items: Vec<String> = items
             .iter()
-            .map(|(id, category)| format!(r#"{{"transaction_id": "{id}", "score": 0.5, "category": {category}}}"#))
+            .map(|(id, category)| {
+                format!(r#"{{"transaction_id": "{id}", "score": 0.5, "category": {category}}}"#)
+            })
             .collect();
         let asked = [A, B, C].map(|id| Uuid::try_parse(id).unwrap());
         let said = read(format!("[{}]", items.join(", ")).as_bytes(), &asked).unwrap();
@@ -157,8 +166,14 @@ mod tests {
 
     #[test]
     fn answers_are_matched_by_id() {
-        check(&[(A, r#""Food""#), (B, r#""Rent""#), (C, r#""Travel""#)], ["Food", "Rent", "Travel"]);
-        check(&[(C, r#""Travel""#), (A, r#""Food""#), (B, r#""Rent""#)], ["Food", "Rent", "Travel"]);
+        check(
+            &[(A, r#""Food""#), (B, r#""Rent""#), (C, r#""Travel""#)],
+            ["Food", "Rent", "Travel"],
+        );
+        check(
+            &[(C, r#""Travel""#), (A, r#""Food""#), (B, r#""Rent""#)],
+            ["Food", "Rent", "Travel"],
+        );
         check(&[(A, r#""Food""#), (C, r#""Travel""#)], ["Food", "", "Travel"]);
         check(&[(&B.to_uppercase(), r#""Rent""#)], ["", "Rent", ""]);
         check(&[], ["", "", ""]);
@@ -167,14 +182,20 @@ mod tests {
     #[test]
     fn unknown_ids_are_ignored() {
         let unknown = "d0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
-        check(&[(unknown, r#""Food""#), (A, r#""Rent""#), ("", r#""Food""#), ("7", "null")], ["Rent", "", ""]);
+        check(
+            &[(unknown, r#""Food""#), (A, r#""Rent""#), ("", r#""Food""#), ("7", "null")],
+            ["Rent", "", ""],
+        );
     }
 
     #[test]
     fn the_same_twice_is_one_and_two_different_ones_are_none() {
         check(&[(A, r#""Food""#), (A, r#""Food""#)], ["Food", "", ""]);
         check(&[(A, r#""Food""#), (B, r#""Rent""#), (A, r#""F\u006fod""#)], ["Food", "Rent", ""]);
-        check(&[(A, r#""Food""#), (A, r#""Rent""#), (A, r#""Food""#), (B, r#""Rent""#)], ["-", "Rent", ""]);
+        check(
+            &[(A, r#""Food""#), (A, r#""Rent""#), (A, r#""Food""#), (B, r#""Rent""#)],
+            ["-", "Rent", ""],
+        );
         check(&[(A, r#""Food""#), (A, "null")], ["-", "", ""]);
         check(&[(A, r#""""#), (A, r#""Food""#)], ["-", "", ""]);
         check(&[(A, r#""Food""#), (A, r#""food""#)], ["-", "", ""]);
@@ -184,7 +205,10 @@ mod tests {
     fn a_category_has_1_to_64_characters_that_are_not_all_blank() {
         let quoted = |text: &str| serde_json::to_string(text).unwrap();
         let (longest, too_long) = ("é".repeat(64), "e".repeat(65));
-        check(&[(A, r#""x""#), (B, &quoted(&longest)), (C, &quoted(&too_long))], ["x", &longest, "-"]);
+        check(
+            &[(A, r#""x""#), (B, &quoted(&longest)), (C, &quoted(&too_long))],
+            ["x", &longest, "-"],
+        );
         check(&[(A, r#""""#), (B, r#"" \t\u00a0""#), (C, r#"" Food ""#)], ["-", "-", " Food "]);
         check(&[(A, "null"), (B, r#""Fo\u0000od""#), (C, r#""\u00c9t\u00e9""#)], ["-", "-", "Été"]);
     }

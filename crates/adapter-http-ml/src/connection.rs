@@ -47,7 +47,10 @@ impl Connection {
         let endpoint = Endpoint::new(&settings.url)?;
         let Settings { connect_timeout, answer_timeout, .. } = *settings;
         if connect_timeout.is_zero() || answer_timeout.is_zero() {
-            return Err(Stop { kind: StopKind::Setting, message: "a timeout of the model is 0".into() });
+            return Err(Stop {
+                kind: StopKind::Setting,
+                message: "a timeout of the model is 0".into(),
+            });
         }
         let client = Client::builder()
             .tls_backend_preconfigured(tls::configuration(&endpoint)?)
@@ -57,13 +60,16 @@ impl Connection {
             .tcp_nodelay(true)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            // Neither is the environment asked for a proxy, which would see every record.
+            // A proxy named by the environment would see every record.
             .no_proxy()
             .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Stop {
                 kind: StopKind::Setting,
-                message: format!("cannot set up HTTP to the model at {endpoint}: {}", outage::cause(&error, settings)),
+                message: format!(
+                    "cannot set up HTTP to the model at {endpoint}: {}",
+                    outage::cause(&error, settings)
+                ),
             })?;
         Ok(Self { client, endpoint, settings: settings.clone(), is_proven: AtomicBool::new(false) })
     }
@@ -81,7 +87,9 @@ impl Connection {
         let limit = ANSWER_BYTES + ANSWER_BYTES_PER_RECORD * asked.len();
         let status = response.status();
         match status {
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY => {
                 // Read to the end, so that the connection can be used again. What breaks off is no refusal.
                 self.read(response, limit).await?;
                 Ok(Heard::Refusal(status.as_u16()))
@@ -90,7 +98,8 @@ impl Connection {
                 let Some(body) = self.read(response, limit).await? else {
                     return Err(self.outage(&format!("the answer is longer than {limit} bytes")));
                 };
-                let answer = answer::read(&body, asked).map_err(|unfit| self.outage(&unfit.to_string()))?;
+                let answer =
+                    answer::read(&body, asked).map_err(|unfit| self.outage(&unfit.to_string()))?;
                 if answer.iter().any(|said| *said != Said::Nothing) {
                     self.is_proven.store(true, Ordering::Relaxed);
                 }
@@ -115,7 +124,10 @@ impl Connection {
 
     /// The body; `None` if it is longer than `limit`.
     async fn read(&self, mut response: Response, limit: usize) -> Result<Option<Vec<u8>>, Fault> {
-        let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let announced = response
+            .content_length()
+            .and_then(|length| usize::try_from(length).ok())
+            .unwrap_or_default();
         let mut body = Vec::with_capacity(announced.min(limit));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
             if body.len() + chunk.len() > limit {
@@ -135,7 +147,10 @@ impl Connection {
             _ => "",
         };
         if !to_check.is_empty() && !self.is_proven.load(Ordering::Relaxed) {
-            let what = format!("answered {} to the first request: check {to_check} (ML_API_URL)", status.as_u16());
+            let what = format!(
+                "answered {} to the first request: check {to_check} (ML_API_URL)",
+                status.as_u16()
+            );
             return Fault::stop(StopKind::Setting, self.told(&what));
         }
         let hint = if status.is_redirection() { ": redirects are not followed" } else { "" };

@@ -18,7 +18,9 @@ impl Endpoint {
     pub(crate) fn new(url: &str) -> Result<Self, Stop> {
         let wrong = |fault: &str| Stop {
             kind: StopKind::Setting,
-            message: format!("the model's URL (ML_API_URL) is not like http://127.0.0.1:8000: {fault}"),
+            message: format!(
+                "the model's URL (ML_API_URL) is not like http://127.0.0.1:8000: {fault}"
+            ),
         };
         let base = Url::parse(url.trim()).map_err(|error| wrong(&error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
@@ -72,8 +74,16 @@ mod tests {
     #[test]
     fn predict_is_appended_and_secrets_are_not_shown() {
         check("http://127.0.0.1:8000", "http://127.0.0.1:8000/predict", "http://127.0.0.1:8000");
-        check(" http://127.0.0.1:8000/\n", "http://127.0.0.1:8000/predict", "http://127.0.0.1:8000");
-        check("https://ml.test/v2/model/", "https://ml.test/v2/model/predict", "https://ml.test/v2/model");
+        check(
+            " http://127.0.0.1:8000/\n",
+            "http://127.0.0.1:8000/predict",
+            "http://127.0.0.1:8000",
+        );
+        check(
+            "https://ml.test/v2/model/",
+            "https://ml.test/v2/model/predict",
+            "https://ml.test/v2/model",
+        );
         check("http://[::1]:8000/v1", "http://[::1]:8000/v1/predict", "http://[::1]:8000/v1");
         check(
             "http://anna:s3cret@ml.test:80/v1?key=s3cret#s3cret",
@@ -97,7 +107,10 @@ mod tests {
             let stop = Endpoint::new(url).unwrap_err();
             assert_eq!(stop.kind, StopKind::Setting, "{url}");
             assert!(stop.message.contains("ML_API_URL"), "{url}: {stop}");
-            assert!(!stop.message.contains("s3cret") && !stop.message.contains("anna"), "{url}: {stop}");
+            assert!(
+                !stop.message.contains("s3cret") && !stop.message.contains("anna"),
+                "{url}: {stop}"
+            );
         }
     }
 }

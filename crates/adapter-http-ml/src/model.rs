@@ -38,13 +38,16 @@ impl Model {
             // A refused list is split in halves, so the later one waits here.
             let mut waiting = vec![list.as_slice()];
             while let Some(part) = waiting.pop() {
-                match (self.connection.ask(questions.body(part), &questions.ids(part)).await?, part) {
+                match (self.connection.ask(questions.body(part), &questions.ids(part)).await?, part)
+                {
                     (Heard::Answer(answer), _) => {
                         for (&record, said) in part.iter().zip(answer) {
                             verdicts[record] = Verdict::Said(said);
                         }
                     }
-                    (Heard::Refusal(status), &[record]) => verdicts[record] = Verdict::Refused(status),
+                    (Heard::Refusal(status), &[record]) => {
+                        verdicts[record] = Verdict::Refused(status);
+                    }
                     (Heard::Refusal(_), _) => {
                         let (first, second) = part.split_at(part.len() / 2);
                         waiting.push(second);
@@ -70,18 +73,20 @@ impl<F: Classified> Enrich<F> for Model {
         let mut unanswered = distinct;
         unanswered.retain(|&record| verdicts[record].is_no_answer());
         if !unanswered.is_empty() {
-            let is_named = |verdict: &Verdict| {
-                matches!(verdict, Verdict::Said(Said::NoCategory | Said::Category(_)))
-            };
-            if !verdicts.iter().any(is_named) {
-                return Err(self.connection.outage("the answer covers none of the records asked for"));
+            if !verdicts.iter().any(Verdict::is_named) {
+                return Err(self
+                    .connection
+                    .outage("the answer covers none of the records asked for"));
             }
             self.ask(&questions, &unanswered, &mut verdicts).await?;
         }
 
-        let is_category = |verdict: &Verdict| matches!(verdict, Verdict::Said(Said::Category(_)));
-        if records.len() > MOST_REFUSED_AS_A_WHOLE && !verdicts.iter().any(is_category) {
-            return Err(self.connection.outage(&format!("no category for any of {} records", records.len())));
+        if records.len() > MOST_REFUSED_AS_A_WHOLE && !verdicts.iter().any(Verdict::is_category) {
+            let mut what = format!("no category for any of {} records", records.len());
+            if let Some(status) = verdicts.iter().find_map(Verdict::refused_with) {
+                what += &format!(": answered {status} to single records");
+            }
+            return Err(self.connection.outage(&what));
         }
         let verdict_on = |record| verdicts[questions.answered_with(record)].clone().conclude();
         Ok((0..records.len()).map(verdict_on).collect())
@@ -102,11 +107,30 @@ impl Verdict {
         matches!(self, Self::Said(Said::Nothing | Said::NoCategory))
     }
 
+    fn is_named(&self) -> bool {
+        matches!(self, Self::Said(Said::NoCategory | Said::Category(_)))
+    }
+
+    fn is_category(&self) -> bool {
+        matches!(self, Self::Said(Said::Category(_)))
+    }
+
+    fn refused_with(&self) -> Option<u16> {
+        match self {
+            Self::Said(_) => None,
+            Self::Refused(status) => Some(*status),
+        }
+    }
+
     fn conclude(self) -> Result<String, Reason> {
         match self {
             Self::Said(Said::Category(category)) => Ok(category),
-            Self::Said(Said::NoCategory) => Err(no_answer("the model gave no usable category when asked twice")),
-            Self::Said(Said::Nothing) => Err(no_answer("the model gave no answer when asked twice")),
+            Self::Said(Said::NoCategory) => {
+                Err(no_answer("the model gave no usable category when asked twice"))
+            }
+            Self::Said(Said::Nothing) => {
+                Err(no_answer("the model gave no answer when asked twice"))
+            }
             Self::Refused(status) => Err(Reason::new(
                 Stage::Enrich,
                 "model_refused",

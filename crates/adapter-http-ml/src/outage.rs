@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use crate::Settings;
 
 /// The longest pause that the model may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// The pause that the model asked for, in seconds or until a date; at most five minutes, none after a date that has
 /// passed. `None` as well when it is neither.
@@ -36,7 +36,9 @@ pub(crate) fn cause(error: &reqwest::Error, settings: &Settings) -> String {
     let root = root(error);
     match root.downcast_ref::<io::Error>().map(io::Error::kind) {
         _ if error.is_dns() => format!("its host name cannot be resolved: {root}"),
-        Some(kind @ (io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)) => kind.to_string(),
+        Some(kind @ (io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)) => {
+            kind.to_string()
+        }
         // Hyper and rustls say what is wrong with a message without quoting it.
         _ => format!("no complete answer: {root}"),
     }
@@ -51,7 +53,11 @@ fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 }
 
 fn seconds(duration: Duration) -> String {
-    if duration.subsec_nanos() == 0 { format!("{} s", duration.as_secs()) } else { format!("{duration:?}") }
+    if duration.subsec_nanos() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{duration:?}")
+    }
 }
 
 #[cfg(test)]

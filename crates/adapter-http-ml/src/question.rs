@@ -33,7 +33,10 @@ impl Questions {
             let start = json.len();
             serde_json::to_writer(&mut json, &F::question(record)).map_err(|_| Stop {
                 kind: StopKind::Data,
-                message: format!("a record of {} cannot be shown to the model: its question is no JSON", F::NAME),
+                message: format!(
+                    "a record of {} cannot be shown to the model: its question is no JSON",
+                    F::NAME
+                ),
             })?;
             ranges.push(start..json.len());
         }
@@ -50,11 +53,14 @@ impl Questions {
     fn find_repetitions(&mut self) {
         let mut by_id: Vec<(Uuid, usize)> = self.ids.iter().copied().zip(0..).collect();
         by_id.sort_unstable();
-        for group in by_id.chunk_by(|(id, _), (other, _)| id == other).filter(|group| group.len() > 1) {
+        for group in
+            by_id.chunk_by(|(id, _), (other, _)| id == other).filter(|group| group.len() > 1)
+        {
             let mut first_with: HashMap<&[u8], usize> = HashMap::new();
             for &(_, index) in group {
                 let version = first_with.len();
-                let first = *first_with.entry(&self.json[self.ranges[index].clone()]).or_insert(index);
+                let first =
+                    *first_with.entry(&self.json[self.ranges[index].clone()]).or_insert(index);
                 self.same_as[index] = first;
                 self.versions_before[index] = version;
             }

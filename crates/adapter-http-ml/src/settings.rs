@@ -18,7 +18,11 @@ pub struct Settings {
 impl Settings {
     /// The model at `url` with the default timeouts: 2 s to connect, 5 s to answer.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), connect_timeout: Duration::from_secs(2), answer_timeout: Duration::from_secs(5) }
+        Self {
+            url: url.into(),
+            connect_timeout: Duration::from_secs(2),
+            answer_timeout: Duration::from_secs(5),
+        }
     }
 }
 

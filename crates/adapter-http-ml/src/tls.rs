@@ -15,14 +15,18 @@ pub(crate) fn configuration(endpoint: &Endpoint) -> Result<ClientConfig, Stop> {
         kind: StopKind::Setting,
         message: format!("cannot use TLS to the model at {endpoint}: {what}"),
     };
-    let provider = CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    let provider = CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(ring::default_provider()));
     let mut roots = RootCertStore::empty();
     if endpoint.is_encrypted() {
         let found = rustls_native_certs::load_native_certs();
         let (usable, _) = roots.add_parsable_certificates(found.certs);
         if usable == 0 {
             let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-            return Err(wrong(format!("no CA certificates on this machine{why}; install them or set SSL_CERT_FILE")));
+            return Err(wrong(format!(
+                "no CA certificates on this machine{why}; install them or set SSL_CERT_FILE"
+            )));
         }
     }
     let config = ClientConfig::builder_with_provider(provider)

@@ -1,1 +1,102 @@
-//! Sink, positions, leases, ledger and dead letters on Postgres.
+//! Sink, positions, leases, ledger and dead letters on Postgres (12 or later).
+//!
+//! To add a flow: implement [`PostgresEffect`] for it (see [`transactions`] for an upsert by key), put its tables and
+//! its row-by-row function into its [`Migrations`], and name these when the store is opened. Nothing here changes.
+//!
+//! # Sessions
+//! Commits have a pool of their own, claims and heartbeats another, so that a long commit cannot cost the lease. Both
+//! set, with the lease as the unit:
+//!
+//! | setting | commits | claims, heartbeats |
+//! | --- | --- | --- |
+//! | `idle_in_transaction_session_timeout`, `lock_timeout`, `tcp_user_timeout`, keepalives | 1 lease | 1 lease |
+//! | `statement_timeout` | 6 leases, at least 3 s | 2 leases, at least 3 s |
+//! | wait for any answer on our side, then the connection is given up | 1 lease (at least 1 s) longer | the same |
+//!
+//! So whatever stops answering, a frozen server or a network that swallows packets, becomes a
+//! [`Fault::Outage`] within bounded time, and what a frozen owner locked is free within its lease.
+
+mod commit;
+mod connection;
+mod dead_letters;
+mod effect;
+mod fault;
+mod ledger;
+mod migrate;
+mod positions;
+mod target;
+mod tls;
+pub mod transactions;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use diesel;
+pub use diesel_async;
+pub use effect::{PostgresEffect, Prepared, prepared};
+use tally_ports::{Fault, Migrations};
+
+use crate::connection::{Limits, Sessions};
+use crate::target::Target;
+
+/// How to reach the database. Its `Debug` does not show the URL, which may hold a password.
+#[derive(Clone)]
+pub struct Settings {
+    /// `postgres://` or `postgresql://`, as libpq takes it, with `sslmode` one of `disable`, `prefer` (default),
+    /// `require` (encrypted, the server's certificate unchecked) and `verify-full` (its chain and host name are
+    /// checked, against `sslrootcert=PATH` or else the system's roots).
+    pub url: String,
+    /// The lease of partitions: the unit of every timeout.
+    pub lease: Duration,
+    /// Whether pending migrations are applied; otherwise they are a wrong setting.
+    pub migrate: bool,
+    /// How many batches are committed at the same time, each on a connection of its own.
+    pub connections: usize,
+}
+
+impl Settings {
+    /// The defaults: a lease of 5 s, migrations applied, four connections.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), lease: Duration::from_secs(5), migrate: true, connections: 4 }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lease, migrate, connections, .. } = self;
+        f.debug_struct("Settings")
+            .field("lease", lease)
+            .field("migrate", migrate)
+            .field("connections", connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct Postgres {
+    commits: Sessions,
+    control: Sessions,
+}
+
+impl Postgres {
+    /// Connects, applies pending migrations of the ledger and of `flows`, and opens the pools.
+    ///
+    /// A wrong URL, password or database, a missing privilege, a server certificate that is not trusted, a database
+    /// that is newer than this program and pending migrations that may not be applied are
+    /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
+    pub async fn open(settings: &Settings, flows: &[Migrations]) -> Result<Self, Fault> {
+        let target = Target::parse(&settings.url, settings.lease)?;
+        migrate::run(&target, settings.migrate, flows).await?;
+        Ok(Self {
+            commits: Sessions::new(target.clone(), Limits::of_commits(settings.lease), settings.connections)?,
+            control: Sessions::new(target, Limits::of_control(settings.lease), connection::CONTROL_CONNECTIONS)?,
+        })
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").finish_non_exhaustive()
+    }
+}

@@ -1,1 +1,122 @@
-//! Sink, positions, leases, ledger and dead letters on an embedded SQLite file.
+//! Sink, positions, leases, ledger and dead letters on an embedded `SQLite` file.
+//!
+//! There is one writer connection. Everything that one call of a port does is one closure on a thread that may
+//! block; once begun it goes on to its end, whatever becomes of the caller.
+//!
+//! To add a flow: implement [`SqliteEffect`] for it ([`upsert_each`] or [`append_each`] and a [`Statement`] are all
+//! it takes) and hand its [`SqliteEffect::MIGRATIONS`] to [`Sqlite::open`].
+
+mod commit;
+mod connection;
+mod dead_letters;
+mod effect;
+mod fault;
+mod migrate;
+mod positions;
+mod statement;
+mod transactions;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use diesel;
+use diesel::SqliteConnection;
+use tally_ports::{Fault, Migrations};
+
+pub use self::effect::{SqliteEffect, append_each, upsert_each};
+pub use self::migrate::LEDGER;
+pub use self::statement::{Statement, Value, execute};
+
+/// How a database is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file; it is made when it does not exist.
+    pub path: PathBuf,
+    /// How long to wait for another process that writes.
+    pub lease: Duration,
+    /// Whether to make or update the tables; without it, missing ones are a fault.
+    pub migrate: bool,
+}
+
+/// A database file, opened by this process.
+#[derive(Debug)]
+pub struct Sqlite {
+    settings: Arc<Settings>,
+    writer: Arc<Writer>,
+}
+
+/// The connection while nobody uses it; `None` before its first use and after it broke.
+#[derive(Default)]
+struct Writer(Mutex<Option<SqliteConnection>>);
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Sqlite {
+    /// Opens the file and brings the tables of the ledger and those of `migrations` up to date. Blocks for as long as
+    /// another process migrates or writes, at most a lease.
+    ///
+    /// # Errors
+    /// [`StopKind::Setting`](tally_ports::StopKind::Setting) when the file cannot be opened or written, is no
+    /// database, is newer than this program, was made by something else, or has migrations pending that may not be
+    /// run; an outage when the disk is full or another process holds the database for longer than a lease.
+    pub fn open(settings: &Settings, migrations: &[Migrations]) -> Result<Self, Fault> {
+        let connection = connection::open(settings, migrations)?;
+        let writer = Writer(Mutex::new(Some(connection)));
+        Ok(Self { settings: Arc::new(settings.clone()), writer: Arc::new(writer) })
+    }
+
+    /// Runs `work` on the connection, on a thread that may block, to its end.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let settings = Arc::clone(&self.settings);
+        let writer = Arc::clone(&self.writer);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut idle = writer.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // Taken out, so that a connection in the middle of a panic is closed, which rolls back, and not used again.
+            let mut connection = match idle.take() {
+                Some(connection) => connection,
+                None => connection::connect(&settings)?,
+            };
+            let result = work(&mut connection);
+            if connection::is_idle(&mut connection) {
+                *idle = Some(connection);
+            }
+            result.map_err(|failure| match failure {
+                Failure::Database(error) => fault::at_work(&settings.path, &error),
+                Failure::Fault(fault) => fault,
+            })
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Fault::outage("the process is ending: the database was not called")),
+            },
+        }
+    }
+}
+
+/// Why work on a connection has no result.
+enum Failure {
+    Database(diesel::result::Error),
+    Fault(Fault),
+}
+
+impl From<diesel::result::Error> for Failure {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}

@@ -33,7 +33,7 @@ pub struct Flags {
     /// Where to write: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// The model's address [default: http://127.0.0.1:8000]
+    /// The model's address [default: <http://127.0.0.1:8000>]
     #[arg(long, value_name = "URL")]
     ml_url: Option<String>,
     /// The most records of a batch [default: 1000]
@@ -84,7 +84,8 @@ impl Layers {
         for (name, value) in environment {
             if let Some(path) = path_of(&name) {
                 let value = value.parse().unwrap_or(Value::from(value));
-                figment = figment.merge(Named::new(format!("environment {name}"), Single { path, value }));
+                figment = figment
+                    .merge(Named::new(format!("environment {name}"), Single { path, value }));
             }
         }
         for (flag, path, value) in flags.values() {
@@ -92,7 +93,7 @@ impl Layers {
             figment = figment.merge(Named::new(format!("flag {flag}"), Single { path, value }));
         }
 
-        let settings: Settings = figment.extract().map_err(explained)?;
+        let settings: Settings = figment.extract().map_err(|error| explained(&error))?;
         settings.check(rules)?;
         Ok(Self { settings, figment })
     }
@@ -102,7 +103,7 @@ impl Layers {
     /// # Errors
     /// When a layer cannot be read again.
     pub fn show(&self) -> Result<String, Stop> {
-        let all = self.figment.find_value("").map_err(explained)?;
+        let all = self.figment.find_value("").map_err(|error| explained(&error))?;
         let mut lines = String::new();
         self.show_below("", &all, &mut lines);
         Ok(lines)
@@ -118,7 +119,9 @@ impl Layers {
         }
         let shown = match value {
             Value::String(_, text) => format!("{:?}", Url::new(text)),
-            Value::Num(_, number) => number.to_f64().map_or_else(String::new, |number| number.to_string()),
+            Value::Num(_, number) => {
+                number.to_f64().map_or_else(String::new, |number| number.to_string())
+            }
             Value::Bool(_, flag) => flag.to_string(),
             other => format!("{other:?}"),
         };
@@ -149,8 +152,15 @@ fn file(flags: &Flags) -> Result<impl Provider, Stop> {
     let path = flags.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if flags.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(wrong(format!("cannot read the settings' file {}: {error}", path.display()))),
+        Err(error) if flags.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            String::new()
+        }
+        Err(error) => {
+            return Err(wrong(format!(
+                "cannot read the settings' file {}: {error}",
+                path.display()
+            )));
+        }
     };
     Ok(Named::new(format!("file {}", path.display()), Toml::string(&text)))
 }
@@ -207,8 +217,11 @@ impl<P: Provider> Provider for Named<P> {
 }
 
 /// The first of figment's errors: which setting, from where, and what is wrong with it.
-fn explained(error: figment::Error) -> Stop {
-    let source = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" ({})", metadata.name));
+fn explained(error: &figment::Error) -> Stop {
+    let source = error
+        .metadata
+        .as_ref()
+        .map_or_else(String::new, |metadata| format!(" ({})", metadata.name));
     let path = error.path.join(".");
     wrong(match &error.kind {
         Kind::UnknownField(name, known) => {
@@ -229,15 +242,21 @@ mod tests {
 
     const RULES: &[&str] = &["outlier"];
 
-    fn load(file: &str, environment: &[(&str, &str)], change: impl FnOnce(&mut Flags)) -> Result<Layers, String> {
+    fn load(
+        file: &str,
+        environment: &[(&str, &str)],
+        change: impl FnOnce(&mut Flags),
+    ) -> Result<Layers, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.toml");
         std::fs::write(&path, file).unwrap();
         let mut flags = Flags { config: Some(path.clone()), ..Flags::default() };
         change(&mut flags);
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let shown = path.display().to_string();
-        Layers::from_parts(&flags, environment, RULES).map_err(|stop| stop.message.replace(&shown, "FILE"))
+        Layers::from_parts(&flags, environment, RULES)
+            .map_err(|stop| stop.message.replace(&shown, "FILE"))
     }
 
     #[track_caller]
@@ -248,10 +267,18 @@ mod tests {
     #[test]
     fn later_layers_win() {
         let file = "batch_size = 1\nlease = '1s'\n[ml]\nconcurrency = 2";
-        let environment = [("TALLY_LEASE", "2s"), ("ML_API_URL", "http://a"), ("TALLY_QUALITY__OUTLIER__POLICY", "stop")];
-        let layers = load(file, &environment, |flags| flags.ml_url = Some("http://b".into())).unwrap();
+        let environment = [
+            ("TALLY_LEASE", "2s"),
+            ("ML_API_URL", "http://a"),
+            ("TALLY_QUALITY__OUTLIER__POLICY", "stop"),
+        ];
+        let layers =
+            load(file, &environment, |flags| flags.ml_url = Some("http://b".into())).unwrap();
         let Settings { batch_size, lease, ml, quality, .. } = layers.settings.clone();
-        assert_eq!((batch_size, lease, ml.url.expose(), ml.concurrency), (1, Span::seconds(2), "http://b", 2));
+        assert_eq!(
+            (batch_size, lease, ml.url.expose(), ml.concurrency),
+            (1, Span::seconds(2), "http://b", 2)
+        );
         assert_eq!(quality["outlier"].policy, tally_domain::quality::Policy::Stop);
 
         let shown = layers.show().unwrap();
@@ -277,14 +304,26 @@ mod tests {
     #[test]
     fn unknown_names_are_errors() {
         let known = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, quality, log, obs";
-        check_error("bach_size = 1", &[], &format!("unknown setting bach_size (file FILE): known here are {known}"));
-        check_error("", &[("TALLY_FOO", "1")], &format!("unknown setting foo (environment TALLY_FOO): known here are {known}"));
+        check_error(
+            "bach_size = 1",
+            &[],
+            &format!("unknown setting bach_size (file FILE): known here are {known}"),
+        );
+        check_error(
+            "",
+            &[("TALLY_FOO", "1")],
+            &format!("unknown setting foo (environment TALLY_FOO): known here are {known}"),
+        );
         check_error(
             "",
             &[("TALLY_ML__FOO", "1")],
             "unknown setting ml.foo (environment TALLY_ML__FOO): known here are url, connect_timeout, answer_timeout, concurrency",
         );
-        check_error("[quality.foo]\npolicy='warn'", &[], "quality.foo is no rule; the rules are outlier");
+        check_error(
+            "[quality.foo]\npolicy='warn'",
+            &[],
+            "quality.foo is no rule; the rules are outlier",
+        );
         assert!(load("", &[("OTHER", "1"), ("TALLY_LEASE", "")], |_| {}).is_ok());
     }
 
@@ -294,7 +333,11 @@ mod tests {
         check_error("lease = '1ms'", &[], "lease is 1ms: must be between 100ms and 1h");
         check_error("lease = 'never'", &[], "lease is never: must be between 100ms and 1h");
         check_error("ml.concurrency = 65", &[], "ml.concurrency is 65: must be between 1 and 64");
-        check_error("quality.outlier.threshold = 1.5", &[], "quality.outlier.threshold is 1.5: must be between 0 and 1");
+        check_error(
+            "quality.outlier.threshold = 1.5",
+            &[],
+            "quality.outlier.threshold is 1.5: must be between 0 and 1",
+        );
     }
 
     #[test]
@@ -315,7 +358,11 @@ mod tests {
 
     #[test]
     fn a_named_file_must_be_there() {
-        let error = load("", &[], |flags| flags.config = Some("/nowhere/x.toml".into())).err().unwrap();
-        assert!(error.starts_with("cannot read the settings' file /nowhere/x.toml: No such file"), "{error}");
+        let error =
+            load("", &[], |flags| flags.config = Some("/nowhere/x.toml".into())).err().unwrap();
+        assert!(
+            error.starts_with("cannot read the settings' file /nowhere/x.toml: No such file"),
+            "{error}"
+        );
     }
 }

@@ -115,10 +115,16 @@ impl Settings {
         span("ml.answer_timeout", self.ml.answer_timeout, "1ms", "10m")?;
         for (name, rule) in &self.quality {
             if !rules.contains(&name.as_str()) {
-                return Err(wrong(format!("quality.{name} is no rule; the rules are {}", rules.join(", "))));
+                return Err(wrong(format!(
+                    "quality.{name} is no rule; the rules are {}",
+                    rules.join(", ")
+                )));
             }
             if !(0.0..=1.0).contains(&rule.threshold) {
-                return Err(wrong(format!("quality.{name}.threshold is {}: must be between 0 and 1", rule.threshold)));
+                return Err(wrong(format!(
+                    "quality.{name}.threshold is {}: must be between 0 and 1",
+                    rule.threshold
+                )));
             }
         }
         Ok(())

@@ -39,7 +39,9 @@ impl FromStr for Span {
         }
         match humantime::parse_duration(text) {
             Ok(length) => Ok(Self { limit: Some(length) }),
-            Err(error) => Err(format!("{text} is no length of time like 500ms, 5s, 5m or never: {error}")),
+            Err(error) => {
+                Err(format!("{text} is no length of time like 500ms, 5s, 5m or never: {error}"))
+            }
         }
     }
 }

@@ -31,16 +31,19 @@ where
 {
     logging::start(&settings.log.level, settings.log.format, writer)
         .map_err(|error| wrong(format!("setting log.level: {error}")))?;
-    let shutdown = Shutdown::listen().map_err(|error| wrong(format!("cannot listen to signals: {error}")))?;
-    let metrics = Metrics::install().map_err(|error| wrong(format!("cannot record metrics: {error}")))?;
+    let shutdown =
+        Shutdown::listen().map_err(|error| wrong(format!("cannot listen to signals: {error}")))?;
+    let metrics =
+        Metrics::install().map_err(|error| wrong(format!("cannot record metrics: {error}")))?;
 
     let status = Arc::new(Status::default());
     let gates = Gates::new(&status, settings.max_outage.limit());
     let (host, port) = (settings.obs.host.as_str(), settings.obs.port);
     let shown = Arc::clone(&status);
-    let address = server::serve((host, port), metrics, move || readiness(&shown))
-        .await
-        .map_err(|error| wrong(format!("cannot listen on obs.host {host}, obs.port {port}: {error}")))?;
+    let address =
+        server::serve((host, port), metrics, move || readiness(&shown)).await.map_err(|error| {
+            wrong(format!("cannot listen on obs.host {host}, obs.port {port}: {error}"))
+        })?;
     tracing::info!("metrics, health and readiness on http://{address}");
 
     let name = format!("{binary}@{}:{}", host_name(), std::process::id()).into();

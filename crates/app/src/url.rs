@@ -26,7 +26,8 @@ impl fmt::Display for Url {
         let Some((scheme, rest)) = self.0.split_once("://") else {
             return f.write_str(&self.0);
         };
-        let (rest, parameters) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+        let (rest, parameters) =
+            rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
         let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
         write!(f, "{scheme}://{user}{rest}{parameters}")
     }
@@ -50,7 +51,10 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         check("postgres://user:pass@host:5432/db", "postgres://***@host:5432/db");
-        check("postgres://user:p@ss@host/db?sslmode=require&password=x", "postgres://***@host/db?***");
+        check(
+            "postgres://user:p@ss@host/db?sslmode=require&password=x",
+            "postgres://***@host/db?***",
+        );
         check("postgres://host/db", "postgres://host/db");
         check("https://key@model/path", "https://***@model/path");
         check("sqlite:tally.db", "sqlite:tally.db");

@@ -26,7 +26,10 @@ mod tests {
     fn integers_and_uuids() {
         check("0", Some("00000000-0000-0000-0000-000000000000"));
         check("255", Some("00000000-0000-0000-0000-0000000000ff"));
-        check("340282366920938463463374607431768211455", Some("ffffffff-ffff-ffff-ffff-ffffffffffff"));
+        check(
+            "340282366920938463463374607431768211455",
+            Some("ffffffff-ffff-ffff-ffff-ffffffffffff"),
+        );
         check("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", Some("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"));
     }
 

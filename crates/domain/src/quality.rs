@@ -94,7 +94,8 @@ pub fn judge<F: Flow>(
                 Policy::Stop => verdict.stopped_by.push(name),
             }
         }
-        let listed = broken_by.iter().take(POSITIONS_LISTED).map(|&index| positions[index]).collect();
+        let listed =
+            broken_by.iter().take(POSITIONS_LISTED).map(|&index| positions[index]).collect();
         let finding = Finding { count: broken_by.len(), rate, above_threshold, positions: listed };
         verdict.report.insert(name.to_owned(), finding);
     }
@@ -103,7 +104,11 @@ pub fn judge<F: Flow>(
 
 /// The reason of a record that `rule` sorted out.
 pub fn quarantine_reason(rule: &'static str) -> Reason {
-    Reason::new(Stage::Quality, rule, format!("quarantined: the batch has too many records that break the rule {rule}"))
+    Reason::new(
+        Stage::Quality,
+        rule,
+        format!("quarantined: the batch has too many records that break the rule {rule}"),
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]

@@ -40,7 +40,9 @@ pub struct Gates {
 impl Gates {
     /// Open gates that give up after `max_outage`, if any.
     pub fn new(status: &Arc<Status>, max_outage: Option<Duration>) -> Self {
-        let gate = |dependency, stage| Arc::new(Gate::new(dependency, stage, max_outage, Arc::clone(status)));
+        let gate = |dependency, stage| {
+            Arc::new(Gate::new(dependency, stage, max_outage, Arc::clone(status)))
+        };
         Self { model: gate("model", "enrich"), database: gate("database", "commit") }
     }
 }
@@ -131,7 +133,11 @@ impl Gate {
     }
 
     /// Awaits `attempt`, saying every ten seconds what is away, until the outage has lasted too long.
-    async fn said_while<T>(&self, attempt: impl Future<Output = T>, outage: &Outage) -> Result<T, Stop> {
+    async fn said_while<T>(
+        &self,
+        attempt: impl Future<Output = T>,
+        outage: &Outage,
+    ) -> Result<T, Stop> {
         let mut said = interval_at(outage.since + SAID_EVERY, SAID_EVERY);
         said.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let give_up = async {
@@ -283,7 +289,10 @@ mod tests {
                             most_at_once.fetch_max(now, Ordering::SeqCst);
                         }
                         sleep(Duration::from_millis(100)).await;
-                        at_once.fetch_sub(usize::from(began.elapsed() > Duration::from_millis(100)), Ordering::SeqCst);
+                        at_once.fetch_sub(
+                            usize::from(began.elapsed() > Duration::from_millis(100)),
+                            Ordering::SeqCst,
+                        );
                         away(None)
                     })
                     .await

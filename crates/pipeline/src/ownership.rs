@@ -58,10 +58,14 @@ pub async fn own<P: Positions>(
             (Instant::now(), renewal)
         });
         if since.elapsed() >= 2 * lease && renewal > first_renewal {
-            let message = format!("{} is owned by {holder}, which is alive and renews its lease", stream.label);
+            let message = format!(
+                "{} is owned by {holder}, which is alive and renews its lease",
+                stream.label
+            );
             return Err(Stop { kind: StopKind::Taken, message });
         }
-        let pause = remaining.clamp(Duration::from_millis(20), (lease / 5).max(Duration::from_millis(20)));
+        let pause =
+            remaining.clamp(Duration::from_millis(20), (lease / 5).max(Duration::from_millis(20)));
         tokio::select! {
             () = sleep(pause) => {}
             () = stop.cancelled() => return Ok(Ownership::Interrupted),
@@ -87,7 +91,9 @@ impl Heartbeat {
                 beat.tick().await;
                 match positions.renew(&lease).await {
                     Ok(()) => {}
-                    Err(Fault::Outage { message, .. }) => tracing::debug!("lease not renewed: {message}"),
+                    Err(Fault::Outage { message, .. }) => {
+                        tracing::debug!("lease not renewed: {message}")
+                    }
                     Err(Fault::Stop(stop)) => {
                         sender.send_replace(Some(stop));
                         return;

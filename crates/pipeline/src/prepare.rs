@@ -54,10 +54,15 @@ pub(crate) fn prepare<F: Flow>(
         return Ok(Prepared { records, places, dead_letters, quality: verdict.report });
     }
 
-    let mut kept = Prepared { records: Vec::new(), places: Vec::new(), dead_letters, quality: verdict.report };
+    let mut kept =
+        Prepared { records: Vec::new(), places: Vec::new(), dead_letters, quality: verdict.report };
     for (index, (record, (position, raw))) in records.into_iter().zip(places).enumerate() {
         if let Some(rule) = verdict.quarantined.get(&index) {
-            kept.dead_letters.push(DeadLetter::first(position, quality::quarantine_reason(rule), raw));
+            kept.dead_letters.push(DeadLetter::first(
+                position,
+                quality::quarantine_reason(rule),
+                raw,
+            ));
         } else {
             kept.records.push(record);
             kept.places.push((position, raw));

@@ -1,5 +1,6 @@
 //! The loop: batches of one partition from the source to the store, in order, several of them in flight.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,8 @@ use serde_json::Value;
 use tally_domain::quality::Rules;
 use tally_domain::{Flow, Reason};
 use tally_ports::{
-    Commit, Committed, DeadLetter, Enrich, Fault, Position, Row, Sink, Source, Stop, StopKind, Stream, metric,
+    Commit, Committed, DeadLetter, Enrich, Fault, Position, Row, Sink, Source, Stop, StopKind,
+    Stream, metric,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -32,19 +34,13 @@ pub struct Settings {
 }
 
 /// Takes the records of a partition through every stage into the store.
-pub struct Pipeline<F: Flow, E, S> {
-    /// The model.
-    pub enrich: Arc<E>,
-    /// The store.
-    pub sink: Arc<S>,
-    /// The gates of both.
-    pub gates: Gates,
-    /// What `/ready` says.
-    pub status: Arc<Status>,
-    /// How it works.
-    pub settings: Settings,
-    /// The flow.
-    pub flow: F,
+pub struct Pipeline<F, E, S> {
+    enrich: Arc<E>,
+    sink: Arc<S>,
+    gates: Gates,
+    status: Arc<Status>,
+    settings: Settings,
+    flow: PhantomData<F>,
 }
 
 /// How a run ended that nothing stopped.
@@ -98,6 +94,17 @@ struct Enriched<F: Flow> {
 }
 
 impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
+    /// A pipeline for the flow `F` through `enrich` into `sink`, each behind its gate.
+    pub const fn new(
+        enrich: Arc<E>,
+        sink: Arc<S>,
+        gates: Gates,
+        status: Arc<Status>,
+        settings: Settings,
+    ) -> Self {
+        Self { enrich, sink, gates, status, settings, flow: PhantomData }
+    }
+
     /// Reads `source`, which stands at the partition's position, to its end and commits every batch, in order.
     ///
     /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with the
@@ -115,7 +122,11 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
     ) -> Result<Ended, Stop> {
         let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
         let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
-        let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&run).read(source, sender, stop.clone())));
+        let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&run).read(
+            source,
+            sender,
+            stop.clone(),
+        )));
 
         let commit_all = async {
             while let Some(batch) = receiver.recv().await {
@@ -167,7 +178,8 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
 
             let preparing = Instant::now();
             let read = batch.items.len();
-            let Prepared { records, places, dead_letters, quality } = prepare::<F>(&mut batch, rules, &mut stats)?;
+            let Prepared { records, places, dead_letters, quality } =
+                prepare::<F>(&mut batch, rules, &mut stats)?;
             observe("validate", preparing);
             let in_flight = InFlight {
                 id: Uuid::now_v7(),
@@ -181,7 +193,9 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
                 gap: batch.gap,
                 dead_letters,
                 started,
-                rows: AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).enrich(records, places))),
+                rows: AbortOnDropHandle::new(tokio::spawn(
+                    Arc::clone(&self).enrich(records, places),
+                )),
             };
             if sender.send(in_flight).await.is_err() {
                 return Ok(Ended::Interrupted); // the committer stopped and has its own reason
@@ -196,7 +210,8 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         places: Vec<(i64, tally_ports::Raw)>,
     ) -> Result<Enriched<F>, Stop> {
         let asked = Instant::now();
-        let mut enriched = Enriched { rows: Vec::with_capacity(records.len()), refused: Vec::new() };
+        let mut enriched =
+            Enriched { rows: Vec::with_capacity(records.len()), refused: Vec::new() };
         if records.is_empty() {
             return Ok(enriched);
         }
@@ -249,9 +264,16 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         observe("commit", began);
         self.pipeline.status.committed();
         count(commit, &committed);
-        for (rule, finding) in commit.quality.iter().filter(|(_, finding)| finding.above_threshold) {
+        for (rule, finding) in commit.quality.iter().filter(|(_, finding)| finding.above_threshold)
+        {
             let (first, last) = (commit.first, commit.last);
-            tracing::warn!(rule, rate = finding.rate, first, last, "quality rule above its threshold");
+            tracing::warn!(
+                rule,
+                rate = finding.rate,
+                first,
+                last,
+                "quality rule above its threshold"
+            );
         }
         Ok(committed)
     }
@@ -262,7 +284,10 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             Value::Null => Ok(F::Stats::default()),
             stored => serde_json::from_value(stored.clone()).map_err(|error| Stop {
                 kind: StopKind::Data,
-                message: format!("the statistics stored at position {} are not ours: {error}", position.lease.position),
+                message: format!(
+                    "the statistics stored at position {} are not ours: {error}",
+                    position.lease.position
+                ),
             }),
         }
     }
@@ -273,8 +298,10 @@ fn quarantined(dead_letters: &[DeadLetter]) -> usize {
 }
 
 fn to_json(stats: &impl serde::Serialize) -> Result<Value, Stop> {
-    serde_json::to_value(stats)
-        .map_err(|error| Stop { kind: StopKind::Data, message: format!("the statistics are no JSON: {error}") })
+    serde_json::to_value(stats).map_err(|error| Stop {
+        kind: StopKind::Data,
+        message: format!("the statistics are no JSON: {error}"),
+    })
 }
 
 /// A source's faults that are not yet behind a gate end the run.
@@ -311,7 +338,8 @@ fn count<F: Flow>(commit: &Commit<F>, committed: &Committed) {
         counter!(metric::DEAD_LETTERS, &labels(*stage, code)).increment(1);
     }
     for refused in &committed.refused {
-        counter!(metric::DEAD_LETTERS, &labels(tally_domain::Stage::Write, &refused.code)).increment(1);
+        counter!(metric::DEAD_LETTERS, &labels(tally_domain::Stage::Write, &refused.code))
+            .increment(1);
     }
     for (rule, finding) in &commit.quality {
         gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(finding.rate);

@@ -37,7 +37,12 @@ pub struct Share {
 
 impl Totals {
     /// Takes in a committed batch of which `judged` records were judged by the quality rules.
-    pub(crate) fn add<F: Flow>(&mut self, commit: &Commit<F>, judged: usize, committed: &Committed) {
+    pub(crate) fn add<F: Flow>(
+        &mut self,
+        commit: &Commit<F>,
+        judged: usize,
+        committed: &Committed,
+    ) {
         self.read += commit.read;
         self.written += committed.written;
         self.superseded += committed.superseded;
@@ -48,7 +53,10 @@ impl Totals {
             increment(&mut self.dead_letters, code);
         }
         for row in &commit.rows {
-            let is_refused = committed.refused.binary_search_by_key(&row.position, |refused| refused.position).is_ok();
+            let is_refused = committed
+                .refused
+                .binary_search_by_key(&row.position, |refused| refused.position)
+                .is_ok();
             if let Some(name) = F::tally_name(&row.answer).filter(|_| !is_refused) {
                 increment(&mut self.answers, name);
             }

@@ -39,7 +39,8 @@ impl DeadLetter {
     /// The same for the same failure, however often it is committed.
     pub fn id(&self, stream: &Stream, pass: i32) -> Uuid {
         let Stream { flow, name, partition, .. } = stream;
-        let identity = format!("{flow}\n{name}\n{partition}\n{pass}\n{}\n{}", self.position, self.attempt);
+        let identity =
+            format!("{flow}\n{name}\n{partition}\n{pass}\n{}\n{}", self.position, self.attempt);
         Uuid::new_v5(&NAMESPACE, identity.as_bytes())
     }
 }

@@ -27,10 +27,13 @@ pub struct KeyOrder {
 impl KeyOrder {
     /// Orders `rows`, which stand in order of position.
     pub fn new<F: Flow, K: Ord>(rows: &[Row<F>], key: impl Fn(&Row<F>) -> K) -> Self {
-        let mut keyed: Vec<(K, usize)> = rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
+        let mut keyed: Vec<(K, usize)> =
+            rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
         keyed.sort_unstable();
-        let is_last = |slot: usize| keyed.get(slot + 1).is_none_or(|(next, _)| *next != keyed[slot].0);
-        let order = keyed.iter().enumerate().map(|(slot, &(_, index))| (index, is_last(slot))).collect();
+        let is_last =
+            |slot: usize| keyed.get(slot + 1).is_none_or(|(next, _)| *next != keyed[slot].0);
+        let order =
+            keyed.iter().enumerate().map(|(slot, &(_, index))| (index, is_last(slot))).collect();
         Self { order }
     }
 

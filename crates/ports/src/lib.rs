@@ -30,7 +30,10 @@ pub trait Source<F: Flow>: Send {
     /// Batches leave no gap and no overlap. What cannot be decoded is an item, not an error. Memory is bounded,
     /// whatever the input. `None` is answered only once the input is known to be unchanged since the start. Safe
     /// to call again after a fault that allows it: nothing was lost.
-    fn next_batch(&mut self, limit: usize) -> impl Future<Output = Result<Option<Batch<F::Wire>>, Fault>> + Send;
+    fn next_batch(
+        &mut self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Option<Batch<F::Wire>>, Fault>> + Send;
 }
 
 /// Asks a model about records.
@@ -52,7 +55,10 @@ pub trait Sink<F: Flow>: Send + Sync + 'static {
     /// [`StopKind::Taken`]. A row that only the database refuses becomes a dead letter of the same transaction; for
     /// one key the last row that is not refused wins. The batch is shared, so that a store that blocks can finish what
     /// it began when the caller's future is dropped.
-    fn commit(&self, commit: &Arc<Commit<F>>) -> impl Future<Output = Result<Committed, Fault>> + Send;
+    fn commit(
+        &self,
+        commit: &Arc<Commit<F>>,
+    ) -> impl Future<Output = Result<Committed, Fault>> + Send;
 }
 
 /// Who owns which partition, and how far it was read. All times are the database's.

@@ -34,7 +34,9 @@ where
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);
     let layer = fmt::layer().with_writer(writer).with_ansi(is_terminal).with_target(false);
-    let layer = if pretty { layer.compact().boxed() } else { layer.json().flatten_event(true).boxed() };
-    let _already_started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    let layer =
+        if pretty { layer.compact().boxed() } else { layer.json().flatten_event(true).boxed() };
+    let _already_started =
+        tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     Ok(())
 }

@@ -8,7 +8,8 @@ use tally_ports::metric;
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Seconds; from a fast batch to a model that needs its whole timeout.
-const STAGE_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const STAGE_BUCKETS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// All metrics of the process.
 #[derive(Clone)]
@@ -23,7 +24,10 @@ impl Metrics {
     /// When the process has a recorder already.
     pub fn install() -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Full(metric::STAGE_DURATION.to_owned()), &STAGE_BUCKETS)?
+            .set_buckets_for_metric(
+                Matcher::Full(metric::STAGE_DURATION.to_owned()),
+                &STAGE_BUCKETS,
+            )?
             .install_recorder()?;
         describe();
         let upkeep = handle.clone();

@@ -46,7 +46,9 @@ pub async fn serve(
         let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         std::future::ready((status, Json(readiness)))
     };
-    let metrics = move || std::future::ready(([(CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render()).into_response());
+    let metrics = move || {
+        std::future::ready(([(CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render()).into_response())
+    };
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(async || "ok"))

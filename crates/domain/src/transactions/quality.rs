@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::Transaction;
 use crate::quality::Moments;
 
-pub(super) const RULES: &[&str] =
-    &["missing_description", "missing_merchant", "outlier", "unknown_operation_type", "repeated_id"];
+pub(super) const RULES: &[&str] = &[
+    "missing_description",
+    "missing_merchant",
+    "outlier",
+    "unknown_operation_type",
+    "repeated_id",
+];
 
 const KNOWN_OPERATION_TYPES: [&str; 4] = ["payment", "transfer", "direct_debit", "refund"];
 const OUTLIER_SIGMAS: f64 = 3.0;
@@ -24,12 +29,15 @@ pub struct Stats {
 pub(super) fn judge(stats: &mut Stats, records: &[Transaction]) -> Vec<Vec<usize>> {
     let before = stats.amount;
     let enough = before.count() >= OUTLIER_MIN_RECORDS;
-    let is_outlier = |record: &Transaction| enough && before.is_outlier(record.amount.to_f64(), OUTLIER_SIGMAS);
+    let is_outlier =
+        |record: &Transaction| enough && before.is_outlier(record.amount.to_f64(), OUTLIER_SIGMAS);
 
     // The last record of an id wins: the earlier ones are the repeated.
-    let last_of: HashMap<_, _> = records.iter().enumerate().map(|(index, record)| (record.id, index)).collect();
+    let last_of: HashMap<_, _> =
+        records.iter().enumerate().map(|(index, record)| (record.id, index)).collect();
 
-    let [mut no_description, mut no_merchant, mut outliers, mut unknown_type, mut repeated] = [const { Vec::new() }; 5];
+    let [mut no_description, mut no_merchant, mut outliers, mut unknown_type, mut repeated] =
+        [const { Vec::new() }; 5];
     for (index, record) in records.iter().enumerate() {
         let findings = [
             (record.description.is_empty(), &mut no_description),
@@ -51,9 +59,9 @@ pub(super) fn judge(stats: &mut Stats, records: &[Transaction]) -> Vec<Vec<usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Flow;
     use crate::quality::{self, Policy, Rule, Rules};
     use crate::transactions::{Transactions, Wire};
-    use crate::Flow;
 
     fn record(id: usize, amount: &str) -> Transaction {
         let text = |text: &str| Some(text.to_owned());
@@ -93,14 +101,21 @@ mod tests {
 
         let mut stats = Stats::default();
         judge(&mut stats, &thousand());
-        let batch = [record(1, "-14.01"), record(2, "-13.99"), record(3, "-7.99"), record(4, "-9999")];
+        let batch =
+            [record(1, "-14.01"), record(2, "-13.99"), record(3, "-7.99"), record(4, "-9999")];
         assert_eq!(judge(&mut stats, &batch)[2], [0, 2, 3]);
     }
 
     #[test]
     fn statistics_survive_the_store_bit_by_bit() {
         let mut stats = Stats::default();
-        judge(&mut stats, &(1..5_000).map(|id| record(id, &format!("-{}.{:02}", id * 7 % 911, id % 100))).filter(|record| record.amount.cents() != 0).collect::<Vec<_>>());
+        judge(
+            &mut stats,
+            &(1..5_000)
+                .map(|id| record(id, &format!("-{}.{:02}", id * 7 % 911, id % 100)))
+                .filter(|record| record.amount.cents() != 0)
+                .collect::<Vec<_>>(),
+        );
         let stored = serde_json::to_string(&stats).unwrap();
         assert_eq!(serde_json::from_str::<Stats>(&stored).unwrap(), stats);
     }
@@ -115,10 +130,16 @@ mod tests {
         };
 
         let at_threshold = verdict(0.5, Policy::Stop);
-        assert!(at_threshold.stopped_by.is_empty() && !at_threshold.report["repeated_id"].above_threshold);
+        assert!(
+            at_threshold.stopped_by.is_empty()
+                && !at_threshold.report["repeated_id"].above_threshold
+        );
 
         let quarantined = verdict(0.4, Policy::Quarantine);
-        assert_eq!(quarantined.quarantined.into_iter().collect::<Vec<_>>(), [(0, "repeated_id"), (1, "repeated_id")]);
+        assert_eq!(
+            quarantined.quarantined.into_iter().collect::<Vec<_>>(),
+            [(0, "repeated_id"), (1, "repeated_id")]
+        );
         assert_eq!(quarantined.report["repeated_id"].positions, [10, 11]);
 
         assert_eq!(verdict(0.4, Policy::Stop).stopped_by, ["repeated_id"]);

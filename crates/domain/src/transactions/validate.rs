@@ -15,18 +15,20 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
 
     let id = match trimmed(wire.id.as_deref()) {
         None => faults.add("id_missing", "id is missing"),
-        Some(text) => {
-            id::parse(text).or_else(|| faults.add("id_invalid", "id is neither a UUID nor an integer from 0 to 2^128 - 1"))
-        }
+        Some(text) => id::parse(text).or_else(|| {
+            faults.add("id_invalid", "id is neither a UUID nor an integer from 0 to 2^128 - 1")
+        }),
     };
     let parsed = match trimmed(wire.amount.as_deref()) {
         None => faults.add("amount_missing", "amount is missing"),
-        Some(text) => Amount::parse(text).or_else(|| faults.add("amount_invalid", "amount is not a decimal number")),
+        Some(text) => Amount::parse(text)
+            .or_else(|| faults.add("amount_invalid", "amount is not a decimal number")),
     };
     let amount = match parsed {
-        Some(Parsed { amount: None, .. }) => {
-            faults.add("amount_range", "amount has more than ten digits before or more than two after the decimal separator")
-        }
+        Some(Parsed { amount: None, .. }) => faults.add(
+            "amount_range",
+            "amount has more than ten digits before or more than two after the decimal separator",
+        ),
         Some(Parsed { amount, .. }) => amount,
         None => None,
     };
@@ -47,8 +49,12 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
     }
     let timestamp = match trimmed(wire.timestamp.as_deref()) {
         None => faults.add("timestamp_missing", "timestamp is missing"),
-        Some(text) => timestamp::parse(text)
-            .or_else(|| faults.add("timestamp_invalid", "timestamp is not a date with a time, like 2024-01-31 23:59:59")),
+        Some(text) => timestamp::parse(text).or_else(|| {
+            faults.add(
+                "timestamp_invalid",
+                "timestamp is not a date with a time, like 2024-01-31 23:59:59",
+            )
+        }),
     };
 
     let texts = [
@@ -57,12 +63,16 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
         ("operation_type", &wire.operation_type, OPERATION_TYPE_CHARACTERS),
     ];
     let texts_with = |fault: fn(&str, usize) -> bool| {
-        texts.iter().filter(move |(_, text, limit)| text.as_deref().is_some_and(|text| fault(text, *limit)))
+        texts
+            .iter()
+            .filter(move |(_, text, limit)| text.as_deref().is_some_and(|text| fault(text, *limit)))
     };
     for (name, ..) in texts_with(|text, _| text.contains('\0')) {
         faults.note("nul", format!("{name} contains U+0000"));
     }
-    for (name, _, limit) in texts_with(|text, limit| text.len() > limit && text.chars().count() > limit) {
+    for (name, _, limit) in
+        texts_with(|text, limit| text.len() > limit && text.chars().count() > limit)
+    {
         faults.note("text_too_long", format!("{name} is longer than {limit} characters"));
     }
 
@@ -76,7 +86,9 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
             operation_type: not_blank(wire.operation_type).unwrap_or_default(),
             side,
         }),
-        (reason, ..) => Err(reason.unwrap_or_else(|| Reason::new(Stage::Validate, "invalid", "invalid"))),
+        (reason, ..) => {
+            Err(reason.unwrap_or_else(|| Reason::new(Stage::Validate, "invalid", "invalid")))
+        }
     }
 }
 
@@ -138,7 +150,12 @@ mod tests {
         let mut wire = valid();
         spoil(&mut wire);
         let reason = validate(wire).unwrap_err();
-        assert_eq!((&*reason.code, reason.message.split(';').count()), (code, faults), "{}", reason.message);
+        assert_eq!(
+            (&*reason.code, reason.message.split(';').count()),
+            (code, faults),
+            "{}",
+            reason.message
+        );
         assert_eq!(reason.stage, Stage::Validate);
     }
 
@@ -156,15 +173,25 @@ mod tests {
 
     #[test]
     fn blanks_around_values_are_cut() {
-        let spaced = Wire { id: set(" 7 "), amount: set("\t5 "), side: set(" credit "), timestamp: set(" 2024-01-15T08:30:00Z "), ..valid() };
+        let spaced = Wire {
+            id: set(" 7 "),
+            amount: set("\t5 "),
+            side: set(" credit "),
+            timestamp: set(" 2024-01-15T08:30:00Z "),
+            ..valid()
+        };
         assert_eq!(validate(spaced).unwrap().side(), Side::Credit);
     }
 
     #[test]
     fn blank_texts_are_missing() {
-        let blank = Wire { description: set("  "), merchant: set(" "), operation_type: None, ..valid() };
+        let blank =
+            Wire { description: set("  "), merchant: set(" "), operation_type: None, ..valid() };
         let record = validate(blank).unwrap();
-        assert_eq!((record.description(), record.merchant(), record.operation_type()), ("", None, ""));
+        assert_eq!(
+            (record.description(), record.merchant(), record.operation_type()),
+            ("", None, "")
+        );
     }
 
     #[test]
@@ -189,20 +216,38 @@ mod tests {
 
     #[test]
     fn texts_at_their_limit_are_valid() {
-        let longest = Wire { description: set(&"é".repeat(1024)), operation_type: set(&"é".repeat(64)), ..valid() };
+        let longest = Wire {
+            description: set(&"é".repeat(1024)),
+            operation_type: set(&"é".repeat(64)),
+            ..valid()
+        };
         assert!(validate(longest).is_ok());
     }
 
     #[test]
     fn all_faults_are_listed_and_the_first_in_order_is_the_code() {
         check(|wire| *wire = Wire::default(), "id_missing", 4);
-        check(|wire| (wire.amount, wire.timestamp) = (set("99999999999.99"), None), "amount_range", 3);
-        check(|wire| (wire.merchant, wire.description) = (set("\0"), set(&"x\0".repeat(1025))), "nul", 3);
+        check(
+            |wire| (wire.amount, wire.timestamp) = (set("99999999999.99"), None),
+            "amount_range",
+            3,
+        );
+        check(
+            |wire| (wire.merchant, wire.description) = (set("\0"), set(&"x\0".repeat(1025))),
+            "nul",
+            3,
+        );
     }
 
     #[test]
     fn messages_quote_no_value() {
-        let wire = Wire { id: set("secret-7"), amount: set("secret"), side: set("secret"), timestamp: set("secret"), ..valid() };
+        let wire = Wire {
+            id: set("secret-7"),
+            amount: set("secret"),
+            side: set("secret"),
+            timestamp: set("secret"),
+            ..valid()
+        };
         assert!(!validate(wire).unwrap_err().message.contains("secret"));
     }
 }

@@ -70,7 +70,7 @@ macro_rules! store_contract {
             an_earlier_epoch_writes_nothing
             a_batch_from_elsewhere_writes_nothing
             of_two_commits_at_once_one_succeeds
-            a_commit_goes_on_without_its_caller
+            a_commit_without_its_caller_can_be_repeated
             the_last_of_a_key_wins
             an_earlier_row_takes_the_place_of_a_refused_one
             refused_rows_become_dead_letters

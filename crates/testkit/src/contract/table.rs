@@ -14,7 +14,7 @@ pub struct Table {
     /// Columns that hold bytes: read as lower-case hexadecimal.
     pub bytes: &'static [&'static str],
     /// The columns by which rows are ordered.
-    pub order: &'static str,
+    pub order: &'static [&'static str],
 }
 
 /// The transactions.
@@ -24,12 +24,12 @@ pub const TRANSACTIONS: Table = Table {
         "id", "description", "amount", "timestamp", "merchant", "operation_type", "side", "category", "origin", "position",
     ],
     bytes: &[],
-    order: "id",
+    order: &["id"],
 };
 
 /// The visits.
 pub const VISITS: Table =
-    Table { name: "visits", texts: &["origin", "position", "who", "page", "at"], bytes: &[], order: "origin, position" };
+    Table { name: "visits", texts: &["origin", "position", "who", "page", "at"], bytes: &[], order: &["origin", "position"] };
 
 /// The positions.
 pub const POSITIONS: Table = Table {
@@ -39,7 +39,7 @@ pub const POSITIONS: Table = Table {
         "ended_at", "updated_at",
     ],
     bytes: &[],
-    order: "id",
+    order: &["id"],
 };
 
 /// The ledger.
@@ -50,7 +50,7 @@ pub const BATCHES: Table = Table {
         "dead_lettered", "quality", "gap", "started_at", "committed_at", "worker",
     ],
     bytes: &[],
-    order: "flow, stream, partition, pass, first",
+    order: &["flow", "stream", "partition", "pass", "first"],
 };
 
 /// The dead letters.
@@ -61,7 +61,7 @@ pub const DEAD_LETTERS: Table = Table {
         "message", "state", "failed_at", "published_at",
     ],
     bytes: &["key", "payload"],
-    order: "flow, stream, partition, pass, position, attempt",
+    order: &["flow", "stream", "partition", "pass", "position", "attempt"],
 };
 
 impl Table {
@@ -79,7 +79,9 @@ impl Table {
             let comma = if sql.len() > 7 { ", " } else { "" };
             write!(sql, r#"{comma}{column} as "{name}""#).expect("a string takes all");
         }
-        format!("{sql} from {} order by {}", self.name, self.order)
+        // The columns themselves, not the texts made of them, which are called the same.
+        let order: Vec<_> = self.order.iter().map(|column| format!("{}.{column}", self.name)).collect();
+        format!("{sql} from {} order by {}", self.name, order.join(", "))
     }
 
     /// A row of this table from its values in the order of [`Table::columns`].

@@ -132,4 +132,14 @@ mod tests {
         assert!(!session.commits(&message(b'B', b"\0s2\0")));
         assert!(!session.commits(&message(b'E', b"\0\0\0\0\0")));
     }
+
+    #[test]
+    fn only_the_end_of_a_transaction_answers_a_commit() {
+        for body in [&b"COMMIT\0"[..], b"ROLLBACK\0"] {
+            assert!(answers_commit(&message(b'C', body)));
+        }
+        assert!(answers_commit(&message(b'E', b"SERROR\0\0")));
+        assert!(!answers_commit(&message(b'C', b"INSERT 0 1\0")));
+        assert!(!answers_commit(&message(b'2', b"")));
+    }
 }

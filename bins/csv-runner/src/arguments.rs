@@ -1,0 +1,37 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use tally_app::Flags;
+
+/// Takes CSV files of bank transactions through validation, quality rules and the model into a database, so that
+/// every row can be accounted for.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// The files, read in this order
+    #[arg(required_unless_present = "print_config", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Read finished files once more
+    #[arg(long)]
+    pub again: bool,
+    /// Go through every stage but write nothing, and say what each column holds
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How the summary on standard output looks
+    #[arg(long, value_enum, default_value_t = Summary::Text)]
+    pub summary: Summary,
+    /// The flags that every binary has.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// How the summary looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Summary {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}

@@ -1,0 +1,99 @@
+//! What is shown while a file is read: a bar on a terminal, a line now and then otherwise.
+
+use std::io::{self, IsTerminal, Write, stderr};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tally_pipeline::Totals;
+
+const LINE_EVERY: Duration = Duration::from_secs(5);
+const BAR: &str = "{msg} {wide_bar} {percent}% {bytes}/{total_bytes}, {eta} left";
+
+/// What is shown while a file is read.
+pub struct Screen {
+    bar: ProgressBar,
+    is_terminal: bool,
+    began: Instant,
+    last_line: Mutex<Instant>,
+}
+
+impl Screen {
+    /// An empty screen.
+    pub fn new() -> Self {
+        let now = Instant::now();
+        let bar = ProgressBar::hidden();
+        Self { bar, is_terminal: stderr().is_terminal(), began: now, last_line: Mutex::new(now) }
+    }
+
+    /// Where log lines go so that they do not run into the bar.
+    pub fn log_writer(&self) -> impl Fn() -> LogWriter + Send + Sync + 'static {
+        let bar = self.bar.clone();
+        move || LogWriter { bar: bar.clone() }
+    }
+
+    /// A file of `bytes` bytes is read, from `done` on.
+    pub fn begin(&self, path: &str, bytes: u64, done: u64) {
+        if self.is_terminal {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.reset();
+        self.bar.set_style(
+            ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        self.bar.set_length(bytes);
+        self.bar.set_position(done);
+        self.bar.set_message(path.to_owned());
+    }
+
+    /// Everything before byte `done` is committed.
+    pub fn advance(&self, done: u64, totals: &Totals) {
+        let rows_per_second = rate(totals.read, self.began.elapsed());
+        if self.is_terminal {
+            self.bar.set_position(done);
+            self.bar.set_message(format!("{} rows, {rows_per_second}/s", totals.read));
+            return;
+        }
+        if let Ok(mut last_line) = self.last_line.lock()
+            && last_line.elapsed() >= LINE_EVERY
+        {
+            *last_line = Instant::now();
+            let percent = done * 100 / self.bar.length().unwrap_or(done).max(1);
+            let left = self.bar.eta().as_secs();
+            tracing::info!(
+                "{} rows, {rows_per_second} rows/s, {percent} % of the file, {left} s left",
+                totals.read
+            );
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn close(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Whole rows per second.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "a rate for people to read"
+)]
+pub fn rate(rows: i64, time: Duration) -> i64 {
+    (rows as f64 / time.as_secs_f64().max(0.001)).round() as i64
+}
+
+/// Standard error, with the bar moved out of the way.
+pub struct LogWriter {
+    bar: ProgressBar,
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bar.suspend(|| stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stderr().flush()
+    }
+}

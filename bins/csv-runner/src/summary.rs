@@ -1,0 +1,226 @@
+//! The summary that accounts for every row.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use tally_pipeline::Totals;
+use tally_pipeline::totals::Share;
+use tally_ports::StopKind;
+
+use crate::arguments::Summary;
+use crate::columns::Facts;
+use crate::screen::rate;
+
+/// What a run did.
+pub struct Report {
+    /// This run's counts over all files.
+    pub totals: Totals,
+    /// How long it took.
+    pub took: Duration,
+    /// What became of each file that was begun, and of those that could not be read.
+    pub files: Vec<FileReport>,
+    /// With `--dry-run`: what each column holds.
+    pub columns: Option<BTreeMap<&'static str, Facts>>,
+    /// Whether a first batch began.
+    pub began: bool,
+    /// The first reason why a file was not finished.
+    pub stop: Option<StopKind>,
+}
+
+/// What became of a file.
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    /// As it was given.
+    pub path: String,
+    /// The hash of its content, where it could be read.
+    pub fingerprint: Option<String>,
+    /// How it ended.
+    pub state: State,
+    /// How many rows this run read.
+    pub read: i64,
+    /// The row at which this run went on, where an earlier one had begun.
+    pub resumed_at: Option<i64>,
+}
+
+impl FileReport {
+    /// A file of which nothing was read yet.
+    pub fn new(path: &Path) -> Self {
+        let path = path.display().to_string();
+        Self { path, fingerprint: None, state: State::Failed, read: 0, resumed_at: None }
+    }
+}
+
+/// How a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// All its rows are committed.
+    Done,
+    /// An earlier run had finished it.
+    AlreadyDone,
+    /// Some of its rows are not committed, or it could not be read.
+    Failed,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::AlreadyDone => "already done",
+            Self::Failed => "not finished",
+        }
+    }
+}
+
+/// The summary as scripts read it.
+#[derive(Serialize)]
+struct Json<'a> {
+    read: i64,
+    written: i64,
+    superseded: i64,
+    skipped: i64,
+    dead_lettered: i64,
+    seconds: f64,
+    rows_per_second: i64,
+    categories: &'a BTreeMap<String, i64>,
+    dead_letters: &'a BTreeMap<String, i64>,
+    quality: BTreeMap<&'a str, f64>,
+    files: &'a [FileReport],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    columns: Option<&'a BTreeMap<&'static str, Facts>>,
+}
+
+/// Prints `text` on standard output; false when that cannot be written.
+pub fn print(text: &str) -> bool {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+impl Report {
+    /// The summary, in lines.
+    pub fn show(&self, form: Summary) -> String {
+        match form {
+            Summary::Text => self.text(),
+            Summary::Json => self.json(),
+        }
+    }
+
+    fn json(&self) -> String {
+        let Totals {
+            read,
+            written,
+            superseded,
+            skipped,
+            dead_lettered,
+            answers,
+            dead_letters,
+            quality,
+        } = &self.totals;
+        let json = Json {
+            read: *read,
+            written: *written,
+            superseded: *superseded,
+            skipped: *skipped,
+            dead_lettered: *dead_lettered,
+            seconds: (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
+            rows_per_second: rate(*read, self.took),
+            categories: answers,
+            dead_letters,
+            quality: quality.iter().map(|(rule, share)| (rule.as_str(), ratio(*share))).collect(),
+            files: &self.files,
+            columns: self.columns.as_ref(),
+        };
+        serde_json::to_string(&json).unwrap_or_default() + "\n"
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for file in &self.files {
+            let resumed =
+                file.resumed_at.map_or_else(String::new, |row| format!(", went on at row {row}"));
+            line(
+                &mut text,
+                &format!(
+                    "{}: {}, {} rows read{resumed}",
+                    file.path,
+                    file.state.as_str(),
+                    file.read
+                ),
+            );
+        }
+        if let Some(columns) = &self.columns {
+            line(&mut text, "\ncolumns");
+            for (name, facts) in columns {
+                describe(&mut text, name, facts);
+            }
+        }
+
+        let Totals {
+            read,
+            written,
+            superseded,
+            skipped,
+            dead_lettered,
+            answers,
+            dead_letters,
+            quality,
+        } = &self.totals;
+        let seconds = self.took.as_secs_f64();
+        line(
+            &mut text,
+            &format!("\n{read} rows read in {seconds:.2} s, {} rows/s", rate(*read, self.took)),
+        );
+        let accounted = [
+            ("written", written),
+            ("superseded", superseded),
+            ("skipped", skipped),
+            ("dead letters", dead_lettered),
+        ];
+        counts(&mut text, accounted.into_iter());
+        if !dead_letters.is_empty() {
+            line(&mut text, "\ndead letters by code");
+            counts(&mut text, dead_letters.iter().map(|(code, count)| (code.as_str(), count)));
+        }
+        if !quality.is_empty() {
+            line(&mut text, "\nquality");
+            for (rule, share) in quality {
+                line(&mut text, &format!("  {rule:<24}{:>9.2} %", ratio(*share) * 100.0));
+            }
+        }
+        if !answers.is_empty() {
+            line(&mut text, "\ncategories");
+            counts(&mut text, answers.iter().map(|(category, count)| (category.as_str(), count)));
+        }
+        text
+    }
+}
+
+fn describe(text: &mut String, name: &str, facts: &Facts) {
+    let extremes = match (&facts.least, &facts.greatest) {
+        (Some(least), Some(greatest)) => format!(", least {least:?}, greatest {greatest:?}"),
+        _ => String::new(),
+    };
+    line(text, &format!("  {name:<16}missing {}{extremes}", facts.missing));
+    for (value, count) in facts.distinct.iter().flatten() {
+        line(text, &format!("    {value:?} {count}"));
+    }
+}
+
+fn counts<'a>(text: &mut String, counts: impl Iterator<Item = (&'a str, &'a i64)>) {
+    for (name, count) in counts {
+        line(text, &format!("  {name:<24}{count:>11}"));
+    }
+}
+
+fn line(text: &mut String, line: &str) {
+    let _never_fails = writeln!(text, "{line}");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+fn ratio(share: Share) -> f64 {
+    if share.of == 0 { 0.0 } else { share.count as f64 / share.of as f64 }
+}

@@ -1,0 +1,77 @@
+//! A dead letter of a file, read again.
+
+use bytes::Bytes;
+use csv_async::{ByteRecord, StringRecord};
+use encoding_rs::Encoding;
+use tally_domain::{Flow, Reason};
+use tally_ports::{Headers, Raw};
+
+use crate::framing::Frame;
+use crate::header::Header;
+use crate::layout::{Layout, Refusal};
+use crate::split::Feed;
+
+/// The header line's bytes.
+const HEADER: &str = "csv.header";
+/// The delimiter.
+const DELIMITER: &str = "csv.delimiter";
+/// `comma` or `point`.
+const DECIMAL: &str = "csv.decimal";
+/// The encoding's name.
+const ENCODING: &str = "csv.encoding";
+
+/// What a dead letter needs in order to be read without its file.
+pub fn headers(
+    head: &[u8],
+    header: &Header,
+    encoding: &'static Encoding,
+    has_comma: bool,
+) -> Headers {
+    let decimal: &'static [u8] = if has_comma { b"comma" } else { b"point" };
+    let headers = [
+        (HEADER, Bytes::copy_from_slice(&head[header.range.clone()])),
+        (DELIMITER, Bytes::copy_from_slice(&[header.delimiter])),
+        (DECIMAL, Bytes::from_static(decimal)),
+        (ENCODING, Bytes::from_static(encoding.name().as_bytes())),
+    ];
+    headers.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// Reads one record again as it was read from its file, from its bytes and headers alone: for a replay.
+///
+/// Fails with the reason that the file's source would give, without the line; with the code `fields` also when it
+/// has no headers of a file, or those do not have the columns that the flow has now.
+pub async fn decode<F: Flow>(raw: &Raw) -> Result<F::Wire, Reason> {
+    reread::<F>(raw).await.map_err(Refusal::alone)
+}
+
+async fn reread<F: Flow>(raw: &Raw) -> Result<F::Wire, Refusal> {
+    let find = |name: &str| {
+        let header = raw.headers.iter().find(|(found, _)| found == name);
+        header
+            .map(|(_, value)| value)
+            .ok_or_else(|| Refusal::new("fields", format!("it has no header {name}")))
+    };
+    let has_comma = find(DECIMAL)?.as_ref() == b"comma";
+    let encoding = Encoding::for_label(find(ENCODING)?)
+        .ok_or_else(|| Refusal::new("encoding", "its encoding is unknown"))?;
+    let header = Header::find(find(HEADER)?, true, encoding, F::COLUMNS)
+        .await
+        .map_err(|problem| Refusal::new("fields", format!("its file {problem}")))?;
+    let layout = Layout::new(header, encoding, has_comma);
+
+    let payload = raw.payload.as_deref().unwrap_or_default();
+    let len = match layout.framing.frame(payload, true) {
+        Frame::Record { len, .. } if len == payload.len() => len,
+        Frame::Bad { flaw, .. } => return Err(layout.refusal(flaw)),
+        Frame::Record { .. } | Frame::Blank { .. } | Frame::More => {
+            return Err(Refusal::new("unframed", "it is not exactly one record"));
+        }
+    };
+    let mut feed = Feed::with_capacity(len + 1);
+    feed.push(payload);
+    let mut fields = ByteRecord::new();
+    let split = feed.split(layout.framing.delimiter).next(&mut fields, len, layout.fields()).await;
+    split.map_err(|fault| Refusal::new("unframed", fault.to_string()))?;
+    layout.wire::<F>(fields, &mut StringRecord::new()).1
+}

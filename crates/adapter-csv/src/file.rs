@@ -1,0 +1,238 @@
+//! An open file whose header was found to be good.
+
+use std::fmt;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tally_domain::Flow;
+use tally_ports::{Fault, Headers, Stop, StopKind};
+
+use crate::blocking::blocking;
+use crate::compare::Stamp;
+use crate::decimal::{self, LOOK_AT};
+use crate::header::Header;
+use crate::layout::Layout;
+use crate::open::{Opened, in_words, open};
+use crate::reader::Place;
+use crate::window::read_at;
+use crate::{CsvSource, Decimal, Settings, dead_letter, encoding};
+
+/// How much is hashed before the caller may have been dropped.
+const HASH_SLICE: u64 = 64 * 1024 * 1024;
+/// How much is hashed at once.
+const HASH_CHUNK: usize = 512 * 1024;
+
+/// An open file with the columns of the flow `F`.
+pub struct CsvFile<F> {
+    table: Arc<Table>,
+    unknown_columns: Vec<String>,
+    flow: PhantomData<fn() -> F>,
+}
+
+/// What all readers of a file share.
+pub struct Table {
+    pub path: PathBuf,
+    pub file: File,
+    pub stamp: Stamp,
+    pub layout: Layout,
+    /// What travels with each dead letter.
+    pub headers: Headers,
+    /// Where rows start.
+    pub rows: Place,
+}
+
+impl<F: Flow> CsvFile<F> {
+    /// Opens a file and reads its header.
+    ///
+    /// Fails with [`StopKind::Input`] when it is missing, a folder, unreadable, empty, compressed, no text, or its
+    /// header does not have each of the flow's columns once; with [`StopKind::Setting`] when the encoding is unknown
+    /// or not compatible with ASCII.
+    pub async fn open(path: impl Into<PathBuf>, settings: &Settings) -> Result<Self, Stop> {
+        let path = path.into();
+        let encoding = encoding::by_label(&settings.encoding)?;
+        let of_input = |message| Stop { kind: StopKind::Input, message };
+        let to_open = path.clone();
+        let opened = blocking(move || open(&to_open)).await.map_err(of_input)?;
+        let Opened { file, stamp, head, whole } = opened;
+        let mut header = Header::find(&head, whole, encoding, F::COLUMNS)
+            .await
+            .map_err(|problem| of_input(format!("{} {problem}", path.display())))?;
+
+        let unknown_columns = mem::take(&mut header.unknown);
+        let has_comma = match settings.decimal {
+            Decimal::Comma => true,
+            Decimal::Point => false,
+            Decimal::Auto => {
+                let rows_start = usize::try_from(header.rows.byte).unwrap_or(usize::MAX);
+                let rows = head.get(rows_start..).unwrap_or_default();
+                let looked_at = &rows[..rows.len().min(LOOK_AT)];
+                decimal::first_comma(
+                    looked_at,
+                    whole && looked_at.len() == rows.len(),
+                    header.framing(),
+                    &header.decimals,
+                )
+                .await
+                .unwrap_or(header.delimiter == b';')
+            }
+        };
+        let table = Table {
+            path,
+            file,
+            stamp,
+            headers: dead_letter::headers(&head, &header, encoding, has_comma),
+            rows: header.rows,
+            layout: Layout::new(header, encoding, has_comma),
+        };
+        Ok(Self { table: Arc::new(table), unknown_columns, flow: PhantomData })
+    }
+
+    /// The BLAKE3 of all bytes, in hexadecimal, read through the open file. Fails with [`StopKind::Data`] when the
+    /// file changed since it was opened.
+    pub async fn fingerprint(&self) -> Result<String, Fault> {
+        let mut hasher = blake3::Hasher::new();
+        let size = self.size();
+        let mut byte = 0;
+        while byte < size {
+            let end = size.min(byte + HASH_SLICE);
+            let table = Arc::clone(&self.table);
+            hasher = blocking(move || table.hash(hasher, byte, end)).await?;
+            byte = end;
+        }
+        let table = Arc::clone(&self.table);
+        blocking(move || table.unchanged("nothing of it was used yet")).await?;
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Its rows from row `next` on, which starts at `cursor`; null stands for the first row. Fails with
+    /// [`StopKind::Data`] when the cursor is none, or not at the start of a line.
+    pub async fn read_from(&self, next: i64, cursor: &Value) -> Result<CsvSource<F>, Stop> {
+        let table = Arc::clone(&self.table);
+        let bad = |problem| {
+            let message =
+                format!("{}: the cursor stored for row {next} {problem}", table.path.display());
+            Stop { kind: StopKind::Data, message }
+        };
+        if cursor.is_null() && next == 0 {
+            return Ok(CsvSource::new(Arc::clone(&table), 0, table.rows));
+        }
+        let place =
+            Place::from_cursor(cursor).filter(|_| next >= 0).ok_or_else(|| bad("is none"))?;
+        if place.byte < table.rows.byte || place.byte > table.stamp.size {
+            return Err(bad("lies outside its rows"));
+        }
+        let to_look = Arc::clone(&table);
+        if !blocking(move || to_look.line_starts_at(place.byte)).await {
+            return Err(bad("is not at the start of a line"));
+        }
+        Ok(CsvSource::new(Arc::clone(&table), next, place))
+    }
+
+    /// Its path as it was given.
+    pub fn path(&self) -> &Path {
+        &self.table.path
+    }
+
+    /// Its size in bytes when it was opened: the place where a cursor ends up.
+    pub fn size(&self) -> u64 {
+        self.table.stamp.size
+    }
+
+    /// The columns that the flow does not know, which are ignored.
+    pub fn unknown_columns(&self) -> &[String] {
+        &self.unknown_columns
+    }
+}
+
+impl<F> fmt::Debug for CsvFile<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CsvFile").field("path", &self.table.path).finish_non_exhaustive()
+    }
+}
+
+/// How many bytes of the file lie before `cursor`; `None` when it is no cursor of a file, null for example.
+pub fn byte_of(cursor: &Value) -> Option<u64> {
+    Place::from_cursor(cursor).map(|place| place.byte)
+}
+
+impl Table {
+    fn hash(
+        &self,
+        mut hasher: blake3::Hasher,
+        mut byte: u64,
+        end: u64,
+    ) -> Result<blake3::Hasher, Fault> {
+        let mut chunk = vec![0; HASH_CHUNK];
+        while byte < end {
+            let wanted = usize::try_from(end - byte).unwrap_or(usize::MAX).min(HASH_CHUNK);
+            let read = read_at(&self.file, &mut chunk[..wanted], byte)
+                .map_err(|error| self.unreadable(&error, byte, "nothing of it was used yet"))?;
+            hasher.update(&chunk[..read]);
+            byte += read as u64;
+        }
+        Ok(hasher)
+    }
+
+    /// Fails when the file is no longer what it was when it was opened; `extent` says what was read of it.
+    pub fn unchanged(&self, extent: &str) -> Result<(), Fault> {
+        let path = self.path.display();
+        match self.stamp.change(&self.file) {
+            Ok(None) => Ok(()),
+            Ok(Some(change)) => {
+                let message = format!(
+                    "{path} changed while it was read: {change}; {extent}; start again once it is complete"
+                );
+                Err(Fault::stop(StopKind::Data, message))
+            }
+            Err(error) => Err(Fault::stop(
+                StopKind::Input,
+                format!("cannot look at {path}: {}; {extent}", in_words(&error)),
+            )),
+        }
+    }
+
+    /// The fault of an error when reading from `byte` on.
+    pub fn unreadable(&self, error: &std::io::Error, byte: u64, extent: &str) -> Fault {
+        if let Err(changed) = self.unchanged(extent) {
+            return changed;
+        }
+        let (path, size) = (self.path.display(), self.stamp.size);
+        let message =
+            format!("cannot read bytes {byte} to {size} of {path}: {}; {extent}", in_words(error));
+        Fault::stop(StopKind::Input, message)
+    }
+
+    fn line_starts_at(&self, byte: u64) -> bool {
+        if byte == self.rows.byte || byte == self.stamp.size {
+            return true;
+        }
+        let mut before = [0];
+        read_at(&self.file, &mut before, byte - 1).is_ok() && before == *b"\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_domain::transactions::Transactions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/transactions_fr.csv");
+        let file = CsvFile::<Transactions>::open(&sample, &Settings::default()).await.unwrap();
+        let error = std::io::Error::from_raw_os_error(5);
+        let fault =
+            file.table.unreadable(&error, 62, "row 0 (line 2) and later ones were not used");
+        let (path, size) = (sample.display(), file.size());
+        let message = format!(
+            "cannot read bytes 62 to {size} of {path}: Input/output error (os error 5); \
+             row 0 (line 2) and later ones were not used"
+        );
+        assert_eq!(fault, Fault::stop(StopKind::Input, message));
+    }
+}

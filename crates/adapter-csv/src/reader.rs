@@ -1,0 +1,273 @@
+//! One batch of framed records.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memchr;
+use serde_json::{Value, json};
+use tally_ports::dead_letter::PAYLOAD_LIMIT;
+
+use crate::framing::{Flaw, Frame, Framing};
+use crate::window::{Window, read_at};
+
+/// The bytes that a batch holds at most; it has one record in any case.
+const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How much is read at once where only a line's end is looked for.
+const SKIP_CHUNK: usize = 64 * 1024;
+
+/// The start of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is in the file.
+    pub byte: u64,
+    /// Which physical line it is, from 1.
+    pub line: u64,
+}
+
+impl Place {
+    /// As it is stored.
+    pub fn to_cursor(self) -> Value {
+        json!({ "byte": self.byte, "line": self.line })
+    }
+
+    /// `None` when `cursor` is none.
+    pub fn from_cursor(cursor: &Value) -> Option<Self> {
+        let place =
+            Self { byte: cursor.get("byte")?.as_u64()?, line: cursor.get("line")?.as_u64()? };
+        (place.line > 0).then_some(place)
+    }
+}
+
+/// The records of a batch.
+#[derive(Debug)]
+pub struct Frames {
+    /// All their bytes.
+    pub bytes: Bytes,
+    /// Each of them.
+    pub rows: Vec<Row>,
+    /// Where the next one is looked for.
+    pub end: Place,
+}
+
+/// A record or a line that is none.
+#[derive(Debug)]
+pub struct Row {
+    /// Its bytes within the batch's, without the line end.
+    pub range: Range<usize>,
+    /// The physical line where it starts.
+    pub line: u64,
+    /// Why it is none.
+    pub flaw: Option<Flaw>,
+    /// Whether the line is longer than its range.
+    pub truncated: bool,
+}
+
+/// Finds records in an open file.
+#[derive(Debug)]
+pub struct Reader {
+    framing: Framing,
+    /// The file's size when it was opened; nothing behind it is read.
+    size: u64,
+    window: Window,
+}
+
+impl Reader {
+    pub fn new(framing: Framing, size: u64) -> Self {
+        Self { framing, size, window: Window::default() }
+    }
+
+    /// Up to `limit` records from `start` on; none at the end of the file. Leaves nothing behind that the next call
+    /// depends on: after an error the same call may be made again.
+    pub fn read(&mut self, file: &File, start: Place, limit: usize) -> io::Result<Frames> {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut place = start;
+        // Of the batch's bytes.
+        let mut first = start.byte;
+        let mut end = first;
+        while rows.len() < limit && place.byte < self.size {
+            self.window.seek(place.byte);
+            let whole = self.window.end() == self.size;
+            let frame = self.framing.frame(self.window.from(place.byte), whole);
+            let (len, next, lines, flaw, truncated) = match frame {
+                Frame::More => {
+                    self.window.grow(file, first, self.size)?;
+                    continue;
+                }
+                Frame::Blank { next } => {
+                    place = Place { byte: place.byte + next as u64, line: place.line + 1 };
+                    if rows.is_empty() {
+                        first = place.byte;
+                        end = first;
+                    }
+                    if place.byte - first > BATCH_BYTES {
+                        break;
+                    }
+                    continue;
+                }
+                Frame::Record { len, next, lines, .. } => (len, Some(next), lines, None, false),
+                Frame::Bad { flaw, line: Some((len, next)) } => {
+                    (len, Some(next), 1, Some(flaw), false)
+                }
+                Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Some(flaw), true),
+            };
+            let row_end = place.byte + len as u64;
+            if row_end - first > BATCH_BYTES && !rows.is_empty() {
+                break;
+            }
+            let range = within(first, place.byte)..within(first, row_end);
+            rows.push(Row { range, line: place.line, flaw, truncated });
+            end = row_end;
+            let next_byte = match next {
+                Some(next) => place.byte + next as u64,
+                None => self.after_line(file, row_end)?,
+            };
+            place = Place { byte: next_byte, line: place.line + lines };
+            if truncated {
+                // The rest of the line is not in the window.
+                break;
+            }
+        }
+        let held = within(first, end);
+        let bytes = Bytes::copy_from_slice(&self.window.from(first)[..held]);
+        Ok(Frames { bytes, rows, end: place })
+    }
+
+    /// The start of the next line, looking from `byte` on.
+    fn after_line(&self, file: &File, mut byte: u64) -> io::Result<u64> {
+        let mut chunk = vec![0; SKIP_CHUNK];
+        while byte < self.size {
+            let wanted = usize::try_from(self.size - byte).unwrap_or(usize::MAX).min(SKIP_CHUNK);
+            let read = read_at(file, &mut chunk[..wanted], byte)?;
+            if let Some(newline) = memchr(b'\n', &chunk[..read]) {
+                return Ok(byte + newline as u64 + 1);
+            }
+            byte += read as u64;
+        }
+        Ok(self.size)
+    }
+}
+
+/// The distance between two places of one window.
+#[expect(clippy::cast_possible_truncation, reason = "both are in memory")]
+const fn within(first: u64, byte: u64) -> usize {
+    (byte - first) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn file_of(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    /// Reads all batches; of each the number of rows and of bytes.
+    fn batches(content: &[u8], limit: usize) -> Vec<(usize, usize)> {
+        let file = file_of(content);
+        let framing = Framing { delimiter: b';', fields: Some(2) };
+        let mut reader = Reader::new(framing, content.len() as u64);
+        let mut place = Place { byte: 0, line: 1 };
+        let mut found = Vec::new();
+        loop {
+            let frames = reader.read(&file, place, limit).unwrap();
+            assert!(frames.bytes.len() <= 4 * MIB, "{} bytes", frames.bytes.len());
+            assert!(reader.window.capacity() <= 6 * MIB, "{} bytes", reader.window.capacity());
+            place = frames.end;
+            if frames.rows.is_empty() {
+                assert_eq!(place.byte, content.len() as u64);
+                let lines = memchr::memchr_iter(b'\n', content).count() + 1;
+                let is_last_line = usize::from(!content.is_empty() && !content.ends_with(b"\n"));
+                assert_eq!(place.line, (lines + is_last_line) as u64);
+                return found;
+            }
+            found.push((frames.rows.len(), frames.bytes.len()));
+        }
+    }
+
+    fn rows_of(content: &[u8]) -> usize {
+        batches(content, 1000).iter().map(|(rows, _)| rows).sum()
+    }
+
+    #[test]
+    fn a_batch_closes_at_its_limit() {
+        assert_eq!(batches(b"a;b\nc;d\n\n\ne;f", 2), [(2, 7), (1, 3)]);
+        assert_eq!(batches(b"\n\n\r\na;b\n\nc;d\n\n", 2), [(2, 8)]);
+        assert_eq!(batches(b"\n\n", 2), []);
+        assert_eq!(batches(b"", 2), []);
+    }
+
+    #[test]
+    fn a_batch_closes_at_4_mib() {
+        let row = format!("a;{}\n", "x".repeat(MIB - 3));
+        assert_eq!(
+            batches(row.repeat(9).as_bytes(), 100),
+            [(4, 4 * MIB - 1), (4, 4 * MIB - 1), (1, MIB - 1)]
+        );
+        let rows = "a;b\n".repeat(3 * MIB);
+        let found: Vec<usize> =
+            batches(rows.as_bytes(), usize::MAX).iter().map(|(rows, _)| *rows).collect();
+        assert_eq!(found, [MIB, MIB, MIB]);
+    }
+
+    #[test]
+    fn blank_lines_take_no_memory() {
+        let content = [b"a;b\n".as_slice(), &vec![b'\n'; 9 * MIB], b"c;d\n"].concat();
+        assert_eq!(batches(&content, 9), [(1, 3), (1, 3)]);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_1_mib() {
+        let content = [b"a;b\n\"c;".as_slice(), &vec![b'x'; 30 * MIB], b"\ne;f\n"].concat();
+        assert_eq!(batches(&content, 9), [(2, MIB + 4), (1, 3)]);
+        let content = vec![b'x'; 3 * MIB];
+        assert_eq!(batches(&content, 9), [(1, MIB)]);
+    }
+
+    #[test]
+    fn an_unclosed_quote_costs_one_line_of_a_large_file() {
+        let rows = "an ordinary row;with two fields\n".repeat(MIB);
+        assert_eq!(rows_of(format!("a;\"b\n{rows}").as_bytes()), MIB + 1);
+        assert_eq!(rows_of(format!("a;\"b\n{rows}c;\"d\n{rows}").as_bytes()), 2 * MIB + 2);
+    }
+
+    #[test]
+    fn lines_that_all_open_quotes_take_linear_time() {
+        let patterns: [&str; 6] = [
+            "0123456789;\"0123456789\n",
+            "0123456789\";\"0123456789\n",
+            "0123456789\"\"\";\"\"\"0123456789\n",
+            "\";\"\n",
+            "\"\n",
+            "\"\"\"\n\"\";\"\n",
+        ];
+        for pattern in patterns {
+            let content = pattern.repeat(MIB);
+            let started = Instant::now();
+            let rows = rows_of(content.as_bytes());
+            assert!(rows > 0);
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "{pattern:?}: {:?}",
+                started.elapsed()
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_ends_too_early_is_an_error() {
+        let file = file_of(b"a;b\nc;d\n");
+        let mut reader = Reader::new(Framing { delimiter: b';', fields: Some(2) }, 100);
+        let error = reader.read(&file, Place { byte: 0, line: 1 }, 9).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,97 @@
+//! Random tables against what they were made from, and random damage.
+
+use csv_async::{AsyncWriterBuilder, QuoteStyle};
+use serde_json::Value;
+use tally_adapter_csv::{Decimal, Settings};
+
+use crate::{Note, file_of, open, payload, read_on};
+
+/// Xorshift: the same numbers in each run.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+
+    fn text(&mut self) -> Option<String> {
+        const PIECES: [&str; 12] =
+            ["a", "é", "\"", ";", ",", "\n", "\r\n", " ", "\t", "€", "0", "\u{1f600}"];
+        let len = self.below(6);
+        let text: String = (0..len).map(|_| PIECES[self.below(PIECES.len())]).collect();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+fn point() -> Settings {
+    Settings { decimal: Decimal::Point, ..Settings::default() }
+}
+
+#[tokio::test]
+async fn good_rows_are_read_as_they_were_written() {
+    for seed in 1..=40 {
+        let mut random = Random::new(seed);
+        let delimiter = *b";,\t".get(random.below(3)).unwrap();
+        let quotes =
+            [QuoteStyle::Always, QuoteStyle::Necessary, QuoteStyle::NonNumeric][random.below(3)];
+        let crlf = random.below(2) == 0;
+        let mut builder = AsyncWriterBuilder::new();
+        builder.delimiter(delimiter).quote_style(quotes);
+        if crlf {
+            builder.terminator(csv_async::Terminator::CRLF);
+        }
+        let mut writer = builder.create_writer(Vec::new());
+        writer.write_record(["text", "id", "amount"]).await.unwrap();
+        let mut notes = Vec::new();
+        for _ in 0..500 {
+            let note = Note { id: random.text(), amount: random.text(), text: random.text() };
+            let fields = [&note.text, &note.id, &note.amount];
+            writer
+                .write_record(fields.map(|field| field.as_deref().unwrap_or_default()))
+                .await
+                .unwrap();
+            notes.push(note);
+        }
+        let content = writer.into_inner().await.unwrap();
+
+        let file = file_of(&content);
+        let file = open(&file, &point()).await;
+        let limit = 1 + random.below(200);
+        let items = read_on(&file, 0, &Value::Null, limit).await.unwrap();
+        let found: Vec<Note> = items.into_iter().map(|item| item.content.unwrap()).collect();
+        assert_eq!(found, notes, "seed {seed}");
+    }
+}
+
+/// Whatever bytes follow the header, every one of them is in a payload, in order, or part of a line end.
+#[tokio::test]
+async fn no_byte_is_lost() {
+    const PIECES: [&[u8]; 10] =
+        [b"1;2;a\n", b"\"", b";", b"\n", b"\r\n", b"\r", b"x", b"\xff", b"\"\"", b"1;\"2\n\";a\n"];
+    for seed in 1..=300 {
+        let mut random = Random::new(seed);
+        let len = random.below(200);
+        let rows: Vec<u8> =
+            (0..len).flat_map(|_| PIECES[random.below(PIECES.len())]).copied().collect();
+        let file = file_of([b"id;amount;text\n".as_slice(), &rows].concat());
+        let file = open(&file, &point()).await;
+        let items = read_on(&file, 0, &Value::Null, 1 + random.below(20)).await.unwrap();
+        let mut rest = rows.as_slice();
+        for item in &items {
+            let payload = payload(item);
+            while !rest.starts_with(payload) {
+                assert!(matches!(rest[0], b'\r' | b'\n'), "seed {seed}");
+                rest = &rest[1..];
+            }
+            rest = &rest[payload.len()..];
+        }
+        assert!(rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')), "seed {seed}");
+    }
+}

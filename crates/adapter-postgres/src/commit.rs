@@ -1,0 +1,125 @@
+//! One transaction writes all of a batch.
+
+use std::sync::Arc;
+
+use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
+use diesel::{OptionalExtension, QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use tally_domain::Reason;
+use tally_ports::{Commit, Committed, DeadLetter, Fault, Outcome, Refused, Row, Sink, StopKind};
+
+use crate::connection::{Session, answer};
+use crate::effect::{self, PostgresEffect};
+use crate::{Postgres, dead_letters, ledger, positions};
+
+/// A COMMIT whose answer does not come is an outage: the caller calls again with the same batch, whose update of the
+/// position waits until the first transaction has ended, one way or the other, and then finds out which.
+impl<F: PostgresEffect> Sink<F> for Postgres {
+    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
+        let mut session = self.commits.session().await?;
+        let committed = match write(&mut session, commit).await? {
+            Some(committed) => committed,
+            None => settle(&mut session, commit).await?,
+        };
+        session.keep();
+        Ok(committed)
+    }
+}
+
+/// Writes the batch; `None`, and nothing, where the position does not stand where the batch begins in our epoch.
+async fn write<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> Result<Option<Committed>, Fault> {
+    session.run(effect::BEGIN).await?;
+    let outcomes = effect::write(session, commit.lease.position, &commit.rows).await?;
+    let committed = Committed::count(&commit.rows, &outcomes);
+
+    let refused = refused(commit, &outcomes);
+    let dead_letters: Vec<&DeadLetter> = commit.dead_letters.iter().chain(&refused).collect();
+    let inserted = dead_letters::insert(session, commit, &dead_letters).await?;
+    let moved = ledger::record(session, commit, &committed, dead_letters.len()).await?;
+    if !moved {
+        session.run("rollback").await?;
+        return Ok(None);
+    }
+    if inserted != dead_letters.len() {
+        return Err(contradiction(commit, "some of its dead letters are in the table already"));
+    }
+    session.run("commit").await?;
+    Ok(Some(committed))
+}
+
+/// The rows that the database refused.
+fn refused<F: PostgresEffect>(commit: &Commit<F>, outcomes: &[Outcome]) -> Vec<DeadLetter> {
+    let refused = |(row, outcome): (&Row<F>, &Outcome)| match outcome {
+        Outcome::Refused(code) => {
+            Some(DeadLetter::first(row.position, Reason::refused_by_database(code.clone()), row.raw.clone()))
+        }
+        _ => None,
+    };
+    commit.rows.iter().zip(outcomes).filter_map(refused).collect()
+}
+
+/// Finds out why the position does not stand where the batch begins: we committed it before, or it is another's.
+async fn settle<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> Result<Committed, Fault> {
+    session.run("begin isolation level read committed read write").await?;
+    let position = lock_position(session, commit.lease.position).await?;
+    let recorded = recorded(session, commit).await?;
+    session.run("rollback").await?;
+
+    match (recorded, position) {
+        (Some(committed), _) => Ok(committed),
+        (None, Some(Standing { epoch, next, ended: false })) if epoch == commit.lease.epoch => {
+            let first = commit.first;
+            Err(Fault::outage(format!("postgres: the position stands at {next}, not at {first} where the batch begins")))
+        }
+        (None, _) => Err(positions::taken(&commit.lease)),
+    }
+}
+
+/// Waits out a COMMIT that is still running.
+async fn lock_position(session: &mut Session, position: i64) -> Result<Option<Standing>, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query("select epoch, next, ended_at is not null as ended from positions where id = $1 for update")
+        .bind::<BigInt, _>(position);
+    answer(limit, async { query.get_result(connection).await.optional() }).await
+}
+
+/// What the ledger says of the batch.
+async fn recorded<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> Result<Option<Committed>, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query("select written, superseded, skipped from batches where id = $1");
+    let query = query.bind::<SqlUuid, _>(commit.id);
+    let counts = answer(limit, async { query.get_result::<Counts>(connection).await.optional() }).await?;
+    let Some(Counts { written, superseded, skipped }) = counts else {
+        return Ok(None);
+    };
+    let refused = dead_letters::refused(session, commit.id).await?;
+    let refused = refused.into_iter().map(|(position, code)| Refused { position, code }).collect();
+    Ok(Some(Committed { written, superseded, skipped, refused }))
+}
+
+fn contradiction<F: PostgresEffect>(commit: &Commit<F>, what: &str) -> Fault {
+    let Commit { stream, first, last, pass, .. } = commit;
+    let (name, partition) = (&stream.name, stream.partition);
+    let batch = format!("{name} partition {partition} pass {pass} from {first} to {last}");
+    Fault::stop(StopKind::Data, format!("postgres: the batch {batch} cannot be committed: {what}"))
+}
+
+#[derive(QueryableByName)]
+struct Standing {
+    #[diesel(sql_type = BigInt)]
+    epoch: i64,
+    #[diesel(sql_type = BigInt)]
+    next: i64,
+    #[diesel(sql_type = Bool)]
+    ended: bool,
+}
+
+#[derive(QueryableByName)]
+struct Counts {
+    #[diesel(sql_type = BigInt)]
+    written: i64,
+    #[diesel(sql_type = BigInt)]
+    superseded: i64,
+    #[diesel(sql_type = BigInt)]
+    skipped: i64,
+}

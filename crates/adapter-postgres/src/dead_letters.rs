@@ -1,0 +1,83 @@
+//! Dead letters of a batch.
+
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use tally_domain::{Flow, Stage};
+use tally_ports::dead_letter::headers_to_json;
+use tally_ports::{Commit, DeadLetter, Fault};
+use uuid::Uuid;
+
+use crate::connection::{Session, answer};
+use crate::effect::prepared;
+
+/// Where all that identifies a dead letter is there already, nothing is written.
+const INSERT: &str = "
+    insert into dead_letters
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message,
+         failed_at)
+    select u.id, $1, $2, $3, $4, u.position, u.attempt, $5, u.key, u.payload, u.headers::json, u.stage, u.code,
+        u.message, clock_timestamp()
+    from unnest($6, $7, $8, $9, $10, $11, $12, $13, $14)
+        as u(id, position, attempt, key, payload, headers, stage, code, message)
+    on conflict do nothing";
+
+/// Writes those that are not there yet and answers how many those were.
+pub(crate) async fn insert<F: Flow>(
+    session: &mut Session,
+    commit: &Commit<F>,
+    dead_letters: &[&DeadLetter],
+) -> Result<usize, Fault> {
+    if dead_letters.is_empty() {
+        return Ok(0);
+    }
+    let stream = &*commit.stream;
+    let letters = || dead_letters.iter();
+    let ids: Vec<Uuid> = letters().map(|letter| letter.id(stream, commit.pass)).collect();
+    let positions: Vec<i64> = letters().map(|letter| letter.position).collect();
+    let attempts: Vec<i32> = letters().map(|letter| letter.attempt).collect();
+    let keys: Vec<Option<&[u8]>> = letters().map(|letter| letter.raw.key.as_deref()).collect();
+    let payloads: Vec<Option<&[u8]>> = letters().map(|letter| letter.raw.payload.as_deref()).collect();
+    let headers: Vec<String> = letters().map(|letter| headers_to_json(&letter.raw.headers).to_string()).collect();
+    let stages: Vec<&str> = letters().map(|letter| letter.reason.stage.as_str()).collect();
+    let codes: Vec<&str> = letters().map(|letter| &*letter.reason.code).collect();
+    let messages: Vec<&str> = letters().map(|letter| letter.reason.message.as_str()).collect();
+
+    let (connection, limit) = session.parts();
+    let query = sql_query(INSERT)
+        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.name)
+        .bind::<Integer, _>(stream.partition)
+        .bind::<Integer, _>(commit.pass)
+        .bind::<SqlUuid, _>(commit.id)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<BigInt>, _>(positions)
+        .bind::<Array<Integer>, _>(attempts)
+        .bind::<Array<Nullable<Binary>>, _>(keys)
+        .bind::<Array<Nullable<Binary>>, _>(payloads)
+        .bind::<Array<Text>, _>(headers)
+        .bind::<Array<Text>, _>(stages)
+        .bind::<Array<Text>, _>(codes)
+        .bind::<Array<Text>, _>(messages);
+    answer(limit, prepared(query).execute(connection)).await
+}
+
+/// Position and code of the rows of a committed batch that the database refused, in order of position.
+pub(crate) async fn refused(session: &mut Session, batch: Uuid) -> Result<Vec<(i64, String)>, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(
+        "select position, code from dead_letters where batch_id = $1 and stage = $2 and attempt = 1 order by position",
+    )
+    .bind::<SqlUuid, _>(batch)
+    .bind::<Text, _>(Stage::Write.as_str());
+    let refused: Vec<Refused> = answer(limit, query.load(connection)).await?;
+    Ok(refused.into_iter().map(|Refused { position, code }| (position, code)).collect())
+}
+
+#[derive(QueryableByName)]
+struct Refused {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Text)]
+    code: String,
+}

@@ -1,0 +1,98 @@
+//! What went wrong, as a fault: worth another try or not.
+
+use std::error::Error as _;
+use std::io;
+
+use diesel::result::{DatabaseErrorKind as Kind, Error};
+use tally_ports::{Fault, StopKind};
+
+/// A connection that did not come about.
+pub(crate) fn of_connecting(name: &str, error: &tokio_postgres::Error) -> Fault {
+    let message = format!("postgres at {name}: {}", text(error));
+    if is_setting(error) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
+}
+
+/// A statement that failed whose text and values may be shown: not one that binds values of records.
+pub(crate) fn of_statement(error: &Error) -> Fault {
+    match error {
+        Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
+            Fault::outage(format!("postgres: the connection is lost: {}", info.message()))
+        }
+        Error::DatabaseError(
+            Kind::UniqueViolation
+            | Kind::ForeignKeyViolation
+            | Kind::RestrictViolation
+            | Kind::ExclusionViolation
+            | Kind::NotNullViolation
+            | Kind::CheckViolation,
+            info,
+        ) => Fault::stop(StopKind::Data, format!("postgres: the ledger's tables contradict the batch: {}", info.message())),
+        Error::DatabaseError(_, info) => Fault::outage(format!("postgres: {}", info.message())),
+        other => Fault::outage(format!("postgres: {other}")),
+    }
+}
+
+/// A batch whose rows could be written neither together nor one by one. Of the server's message nothing is shown but
+/// a SQLSTATE: it may quote values.
+pub(crate) fn of_rows(error: &Error) -> Fault {
+    let refused = "postgres: the rows of a batch cannot be written";
+    match error {
+        Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
+            Fault::outage(format!("postgres: the connection is lost: {}", info.message()))
+        }
+        Error::DatabaseError(_, info) if is_sqlstate(info.message()) => {
+            let message = format!("{refused}: SQLSTATE {}", info.message());
+            if is_setting_state(info.message()) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
+        }
+        Error::DatabaseError(..) => Fault::outage(format!("{refused}: a timeout, or an error without a known SQLSTATE")),
+        _ => Fault::outage(refused),
+    }
+}
+
+/// A migration that failed, or a look at what was migrated.
+pub(crate) fn of_migration(what: &str, error: &tokio_postgres::Error) -> Fault {
+    let message = format!("postgres: {what}: {}", text(error));
+    if is_setting(error) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
+}
+
+fn is_setting(error: &tokio_postgres::Error) -> bool {
+    if let Some(code) = error.code() {
+        return is_setting_state(code.code());
+    }
+    // Its kinds are private. The first is a password that is asked for and not set, the second a method of
+    // authentication that this client does not know.
+    match error.to_string().as_str() {
+        "invalid configuration" | "authentication error" => true,
+        "error performing TLS handshake" => is_setting_of_tls(error),
+        _ => false,
+    }
+}
+
+/// A server without TLS, or one whose certificate is not trusted; not a connection that broke in between.
+fn is_setting_of_tls(error: &tokio_postgres::Error) -> bool {
+    let Some(io) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) else {
+        return true;
+    };
+    let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+}
+
+/// Classes of states that waiting does not change: feature not supported, data exception (a setting's value), invalid
+/// authorization, invalid catalog or schema name, access rule violation or an object that is not what it should be.
+fn is_setting_state(code: &str) -> bool {
+    ["0A", "22", "28", "3D", "3F", "42"].iter().any(|class| code.starts_with(class))
+}
+
+fn is_sqlstate(text: &str) -> bool {
+    text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
+fn text(error: &tokio_postgres::Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", error.message(), error.code().code());
+    }
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

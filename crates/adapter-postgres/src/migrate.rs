@@ -1,0 +1,150 @@
+//! Versions of the tables.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tally_ports::{Fault, Migrations, StopKind};
+use tokio_postgres::{Client, Error};
+
+use crate::connection::within;
+use crate::fault;
+use crate::target::Target;
+
+/// The tables of positions, ledger and dead letters.
+const LEDGER: Migrations =
+    Migrations { name: "tally", scripts: &[include_str!("../../../migrations/postgres/tally/0001_ledger.sql")] };
+
+/// Held by the session that migrates; the number is `tally` in ASCII.
+const LOCK: i64 = 0x0074_616c_6c79;
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// An index of a large table takes its time.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(31 * 60);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Brings the tables to the versions of this program, on a connection of its own, under a lock that makes other
+/// processes wait.
+pub(crate) async fn run(target: &Target, migrate: bool, flows: &[Migrations]) -> Result<(), Fault> {
+    let wanted: Vec<Migrations> = [LEDGER].into_iter().chain(flows.iter().copied()).collect();
+    let client = connect(target).await?;
+    let mut pending = pending(&wanted, &applied(&client).await?)?;
+    if !pending.is_empty() {
+        if !migrate {
+            let names: Vec<String> = pending.iter().map(Script::to_string).collect();
+            let message = format!("the database lacks the migrations {}: run once without --no-migrate", names.join(", "));
+            return Err(Fault::stop(StopKind::Setting, message));
+        }
+        lock(&client).await?;
+        pending = self::pending(&wanted, &applied(&client).await?)?;
+        for script in pending {
+            apply(&client, &script).await?;
+        }
+    }
+    check_privileges(&client).await
+}
+
+async fn connect(target: &Target) -> Result<Client, Fault> {
+    let Target { config, tls, name, connect_timeout } = target;
+    let connected = within(*connect_timeout, config.connect(tls.connector.clone())).await?;
+    let (client, driver) = connected.map_err(|error| fault::of_connecting(name, &error))?;
+    // It ends with the client; what goes wrong in it, the client's calls report.
+    tokio::spawn(driver);
+    let (lock, statement) = (LOCK_TIMEOUT.as_millis(), STATEMENT_TIMEOUT.as_millis());
+    let settings = format!(
+        "set lock_timeout = {lock}; set statement_timeout = {statement}; \
+         set idle_in_transaction_session_timeout = {lock}; set client_min_messages = warning"
+    );
+    ask(LOOK_TIMEOUT, "settings of the session", client.batch_execute(&settings)).await?;
+    Ok(client)
+}
+
+/// By name, how many scripts the database has.
+async fn applied(client: &Client) -> Result<BTreeMap<String, i32>, Fault> {
+    let look = async {
+        let row = client.query_one("select to_regclass('tally_migrations') is not null", &[]).await?;
+        if !row.get::<_, bool>(0) {
+            return Ok(Vec::new());
+        }
+        client.query("select name, max(version) from tally_migrations group by name", &[]).await
+    };
+    let rows = ask(LOOK_TIMEOUT, "reading tally_migrations", look).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// What is missing, in order.
+fn pending(wanted: &[Migrations], applied: &BTreeMap<String, i32>) -> Result<Vec<Script>, Fault> {
+    let mut scripts = Vec::new();
+    for migrations in wanted {
+        let (name, ours) = (migrations.name, migrations.version());
+        let theirs = applied.get(name).copied().unwrap_or(0);
+        if theirs > ours {
+            let message = format!(
+                "the database is newer than this program: {name} has version {theirs} there and {ours} here"
+            );
+            return Err(Fault::stop(StopKind::Setting, message));
+        }
+        scripts.extend((1..).zip(migrations.scripts).filter(|(version, _)| *version > theirs).map(|(version, sql)| {
+            Script { name, version, sql }
+        }));
+    }
+    Ok(scripts)
+}
+
+/// Until the session ends.
+async fn lock(client: &Client) -> Result<(), Fault> {
+    let create = "create table if not exists tally_migrations (
+        name text not null,
+        version integer not null,
+        applied_at timestamptz not null default now(),
+        primary key (name, version)
+    )";
+    ask(ANSWER_TIMEOUT, "waiting for another migration", client.execute("select pg_advisory_lock($1)", &[&LOCK])).await?;
+    ask(ANSWER_TIMEOUT, "creating tally_migrations", client.batch_execute(create)).await
+}
+
+async fn apply(client: &Client, script: &Script) -> Result<(), Fault> {
+    let Script { name, version, sql } = script;
+    let transaction = async {
+        client.batch_execute("begin").await?;
+        client.batch_execute(sql).await?;
+        client.execute("insert into tally_migrations (name, version) values ($1, $2)", &[name, version]).await?;
+        client.batch_execute("commit").await
+    };
+    ask(ANSWER_TIMEOUT, &format!("migration {script}"), transaction).await
+}
+
+/// What is granted on the ledger's tables is known before the first batch; on a flow's, by its first batch.
+async fn check_privileges(client: &Client) -> Result<(), Fault> {
+    let sql = "select string_agg(format('%s on %s', privilege, name), ', ')
+        from (values
+            ('positions', 'select'), ('positions', 'insert'), ('positions', 'update'),
+            ('batches', 'select'), ('batches', 'insert'),
+            ('dead_letters', 'select'), ('dead_letters', 'insert')
+        ) as needed(name, privilege)
+        where not has_table_privilege(name, privilege)";
+    let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[])).await?;
+    match row.get::<_, Option<String>>(0) {
+        None => Ok(()),
+        Some(missing) => {
+            Err(Fault::stop(StopKind::Setting, format!("postgres: the user has no privilege to {missing}: grant it")))
+        }
+    }
+}
+
+async fn ask<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+    within(limit, work).await?.map_err(|error| fault::of_migration(what, &error))
+}
+
+/// One step of one name.
+struct Script {
+    name: &'static str,
+    version: i32,
+    sql: &'static str,
+}
+
+impl std::fmt::Display for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}

@@ -1,0 +1,211 @@
+//! How far a partition was read, and who may go on.
+
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use diesel::sql_types::{BigInt, Bool, Integer, Json, Nullable, Text, Timestamptz};
+use diesel::{OptionalExtension, QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+
+use crate::Postgres;
+use crate::connection::{Session, answer};
+use crate::effect::prepared;
+
+/// The last pass over a partition; whoever reads it may change it until the transaction ends.
+const LAST_PASS: &str = "
+    select id, pass, next, cursor, stats, ended_at, owner, updated_at,
+        owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
+        (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining
+    from positions
+    where flow = $1 and stream = $2 and partition = $3
+    order by pass desc
+    limit 1
+    for update";
+
+/// Loses silently against another one's at the same time.
+const BEGIN_PASS: &str = "
+    insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at)
+    values ($1, $2, $3, $4, $5, 0, 0, clock_timestamp())
+    on conflict do nothing";
+
+const TAKE: &str = "
+    update positions
+    set epoch = epoch + 1, owner = $2, label = $3, lease_until = clock_timestamp() + $4 * interval '1 millisecond',
+        updated_at = clock_timestamp()
+    where id = $1
+    returning epoch";
+
+const RENEW: &str = "
+    update positions
+    set lease_until = clock_timestamp() + $3 * interval '1 millisecond', updated_at = clock_timestamp()
+    where id = $1 and epoch = $2 and owner is not null";
+
+const RELEASE: &str = "
+    update positions
+    set owner = null, lease_until = null, updated_at = clock_timestamp()
+    where id = $1 and epoch = $2";
+
+const FINISH: &str = "
+    update positions
+    set ended_at = coalesce(ended_at, clock_timestamp()), owner = null, lease_until = null,
+        updated_at = clock_timestamp()
+    where id = $1 and epoch = $2 and next = $3";
+
+impl Positions for Postgres {
+    async fn claim(&self, stream: &Stream, owner: &str, lease: Duration, again: bool) -> Result<Claim, Fault> {
+        let mut session = self.control.session().await?;
+        session.run("begin isolation level read committed read write").await?;
+        let claim = claim(&mut session, stream, owner, lease, again).await?;
+        session.run("commit").await?;
+        session.keep();
+        Ok(claim)
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
+        let mut session = self.control.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(RENEW)
+            .bind::<BigInt, _>(lease.position)
+            .bind::<BigInt, _>(lease.epoch)
+            .bind::<BigInt, _>(milliseconds(lease.duration));
+        let renewed = answer(limit, prepared(query).execute(connection)).await?;
+        session.keep();
+        if renewed == 1 { Ok(()) } else { Err(taken(lease)) }
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Fault> {
+        let mut session = self.control.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(RELEASE).bind::<BigInt, _>(lease.position).bind::<BigInt, _>(lease.epoch);
+        answer(limit, query.execute(connection)).await?;
+        session.keep();
+        Ok(())
+    }
+
+    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
+        let mut session = self.control.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(FINISH)
+            .bind::<BigInt, _>(lease.position)
+            .bind::<BigInt, _>(lease.epoch)
+            .bind::<BigInt, _>(next);
+        let finished = answer(limit, query.execute(connection)).await?;
+        session.keep();
+        if finished == 1 { Ok(()) } else { Err(taken(lease)) }
+    }
+}
+
+async fn claim(
+    session: &mut Session,
+    stream: &Stream,
+    owner: &str,
+    lease: Duration,
+    again: bool,
+) -> Result<Claim, Fault> {
+    loop {
+        let last = last_pass(session, stream).await?;
+        match last {
+            None => begin_pass(session, stream, 1).await?,
+            Some(Pass { ended_at: Some(at), next, pass, .. }) => {
+                if !again {
+                    return Ok(Claim::Finished { at, records: next });
+                }
+                begin_pass(session, stream, pass + 1).await?;
+            }
+            Some(pass) => return take(session, pass, stream, owner, lease).await,
+        }
+    }
+}
+
+async fn take(
+    session: &mut Session,
+    pass: Pass,
+    stream: &Stream,
+    owner: &str,
+    lease: Duration,
+) -> Result<Claim, Fault> {
+    if let Pass { owner: Some(holder), alive: true, remaining, updated_at, .. } = &pass
+        && holder != owner
+    {
+        let remaining = Duration::from_millis(remaining.unwrap_or(0).try_into().unwrap_or(0));
+        return Ok(Claim::Held { owner: holder.clone(), remaining, renewal: *updated_at });
+    }
+    let (connection, limit) = session.parts();
+    let query = sql_query(TAKE)
+        .bind::<BigInt, _>(pass.id)
+        .bind::<Text, _>(owner)
+        .bind::<Text, _>(&stream.label)
+        .bind::<BigInt, _>(milliseconds(lease));
+    let taken: Taken = answer(limit, query.get_result(connection)).await?;
+    Ok(Claim::Owned(Position {
+        lease: Lease { position: pass.id, epoch: taken.epoch, duration: lease },
+        pass: pass.pass,
+        next: pass.next,
+        cursor: pass.cursor.unwrap_or_default(),
+        stats: pass.stats.unwrap_or_default(),
+    }))
+}
+
+async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass>, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(LAST_PASS)
+        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.name)
+        .bind::<Integer, _>(stream.partition);
+    answer(limit, async { query.get_result(connection).await.optional() }).await
+}
+
+async fn begin_pass(session: &mut Session, stream: &Stream, pass: i32) -> Result<(), Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(BEGIN_PASS)
+        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.name)
+        .bind::<Integer, _>(stream.partition)
+        .bind::<Integer, _>(pass)
+        .bind::<Text, _>(&stream.label);
+    answer(limit, query.execute(connection)).await?;
+    Ok(())
+}
+
+/// Somebody else owns what this lease was for.
+pub(crate) fn taken(lease: &Lease) -> Fault {
+    let Lease { position, epoch, .. } = lease;
+    let message = format!("the lease of position {position} (epoch {epoch}) is no longer ours: another process took it");
+    Fault::stop(StopKind::Taken, message)
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
+    duration.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+#[derive(QueryableByName)]
+struct Pass {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Integer)]
+    pass: i32,
+    #[diesel(sql_type = BigInt)]
+    next: i64,
+    #[diesel(sql_type = Nullable<Json>)]
+    cursor: Option<Value>,
+    #[diesel(sql_type = Nullable<Json>)]
+    stats: Option<Value>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    ended_at: Option<NaiveDateTime>,
+    #[diesel(sql_type = Nullable<Text>)]
+    owner: Option<String>,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: NaiveDateTime,
+    #[diesel(sql_type = Bool)]
+    alive: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    remaining: Option<i64>,
+}
+
+#[derive(QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = BigInt)]
+    epoch: i64,
+}

@@ -1,0 +1,174 @@
+//! Commits that something goes wrong with.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use support::probe::{self, Freezing};
+use support::{LEASE, contents, open, outage, own, stop, ten_rows};
+use tally_domain::transactions::Transactions;
+use tally_ports::{Claim, Committed, Positions, Refused, Sink, StopKind};
+use tally_testkit::build::{self, LONG, dead_letter, row};
+use tally_testkit::eventually;
+use tally_testkit::postgres::TestDatabase;
+use tally_testkit::proxy::Proxy;
+use tokio::sync::Notify;
+
+const TEN_WRITTEN: &str = "10 rows, 1 batches, 0 dead letters, next 10";
+
+fn written(count: i64) -> Committed {
+    Committed { written: count, ..Committed::default() }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_found() {
+    let database = TestDatabase::create().await;
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let store = open(database.url_through(proxy.addr())).await.unwrap();
+    let batch = ten_rows(&store).await;
+
+    proxy.cut_on_commit_answer(1);
+    outage(store.commit(&batch).await);
+    assert_eq!((proxy.fired(), &*contents(&database).await), (1, TEN_WRITTEN));
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+#[tokio::test]
+async fn a_commit_that_did_not_arrive_is_made() {
+    let database = TestDatabase::create().await;
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let store = open(database.url_through(proxy.addr())).await.unwrap();
+    let batch = ten_rows(&store).await;
+
+    proxy.cut_on_commit_request(1);
+    outage(store.commit(&batch).await);
+    assert_eq!((proxy.fired(), &*contents(&database).await), (1, "0 rows, 0 batches, 0 dead letters, next 0"));
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+/// The connection breaks while the server is still committing: whoever calls again waits for it and finds it.
+#[tokio::test]
+async fn a_commit_that_still_runs_is_waited_for() {
+    let database = TestDatabase::create().await;
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let store = open(database.url_through(proxy.addr())).await.unwrap();
+    let batch = ten_rows(&store).await;
+    // Deferred: it runs within COMMIT, only of the first batch.
+    let slow = "
+        create function slow() returns trigger language plpgsql as $$
+        begin
+            if not exists (select from batches where id <> new.id) then perform pg_sleep(0.8); end if;
+            return null;
+        end $$;
+        create constraint trigger slow after insert on batches deferrable initially deferred
+            for each row execute function slow()";
+    database.execute(slow).await;
+
+    let first = tokio::spawn({
+        let (store, batch) = (store.clone(), Arc::clone(&batch));
+        async move { store.commit(&batch).await }
+    });
+    let commits = "select 1 from pg_stat_activity where datname = current_database() and query = 'commit' and state = 'active'";
+    let runs = async || !database.query_text(commits).await.is_empty();
+    eventually(Duration::from_secs(10), runs).await;
+    proxy.sever().await;
+    outage(first.await.unwrap());
+    assert!(runs().await, "the server does not know yet");
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+/// A full disk is not the rows' fault; what the database says of it may quote them.
+#[tokio::test]
+async fn a_full_disk_is_an_outage() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let batch = ten_rows(&store).await;
+    let full = "
+        create function full_disk() returns trigger language plpgsql as $$
+        begin
+            raise exception using errcode = '53100', message = 'no space for ' || new.description;
+        end $$;
+        create trigger full_disk before insert on transactions for each row execute function full_disk()";
+    database.execute(full).await;
+
+    for _ in 0..2 {
+        let message = outage(store.commit(&batch).await);
+        assert!(message.contains("53100") && !message.contains("BOULANGERIE"), "{message}");
+        assert_eq!(contents(&database).await, "0 rows, 0 batches, 0 dead letters, next 0");
+    }
+    database.execute("drop trigger full_disk on transactions").await;
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+/// The server refuses such a text before it looks at rows.
+#[tokio::test]
+async fn a_text_with_nul_costs_only_its_row() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let mut rows = vec![row(0, 1, "1"), row(1, 2, "2"), row(2, 2, "3"), row(3, 3, "4")];
+    rows[2].answer = "Fo\0od".into();
+    let committed = store.commit(&Arc::new(build::commit(&position, &stream, 0..=3, rows, vec![]))).await.unwrap();
+
+    let refused = vec![Refused { position: 2, code: "22021".into() }];
+    assert_eq!(committed, Committed { written: 3, refused, ..Committed::default() });
+    let amounts = database.query_text("select string_agg(amount::text, ' ' order by id) from transactions").await;
+    assert_eq!(amounts[0][0].as_deref(), Some("1.00 2.00 4.00"));
+}
+
+/// A dead letter that nobody committed at this position cannot be there; if it is, the books do not add up.
+#[tokio::test]
+async fn a_dead_letter_that_is_there_already_stops() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let batch = |letters| Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters));
+    store.commit(&batch(vec![dead_letter(0)])).await.unwrap();
+    database.execute("delete from batches; update positions set next = 0").await;
+
+    let message = stop(store.commit(&batch(vec![dead_letter(0), dead_letter(1)])).await, StopKind::Data);
+    assert!(message.contains("file/1 partition 0 pass 1 from 0 to 1"), "{message}");
+    assert_eq!(contents(&database).await, "0 rows, 0 batches, 1 dead letters, next 0");
+}
+
+/// A frozen owner that holds the position's lock: its session ends with the lease, by its own settings.
+#[tokio::test]
+async fn a_frozen_owner_does_not_block_its_successor() {
+    let database = TestDatabase::create().await;
+    let (ours, theirs) = (open(database.url()).await.unwrap(), open(database.url()).await.unwrap());
+    let (position, stream) = own::<Freezing>(&ours, "file/1", LEASE).await;
+    let frozen = Arc::new(Notify::new());
+    let batch = Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
+    let commit = tokio::spawn(async move { ours.commit(&batch).await });
+    frozen.notified().await;
+
+    let began = Instant::now();
+    let claimed = async || matches!(theirs.claim(&stream, "b", LEASE, false).await, Ok(Claim::Owned(_)));
+    eventually(LEASE * 3, claimed).await;
+    assert!(began.elapsed() < LEASE * 3, "{:?}", began.elapsed());
+    commit.abort();
+}
+
+/// A cancelled commit leaves no transaction open that would hold others up.
+#[tokio::test]
+async fn a_dropped_commit_ends_its_transaction() {
+    let database = TestDatabase::create().await;
+    let settings = tally_adapter_postgres::Settings { lease: LONG, ..tally_adapter_postgres::Settings::new(database.url()) };
+    let store = tally_adapter_postgres::Postgres::open(&settings, &[]).await.unwrap();
+    let (position, stream) = own::<Freezing>(&store, "file/1", LONG).await;
+    let frozen = Arc::new(Notify::new());
+    let batch = Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
+    tokio::select! {
+        result = store.commit(&batch) => panic!("{result:?}"),
+        () = frozen.notified() => {}
+    }
+
+    let open = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
+    eventually(Duration::from_secs(10), async || database.query_text(open).await.is_empty()).await;
+    store.renew(&position.lease).await.unwrap();
+}

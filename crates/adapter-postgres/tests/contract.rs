@@ -1,0 +1,41 @@
+//! The contract of stores, on a real Postgres.
+
+use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_domain::transactions::Transactions;
+use tally_testkit::contract::{Record, Store, Table};
+use tally_testkit::postgres::TestDatabase;
+use tally_testkit::store_contract;
+use tally_testkit::visits::Visits;
+
+struct Database(TestDatabase);
+
+impl Database {
+    async fn create() -> Self {
+        Self(TestDatabase::create().await)
+    }
+}
+
+impl Store for Database {
+    type Sink = Postgres;
+
+    async fn open(&self) -> Postgres {
+        let flows = [Transactions::MIGRATIONS, Visits::MIGRATIONS];
+        Postgres::open(&Settings::new(self.0.url()), &flows).await.unwrap()
+    }
+
+    async fn read(&self, table: &'static Table) -> Vec<Record> {
+        let sql = table.select(|column| format!("encode({column}, 'hex')"));
+        self.0.query_text(&sql).await.into_iter().map(|row| table.record(row)).collect()
+    }
+
+    async fn refuse_amounts_above(&self, limit: i64) {
+        self.open().await;
+        self.0.execute(&format!("alter table transactions add check (amount <= {limit})")).await;
+    }
+
+    fn refusal_code(&self) -> &'static str {
+        "23514"
+    }
+}
+
+store_contract!(Database::create());

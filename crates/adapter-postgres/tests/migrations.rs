@@ -1,0 +1,74 @@
+//! Versions of the tables.
+
+mod support;
+
+use futures_util::future::join_all;
+use support::{open, setting};
+use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_domain::transactions::Transactions;
+use tally_ports::Fault;
+use tally_testkit::postgres::TestDatabase;
+
+const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";
+
+async fn versions(database: &TestDatabase) -> Vec<String> {
+    database.query_text(VERSIONS).await.into_iter().flatten().flatten().collect()
+}
+
+async fn open_without_migrating(database: &TestDatabase) -> Result<Postgres, Fault> {
+    let settings = Settings { migrate: false, ..Settings::new(database.url()) };
+    Postgres::open(&settings, &[Transactions::MIGRATIONS]).await
+}
+
+#[tokio::test]
+async fn eight_processes_at_once_migrate_once() {
+    let database = TestDatabase::create().await;
+    for result in join_all((0..8).map(|_| open(database.url()))).await {
+        result.unwrap();
+    }
+    assert_eq!(versions(&database).await, ["tally 1", "transactions 1"]);
+}
+
+#[tokio::test]
+async fn a_newer_database_is_not_touched() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    database.execute("insert into tally_migrations (name, version) values ('transactions', 2)").await;
+    let message = setting(open(database.url()).await);
+    assert!(message.contains("newer than this program: transactions has version 2 there and 1 here"), "{message}");
+
+    // Tables of a flow that this program does not know are none of its business.
+    database.execute("update tally_migrations set name = 'invoices' where version = 2").await;
+    open(database.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
+    let database = TestDatabase::create().await;
+    let message = setting(open_without_migrating(&database).await);
+    assert!(message.contains("tally 1, transactions 1") && message.contains("--no-migrate"), "{message}");
+    let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
+    assert!(database.query_text(tables).await.is_empty());
+
+    Postgres::open(&Settings::new(database.url()), &[]).await.unwrap();
+    let message = setting(open_without_migrating(&database).await);
+    assert!(message.contains("transactions 1") && !message.contains("tally 1"), "{message}");
+    open(database.url()).await.unwrap();
+    open_without_migrating(&database).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing_and_can_be_repeated() {
+    let database = TestDatabase::create().await;
+    // Created last: what the script did before it fails is undone.
+    database.execute("create function transactions_upsert(
+        uuid, text, bigint, timestamp, text, text, text, text, bigint, bigint
+    ) returns integer language sql return 1").await;
+    let message = setting(open(database.url()).await);
+    assert!(message.contains("migration transactions 1") && message.contains("42723"), "{message}");
+    assert_eq!(versions(&database).await, ["tally 1"]);
+
+    database.execute("drop function transactions_upsert").await;
+    open(database.url()).await.unwrap();
+    assert_eq!(versions(&database).await, ["tally 1", "transactions 1"]);
+}

@@ -1,0 +1,177 @@
+//! One transaction for all of a batch.
+
+use std::sync::Arc;
+
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::{BigInt, Text};
+use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use tally_domain::{Flow, Reason};
+use tally_ports::{Commit, Committed, DeadLetter, Fault, Outcome, Row, Sink, StopKind};
+
+use crate::connection::transaction;
+use crate::positions::milliseconds;
+use crate::statement::{Statement, execute};
+use crate::{Failure, Sqlite, SqliteEffect, dead_letters};
+
+impl<F: SqliteEffect> Sink<F> for Sqlite {
+    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
+        let commit = Arc::clone(commit);
+        self.run(move |connection| {
+            match transaction(connection, "begin immediate", |connection| write(connection, &commit)) {
+                Ok(committed) => Ok(committed),
+                Err(NotWritten::Misplaced) => answer_from_ledger(connection, &commit),
+                Err(NotWritten::Failed(error)) => Err(error.into()),
+            }
+        })
+        .await
+    }
+}
+
+/// Why nothing of a batch was written.
+enum NotWritten {
+    /// The position is not ours, does not stand where the batch begins, or the batch was committed before.
+    Misplaced,
+    Failed(Error),
+}
+
+impl From<Error> for NotWritten {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Writes the rows, the dead letters, the ledger's entry and, last, the position, if it is still ours.
+fn write<F: SqliteEffect>(connection: &mut SqliteConnection, commit: &Commit<F>) -> Result<Committed, NotWritten> {
+    let outcomes = F::apply(connection, commit.lease.position, &commit.rows)?;
+    assert_eq!(outcomes.len(), commit.rows.len(), "the effect of {} answers for every row", F::NAME);
+
+    let committed = Committed::count(&commit.rows, &outcomes);
+    let refused: Vec<_> = commit.rows.iter().zip(&outcomes).filter_map(refused_row).collect();
+    dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused)).map_err(misplaced_if_there)?;
+    insert_entry(connection, commit, &committed).map_err(misplaced_if_there)?;
+    if !move_position(connection, commit)? {
+        return Err(NotWritten::Misplaced);
+    }
+    Ok(committed)
+}
+
+fn refused_row<F: Flow>((row, outcome): (&Row<F>, &Outcome)) -> Option<DeadLetter> {
+    let Outcome::Refused(code) = outcome else { return None };
+    Some(DeadLetter::first(row.position, Reason::refused_by_database(code.as_str()), row.raw.clone()))
+}
+
+/// Dead letters and entries that are there already belong to a batch that was committed before.
+fn misplaced_if_there(error: Error) -> NotWritten {
+    match error {
+        Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => NotWritten::Misplaced,
+        other => NotWritten::Failed(other),
+    }
+}
+
+struct InsertEntry;
+
+impl Statement for InsertEntry {
+    const SQL: &'static str = "insert into batches \
+        (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality, \
+        gap, started_at, committed_at, worker) \
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+        strftime('%Y-%m-%d %H:%M:%f', 'now', (? / -1000.0) || ' seconds'), strftime('%Y-%m-%d %H:%M:%f', 'now'), ?)";
+}
+
+fn insert_entry<F: Flow>(
+    connection: &mut SqliteConnection,
+    commit: &Commit<F>,
+    committed: &Committed,
+) -> QueryResult<()> {
+    let stream = &*commit.stream;
+    let dead_lettered = commit.dead_letters.len() + committed.refused.len();
+    let values = [
+        commit.id.to_string().into(),
+        stream.flow.into(),
+        stream.name.as_str().into(),
+        stream.partition.into(),
+        commit.pass.into(),
+        commit.first.into(),
+        commit.last.into(),
+        commit.read.into(),
+        committed.written.into(),
+        committed.superseded.into(),
+        committed.skipped.into(),
+        i64::try_from(dead_lettered).unwrap_or(i64::MAX).into(),
+        json(&commit.quality)?.into(),
+        commit.gap.as_deref().into(),
+        milliseconds(commit.started.elapsed()).into(),
+        (&*commit.worker).into(),
+    ];
+    execute::<InsertEntry>(connection, &values).map(drop)
+}
+
+struct MovePosition;
+
+impl Statement for MovePosition {
+    const SQL: &'static str = "update positions set next = ?, cursor = ?, stats = ?, \
+        lease_until = case when owner is null then null else strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds') end, \
+        updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        where id = ? and epoch = ? and next = ?";
+}
+
+/// Whether the position was ours and stood where the batch begins; it then follows the batch, the lease renewed.
+fn move_position<F: Flow>(connection: &mut SqliteConnection, commit: &Commit<F>) -> QueryResult<bool> {
+    let values = [
+        (commit.last + 1).into(),
+        json(&commit.cursor)?.into(),
+        json(&commit.stats)?.into(),
+        milliseconds(commit.lease.duration).into(),
+        commit.lease.position.into(),
+        commit.lease.epoch.into(),
+        commit.first.into(),
+    ];
+    Ok(execute::<MovePosition>(connection, &values)? == 1)
+}
+
+/// What became of a batch that could not be written: it was written before, the position is somebody else's, or it
+/// stands elsewhere.
+fn answer_from_ledger<F: Flow>(connection: &mut SqliteConnection, commit: &Commit<F>) -> Result<Committed, Failure> {
+    #[derive(QueryableByName)]
+    struct Entry {
+        #[diesel(sql_type = BigInt)]
+        written: i64,
+        #[diesel(sql_type = BigInt)]
+        superseded: i64,
+        #[diesel(sql_type = BigInt)]
+        skipped: i64,
+    }
+    #[derive(QueryableByName)]
+    struct Place {
+        #[diesel(sql_type = BigInt)]
+        epoch: i64,
+        #[diesel(sql_type = BigInt)]
+        next: i64,
+    }
+    let entry: Option<Entry> = sql_query("select written, superseded, skipped from batches where id = ?")
+        .bind::<Text, _>(commit.id.to_string())
+        .get_result(connection)
+        .optional()?;
+    if let Some(Entry { written, superseded, skipped }) = entry {
+        let refused = dead_letters::refused(connection, commit)?;
+        return Ok(Committed { written, superseded, skipped, refused });
+    }
+
+    let position = commit.lease.position;
+    let place: Option<Place> = sql_query("select epoch, next from positions where id = ?")
+        .bind::<BigInt, _>(position)
+        .get_result(connection)
+        .optional()?;
+    let label = &commit.stream.label;
+    Err(Failure::Fault(match place {
+        Some(Place { epoch, next }) if epoch == commit.lease.epoch => Fault::outage(format!(
+            "position {position} of {label} stands at {next} and not at {}, where the batch begins",
+            commit.first
+        )),
+        _ => Fault::stop(StopKind::Taken, format!("position {position} of {label} was taken over by somebody else")),
+    }))
+}
+
+fn json(value: &impl serde::Serialize) -> QueryResult<String> {
+    serde_json::to_string(value).map_err(|error| Error::SerializationError(error.into()))
+}

@@ -1,0 +1,99 @@
+//! Migrations: which were applied, and the ones that are missing.
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::{Integer, Text};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use tally_ports::{Fault, Migrations, StopKind};
+
+use crate::connection::transaction;
+use crate::{Failure, Settings, Statement, execute, fault};
+
+/// The tables of the ledger, which every flow needs.
+pub const LEDGER: Migrations =
+    Migrations { name: "tally", scripts: &[include_str!("../../../migrations/sqlite/tally/0001_ledger.sql")] };
+
+const TABLE: &str = "create table if not exists tally_migrations (\
+    name text not null, version integer not null, applied_at text not null, primary key (name, version)) strict";
+
+struct Record;
+
+impl Statement for Record {
+    const SQL: &'static str = "insert into tally_migrations (name, version, applied_at) \
+        values (?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
+}
+
+/// Applies what is missing of the ledger's tables and of `of_flows`, all of it or nothing. Safe to run from several
+/// processes at once: one does it and the others find it done.
+pub(crate) fn run(
+    connection: &mut SqliteConnection,
+    settings: &Settings,
+    of_flows: &[Migrations],
+) -> Result<(), Fault> {
+    let all = || std::iter::once(&LEDGER).chain(of_flows);
+    let result = if settings.migrate {
+        transaction(connection, "begin exclusive", |connection| {
+            connection.batch_execute(TABLE)?;
+            all().try_for_each(|migrations| apply(connection, settings, migrations))
+        })
+    } else {
+        all().try_for_each(|migrations| none_pending(connection, settings, migrations))
+    };
+    result.map_err(|failure| match failure {
+        Failure::Fault(fault) => fault,
+        Failure::Database(error) => fault::at_open(&settings.path, &error),
+    })
+}
+
+fn apply(connection: &mut SqliteConnection, settings: &Settings, migrations: &Migrations) -> Result<(), Failure> {
+    let applied = applied(connection, settings, migrations)?;
+    for (version, script) in (1_i32..).zip(migrations.scripts) {
+        if version > applied {
+            connection.batch_execute(script)?;
+            execute::<Record>(connection, &[migrations.name.into(), version.into()])?;
+        }
+    }
+    Ok(())
+}
+
+fn none_pending(
+    connection: &mut SqliteConnection,
+    settings: &Settings,
+    migrations: &Migrations,
+) -> Result<(), Failure> {
+    let is_ours = sql_query("select count(*) as number from sqlite_schema where name = 'tally_migrations'");
+    let applied = match is_ours.get_result(connection)? {
+        Number { number: 0 } => 0,
+        Number { .. } => applied(connection, settings, migrations)?,
+    };
+    let (name, wanted) = (migrations.name, migrations.version());
+    if applied == wanted {
+        return Ok(());
+    }
+    let message = format!(
+        "database {} has {name} at version {applied}, this program needs {wanted}, and migrations are not to be run",
+        settings.path.display()
+    );
+    Err(Fault::stop(StopKind::Setting, message).into())
+}
+
+/// The version that the database has; it may not be newer than ours.
+fn applied(connection: &mut SqliteConnection, settings: &Settings, migrations: &Migrations) -> Result<i32, Failure> {
+    let (name, known) = (migrations.name, migrations.version());
+    let Number { number } =
+        sql_query("select coalesce(max(version), 0) as number from tally_migrations where name = ?")
+            .bind::<Text, _>(name)
+            .get_result(connection)?;
+    if number > known {
+        let path = settings.path.display();
+        let message =
+            format!("database {path} is newer than this program: it has {name} at version {number}, we know {known}");
+        return Err(Fault::stop(StopKind::Setting, message).into());
+    }
+    Ok(number)
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = Integer)]
+    number: i32,
+}

@@ -1,0 +1,205 @@
+//! Claims and leases.
+
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
+use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+
+use crate::connection::transaction;
+use crate::{Failure, Sqlite, Statement, Value, execute};
+
+impl Positions for Sqlite {
+    async fn claim(&self, stream: &Stream, owner: &str, lease: Duration, again: bool) -> Result<Claim, Fault> {
+        let stream = stream.clone();
+        let owner = owner.to_owned();
+        self.run(move |connection| {
+            transaction(connection, "begin immediate", |connection| claim(connection, &stream, &owner, lease, again))
+        })
+        .await
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
+        let values = [milliseconds(lease.duration).into(), lease.position.into(), lease.epoch.into()];
+        if self.touches::<Renew, 3>(values).await? { Ok(()) } else { Err(lost(lease)) }
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Fault> {
+        self.touches::<Release, 2>([lease.position.into(), lease.epoch.into()]).await.map(drop)
+    }
+
+    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
+        let values = [lease.position.into(), lease.epoch.into(), next.into()];
+        if self.touches::<Finish, 3>(values).await? { Ok(()) } else { Err(lost(lease)) }
+    }
+}
+
+impl Sqlite {
+    /// Runs a statement in a transaction of its own; whether it touched a row.
+    async fn touches<S: Statement, const N: usize>(&self, values: [Value<'static>; N]) -> Result<bool, Fault> {
+        self.run(move |connection| {
+            transaction(connection, "begin immediate", |connection| Ok(execute::<S>(connection, &values)? > 0))
+        })
+        .await
+    }
+}
+
+struct Renew;
+
+impl Statement for Renew {
+    const SQL: &'static str = "update positions set \
+        lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds'), \
+        updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        where id = ? and epoch = ? and owner is not null";
+}
+
+struct Release;
+
+impl Statement for Release {
+    const SQL: &'static str = "update positions set owner = null, lease_until = null, \
+        updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        where id = ? and epoch = ? and owner is not null";
+}
+
+struct Finish;
+
+impl Statement for Finish {
+    const SQL: &'static str = "update positions set owner = null, lease_until = null, \
+        ended_at = coalesce(ended_at, strftime('%Y-%m-%d %H:%M:%f', 'now')), \
+        updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        where id = ? and epoch = ? and next = ?";
+}
+
+/// The last pass of a stream, and the time.
+#[derive(QueryableByName)]
+struct Pass {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Integer)]
+    pass: i32,
+    #[diesel(sql_type = BigInt)]
+    next: i64,
+    #[diesel(sql_type = Text)]
+    cursor: String,
+    #[diesel(sql_type = Text)]
+    stats: String,
+    #[diesel(sql_type = BigInt)]
+    epoch: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    owner: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamp>)]
+    lease_until: Option<NaiveDateTime>,
+    #[diesel(sql_type = Nullable<Timestamp>)]
+    ended_at: Option<NaiveDateTime>,
+    #[diesel(sql_type = Timestamp)]
+    updated_at: NaiveDateTime,
+    #[diesel(sql_type = Timestamp)]
+    now: NaiveDateTime,
+}
+
+fn claim(
+    connection: &mut SqliteConnection,
+    stream: &Stream,
+    owner: &str,
+    lease: Duration,
+    again: bool,
+) -> Result<Claim, Failure> {
+    let Some(last) = last_pass(connection, stream)? else {
+        insert(connection, stream, 1, owner, lease)?;
+        return owned(connection, stream, lease);
+    };
+    if let Some(at) = last.ended_at {
+        if !again {
+            return Ok(Claim::Finished { at, records: last.next });
+        }
+        insert(connection, stream, last.pass + 1, owner, lease)?;
+        return owned(connection, stream, lease);
+    }
+    if let (Some(holder), Some(until)) = (last.owner, last.lease_until)
+        && holder != owner
+        && until > last.now
+    {
+        let remaining = (until - last.now).to_std().unwrap_or_default();
+        return Ok(Claim::Held { owner: holder, remaining, renewal: last.updated_at });
+    }
+    let values =
+        [owner.into(), milliseconds(lease).into(), stream.label.as_str().into(), last.id.into(), last.epoch.into()];
+    execute::<Take>(connection, &values)?;
+    owned(connection, stream, lease)
+}
+
+struct Take;
+
+impl Statement for Take {
+    const SQL: &'static str = "update positions set epoch = epoch + 1, owner = ?, \
+        lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds'), label = ?, \
+        updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        where id = ? and epoch = ?";
+}
+
+struct Insert;
+
+impl Statement for Insert {
+    const SQL: &'static str = "insert into positions \
+        (flow, stream, partition, pass, label, epoch, owner, lease_until, updated_at) \
+        values (?, ?, ?, ?, ?, 1, ?, strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds'), \
+        strftime('%Y-%m-%d %H:%M:%f', 'now'))";
+}
+
+fn insert(
+    connection: &mut SqliteConnection,
+    stream: &Stream,
+    pass: i32,
+    owner: &str,
+    lease: Duration,
+) -> QueryResult<()> {
+    let values = [
+        stream.flow.into(),
+        stream.name.as_str().into(),
+        stream.partition.into(),
+        pass.into(),
+        stream.label.as_str().into(),
+        owner.into(),
+        milliseconds(lease).into(),
+    ];
+    execute::<Insert>(connection, &values).map(drop)
+}
+
+fn last_pass(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<Option<Pass>> {
+    sql_query(
+        "select id, pass, next, cursor, stats, epoch, owner, lease_until, ended_at, updated_at, \
+         strftime('%Y-%m-%d %H:%M:%f', 'now') as now \
+         from positions where flow = ? and stream = ? and partition = ? order by pass desc limit 1",
+    )
+    .bind::<Text, _>(stream.flow)
+    .bind::<Text, _>(&stream.name)
+    .bind::<Integer, _>(stream.partition)
+    .get_result(connection)
+    .optional()
+}
+
+/// The pass as it stands after it was claimed.
+fn owned(connection: &mut SqliteConnection, stream: &Stream, lease: Duration) -> Result<Claim, Failure> {
+    let pass = last_pass(connection, stream)?.ok_or(diesel::result::Error::NotFound)?;
+    let json = |text: &str| {
+        serde_json::from_str(text).map_err(|error| diesel::result::Error::DeserializationError(error.into()))
+    };
+    Ok(Claim::Owned(Position {
+        lease: Lease { position: pass.id, epoch: pass.epoch, duration: lease },
+        pass: pass.pass,
+        next: pass.next,
+        cursor: json(&pass.cursor)?,
+        stats: json(&pass.stats)?,
+    }))
+}
+
+fn lost(lease: &Lease) -> Fault {
+    let message = format!("position {} is no longer ours in epoch {}", lease.position, lease.epoch);
+    Fault::stop(StopKind::Taken, message)
+}
+
+/// A span of time for a statement.
+pub(crate) fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,108 @@
+//! Statements that are prepared once.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::Error;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sqlite::Sqlite;
+use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
+
+/// A statement that a connection prepares once and then keeps. (diesel prepares an `sql_query` at every call, and
+/// writes the text of an `on conflict` anew at every call.)
+pub trait Statement: 'static {
+    /// Its text, with `?` for each value and nowhere else.
+    const SQL: &'static str;
+}
+
+/// The value for one `?`.
+#[derive(Clone)]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// A number.
+    Integer(i64),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<i32> for Value<'_> {
+    fn from(number: i32) -> Self {
+        Self::Integer(number.into())
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// Runs a statement with its values and returns how many rows it touched.
+pub fn execute<S: Statement>(connection: &mut SqliteConnection, values: &[Value<'_>]) -> QueryResult<usize> {
+    Bound::<S> { values, statement: PhantomData }.execute(connection)
+}
+
+struct Bound<'a, S> {
+    values: &'a [Value<'a>],
+    statement: PhantomData<S>,
+}
+
+impl<S: Statement> QueryId for Bound<'_, S> {
+    type QueryId = Bound<'static, S>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<S> RunQueryDsl<SqliteConnection> for Bound<'_, S> {}
+
+impl<S: Statement> QueryFragment<Sqlite> for Bound<'_, S> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let mut texts = S::SQL.split('?');
+        out.push_sql(texts.next().unwrap_or_default());
+        for value in self.values {
+            match value {
+                Value::Null => out.push_bind_param::<Nullable<Text>, Option<&str>>(&None)?,
+                Value::Integer(number) => out.push_bind_param::<BigInt, i64>(number)?,
+                Value::Text(text) => out.push_bind_param::<Text, str>(text)?,
+                Value::Bytes(bytes) => out.push_bind_param::<Binary, [u8]>(bytes)?,
+            }
+            let Some(text) = texts.next() else { return Err(wrong_number::<S>(self.values.len())) };
+            out.push_sql(text);
+        }
+        if texts.next().is_some() {
+            return Err(wrong_number::<S>(self.values.len()));
+        }
+        Ok(())
+    }
+}
+
+fn wrong_number<S: Statement>(values: usize) -> Error {
+    Error::QueryBuilderError(format!("{values} values for the statement {}", S::SQL).into())
+}

@@ -1,0 +1,7 @@
+//! SQLite passes the contract of the stores.
+
+mod database;
+
+use database::Database;
+
+tally_testkit::store_contract!(async { Database::new() });

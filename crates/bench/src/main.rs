@@ -1,0 +1,67 @@
+//! `bench-batch`: rows per second and peak memory of the batch job beside the floor, the least that the same rows
+//! cost in the same Postgres. The figures behind `just bench-batch`.
+//!
+//! The runs take turns, so that whatever else the machine does hits all alike; each writes into a database of its
+//! own. A run that did not write every row, or says so, ends the benchmark: a broken run is not measured.
+
+mod figures;
+mod floor;
+mod machine;
+mod measure;
+mod runner;
+mod server;
+mod turns;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Measures csv-runner with the real ml-api, into Postgres and into SQLite, beside the floor.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Flags {
+    /// How many rows a run takes
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rows: u64,
+    /// How many runs of each
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// One more run into Postgres with so many rows, for its peak memory; 0 for none
+    #[arg(long, value_name = "ROWS", default_value_t = 0)]
+    memory_rows: u64,
+    /// Where the file and the databases go meanwhile; a disk, if their figures are to mean anything
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+    #[command(subcommand)]
+    inner: Option<Inner>,
+}
+
+#[derive(Subcommand)]
+enum Inner {
+    /// Runs a command and prints what it used
+    #[command(hide = true)]
+    Measure {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    if let Some(Inner::Measure { command }) = &flags.inner {
+        return measure::run(command);
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // What was started and made goes with the future of the runs, also when a signal drops it.
+    tokio::select! {
+        table = turns::take(&flags) => println!("{}", table?),
+        _ = terminate.recv() => bail!("stopped by SIGTERM"),
+        _ = interrupt.recv() => bail!("stopped by Ctrl-C"),
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! `bench-batch` as a process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tally_testkit::eventually;
+use tally_testkit::process::{Process, Signal, binary};
+
+const TIMEOUT: Duration = Duration::from_mins(2);
+
+fn bench(flags: &[&str]) -> Process {
+    // It looks for them beside itself; this says what to do where they are not.
+    for name in ["csv-runner", "ml-api", "sample"] {
+        binary(name);
+    }
+    Process::spawn(env!("CARGO_BIN_EXE_bench-batch"), flags, &[])
+}
+
+/// `1,234.5 (1-2)` as 1234.5.
+#[track_caller]
+fn first_number(cell: &str) -> f64 {
+    let number = cell.split_whitespace().next().unwrap().replace(',', "");
+    number.parse().unwrap_or_else(|_| panic!("{cell:?} begins with no number"))
+}
+
+#[test]
+fn the_table_has_a_line_for_each() {
+    let output = bench(&["--rows", "2500", "--runs", "2", "--memory-rows", "3000"]).wait(TIMEOUT);
+    let table = output.stdout();
+    assert_eq!(output.code(), Some(0), "{output}");
+    assert!(table.contains("fsync on"), "{table}");
+
+    let (_, lines) = table.split_once("| --- |").unwrap();
+    let lines: Vec<Vec<&str>> = lines.lines().skip(1).map(|line| line.split('|').map(str::trim).collect()).collect();
+    let kinds: Vec<&str> = lines.iter().map(|cells| cells[1]).collect();
+    let expected = ["floor: COPY and upsert", "csv-runner into Postgres", "csv-runner into SQLite"];
+    assert_eq!(kinds[..3], expected);
+    assert_eq!(kinds[3..], ["the same into Postgres, 3000 rows"]);
+
+    for cells in &lines {
+        let rate = first_number(cells[2]);
+        assert!((10.0..10e6).contains(&rate), "{table}");
+    }
+    assert!((first_number(lines[0][3]) - 1.0).abs() < 1e-9, "{table}");
+    for cells in &lines[1..] {
+        let (wall, own, peak) = (first_number(cells[2]), first_number(cells[4]), first_number(cells[5]));
+        assert!(own > wall * 0.9, "the start and the end are no part of its own rate\n{table}");
+        assert!((1.0..1000.0).contains(&peak), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_takes_everything_away() {
+    let bench = bench(&["--rows", "100000000", "--runs", "1"]);
+    let line = bench.wait_for_line("working in ", TIMEOUT);
+    let folder = PathBuf::from(line.strip_prefix("working in ").unwrap());
+    let data = folder.join("server/postgres/data/postmaster.pid");
+    eventually(TIMEOUT, async || data.exists()).await;
+    bench.signal(Signal::SIGTERM);
+    let output = bench.wait(TIMEOUT);
+    assert_eq!(output.code(), Some(1), "{output}");
+    assert!(!folder.exists());
+}

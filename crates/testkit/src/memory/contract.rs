@@ -1,0 +1,133 @@
+//! The store in memory as the contract looks at it.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use tally_domain::Flow;
+use tally_domain::transactions::Transactions;
+use tally_ports::dead_letter::headers_to_json;
+
+use super::{Entry, MemoryStore, Place, StoredLetter};
+use crate::contract::{BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS, Table, VISITS};
+use crate::visits::Visits;
+
+const REFUSAL: &str = "refused_in_memory";
+
+/// With the constraint that the visits' table has in a database: no empty page.
+impl Store for MemoryStore {
+    type Sink = Self;
+
+    async fn open(&self) -> Self {
+        self.refuse(|flow, row| (flow == Visits::NAME && row["page"].is_empty()).then(|| REFUSAL.to_owned()));
+        self.clone()
+    }
+
+    async fn read(&self, table: &'static Table) -> Vec<Record> {
+        if table.name == TRANSACTIONS.name {
+            return self.rows::<Transactions>();
+        }
+        if table.name == VISITS.name {
+            return self.rows::<Visits>();
+        }
+        let state = self.state();
+        if table.name == POSITIONS.name {
+            return (1..).zip(&state.places).map(|(id, place)| place_record(id, place)).collect();
+        }
+        if table.name == BATCHES.name {
+            let mut entries: Vec<_> = state.batches.iter().collect();
+            entries.sort_by_key(|entry| (entry.stream.name.clone(), entry.stream.partition, entry.pass, entry.first));
+            return entries.into_iter().map(entry_record).collect();
+        }
+        let mut letters: Vec<_> = state.dead_letters.iter().collect();
+        letters.sort_by_key(|stored| {
+            let StoredLetter { stream, pass, letter, .. } = stored;
+            (stream.name.clone(), stream.partition, *pass, letter.position, letter.attempt)
+        });
+        letters.into_iter().map(letter_record).collect()
+    }
+
+    async fn refuse_amounts_above(&self, limit: i64) {
+        let limit = limit * 100;
+        self.refuse(move |flow, row| {
+            let is_above = || row["amount"].replace('.', "").parse::<i64>().unwrap() > limit;
+            (flow == Transactions::NAME && is_above()).then(|| REFUSAL.to_owned())
+        });
+    }
+
+    fn refusal_code(&self) -> &'static str {
+        REFUSAL
+    }
+}
+
+fn place_record(id: i64, place: &Place) -> Record {
+    POSITIONS.record([
+        Some(id.to_string()),
+        Some(place.stream.flow.to_owned()),
+        Some(place.stream.name.clone()),
+        Some(place.stream.partition.to_string()),
+        Some(place.pass.to_string()),
+        Some(place.stream.label.clone()),
+        Some(place.next.to_string()),
+        Some(place.cursor.to_string()),
+        Some(place.stats.to_string()),
+        Some(place.epoch.to_string()),
+        place.owner.clone(),
+        place.lease_until.map(|at| at.to_string()),
+        place.ended_at.map(|at| at.to_string()),
+        Some(place.updated_at.to_string()),
+    ])
+}
+
+fn entry_record(entry: &Entry) -> Record {
+    let counts = &entry.committed;
+    BATCHES.record([
+        Some(entry.id.to_string()),
+        Some(entry.stream.flow.to_owned()),
+        Some(entry.stream.name.clone()),
+        Some(entry.stream.partition.to_string()),
+        Some(entry.pass.to_string()),
+        Some(entry.first.to_string()),
+        Some(entry.last.to_string()),
+        Some(entry.read.to_string()),
+        Some(counts.written.to_string()),
+        Some(counts.superseded.to_string()),
+        Some(counts.skipped.to_string()),
+        Some(entry.dead_lettered.to_string()),
+        serde_json::to_string(&entry.quality).ok(),
+        entry.gap.clone(),
+        Some(entry.committed_at.to_string()),
+        Some(entry.committed_at.to_string()),
+        Some(entry.worker.to_string()),
+    ])
+}
+
+fn letter_record(stored: &StoredLetter) -> Record {
+    let StoredLetter { stream, pass, batch_id, letter, failed_at } = stored;
+    DEAD_LETTERS.record([
+        Some(letter.id(stream, *pass).to_string()),
+        Some(stream.flow.to_owned()),
+        Some(stream.name.clone()),
+        Some(stream.partition.to_string()),
+        Some(pass.to_string()),
+        Some(letter.position.to_string()),
+        Some(letter.attempt.to_string()),
+        Some(batch_id.to_string()),
+        Some(headers_to_json(&letter.raw.headers).to_string()),
+        Some(letter.reason.stage.to_string()),
+        Some(letter.reason.code.to_string()),
+        Some(letter.reason.message.clone()),
+        Some("open".to_owned()),
+        Some(failed_at.to_string()),
+        None,
+        letter.raw.key.as_ref().map(hex),
+        letter.raw.payload.as_ref().map(hex),
+    ])
+}
+
+fn hex(bytes: &Bytes) -> String {
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(digits, "{byte:02x}").expect("a string takes all");
+    }
+    digits
+}

@@ -1,0 +1,190 @@
+//! A store in memory: the twin of the databases, with the same contract, and faults at will.
+
+mod contract;
+mod effect;
+mod positions;
+mod sink;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde_json::Value;
+use tally_domain::quality::Report;
+use tally_ports::{Committed, DeadLetter, Fault, Stream};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+pub use self::effect::MemoryEffect;
+use crate::contract::Record;
+
+/// A store in memory. A clone is the same store, opened once more. Its clock is tokio's, so a test may pause it.
+#[derive(Clone)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    began: (NaiveDateTime, Instant),
+}
+
+#[derive(Default)]
+struct State {
+    /// Rows by table and key.
+    tables: BTreeMap<&'static str, BTreeMap<String, Record>>,
+    places: Vec<Place>,
+    batches: Vec<Entry>,
+    dead_letters: Vec<StoredLetter>,
+    refusals: Vec<Refusal>,
+    failing_commits: usize,
+    failing_positions: usize,
+    lost_answers: usize,
+}
+
+/// The code with which a row of a flow is refused.
+type Refusal = Box<dyn Fn(&str, &Record) -> Option<String> + Send>;
+
+/// A row of `positions`; its id is its index, from 1.
+struct Place {
+    stream: Stream,
+    pass: i32,
+    next: i64,
+    cursor: Value,
+    stats: Value,
+    epoch: i64,
+    owner: Option<String>,
+    lease_until: Option<NaiveDateTime>,
+    ended_at: Option<NaiveDateTime>,
+    updated_at: NaiveDateTime,
+}
+
+/// A row of the ledger.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The batch's id.
+    pub id: Uuid,
+    /// What was read.
+    pub stream: Arc<Stream>,
+    /// In which reading of it.
+    pub pass: i32,
+    /// The position asked for.
+    pub first: i64,
+    /// The last position passed.
+    pub last: i64,
+    /// How many records were read.
+    pub read: i64,
+    /// What became of the rows.
+    pub committed: Committed,
+    /// How many records became dead letters, those that the store refused among them.
+    pub dead_lettered: usize,
+    /// What the quality rules found.
+    pub quality: Report,
+    /// Why a range without records was passed.
+    pub gap: Option<String>,
+    /// Who committed.
+    pub worker: Arc<str>,
+    /// When.
+    pub committed_at: NaiveDateTime,
+}
+
+/// A dead letter and its batch.
+#[derive(Clone, Debug)]
+pub struct StoredLetter {
+    /// What was read.
+    pub stream: Arc<Stream>,
+    /// In which reading of it.
+    pub pass: i32,
+    /// The batch.
+    pub batch_id: Uuid,
+    /// The dead letter.
+    pub letter: DeadLetter,
+    /// When it was committed.
+    pub failed_at: NaiveDateTime,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        let now = DateTime::<Utc>::from(SystemTime::now()).naive_utc();
+        Self { state: Arc::default(), began: (now, Instant::now()) }
+    }
+}
+
+impl MemoryStore {
+    /// From now on rows are refused for which `refusal`, given the flow's name and the row, has a code.
+    pub fn refuse(&self, refusal: impl Fn(&str, &Record) -> Option<String> + Send + 'static) {
+        self.state().refusals.push(Box::new(refusal));
+    }
+
+    /// The next `calls` of commit do nothing and answer with an outage.
+    pub fn fail_commits(&self, calls: usize) {
+        self.state().failing_commits = calls;
+    }
+
+    /// The next `calls` of claim, renew, release and finish do nothing and answer with an outage.
+    pub fn fail_positions(&self, calls: usize) {
+        self.state().failing_positions = calls;
+    }
+
+    /// The next `calls` of commit that succeed are done, but answer with an outage.
+    pub fn lose_answers(&self, calls: usize) {
+        self.state().lost_answers = calls;
+    }
+
+    /// Somebody else, called `thief`, takes the stream's partition over, whoever's lease is alive.
+    pub fn steal(&self, stream: &Stream) {
+        for place in self.state().places.iter_mut().filter(|place| is_same(&place.stream, stream)) {
+            place.epoch += 1;
+            place.owner = Some("thief".to_owned());
+            place.lease_until = Some(NaiveDateTime::MAX);
+        }
+    }
+
+    /// The rows of a flow, in order of their keys.
+    pub fn rows<F: MemoryEffect>(&self) -> Vec<Record> {
+        self.state().tables.get(F::NAME).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// The ledger, in order of the commits.
+    pub fn batches(&self) -> Vec<Entry> {
+        self.state().batches.clone()
+    }
+
+    /// The dead letters, in order of the commits.
+    pub fn dead_letters(&self) -> Vec<StoredLetter> {
+        self.state().dead_letters.clone()
+    }
+
+    /// Where the last pass of a stream stands: its next position, and whether it was finished.
+    pub fn next(&self, stream: &Stream) -> Option<(i64, bool)> {
+        let state = self.state();
+        let place = state.places.iter().rfind(|place| is_same(&place.stream, stream))?;
+        Some((place.next, place.ended_at.is_some()))
+    }
+
+    /// Who holds the last pass of a stream.
+    pub fn owner(&self, stream: &Stream) -> Option<String> {
+        self.state().places.iter().rfind(|place| is_same(&place.stream, stream))?.owner.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> NaiveDateTime {
+        let (began, at) = self.began;
+        began + TimeDelta::from_std(at.elapsed()).expect("a short test")
+    }
+}
+
+/// Whether one of `calls` that fail is left, and takes it.
+fn takes_one(calls: &mut usize) -> bool {
+    let is_left = *calls > 0;
+    *calls = calls.saturating_sub(1);
+    is_left
+}
+
+fn outage() -> Fault {
+    Fault::outage("the store in memory is away, as the test wants")
+}
+
+fn is_same(one: &Stream, other: &Stream) -> bool {
+    (one.flow, &one.name, one.partition) == (other.flow, &other.name, other.partition)
+}

@@ -1,0 +1,119 @@
+//! Claims and leases in memory.
+
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use serde_json::Value;
+use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+
+use super::{MemoryStore, Place, State, is_same, outage, takes_one};
+
+impl Positions for MemoryStore {
+    async fn claim(&self, stream: &Stream, owner: &str, lease: Duration, again: bool) -> Result<Claim, Fault> {
+        let now = self.now();
+        let mut state = self.reachable()?;
+        let last = state.places.iter().rposition(|place| is_same(&place.stream, stream));
+        let index = match last.map(|index| (index, &state.places[index])) {
+            None => state.add(stream, 1, now),
+            Some((_, Place { ended_at: Some(at), next, .. })) if !again => {
+                return Ok(Claim::Finished { at: *at, records: *next });
+            }
+            Some((_, Place { ended_at: Some(_), pass, .. })) => {
+                let pass = pass + 1;
+                state.add(stream, pass, now)
+            }
+            Some((_, Place { owner: Some(holder), lease_until: Some(until), updated_at, .. }))
+                if holder != owner && *until > now =>
+            {
+                let remaining = (*until - now).to_std().expect("later");
+                return Ok(Claim::Held { owner: holder.clone(), remaining, renewal: *updated_at });
+            }
+            Some((index, _)) => index,
+        };
+
+        let id = i64::try_from(index + 1).expect("few");
+        let place = &mut state.places[index];
+        place.epoch += 1;
+        place.owner = Some(owner.to_owned());
+        place.lease_until = Some(now + lease);
+        place.updated_at = now;
+        stream.label.clone_into(&mut place.stream.label);
+        Ok(Claim::Owned(Position {
+            lease: Lease { position: id, epoch: place.epoch, duration: lease },
+            pass: place.pass,
+            next: place.next,
+            cursor: place.cursor.clone(),
+            stats: place.stats.clone(),
+        }))
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
+        let now = self.now();
+        let mut state = self.reachable()?;
+        let place = state.place(lease).filter(|place| place.owner.is_some()).ok_or_else(taken)?;
+        place.lease_until = Some(now + lease.duration);
+        place.updated_at = now;
+        Ok(())
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Fault> {
+        let now = self.now();
+        let mut state = self.reachable()?;
+        if let Some(place) = state.place(lease) {
+            place.give_back(now);
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
+        let now = self.now();
+        let mut state = self.reachable()?;
+        let place = state.place(lease).filter(|place| place.next == next).ok_or_else(taken)?;
+        place.ended_at.get_or_insert(now);
+        place.give_back(now);
+        Ok(())
+    }
+}
+
+impl MemoryStore {
+    fn reachable(&self) -> Result<std::sync::MutexGuard<'_, State>, Fault> {
+        let mut state = self.state();
+        if takes_one(&mut state.failing_positions) { Err(outage()) } else { Ok(state) }
+    }
+}
+
+impl State {
+    /// The place of a lease that is still good.
+    pub(super) fn place(&mut self, lease: &Lease) -> Option<&mut Place> {
+        let index = usize::try_from(lease.position - 1).ok()?;
+        self.places.get_mut(index).filter(|place| place.epoch == lease.epoch)
+    }
+
+    fn add(&mut self, stream: &Stream, pass: i32, now: NaiveDateTime) -> usize {
+        self.places.push(Place {
+            stream: stream.clone(),
+            pass,
+            next: 0,
+            cursor: Value::Null,
+            stats: Value::Null,
+            epoch: 0,
+            owner: None,
+            lease_until: None,
+            ended_at: None,
+            updated_at: now,
+        });
+        self.places.len() - 1
+    }
+}
+
+impl Place {
+    fn give_back(&mut self, now: NaiveDateTime) {
+        self.owner = None;
+        self.lease_until = None;
+        self.updated_at = now;
+    }
+}
+
+fn taken() -> Fault {
+    Fault::stop(StopKind::Taken, "the lease is no longer ours")
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# run-batch.sh BIN_DIR FILE [FLAGS]: csv-runner with a model service of its own, which is stopped at the end.
+set -euo pipefail
+bin=$1 file=$2
+shift 2
+
+log=$(mktemp)
+"$bin/ml-api" --listen 127.0.0.1:0 2>"$log" &
+model=$!
+trap 'kill "$model" 2>/dev/null || true; wait "$model" 2>/dev/null || true; rm -f "$log"' EXIT
+url=
+until url=$(sed -n 's/^listening on \(http:.*\)$/\1/p' "$log") && [ -n "$url" ]; do
+  kill -0 "$model" 2>/dev/null || { cat "$log" >&2; exit 69; }
+  sleep 0.05
+done
+
+ML_API_URL=$url "$bin/csv-runner" "$file" "$@" || exit $?
