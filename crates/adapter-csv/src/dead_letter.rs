@@ -39,8 +39,9 @@ pub fn headers(
 
 /// Reads one record again as it was read from its file, from its bytes and headers alone: for a replay.
 ///
-/// Fails with the reason that the file's source would give, without the line; with the code `fields` also when it
-/// has no headers of a file, or those do not have the columns that the flow has now.
+/// What was no record in the file is none here: a line that began a record of several lines has an open quote now,
+/// code `unframed`. Fails with the code `fields` also when it has no headers of a file, or those lack the columns
+/// that the flow has by now.
 pub async fn decode<F: Flow>(raw: &Raw) -> Result<F::Wire, Reason> {
     reread::<F>(raw).await.map_err(Refusal::alone)
 }

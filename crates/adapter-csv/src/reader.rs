@@ -114,7 +114,7 @@ impl Reader {
                 Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Some(flaw), true),
             };
             let row_end = place.byte + len as u64;
-            if row_end - first > BATCH_BYTES && !rows.is_empty() {
+            if row_end - first > BATCH_BYTES && rows.len() > 99 {
                 break;
             }
             let range = within(first, place.byte)..within(first, row_end);

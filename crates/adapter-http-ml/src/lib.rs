@@ -10,10 +10,10 @@
 //! | answers 400, 413 or 422 | the list is split in halves until the refused record stands alone: `model_refused` |
 //! | answers anything else, or not at all | [`Fault::Outage`](tally_ports::Fault::Outage): nothing is lost by waiting |
 //!
-//! An answer that names none of the records asked for is an outage when it is the first answer to a batch: so
-//! answers a model that is broken, and a batch of its refuse would be lost. When the rest of the batch was answered,
-//! the model works, and the records that it does not even name when asked again are at fault. For the same reason it
-//! is an outage when a batch of more than ten records ends without one category.
+//! When the first answers to a batch name none of its records, that is an outage, even for a batch of one: a model
+//! that lost its data answers so, and waiting loses nothing. Once they name some, the model works, and records that it
+//! does not even name when asked again cost only themselves. A batch of more than ten records that ends without one
+//! category, refused or unanswered, is an outage as well.
 //!
 //! A list never holds two records of one id, for the answers could not be told apart: a record that repeats an
 //! earlier one byte by byte shares its answer, another version of the same id goes into a list of its own.

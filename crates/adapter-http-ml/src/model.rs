@@ -62,9 +62,6 @@ impl Model {
 
 impl<F: Classified> Enrich<F> for Model {
     async fn enrich(&self, records: &[F::Record]) -> Result<Vec<Result<String, Reason>>, Fault> {
-        if records.is_empty() {
-            return Ok(Vec::new());
-        }
         let questions = Questions::about::<F>(records)?;
         let mut verdicts = vec![Verdict::Said(Said::Nothing); records.len()];
 
@@ -82,10 +79,11 @@ impl<F: Classified> Enrich<F> for Model {
         }
 
         if records.len() > MOST_REFUSED_AS_A_WHOLE && !verdicts.iter().any(Verdict::is_category) {
-            let mut what = format!("no category for any of {} records", records.len());
-            if let Some(status) = verdicts.iter().find_map(Verdict::refused_with) {
-                what += &format!(": answered {status} to single records");
-            }
+            let none = format!("no category for any of {} records", records.len());
+            let what = match verdicts.iter().find_map(Verdict::refused_with) {
+                Some(status) => format!("{none}: answered {status} to single records"),
+                None => none,
+            };
             return Err(self.connection.outage(&what));
         }
         let verdict_on = |record| verdicts[questions.answered_with(record)].clone().conclude();

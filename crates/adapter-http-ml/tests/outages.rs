@@ -4,7 +4,9 @@ mod asked;
 
 use std::time::{Duration, SystemTime};
 
-use asked::{End, Outcome, ask, ask_once, batch, food, id, model_at, outage, raw_server, shown};
+use asked::{
+    End, Outcome, ask, ask_once, batch, food, id, model_as, model_at, outage, raw_server, shown,
+};
 use tally_adapter_http_ml::{Model, Settings};
 use tally_ports::{Fault, StopKind};
 use tally_testkit::http::{Reply, Request, ScriptedServer};
@@ -15,7 +17,7 @@ const SECRET: &str = "s3cret";
 async fn cause_at(host: &str) -> String {
     let url = format!("http://{SECRET}:{SECRET}@{host}/v1?key={SECRET}");
     let settings = Settings { answer_timeout: Duration::from_millis(250), ..Settings::new(url) };
-    let (message, pause) = outage(ask(&Model::new(&settings).unwrap(), &batch(2)).await);
+    let (message, pause) = outage(ask(&model_as(&settings), &batch(2)).await);
     assert_eq!(pause, None, "{message}");
     let prefix = format!("model at http://{host}/v1: ");
     message.strip_prefix(&prefix).unwrap_or_else(|| panic!("{message}")).to_owned()
@@ -62,7 +64,7 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn retry_after_is_handed_on_in_both_forms() {
-    let in_a_minute = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+    let in_a_minute = httpdate::fmt_http_date(SystemTime::now() + Duration::from_mins(1));
     let s = Duration::from_secs;
     for (status, header, least, most) in [
         (503, "7", s(7), s(7)),
@@ -100,7 +102,7 @@ async fn nobody_accepts() {
     }
     let url = format!("http://{addr}");
     let settings = Settings { connect_timeout: Duration::from_millis(100), ..Settings::new(&url) };
-    let (message, _) = outage(ask(&Model::new(&settings).unwrap(), &batch(1)).await);
+    let (message, _) = outage(ask(&model_as(&settings), &batch(1)).await);
     assert_eq!(message, format!("model at {url}: no connection within 100ms"));
 }
 

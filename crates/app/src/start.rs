@@ -6,6 +6,7 @@ use tally_pipeline::{Gates, Status};
 use tally_ports::Stop;
 use tally_telemetry::{Metrics, Readiness, Shutdown, logging, server};
 use tracing_subscriber::fmt::MakeWriter;
+use uuid::Uuid;
 
 use crate::settings::{Settings, wrong};
 
@@ -46,7 +47,7 @@ where
         })?;
     tracing::info!("metrics, health and readiness on http://{address}");
 
-    let name = format!("{binary}@{}:{}", host_name(), std::process::id()).into();
+    let name = worker_name(binary).into();
     Ok(Worker { name, status, gates, shutdown })
 }
 
@@ -61,7 +62,9 @@ fn readiness(status: &Status) -> Readiness {
     }
 }
 
-fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+/// For people; its last part tells apart what has the same host name and process id, as containers may.
+fn worker_name(binary: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let random = Uuid::now_v7().as_u128() & 0xffff;
+    format!("{binary}@{}:{}:{random:04x}", host.trim(), std::process::id())
 }

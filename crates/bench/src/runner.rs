@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use serde::Deserialize;
+use tokio::process::Command;
 
-use crate::measure::Measured;
+use crate::measure::{self, Measured};
 
 /// What one run took.
 pub struct Run {
@@ -29,11 +30,11 @@ pub struct Sample {
 }
 
 /// Writes the same `rows` valid rows as ever to a file in `folder`.
-pub fn sample(folder: &Path, rows: u64) -> anyhow::Result<Sample> {
+pub async fn sample(folder: &Path, rows: u64) -> anyhow::Result<Sample> {
     let path = folder.join(format!("{rows}.csv"));
     let file = std::fs::File::create(&path)?;
-    let command = crate::measure::beside("sample")?;
-    let status = std::process::Command::new(command).arg(rows.to_string()).stdout(file).status()?;
+    let mut command = Command::new(measure::beside("sample")?);
+    let status = command.arg(rows.to_string()).stdout(file).kill_on_drop(true).status().await?;
     ensure!(status.success(), "sample ended with {status}");
     Ok(Sample { path, rows })
 }

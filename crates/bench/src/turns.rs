@@ -27,7 +27,7 @@ pub async fn take(flags: &Flags) -> anyhow::Result<String> {
     eprintln!("working in {}", folder.display());
     let server = Server::start(folder)?;
     let model = Model::start(folder).await?;
-    let sample = runner::sample(folder, flags.rows)?;
+    let sample = runner::sample(folder, flags.rows).await?;
     let chunks = Chunks::read(&sample)?;
 
     let mut floor = Series::new("floor: COPY and upsert");
@@ -41,7 +41,7 @@ pub async fn take(flags: &Flags) -> anyhow::Result<String> {
     }
     let mut series = vec![floor, postgres, sqlite];
     if flags.memory_rows > 0 {
-        let sample = runner::sample(folder, flags.memory_rows)?;
+        let sample = runner::sample(folder, flags.memory_rows).await?;
         let mut memory = Series::new(format!("the same into Postgres, {} rows", flags.memory_rows));
         keep(&mut memory, into_postgres(&server, folder, &sample, &model).await?);
         series.push(memory);

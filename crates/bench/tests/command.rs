@@ -26,8 +26,8 @@ fn first_number(cell: &str) -> f64 {
 #[test]
 fn the_table_has_a_line_for_each() {
     let output = bench(&["--rows", "2500", "--runs", "2", "--memory-rows", "3000"]).wait(TIMEOUT);
-    let table = output.stdout();
-    assert_eq!(output.code(), Some(0), "{output}");
+    let table = output.stdout.as_str();
+    assert_eq!(output.code, Some(0), "{output}");
     assert!(table.contains("fsync on"), "{table}");
 
     let (_, lines) = table.split_once("| --- |").unwrap();
@@ -58,6 +58,6 @@ async fn a_signal_takes_everything_away() {
     eventually(TIMEOUT, async || data.exists()).await;
     bench.signal(Signal::SIGTERM);
     let output = bench.wait(TIMEOUT);
-    assert_eq!(output.code(), Some(1), "{output}");
+    assert_eq!(output.code, Some(1), "{output}");
     assert!(!folder.exists());
 }

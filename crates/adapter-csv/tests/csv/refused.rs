@@ -139,14 +139,7 @@ async fn a_dead_letter_can_be_read_again() {
         let again = decode::<Notes>(&item.raw).await;
         match (&item.content, again) {
             (Ok(note), Ok(again)) => assert_eq!(&again, note),
-            (Err(reason), Err(again)) => {
-                assert_eq!(again.code, reason.code);
-                assert!(
-                    reason.message.ends_with(&format!(": {}", again.message)),
-                    "{}",
-                    again.message
-                );
-            }
+            (Err(reason), Err(again)) => assert_eq!(again.code, reason.code),
             (first, again) => panic!("{first:?} {again:?}"),
         }
     }

@@ -1,5 +1,6 @@
 //! Batches of transactions, and models that answer them as a test says.
 #![allow(dead_code, reason = "each test crate uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test helper fails the test by panicking")]
 
 use std::time::Duration;
 
@@ -46,7 +47,12 @@ pub fn id(number: usize) -> String {
 
 /// The model at `url` with the default timeouts.
 pub fn model_at(url: &str) -> Model {
-    Model::new(&Settings::new(url)).unwrap()
+    model_as(&Settings::new(url))
+}
+
+/// The model with these settings.
+pub fn model_as(settings: &Settings) -> Model {
+    Model::new(settings).unwrap()
 }
 
 pub async fn ask(model: &Model, records: &[Transaction]) -> Outcome {
