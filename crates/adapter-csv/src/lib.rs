@@ -1,8 +1,9 @@
 //! A CSV file as a [`Source`](tally_ports::Source): in batches, resumable, in bounded memory.
 //!
 //! [`CsvFile::open`] refuses with a message for people whatever is no table with the flow's columns;
-//! [`CsvFile::read_from`] reads its rows from a position on; [`decode`] reads one dead letter again. What comes after the header is never a reason to stop:
-//! a record that is none becomes an item with its bytes and its reason, and its neighbours are read.
+//! [`CsvFile::read_from`] reads its rows from a position on; [`decode`] reads one dead letter again. What comes
+//! after the header is never a reason to stop: a record that is none becomes an item with its bytes and its reason,
+//! and its neighbours are read.
 //!
 //! # The format
 //!

@@ -114,7 +114,7 @@ impl Reader {
                 Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Some(flaw), true),
             };
             let row_end = place.byte + len as u64;
-            if row_end - first > BATCH_BYTES && rows.len() > 99 {
+            if row_end - first > BATCH_BYTES && !rows.is_empty() {
                 break;
             }
             let range = within(first, place.byte)..within(first, row_end);
@@ -235,23 +235,23 @@ mod tests {
 
     #[test]
     fn an_unclosed_quote_costs_one_line_of_a_large_file() {
-        let rows = "an ordinary row;with two fields\n".repeat(MIB);
-        assert_eq!(rows_of(format!("a;\"b\n{rows}").as_bytes()), MIB + 1);
-        assert_eq!(rows_of(format!("a;\"b\n{rows}c;\"d\n{rows}").as_bytes()), 2 * MIB + 2);
+        let rows = "an ordinary row;with two fields\n".repeat(200_000);
+        assert_eq!(rows_of(format!("a;\"b\n{rows}").as_bytes()), 200_001);
+        assert_eq!(rows_of(format!("a;\"b\n{rows}c;\"d\n{rows}").as_bytes()), 400_002);
     }
 
     #[test]
     fn lines_that_all_open_quotes_take_linear_time() {
         let patterns: [&str; 6] = [
-            "0123456789;\"0123456789\n",
-            "0123456789\";\"0123456789\n",
-            "0123456789\"\"\";\"\"\"0123456789\n",
-            "\";\"\n",
-            "\"\n",
-            "\"\"\"\n\"\";\"\n",
+            "a field of some length;\"another field of some length\n",
+            "a field of some length\";\"another field of some length\n",
+            "a field of some length\"\"\";\"\"\"another field of some length\n",
+            "\"\"\"a field of some length\n\"\";\"\n",
+            "\"a field of some length; another field of some length\"\"\n",
+            "\";\" a field of some length, another field of some length\n",
         ];
         for pattern in patterns {
-            let content = pattern.repeat(MIB);
+            let content = pattern.repeat(20 * MIB / pattern.len());
             let started = Instant::now();
             let rows = rows_of(content.as_bytes());
             assert!(rows > 0);

@@ -27,6 +27,9 @@ struct Note {
     id: Option<String>,
     amount: Option<String>,
     text: Option<String>,
+    /// No column of the flow.
+    #[serde(default)]
+    hint: Option<String>,
 }
 
 impl Flow for Notes {
@@ -107,7 +110,8 @@ fn shown(item: &Item<Note>) -> String {
     match &item.content {
         Ok(note) => {
             let text = |field: &Option<String>| field.clone().unwrap_or_else(|| "-".to_owned());
-            format!("{}|{}|{}", text(&note.id), text(&note.amount), text(&note.text))
+            let fields = [text(&note.id), text(&note.amount), text(&note.text)];
+            fields.into_iter().chain(note.hint.clone()).collect::<Vec<_>>().join("|")
         }
         Err(Reason { stage, code, message }) => {
             assert_eq!(stage.as_str(), "decode");

@@ -51,7 +51,8 @@ async fn good_rows_are_read_as_they_were_written() {
         writer.write_record(["text", "id", "amount"]).await.unwrap();
         let mut notes = Vec::new();
         for _ in 0..500 {
-            let note = Note { id: random.text(), amount: random.text(), text: random.text() };
+            let note =
+                Note { id: random.text(), amount: random.text(), text: random.text(), hint: None };
             let fields = [&note.text, &note.id, &note.amount];
             writer
                 .write_record(fields.map(|field| field.as_deref().unwrap_or_default()))

@@ -26,6 +26,7 @@ fn columns_are_found_by_name() {
     check("text;id;amount\na;1;2\n", &["1|2|a"]);
     check(" text ;\"amount\";\" id\"\na;2;1\n", &["1|2|a"]);
     check("id;note;amount;;text;;note\n1;x;2;y;a;z;w\n", &["1|2|a"]);
+    check("id;hint;amount;text;hint\n1;x;2;a;y\n", &["1|2|a|x"]);
     check("\"a\nnote\";id;amount;text\nx;1;2;a\n", &["1|2|a"]);
     check("\n\r\nid;amount;text\n1;2;a\n", &["1|2|a"]);
 }
