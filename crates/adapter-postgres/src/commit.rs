@@ -27,7 +27,10 @@ impl<F: PostgresEffect> Sink<F> for Postgres {
 }
 
 /// Writes the batch; `None`, and nothing, where the position does not stand where the batch begins in our epoch.
-async fn write<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> Result<Option<Committed>, Fault> {
+async fn write<F: PostgresEffect>(
+    session: &mut Session,
+    commit: &Commit<F>,
+) -> Result<Option<Committed>, Fault> {
     session.run(effect::BEGIN).await?;
     let outcomes = effect::write(session, commit.lease.position, &commit.rows).await?;
     let committed = Committed::count(&commit.rows, &outcomes);
@@ -50,16 +53,21 @@ async fn write<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> 
 /// The rows that the database refused.
 fn refused<F: PostgresEffect>(commit: &Commit<F>, outcomes: &[Outcome]) -> Vec<DeadLetter> {
     let refused = |(row, outcome): (&Row<F>, &Outcome)| match outcome {
-        Outcome::Refused(code) => {
-            Some(DeadLetter::first(row.position, Reason::refused_by_database(code.clone()), row.raw.clone()))
-        }
+        Outcome::Refused(code) => Some(DeadLetter::first(
+            row.position,
+            Reason::refused_by_database(code.clone()),
+            row.raw.clone(),
+        )),
         _ => None,
     };
     commit.rows.iter().zip(outcomes).filter_map(refused).collect()
 }
 
 /// Finds out why the position does not stand where the batch begins: we committed it before, or it is another's.
-async fn settle<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> Result<Committed, Fault> {
+async fn settle<F: PostgresEffect>(
+    session: &mut Session,
+    commit: &Commit<F>,
+) -> Result<Committed, Fault> {
     session.run("begin isolation level read committed read write").await?;
     let position = lock_position(session, commit.lease.position).await?;
     let recorded = recorded(session, commit).await?;
@@ -69,7 +77,9 @@ async fn settle<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) ->
         (Some(committed), _) => Ok(committed),
         (None, Some(Standing { epoch, next, ended: false })) if epoch == commit.lease.epoch => {
             let first = commit.first;
-            Err(Fault::outage(format!("postgres: the position stands at {next}, not at {first} where the batch begins")))
+            Err(Fault::outage(format!(
+                "postgres: the position stands at {next}, not at {first} where the batch begins"
+            )))
         }
         (None, _) => Err(positions::taken(&commit.lease)),
     }
@@ -78,17 +88,23 @@ async fn settle<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) ->
 /// Waits out a COMMIT that is still running.
 async fn lock_position(session: &mut Session, position: i64) -> Result<Option<Standing>, Fault> {
     let (connection, limit) = session.parts();
-    let query = sql_query("select epoch, next, ended_at is not null as ended from positions where id = $1 for update")
-        .bind::<BigInt, _>(position);
+    let query = sql_query(
+        "select epoch, next, ended_at is not null as ended from positions where id = $1 for update",
+    )
+    .bind::<BigInt, _>(position);
     answer(limit, async { query.get_result(connection).await.optional() }).await
 }
 
 /// What the ledger says of the batch.
-async fn recorded<F: PostgresEffect>(session: &mut Session, commit: &Commit<F>) -> Result<Option<Committed>, Fault> {
+async fn recorded<F: PostgresEffect>(
+    session: &mut Session,
+    commit: &Commit<F>,
+) -> Result<Option<Committed>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query("select written, superseded, skipped from batches where id = $1");
     let query = query.bind::<SqlUuid, _>(commit.id);
-    let counts = answer(limit, async { query.get_result::<Counts>(connection).await.optional() }).await?;
+    let counts =
+        answer(limit, async { query.get_result::<Counts>(connection).await.optional() }).await?;
     let Some(Counts { written, superseded, skipped }) = counts else {
         return Ok(None);
     };

@@ -64,7 +64,8 @@ impl Sessions {
     pub(crate) fn new(target: Target, limits: Limits, size: usize) -> Result<Self, Fault> {
         let wait = target.connect_timeout + limits.answer();
         let pool = Pool::builder(Connector { target, limits }).max_size(size.max(1)).build();
-        let pool = pool.map_err(|error| Fault::outage(format!("postgres: no pool of connections: {error}")))?;
+        let pool = pool
+            .map_err(|error| Fault::outage(format!("postgres: no pool of connections: {error}")))?;
         Ok(Self { pool, wait, limits })
     }
 
@@ -74,7 +75,10 @@ impl Sessions {
             Ok(Ok(object)) => Ok(Session { object: Some(object), limit: self.limits.answer() }),
             Ok(Err(PoolError::Backend(fault))) => Err(fault),
             Ok(Err(error)) => Err(Fault::outage(format!("postgres: no connection: {error}"))),
-            Err(_) => Err(Fault::outage(format!("postgres: no connection was free within {:?}", self.wait))),
+            Err(_) => Err(Fault::outage(format!(
+                "postgres: no connection was free within {:?}",
+                self.wait
+            ))),
         }
     }
 }
@@ -94,7 +98,9 @@ impl Session {
 
     /// The connection, and how long to wait for each of its answers.
     pub(crate) fn parts(&mut self) -> (&mut AsyncPgConnection, Duration) {
-        let Some(object) = self.object.as_mut() else { unreachable!("only the end of the session takes it") };
+        let Some(object) = self.object.as_mut() else {
+            unreachable!("only the end of the session takes it")
+        };
         (object, self.limit)
     }
 
@@ -125,29 +131,46 @@ impl Manager for Connector {
 
     async fn create(&self) -> Result<AsyncPgConnection, Fault> {
         let Target { config, tls, name, connect_timeout } = &self.target;
-        let connect = async {
+        // Boxed: a TLS handshake's state is large, and would be a part of every call's.
+        let connect = Box::pin(async {
             let connected = config.connect(tls.connector.clone()).await;
             let (client, driver) = connected.map_err(|error| fault::of_connecting(name, &error))?;
             let mut connection = AsyncPgConnection::try_from_client_and_connection(client, driver)
                 .await
                 .map_err(|error| Fault::outage(format!("postgres at {name}: {error}")))?;
-            connection.batch_execute(&self.limits.settings()).await.map_err(|error| fault::of_statement(&error))?;
+            connection
+                .batch_execute(&self.limits.settings())
+                .await
+                .map_err(|error| fault::of_statement(&error))?;
             Ok(connection)
-        };
+        });
         within(*connect_timeout, connect).await?
     }
 
-    async fn recycle(&self, connection: &mut AsyncPgConnection, _: &Metrics) -> RecycleResult<Fault> {
-        if connection.is_broken() { Err(RecycleError::message("closed while it was idle")) } else { Ok(()) }
+    async fn recycle(
+        &self,
+        connection: &mut AsyncPgConnection,
+        _: &Metrics,
+    ) -> RecycleResult<Fault> {
+        if connection.is_broken() {
+            Err(RecycleError::message("closed while it was idle"))
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The result of `work`, or an outage when there is none within `limit`.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Fault> {
-    timeout(limit, work).await.map_err(|_| Fault::outage(format!("postgres: no answer within {limit:?}")))
+    timeout(limit, work)
+        .await
+        .map_err(|_| Fault::outage(format!("postgres: no answer within {limit:?}")))
 }
 
 /// The answer to a statement that binds no values of records.
-pub(crate) async fn answer<T>(limit: Duration, statement: impl Future<Output = QueryResult<T>>) -> Result<T, Fault> {
+pub(crate) async fn answer<T>(
+    limit: Duration,
+    statement: impl Future<Output = QueryResult<T>>,
+) -> Result<T, Fault> {
     within(limit, statement).await?.map_err(|error| fault::of_statement(&error))
 }

@@ -37,8 +37,10 @@ pub(crate) async fn insert<F: Flow>(
     let positions: Vec<i64> = letters().map(|letter| letter.position).collect();
     let attempts: Vec<i32> = letters().map(|letter| letter.attempt).collect();
     let keys: Vec<Option<&[u8]>> = letters().map(|letter| letter.raw.key.as_deref()).collect();
-    let payloads: Vec<Option<&[u8]>> = letters().map(|letter| letter.raw.payload.as_deref()).collect();
-    let headers: Vec<String> = letters().map(|letter| headers_to_json(&letter.raw.headers).to_string()).collect();
+    let payloads: Vec<Option<&[u8]>> =
+        letters().map(|letter| letter.raw.payload.as_deref()).collect();
+    let headers: Vec<String> =
+        letters().map(|letter| headers_to_json(&letter.raw.headers).to_string()).collect();
     let stages: Vec<&str> = letters().map(|letter| letter.reason.stage.as_str()).collect();
     let codes: Vec<&str> = letters().map(|letter| &*letter.reason.code).collect();
     let messages: Vec<&str> = letters().map(|letter| letter.reason.message.as_str()).collect();
@@ -63,7 +65,10 @@ pub(crate) async fn insert<F: Flow>(
 }
 
 /// Position and code of the rows of a committed batch that the database refused, in order of position.
-pub(crate) async fn refused(session: &mut Session, batch: Uuid) -> Result<Vec<(i64, String)>, Fault> {
+pub(crate) async fn refused(
+    session: &mut Session,
+    batch: Uuid,
+) -> Result<Vec<(i64, String)>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select position, code from dead_letters where batch_id = $1 and stage = $2 and attempt = 1 order by position",

@@ -58,7 +58,9 @@ pub(crate) async fn write<F: PostgresEffect>(
     // Fails when what failed was the connection.
     session.run("rollback to savepoint effect").await?;
     let (connection, limit) = session.parts();
-    within(limit, F::apply_singly(connection, origin, rows)).await?.map_err(|error| fault::of_rows(&error))
+    within(limit, F::apply_singly(connection, origin, rows))
+        .await?
+        .map_err(|error| fault::of_rows(&error))
 }
 
 /// A query whose text is always the same and which is therefore prepared once per connection;

@@ -26,7 +26,10 @@ pub(crate) fn of_statement(error: &Error) -> Fault {
             | Kind::NotNullViolation
             | Kind::CheckViolation,
             info,
-        ) => Fault::stop(StopKind::Data, format!("postgres: the ledger's tables contradict the batch: {}", info.message())),
+        ) => Fault::stop(
+            StopKind::Data,
+            format!("postgres: the ledger's tables contradict the batch: {}", info.message()),
+        ),
         Error::DatabaseError(_, info) => Fault::outage(format!("postgres: {}", info.message())),
         other => Fault::outage(format!("postgres: {other}")),
     }
@@ -42,9 +45,15 @@ pub(crate) fn of_rows(error: &Error) -> Fault {
         }
         Error::DatabaseError(_, info) if is_sqlstate(info.message()) => {
             let message = format!("{refused}: SQLSTATE {}", info.message());
-            if is_setting_state(info.message()) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
+            if is_setting_state(info.message()) {
+                Fault::stop(StopKind::Setting, message)
+            } else {
+                Fault::outage(message)
+            }
         }
-        Error::DatabaseError(..) => Fault::outage(format!("{refused}: a timeout, or an error without a known SQLSTATE")),
+        Error::DatabaseError(..) => {
+            Fault::outage(format!("{refused}: a timeout, or an error without a known SQLSTATE"))
+        }
         _ => Fault::outage(refused),
     }
 }
@@ -74,7 +83,10 @@ fn is_setting_of_tls(error: &tokio_postgres::Error) -> bool {
         return true;
     };
     let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    )
 }
 
 /// Classes of states that waiting does not change: feature not supported, data exception (a setting's value), invalid
@@ -94,5 +106,32 @@ fn text(error: &tokio_postgres::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raised(message: &str) -> Error {
+        Error::DatabaseError(Kind::Unknown, Box::new(message.to_owned()))
+    }
+
+    /// A flow's function may have let a message through.
+    #[test]
+    fn of_rows_only_a_state_is_shown() {
+        for message in ["no space for Jane", "Jane5", "12 34", "jane1"] {
+            let Fault::Outage { message, .. } = of_rows(&raised(message)) else {
+                panic!("{message}")
+            };
+            assert!(message.ends_with("without a known SQLSTATE"), "{message}");
+        }
+        let Fault::Outage { message, .. } = of_rows(&raised("53100")) else {
+            panic!("a full disk is an outage")
+        };
+        assert!(message.ends_with("SQLSTATE 53100"), "{message}");
+        assert!(
+            matches!(of_rows(&raised("42501")), Fault::Stop(stop) if stop.kind == StopKind::Setting)
+        );
     }
 }

@@ -42,9 +42,9 @@ use crate::target::Target;
 /// How to reach the database. Its `Debug` does not show the URL, which may hold a password.
 #[derive(Clone)]
 pub struct Settings {
-    /// `postgres://` or `postgresql://`, as libpq takes it, with `sslmode` one of `disable`, `prefer` (default),
-    /// `require` (encrypted, the server's certificate unchecked) and `verify-full` (its chain and host name are
-    /// checked, against `sslrootcert=PATH` or else the system's roots).
+    /// `postgres://` or `postgresql://`, as libpq takes it. `sslmode` is one of `disable`, `prefer` (the default),
+    /// `require` (encrypted, the server's certificate unchecked) and `verify-full`, which checks its chain and host
+    /// name against the file `sslrootcert=PATH` or, without that or with `sslrootcert=system`, the system's roots.
     pub url: String,
     /// The lease of partitions: the unit of every timeout.
     pub lease: Duration,
@@ -89,8 +89,16 @@ impl Postgres {
         let target = Target::parse(&settings.url, settings.lease)?;
         migrate::run(&target, settings.migrate, flows).await?;
         Ok(Self {
-            commits: Sessions::new(target.clone(), Limits::of_commits(settings.lease), settings.connections)?,
-            control: Sessions::new(target, Limits::of_control(settings.lease), connection::CONTROL_CONNECTIONS)?,
+            commits: Sessions::new(
+                target.clone(),
+                Limits::of_commits(settings.lease),
+                settings.connections,
+            )?,
+            control: Sessions::new(
+                target,
+                Limits::of_control(settings.lease),
+                connection::CONTROL_CONNECTIONS,
+            )?,
         })
     }
 }

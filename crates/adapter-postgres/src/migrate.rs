@@ -12,15 +12,17 @@ use crate::fault;
 use crate::target::Target;
 
 /// The tables of positions, ledger and dead letters.
-const LEDGER: Migrations =
-    Migrations { name: "tally", scripts: &[include_str!("../../../migrations/postgres/tally/0001_ledger.sql")] };
+const LEDGER: Migrations = Migrations {
+    name: "tally",
+    scripts: &[include_str!("../../../migrations/postgres/tally/0001_ledger.sql")],
+};
 
 /// Held by the session that migrates; the number is `tally` in ASCII.
 const LOCK: i64 = 0x0074_616c_6c79;
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 /// An index of a large table takes its time.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(31 * 60);
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(31);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Brings the tables to the versions of this program, on a connection of its own, under a lock that makes other
@@ -32,7 +34,10 @@ pub(crate) async fn run(target: &Target, migrate: bool, flows: &[Migrations]) ->
     if !pending.is_empty() {
         if !migrate {
             let names: Vec<String> = pending.iter().map(Script::to_string).collect();
-            let message = format!("the database lacks the migrations {}: run once without --no-migrate", names.join(", "));
+            let message = format!(
+                "the database lacks the migrations {}: run once without --no-migrate",
+                names.join(", ")
+            );
             return Err(Fault::stop(StopKind::Setting, message));
         }
         lock(&client).await?;
@@ -62,7 +67,8 @@ async fn connect(target: &Target) -> Result<Client, Fault> {
 /// By name, how many scripts the database has.
 async fn applied(client: &Client) -> Result<BTreeMap<String, i32>, Fault> {
     let look = async {
-        let row = client.query_one("select to_regclass('tally_migrations') is not null", &[]).await?;
+        let row =
+            client.query_one("select to_regclass('tally_migrations') is not null", &[]).await?;
         if !row.get::<_, bool>(0) {
             return Ok(Vec::new());
         }
@@ -84,9 +90,12 @@ fn pending(wanted: &[Migrations], applied: &BTreeMap<String, i32>) -> Result<Vec
             );
             return Err(Fault::stop(StopKind::Setting, message));
         }
-        scripts.extend((1..).zip(migrations.scripts).filter(|(version, _)| *version > theirs).map(|(version, sql)| {
-            Script { name, version, sql }
-        }));
+        scripts.extend(
+            (1..)
+                .zip(migrations.scripts)
+                .filter(|(version, _)| *version > theirs)
+                .map(|(version, sql)| Script { name, version, sql }),
+        );
     }
     Ok(scripts)
 }
@@ -99,7 +108,12 @@ async fn lock(client: &Client) -> Result<(), Fault> {
         applied_at timestamptz not null default now(),
         primary key (name, version)
     )";
-    ask(ANSWER_TIMEOUT, "waiting for another migration", client.execute("select pg_advisory_lock($1)", &[&LOCK])).await?;
+    ask(
+        ANSWER_TIMEOUT,
+        "waiting for another migration",
+        client.execute("select pg_advisory_lock($1)", &[&LOCK]),
+    )
+    .await?;
     ask(ANSWER_TIMEOUT, "creating tally_migrations", client.batch_execute(create)).await
 }
 
@@ -108,7 +122,12 @@ async fn apply(client: &Client, script: &Script) -> Result<(), Fault> {
     let transaction = async {
         client.batch_execute("begin").await?;
         client.batch_execute(sql).await?;
-        client.execute("insert into tally_migrations (name, version) values ($1, $2)", &[name, version]).await?;
+        client
+            .execute(
+                "insert into tally_migrations (name, version) values ($1, $2)",
+                &[name, version],
+            )
+            .await?;
         client.batch_execute("commit").await
     };
     ask(ANSWER_TIMEOUT, &format!("migration {script}"), transaction).await
@@ -126,13 +145,18 @@ async fn check_privileges(client: &Client) -> Result<(), Fault> {
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[])).await?;
     match row.get::<_, Option<String>>(0) {
         None => Ok(()),
-        Some(missing) => {
-            Err(Fault::stop(StopKind::Setting, format!("postgres: the user has no privilege to {missing}: grant it")))
-        }
+        Some(missing) => Err(Fault::stop(
+            StopKind::Setting,
+            format!("postgres: the user has no privilege to {missing}: grant it"),
+        )),
     }
 }
 
-async fn ask<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Fault> {
+async fn ask<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Fault> {
     within(limit, work).await?.map_err(|error| fault::of_migration(what, &error))
 }
 

@@ -15,7 +15,7 @@ use crate::effect::prepared;
 
 /// The last pass over a partition; whoever reads it may change it until the transaction ends.
 const LAST_PASS: &str = "
-    select id, pass, next, cursor, stats, ended_at, owner, updated_at,
+    select id, pass as number, next, cursor, stats, ended_at, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
         (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining
     from positions
@@ -54,7 +54,13 @@ const FINISH: &str = "
     where id = $1 and epoch = $2 and next = $3";
 
 impl Positions for Postgres {
-    async fn claim(&self, stream: &Stream, owner: &str, lease: Duration, again: bool) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        stream: &Stream,
+        owner: &str,
+        lease: Duration,
+        again: bool,
+    ) -> Result<Claim, Fault> {
         let mut session = self.control.session().await?;
         session.run("begin isolation level read committed read write").await?;
         let claim = claim(&mut session, stream, owner, lease, again).await?;
@@ -78,7 +84,8 @@ impl Positions for Postgres {
     async fn release(&self, lease: &Lease) -> Result<(), Fault> {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
-        let query = sql_query(RELEASE).bind::<BigInt, _>(lease.position).bind::<BigInt, _>(lease.epoch);
+        let query =
+            sql_query(RELEASE).bind::<BigInt, _>(lease.position).bind::<BigInt, _>(lease.epoch);
         answer(limit, query.execute(connection)).await?;
         session.keep();
         Ok(())
@@ -108,11 +115,11 @@ async fn claim(
         let last = last_pass(session, stream).await?;
         match last {
             None => begin_pass(session, stream, 1).await?,
-            Some(Pass { ended_at: Some(at), next, pass, .. }) => {
+            Some(Pass { ended_at: Some(at), next, number, .. }) => {
                 if !again {
                     return Ok(Claim::Finished { at, records: next });
                 }
-                begin_pass(session, stream, pass + 1).await?;
+                begin_pass(session, stream, number + 1).await?;
             }
             Some(pass) => return take(session, pass, stream, owner, lease).await,
         }
@@ -141,7 +148,7 @@ async fn take(
     let taken: Taken = answer(limit, query.get_result(connection)).await?;
     Ok(Claim::Owned(Position {
         lease: Lease { position: pass.id, epoch: taken.epoch, duration: lease },
-        pass: pass.pass,
+        pass: pass.number,
         next: pass.next,
         cursor: pass.cursor.unwrap_or_default(),
         stats: pass.stats.unwrap_or_default(),
@@ -172,7 +179,9 @@ async fn begin_pass(session: &mut Session, stream: &Stream, pass: i32) -> Result
 /// Somebody else owns what this lease was for.
 pub(crate) fn taken(lease: &Lease) -> Fault {
     let Lease { position, epoch, .. } = lease;
-    let message = format!("the lease of position {position} (epoch {epoch}) is no longer ours: another process took it");
+    let message = format!(
+        "the lease of position {position} (epoch {epoch}) is no longer ours: another process took it"
+    );
     Fault::stop(StopKind::Taken, message)
 }
 
@@ -185,7 +194,7 @@ struct Pass {
     #[diesel(sql_type = BigInt)]
     id: i64,
     #[diesel(sql_type = Integer)]
-    pass: i32,
+    number: i32,
     #[diesel(sql_type = BigInt)]
     next: i64,
     #[diesel(sql_type = Nullable<Json>)]

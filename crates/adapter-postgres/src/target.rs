@@ -29,7 +29,9 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn parse(url: &str, lease: Duration) -> Result<Self, Fault> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(setting("the database URL starts with neither postgres:// nor postgresql://"));
+            return Err(setting(
+                "the database URL starts with neither postgres:// nor postgresql://",
+            ));
         }
         let (url, ssl) = take_ssl_options(url)?;
         let mut config = Config::from_str(&url).map_err(|error| unreadable(&error))?;
@@ -73,7 +75,9 @@ fn take_ssl_options(url: &str) -> Result<(String, SslOptions), Fault> {
         let not_utf8 = |_| setting("sslmode or sslrootcert in the database URL is not UTF-8");
         match option.split_once('=') {
             Some(("sslmode", value)) => ssl.mode = Some(decoded(value).map_err(not_utf8)?),
-            Some(("sslrootcert", value)) => ssl.root_cert = Some(decoded(value).map_err(not_utf8)?.into()),
+            Some(("sslrootcert", value)) => {
+                ssl.root_cert = Some(decoded(value).map_err(not_utf8)?.into());
+            }
             _ => others.push(option),
         }
     }
@@ -84,7 +88,11 @@ fn take_ssl_options(url: &str) -> Result<(String, SslOptions), Fault> {
 /// Says what is wrong only where that cannot be a part of the password.
 fn unreadable(error: &tokio_postgres::Error) -> Fault {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    let detail = if cause.starts_with("invalid value for option") { format!(" ({cause})") } else { String::new() };
+    let detail = if cause.starts_with("invalid value for option") {
+        format!(" ({cause})")
+    } else {
+        String::new()
+    };
     setting(&format!(
         "the database URL cannot be read{detail}: write postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE with \
          special characters of each part percent-encoded and only options that are known"
@@ -92,23 +100,16 @@ fn unreadable(error: &tokio_postgres::Error) -> Fault {
 }
 
 fn name(config: &Config) -> String {
-    let mut name = String::new();
-    for (index, host) in config.get_hosts().iter().enumerate() {
-        let ports = config.get_ports();
+    let ports = config.get_ports();
+    let host = |(index, host): (usize, &Host)| {
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-        if index > 0 {
-            name.push(',');
-        }
         match host {
-            Host::Tcp(host) => name.push_str(&format!("{host}:{port}")),
-            Host::Unix(path) => name.push_str(&format!("{}:{port}", path.display())),
+            Host::Tcp(host) => format!("{host}:{port}"),
+            Host::Unix(path) => format!("{}:{port}", path.display()),
         }
-    }
-    if let Some(database) = config.get_dbname() {
-        name.push('/');
-        name.push_str(database);
-    }
-    name
+    };
+    let hosts: Vec<String> = config.get_hosts().iter().enumerate().map(host).collect();
+    format!("{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
 }
 
 fn setting(message: &str) -> Fault {
@@ -153,7 +154,9 @@ mod tests {
 
     #[test]
     fn what_it_does_not_set_stays_as_the_url_has_it() {
-        let target = Target::parse("postgres://u@h/d?connect_timeout=2&application_name=x", LEASE).ok().unwrap();
+        let target = Target::parse("postgres://u@h/d?connect_timeout=2&application_name=x", LEASE)
+            .ok()
+            .unwrap();
         assert_eq!(target.config.get_application_name(), Some("x"));
         assert_eq!(target.connect_timeout, Duration::from_secs(2));
     }
@@ -161,6 +164,9 @@ mod tests {
     #[test]
     fn a_root_certificate_is_only_for_verify_full() {
         assert!(refused("postgres://u@h/d?sslmode=require&sslrootcert=/x").contains("verify-full"));
-        assert!(refused("postgres://u@h/d?sslrootcert=%2Fno%2Fsuch&sslmode=verify-full").contains("/no/such"));
+        assert!(
+            refused("postgres://u@h/d?sslrootcert=%2Fno%2Fsuch&sslmode=verify-full")
+                .contains("/no/such")
+        );
     }
 }

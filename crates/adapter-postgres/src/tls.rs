@@ -24,7 +24,9 @@ impl Tls {
     pub(crate) fn new(mode: Option<&str>, root_cert: Option<PathBuf>) -> Result<Self, Fault> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         if root_cert.is_some() && mode != Some("verify-full") {
-            return Err(setting("sslrootcert in the database URL needs sslmode=verify-full".to_owned()));
+            return Err(setting(
+                "sslrootcert in the database URL needs sslmode=verify-full".to_owned(),
+            ));
         }
         let (mode, config) = match mode {
             Some("disable") => (SslMode::Disable, unchecked(provider)?),
@@ -32,10 +34,13 @@ impl Tls {
             Some("require") => (SslMode::Require, unchecked(provider)?),
             Some("verify-full") => {
                 let roots = match root_cert {
-                    Some(path) => roots_of_file(&path)?,
-                    None => roots_of_system()?,
+                    Some(path) if path.as_os_str() != "system" => roots_of_file(&path)?,
+                    _ => roots_of_system()?,
                 };
-                (SslMode::Require, builder(provider)?.with_root_certificates(roots).with_no_client_auth())
+                (
+                    SslMode::Require,
+                    builder(provider)?.with_root_certificates(roots).with_no_client_auth(),
+                )
             }
             Some(_) => {
                 let known = "disable, prefer, require or verify-full";
@@ -61,13 +66,19 @@ fn builder(provider: Arc<CryptoProvider>) -> Result<Builder, Fault> {
 
 fn unchecked(provider: Arc<CryptoProvider>) -> Result<ClientConfig, Fault> {
     let verifier = Arc::new(AnyCertificate { provider: Arc::clone(&provider) });
-    Ok(builder(provider)?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    Ok(builder(provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
 }
 
 fn roots_of_file(path: &Path) -> Result<RootCertStore, Fault> {
-    let unusable = |reason: String| setting(format!("cannot use sslrootcert {}: {reason}", path.display()));
+    let unusable =
+        |reason: String| setting(format!("cannot use sslrootcert {}: {reason}", path.display()));
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
+    for certificate in
+        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?
+    {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }

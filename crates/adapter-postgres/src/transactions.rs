@@ -40,7 +40,11 @@ impl PostgresEffect for Transactions {
         scripts: &[include_str!("../../../migrations/postgres/transactions/0001_transactions.sql")],
     };
 
-    async fn apply(connection: &mut AsyncPgConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>> {
+    async fn apply(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>> {
         let order = order(rows);
         let upsert = Columns::of(rows, order.winners()).bound_to(UPSERT, origin);
         upsert.execute(connection).await?;
@@ -54,13 +58,17 @@ impl PostgresEffect for Transactions {
     ) -> QueryResult<Vec<Outcome>> {
         let order = order(rows);
         let fit = order.all().filter(|&index| !has_nul(&rows[index]));
-        let answers: Vec<Answer> = Columns::of(rows, fit).bound_to(UPSERT_SINGLY, origin).load(connection).await?;
+        let answers: Vec<Answer> =
+            Columns::of(rows, fit).bound_to(UPSERT_SINGLY, origin).load(connection).await?;
         let mut answers = answers.into_iter();
         let codes: Vec<Option<String>> = order
             .all()
-            .map(|index| match has_nul(&rows[index]) {
-                true => Some(NUL_REFUSED.to_owned()),
-                false => answers.next().and_then(|answer| answer.code),
+            .map(|index| {
+                if has_nul(&rows[index]) {
+                    Some(NUL_REFUSED.to_owned())
+                } else {
+                    answers.next().and_then(|answer| answer.code)
+                }
             })
             .collect();
         Ok(order.outcomes_of_all(&codes))
@@ -73,7 +81,12 @@ fn order(rows: &[Row<Transactions>]) -> KeyOrder {
 
 fn has_nul(row: &Row<Transactions>) -> bool {
     let record = &row.record;
-    let texts = [record.description(), record.merchant().unwrap_or_default(), record.operation_type(), &row.answer];
+    let texts = [
+        record.description(),
+        record.merchant().unwrap_or_default(),
+        record.operation_type(),
+        &row.answer,
+    ];
     texts.iter().any(|text| text.contains('\0'))
 }
 

@@ -44,7 +44,10 @@ async fn a_commit_that_did_not_arrive_is_made() {
 
     proxy.cut_on_commit_request(1);
     outage(store.commit(&batch).await);
-    assert_eq!((proxy.fired(), &*contents(&database).await), (1, "0 rows, 0 batches, 0 dead letters, next 0"));
+    assert_eq!(
+        (proxy.fired(), &*contents(&database).await),
+        (1, "0 rows, 0 batches, 0 dead letters, next 0")
+    );
     assert_eq!(store.commit(&batch).await, Ok(written(10)));
     assert_eq!(contents(&database).await, TEN_WRITTEN);
 }
@@ -113,11 +116,16 @@ async fn a_text_with_nul_costs_only_its_row() {
     let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
     let mut rows = vec![row(0, 1, "1"), row(1, 2, "2"), row(2, 2, "3"), row(3, 3, "4")];
     rows[2].answer = "Fo\0od".into();
-    let committed = store.commit(&Arc::new(build::commit(&position, &stream, 0..=3, rows, vec![]))).await.unwrap();
+    let committed = store
+        .commit(&Arc::new(build::commit(&position, &stream, 0..=3, rows, vec![])))
+        .await
+        .unwrap();
 
     let refused = vec![Refused { position: 2, code: "22021".into() }];
     assert_eq!(committed, Committed { written: 3, refused, ..Committed::default() });
-    let amounts = database.query_text("select string_agg(amount::text, ' ' order by id) from transactions").await;
+    let amounts = database
+        .query_text("select string_agg(amount::text, ' ' order by id) from transactions")
+        .await;
     assert_eq!(amounts[0][0].as_deref(), Some("1.00 2.00 4.00"));
 }
 
@@ -127,11 +135,14 @@ async fn a_dead_letter_that_is_there_already_stops() {
     let database = TestDatabase::create().await;
     let store = open(database.url()).await.unwrap();
     let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
-    let batch = |letters| Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters));
+    let batch = |letters| {
+        Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters))
+    };
     store.commit(&batch(vec![dead_letter(0)])).await.unwrap();
     database.execute("delete from batches; update positions set next = 0").await;
 
-    let message = stop(store.commit(&batch(vec![dead_letter(0), dead_letter(1)])).await, StopKind::Data);
+    let message =
+        stop(store.commit(&batch(vec![dead_letter(0), dead_letter(1)])).await, StopKind::Data);
     assert!(message.contains("file/1 partition 0 pass 1 from 0 to 1"), "{message}");
     assert_eq!(contents(&database).await, "0 rows, 0 batches, 1 dead letters, next 0");
 }
@@ -143,12 +154,14 @@ async fn a_frozen_owner_does_not_block_its_successor() {
     let (ours, theirs) = (open(database.url()).await.unwrap(), open(database.url()).await.unwrap());
     let (position, stream) = own::<Freezing>(&ours, "file/1", LEASE).await;
     let frozen = Arc::new(Notify::new());
-    let batch = Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
+    let batch =
+        Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
     let commit = tokio::spawn(async move { ours.commit(&batch).await });
     frozen.notified().await;
 
     let began = Instant::now();
-    let claimed = async || matches!(theirs.claim(&stream, "b", LEASE, false).await, Ok(Claim::Owned(_)));
+    let claimed =
+        async || matches!(theirs.claim(&stream, "b", LEASE, false).await, Ok(Claim::Owned(_)));
     eventually(LEASE * 3, claimed).await;
     assert!(began.elapsed() < LEASE * 3, "{:?}", began.elapsed());
     commit.abort();
@@ -158,11 +171,15 @@ async fn a_frozen_owner_does_not_block_its_successor() {
 #[tokio::test]
 async fn a_dropped_commit_ends_its_transaction() {
     let database = TestDatabase::create().await;
-    let settings = tally_adapter_postgres::Settings { lease: LONG, ..tally_adapter_postgres::Settings::new(database.url()) };
+    let settings = tally_adapter_postgres::Settings {
+        lease: LONG,
+        ..tally_adapter_postgres::Settings::new(database.url())
+    };
     let store = tally_adapter_postgres::Postgres::open(&settings, &[]).await.unwrap();
     let (position, stream) = own::<Freezing>(&store, "file/1", LONG).await;
     let frozen = Arc::new(Notify::new());
-    let batch = Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
+    let batch =
+        Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
     tokio::select! {
         result = store.commit(&batch) => panic!("{result:?}"),
         () = frozen.notified() => {}

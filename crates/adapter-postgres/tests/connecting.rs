@@ -22,12 +22,17 @@ async fn a_wrong_password_user_or_database_is_a_wrong_setting() {
     database.execute(&format!("create role {role} login password 'right'")).await;
 
     let wrong_password = setting(open(database.url_as(&role, PASSWORD)).await);
-    assert!(wrong_password.contains("28P01") && !wrong_password.contains("s3cr3t"), "{wrong_password}");
-    let no_password = setting(open(format!("postgres://{role}@{}/{}", database.addr(), database.name())).await);
+    assert!(
+        wrong_password.contains("28P01") && !wrong_password.contains("s3cr3t"),
+        "{wrong_password}"
+    );
+    let no_password =
+        setting(open(format!("postgres://{role}@{}/{}", database.addr(), database.name())).await);
     assert!(no_password.contains("password missing"), "{no_password}");
     let unknown_user = setting(open(database.url_as("nobody_at_all", PASSWORD)).await);
     assert!(unknown_user.contains("28P01"), "{unknown_user}");
-    let unknown_database = setting(open(database.url().replace(database.name(), "no_such_database")).await);
+    let unknown_database =
+        setting(open(database.url().replace(database.name(), "no_such_database")).await);
     assert!(unknown_database.contains("3D000"), "{unknown_database}");
 
     database.execute(&format!("drop role {role}")).await;
@@ -46,8 +51,15 @@ async fn a_missing_privilege_is_a_wrong_setting() {
     let owner = open(database.url()).await.unwrap();
     drop(owner);
     let unreadable = setting(open(url.clone()).await);
-    assert!(unreadable.contains("tally_migrations") && unreadable.contains("42501"), "{unreadable}");
-    database.execute(&format!("grant select on tally_migrations, positions, batches, dead_letters to {role}")).await;
+    assert!(
+        unreadable.contains("tally_migrations") && unreadable.contains("42501"),
+        "{unreadable}"
+    );
+    database
+        .execute(&format!(
+            "grant select on tally_migrations, positions, batches, dead_letters to {role}"
+        ))
+        .await;
     let read_only = setting(open(url.clone()).await);
     assert!(read_only.contains("insert on batches, insert on dead_letters"), "{read_only}");
 
@@ -74,7 +86,10 @@ async fn a_server_that_is_away_is_an_outage_until_it_is_back() {
     for mode in [Mode::Refuse, Mode::Close] {
         proxy.set_mode(mode).await;
         let message = outage(open(url.clone()).await);
-        assert!(message.contains(&proxy.addr().to_string()) && !message.contains("postgres:postgres"), "{message}");
+        assert!(
+            message.contains(&proxy.addr().to_string()) && !message.contains("postgres:postgres"),
+            "{message}"
+        );
     }
     proxy.set_mode(Mode::Pass).await;
     let store = open(url).await.unwrap();
@@ -96,7 +111,10 @@ async fn a_connection_that_broke_while_idle_is_replaced() {
     let database = TestDatabase::create().await;
     let store = open(database.url()).await.unwrap();
     let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
-    store.commit(&tally_testkit::build::plain_commit(&position, &stream, 0..=9).into()).await.unwrap();
+    store
+        .commit(&tally_testkit::build::plain_commit(&position, &stream, 0..=9).into())
+        .await
+        .unwrap();
 
     let kill = "select pg_terminate_backend(pid, 5000) from pg_stat_activity
         where datname = current_database() and application_name = 'tally'";
@@ -118,7 +136,8 @@ async fn a_black_hole_is_found_within_bounded_time() {
 
     proxy.set_mode(Mode::Blackhole).await;
     let began = Instant::now();
-    let (opened, committed, renewed) = tokio::join!(open(url), store.commit(&batch), store.renew(&batch.lease));
+    let (opened, committed, renewed) =
+        tokio::join!(open(url), store.commit(&batch), store.renew(&batch.lease));
     assert!(outage(opened).contains("within 1s"));
     assert!(outage(committed).contains("within"));
     assert!(outage(renewed).contains("within"));
@@ -161,7 +180,10 @@ async fn verify_full_refuses_a_server_it_cannot_trust() {
     let other_authority = setting(open(format!("{address}&sslrootcert={other}")).await);
     assert!(other_authority.contains("UnknownIssuer"), "{other_authority}");
     let system_roots = setting(open(address).await);
-    assert!(system_roots.contains("UnknownIssuer") || system_roots.contains("no trusted"), "{system_roots}");
+    assert!(
+        system_roots.contains("UnknownIssuer") || system_roots.contains("no trusted"),
+        "{system_roots}"
+    );
     let other_host = right.replace("@localhost", "@db.example") + "&hostaddr=127.0.0.1";
     let other_host = setting(open(other_host).await);
     assert!(other_host.contains("not valid for name"), "{other_host}");

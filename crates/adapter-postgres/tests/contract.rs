@@ -1,4 +1,5 @@
 //! The contract of stores, on a real Postgres.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
 use tally_domain::transactions::Transactions;

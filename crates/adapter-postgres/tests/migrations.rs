@@ -33,9 +33,14 @@ async fn eight_processes_at_once_migrate_once() {
 async fn a_newer_database_is_not_touched() {
     let database = TestDatabase::create().await;
     open(database.url()).await.unwrap();
-    database.execute("insert into tally_migrations (name, version) values ('transactions', 2)").await;
+    database
+        .execute("insert into tally_migrations (name, version) values ('transactions', 2)")
+        .await;
     let message = setting(open(database.url()).await);
-    assert!(message.contains("newer than this program: transactions has version 2 there and 1 here"), "{message}");
+    assert!(
+        message.contains("newer than this program: transactions has version 2 there and 1 here"),
+        "{message}"
+    );
 
     // Tables of a flow that this program does not know are none of its business.
     database.execute("update tally_migrations set name = 'invoices' where version = 2").await;
@@ -46,7 +51,10 @@ async fn a_newer_database_is_not_touched() {
 async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
-    assert!(message.contains("tally 1, transactions 1") && message.contains("--no-migrate"), "{message}");
+    assert!(
+        message.contains("tally 1, transactions 1") && message.contains("--no-migrate"),
+        "{message}"
+    );
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
     assert!(database.query_text(tables).await.is_empty());
 
@@ -58,17 +66,27 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_leaves_nothing_and_can_be_repeated() {
+async fn a_migration_that_fails_is_named_with_its_state() {
     let database = TestDatabase::create().await;
-    // Created last: what the script did before it fails is undone.
-    database.execute("create function transactions_upsert(
-        uuid, text, bigint, timestamp, text, text, text, text, bigint, bigint
-    ) returns integer language sql return 1").await;
+    database.execute("create table transactions (of text, somebody text, else_ text)").await;
     let message = setting(open(database.url()).await);
-    assert!(message.contains("migration transactions 1") && message.contains("42723"), "{message}");
+    assert!(message.contains("migration transactions 1") && message.contains("42P07"), "{message}");
     assert_eq!(versions(&database).await, ["tally 1"]);
+}
 
-    database.execute("drop function transactions_upsert").await;
+/// Tables without their version would be in the way of the next attempt.
+#[tokio::test]
+async fn tables_and_their_version_come_together() {
+    let database = TestDatabase::create().await;
+    Postgres::open(&Settings::new(database.url()), &[]).await.unwrap();
+    database
+        .execute("alter table tally_migrations add constraint not_yet check (name = 'tally')")
+        .await;
+    open(database.url()).await.unwrap_err();
+    let tables = "select to_regclass('transactions')";
+    assert_eq!(database.query_text(tables).await, [[None]]);
+
+    database.execute("alter table tally_migrations drop constraint not_yet").await;
     open(database.url()).await.unwrap();
     assert_eq!(versions(&database).await, ["tally 1", "transactions 1"]);
 }

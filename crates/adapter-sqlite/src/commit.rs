@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{BigInt, Text};
-use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{
+    OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
+};
 use tally_domain::{Flow, Reason};
 use tally_ports::{Commit, Committed, DeadLetter, Fault, Outcome, Row, Sink, StopKind};
 
@@ -17,7 +19,7 @@ impl<F: SqliteEffect> Sink<F> for Sqlite {
     async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
         let commit = Arc::clone(commit);
         self.run(move |connection| {
-            match transaction(connection, "begin immediate", |connection| write(connection, &commit)) {
+            match transaction(connection, |connection| write(connection, &commit)) {
                 Ok(committed) => Ok(committed),
                 Err(NotWritten::Misplaced) => answer_from_ledger(connection, &commit),
                 Err(NotWritten::Failed(error)) => Err(error.into()),
@@ -41,13 +43,22 @@ impl From<Error> for NotWritten {
 }
 
 /// Writes the rows, the dead letters, the ledger's entry and, last, the position, if it is still ours.
-fn write<F: SqliteEffect>(connection: &mut SqliteConnection, commit: &Commit<F>) -> Result<Committed, NotWritten> {
+fn write<F: SqliteEffect>(
+    connection: &mut SqliteConnection,
+    commit: &Commit<F>,
+) -> Result<Committed, NotWritten> {
     let outcomes = F::apply(connection, commit.lease.position, &commit.rows)?;
-    assert_eq!(outcomes.len(), commit.rows.len(), "the effect of {} answers for every row", F::NAME);
+    assert_eq!(
+        outcomes.len(),
+        commit.rows.len(),
+        "the effect of {} answers for every row",
+        F::NAME
+    );
 
     let committed = Committed::count(&commit.rows, &outcomes);
     let refused: Vec<_> = commit.rows.iter().zip(&outcomes).filter_map(refused_row).collect();
-    dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused)).map_err(misplaced_if_there)?;
+    dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
+        .map_err(misplaced_if_there)?;
     insert_entry(connection, commit, &committed).map_err(misplaced_if_there)?;
     if !move_position(connection, commit)? {
         return Err(NotWritten::Misplaced);
@@ -57,7 +68,11 @@ fn write<F: SqliteEffect>(connection: &mut SqliteConnection, commit: &Commit<F>)
 
 fn refused_row<F: Flow>((row, outcome): (&Row<F>, &Outcome)) -> Option<DeadLetter> {
     let Outcome::Refused(code) = outcome else { return None };
-    Some(DeadLetter::first(row.position, Reason::refused_by_database(code.as_str()), row.raw.clone()))
+    Some(DeadLetter::first(
+        row.position,
+        Reason::refused_by_database(code.as_str()),
+        row.raw.clone(),
+    ))
 }
 
 /// Dead letters and entries that are there already belong to a batch that was committed before.
@@ -116,7 +131,10 @@ impl Statement for MovePosition {
 }
 
 /// Whether the position was ours and stood where the batch begins; it then follows the batch, the lease renewed.
-fn move_position<F: Flow>(connection: &mut SqliteConnection, commit: &Commit<F>) -> QueryResult<bool> {
+fn move_position<F: Flow>(
+    connection: &mut SqliteConnection,
+    commit: &Commit<F>,
+) -> QueryResult<bool> {
     let values = [
         (commit.last + 1).into(),
         json(&commit.cursor)?.into(),
@@ -131,7 +149,10 @@ fn move_position<F: Flow>(connection: &mut SqliteConnection, commit: &Commit<F>)
 
 /// What became of a batch that could not be written: it was written before, the position is somebody else's, or it
 /// stands elsewhere.
-fn answer_from_ledger<F: Flow>(connection: &mut SqliteConnection, commit: &Commit<F>) -> Result<Committed, Failure> {
+fn answer_from_ledger<F: Flow>(
+    connection: &mut SqliteConnection,
+    commit: &Commit<F>,
+) -> Result<Committed, Failure> {
     #[derive(QueryableByName)]
     struct Entry {
         #[diesel(sql_type = BigInt)]
@@ -148,10 +169,11 @@ fn answer_from_ledger<F: Flow>(connection: &mut SqliteConnection, commit: &Commi
         #[diesel(sql_type = BigInt)]
         next: i64,
     }
-    let entry: Option<Entry> = sql_query("select written, superseded, skipped from batches where id = ?")
-        .bind::<Text, _>(commit.id.to_string())
-        .get_result(connection)
-        .optional()?;
+    let entry: Option<Entry> =
+        sql_query("select written, superseded, skipped from batches where id = ?")
+            .bind::<Text, _>(commit.id.to_string())
+            .get_result(connection)
+            .optional()?;
     if let Some(Entry { written, superseded, skipped }) = entry {
         let refused = dead_letters::refused(connection, commit)?;
         return Ok(Committed { written, superseded, skipped, refused });
@@ -168,10 +190,54 @@ fn answer_from_ledger<F: Flow>(connection: &mut SqliteConnection, commit: &Commi
             "position {position} of {label} stands at {next} and not at {}, where the batch begins",
             commit.first
         )),
-        _ => Fault::stop(StopKind::Taken, format!("position {position} of {label} was taken over by somebody else")),
+        _ => Fault::stop(
+            StopKind::Taken,
+            format!("position {position} of {label} was taken over by somebody else"),
+        ),
     }))
 }
 
 fn json(value: &impl serde::Serialize) -> QueryResult<String> {
     serde_json::to_string(value).map_err(|error| Error::SerializationError(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use diesel::connection::SimpleConnection;
+    use tally_domain::transactions::Transactions;
+    use tally_ports::{Claim, Positions};
+    use tally_testkit::build::{LONG, plain_commit, stream};
+
+    use super::*;
+    use crate::Settings;
+
+    async fn set(sqlite: &Sqlite, pragma: &'static str) {
+        sqlite.run(move |connection| Ok(connection.batch_execute(pragma)?)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_outage_and_then_it_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tally.db");
+        let settings = Settings { path, lease: Duration::from_secs(5), migrate: true };
+        let sqlite = Sqlite::open(&settings, &[Transactions::MIGRATIONS]).unwrap();
+        let stream = stream::<Transactions>("file/1");
+        let Ok(Claim::Owned(position)) = sqlite.claim(&stream, "a", LONG, false).await else {
+            panic!("not owned")
+        };
+        let batch = Arc::new(plain_commit(&position, &stream, 0..=999));
+
+        set(&sqlite, "pragma max_page_count = 1").await; // no more than it has
+        for _ in 0..2 {
+            let Err(Fault::Outage { message, .. }) = sqlite.commit(&batch).await else {
+                panic!("committed")
+            };
+            assert!(message.contains("database or disk is full"), "{message}");
+        }
+        set(&sqlite, "pragma max_page_count = 1000000").await;
+        assert_eq!(sqlite.commit(&batch).await.unwrap().written, 1_000);
+        sqlite.finish(&position.lease, 1_000).await.unwrap();
+    }
 }

@@ -1,60 +1,102 @@
 //! The connection: how it is opened, and its transactions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::result::Error;
 use diesel::sql_types::Text;
-use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{Connection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, Migrations, StopKind};
 
 use crate::{Settings, fault, migrate};
 
-/// FULL: a commit that was answered survives a power cut too; it is synced at every commit and not only now and then.
+/// FULL: a commit that was answered survives a power cut too. NORMAL, which syncs only when the log is written back, would
+/// lose the last commits whole, position included, and was no more than 8 % faster in batches of 1,000 rows.
 const DURABLE: &str = "pragma synchronous = full";
 
+/// The 16 MiB that the pages of a batch may take, and that the log may grow to before it is written back: keys at random
+/// touch a page each.
+const SIZES: [&str; 2] = ["pragma cache_size = -16384", "pragma wal_autocheckpoint = 4096"];
+
+/// Between two attempts at what SQLite does not wait for by itself.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Opens the database and brings its tables up to date.
-pub(crate) fn open(settings: &Settings, migrations: &[Migrations]) -> Result<SqliteConnection, Fault> {
+pub(crate) fn open(
+    settings: &Settings,
+    migrations: &[Migrations],
+) -> Result<SqliteConnection, Fault> {
     let path = &settings.path;
     if !settings.migrate && !path.exists() {
-        let message = format!("there is no database {} and migrations are not to be run", path.display());
+        let message =
+            format!("there is no database {} and migrations are not to be run", path.display());
         return Err(Fault::stop(StopKind::Setting, message));
     }
     let mut connection = establish(settings)?;
     migrate::run(&mut connection, settings, migrations)?;
-    tune(&mut connection, path)?;
+    tune(&mut connection, settings)?;
     Ok(connection)
 }
 
 /// Opens a database that was open before.
 pub(crate) fn connect(settings: &Settings) -> Result<SqliteConnection, Fault> {
     let mut connection = establish(settings)?;
-    tune(&mut connection, &settings.path)?;
+    tune(&mut connection, settings)?;
     Ok(connection)
 }
 
 fn establish(settings: &Settings) -> Result<SqliteConnection, Fault> {
     let path = &settings.path;
     let cannot = |why: &str| {
-        Fault::stop(StopKind::Setting, format!("cannot open the database {}: {why}", path.display()))
+        let message = format!("cannot open the database {}: {why}", path.display());
+        Fault::stop(StopKind::Setting, message)
     };
-    // A file may be called `file:x` or `:memory:`, which would mean something else to SQLite.
-    let plain = if path.is_absolute() { path.clone() } else { Path::new(".").join(path) };
-    let plain = plain.to_str().ok_or_else(|| cannot("its path is not UTF-8"))?;
-    let mut connection = SqliteConnection::establish(plain).map_err(|error| cannot(&error.to_string()))?;
+    let file = plain(path);
+    let file = file.to_str().ok_or_else(|| cannot("its path is not UTF-8"))?;
+    let mut connection =
+        SqliteConnection::establish(file).map_err(|error| cannot(&error.to_string()))?;
 
-    let busy_timeout = format!("pragma busy_timeout = {}", settings.lease.as_millis().min(i32::MAX as u128));
+    let busy_timeout =
+        format!("pragma busy_timeout = {}", settings.lease.as_millis().min(i32::MAX as u128));
     connection.batch_execute(&busy_timeout).map_err(|error| fault::at_open(path, &error))?;
     Ok(connection)
 }
 
-fn tune(connection: &mut SqliteConnection, path: &Path) -> Result<(), Fault> {
-    let at_open = |error| fault::at_open(path, &error);
-    let mode: JournalMode = sql_query("pragma journal_mode = wal").get_result(connection).map_err(at_open)?;
+/// The path as SQLite takes it for a file: called `file:x` or `:memory:` it would be something else.
+fn plain(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
+}
+
+fn tune(connection: &mut SqliteConnection, settings: &Settings) -> Result<(), Fault> {
+    let path = &settings.path;
+    let mode =
+        write_ahead(connection, settings.lease).map_err(|error| fault::at_open(path, &error))?;
     if mode.journal_mode != "wal" {
-        let message = format!("{}: its file system has no write-ahead log; use a local one", path.display());
+        let message =
+            format!("{}: its file system has no write-ahead log; use a local one", path.display());
         return Err(Fault::stop(StopKind::Setting, message));
     }
-    connection.batch_execute(DURABLE).map_err(at_open)
+    SIZES
+        .iter()
+        .chain([&DURABLE])
+        .try_for_each(|pragma| connection.batch_execute(pragma))
+        .map_err(|error| fault::at_open(path, &error))
+}
+
+/// Turns the write-ahead log on. A new file is needed for oneself to do that, and here SQLite does not wait by itself
+/// for others that open it too.
+fn write_ahead(connection: &mut SqliteConnection, lease: Duration) -> QueryResult<JournalMode> {
+    let began = Instant::now();
+    loop {
+        match sql_query("pragma journal_mode = wal").get_result(connection) {
+            Err(error) if fault::is_locked(&error) && began.elapsed() < lease => {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 #[derive(QueryableByName)]
@@ -64,7 +106,23 @@ struct JournalMode {
 }
 
 /// Runs `work` in a transaction that may write from its first statement on, and commits it; rolls back after an error.
-pub(crate) fn transaction<T, E: From<diesel::result::Error>>(
+/// Waits for other processes that write, at most a lease.
+pub(crate) fn transaction<T, E: From<Error>>(
+    connection: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    transaction_from(connection, "begin immediate", work)
+}
+
+/// A [`transaction`] that nobody reads beside.
+pub(crate) fn exclusive_transaction<T, E: From<Error>>(
+    connection: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    transaction_from(connection, "begin exclusive", work)
+}
+
+fn transaction_from<T, E: From<Error>>(
     connection: &mut SqliteConnection,
     begin: &str,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
@@ -88,4 +146,17 @@ pub(crate) fn transaction<T, E: From<diesel::result::Error>>(
 pub(crate) fn is_idle(connection: &mut SqliteConnection) -> bool {
     let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
     matches!(status.transaction_depth(), Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_always_a_files() {
+        for name in [":memory:", "file:x?mode=memory", "sqlite://x", "tally.db"] {
+            assert_eq!(plain(Path::new(name)).to_str(), Some(&*format!("./{name}")));
+        }
+        assert_eq!(plain(Path::new("/x/tally.db")), Path::new("/x/tally.db"));
+    }
 }

@@ -70,7 +70,10 @@ impl HeadersText {
 }
 
 /// The rows of a batch that the database refused when it was committed.
-pub(crate) fn refused<F: Flow>(connection: &mut SqliteConnection, commit: &Commit<F>) -> QueryResult<Vec<Refused>> {
+pub(crate) fn refused<F: Flow>(
+    connection: &mut SqliteConnection,
+    commit: &Commit<F>,
+) -> QueryResult<Vec<Refused>> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = BigInt)]

@@ -18,7 +18,11 @@ pub trait SqliteEffect: Flow {
     ///
     /// # Errors
     /// What is no row's fault: the whole batch is rolled back and tried again.
-    fn apply(connection: &mut SqliteConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>>;
+    fn apply(
+        connection: &mut SqliteConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>>;
 }
 
 /// Upserts `rows` one by one with `write`, in the order of their keys and within a key in that of their positions, so

@@ -8,41 +8,15 @@ use tally_ports::{Fault, StopKind};
 /// What a trigger's text begins with when the row that fired it is at fault.
 const TRIGGER: &str = "constraint_trigger";
 
-/// Texts of faults that time does not heal.
-const LASTING: [&str; 5] =
-    ["file is not a database", "database disk image is malformed", "no such table", "no such column", "near \""];
-
-/// Texts of faults that are a wrong setting when they meet the opening of a database, and may pass later on.
-const LASTING_AT_OPEN: [&str; 5] = [
-    "unable to open database file",
-    "attempt to write a readonly database",
-    "access permission denied",
-    "authorization denied",
-    "already exists",
-];
-
-/// Texts of faults that may pass. `SQLite` puts no values into its texts; triggers may.
-const PASSING: [&str; 11] = [
-    "database is locked",
-    "database table is locked",
-    "database schema is locked",
-    "database or disk is full",
-    "disk I/O error",
-    "out of memory",
-    "interrupted",
-    "locking protocol",
-    "cannot start a transaction",
-    "cannot commit",
-    "SQL logic error",
-];
-
 /// The code of a row that a constraint refused; `None` when the row is not at fault.
 pub(crate) fn refusal(error: &Error) -> Option<&'static str> {
     match error {
         Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Some("constraint_unique"),
         Error::DatabaseError(DatabaseErrorKind::NotNullViolation, _) => Some("constraint_not_null"),
         Error::DatabaseError(DatabaseErrorKind::CheckViolation, _) => Some("constraint_check"),
-        Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => Some("constraint_foreign_key"),
+        Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
+            Some("constraint_foreign_key")
+        }
         Error::DatabaseError(DatabaseErrorKind::Unknown, information)
             if information.message().starts_with(TRIGGER) =>
         {
@@ -54,39 +28,111 @@ pub(crate) fn refusal(error: &Error) -> Option<&'static str> {
 
 /// The fault of an error of a database that could be opened.
 pub(crate) fn at_work(path: &Path, error: &Error) -> Fault {
-    let text = text(error);
-    let message = format!("database {}: {text}", path.display());
-    if contains_any(&text, &LASTING) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
-}
-
-/// The fault of an error while a database is opened or migrated.
-pub(crate) fn at_open(path: &Path, error: &Error) -> Fault {
-    let text = text(error);
-    if contains_any(&text, &LASTING_AT_OPEN) {
-        let message = format!("cannot open the database {}: {text}", path.display());
-        return Fault::stop(StopKind::Setting, message);
+    let message = format!("database {}: {}", path.display(), text(error));
+    match meaning(error) {
+        Some(Meaning::Lasting) => Fault::stop(StopKind::Setting, message),
+        Some(Meaning::LastingAtOpen | Meaning::Passing) | None => Fault::outage(message),
     }
-    at_work(path, error)
 }
 
-fn contains_any(text: &str, known: &[&str]) -> bool {
-    known.iter().any(|known| text.contains(known))
+/// The fault of an error while a database is opened or migrated. No rows are touched, so the text is told in full.
+pub(crate) fn at_open(path: &Path, error: &Error) -> Fault {
+    match meaning(error) {
+        Some(Meaning::Passing) => at_work(path, error),
+        _ => Fault::stop(
+            StopKind::Setting,
+            format!("cannot open the database {}: {error}", path.display()),
+        ),
+    }
 }
 
-/// The text of an error without values: a trigger's own text, which may quote a row, is withheld.
+/// Whether another connection has what is needed.
+pub(crate) fn is_locked(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, information) if information.message() == "database is locked")
+}
+
+enum Meaning {
+    /// Waiting helps.
+    Passing,
+    /// It does not.
+    Lasting,
+    /// It does not when a database is opened, but once one was open it may.
+    LastingAtOpen,
+}
+
+/// What a text of `SQLite`'s own means; `None` for anything else, a trigger's text among it.
+fn meaning(error: &Error) -> Option<Meaning> {
+    let text = match error {
+        Error::DatabaseError(_, information) => information.message(),
+        Error::RollbackErrorOnCommit { commit_error, .. } => return meaning(commit_error),
+        _ => return None,
+    };
+    Some(match text {
+        "database is locked"
+        | "database table is locked"
+        | "database or disk is full"
+        | "disk I/O error"
+        | "out of memory"
+        | "interrupted"
+        | "locking protocol"
+        | "cannot commit - no transaction is active" => Meaning::Passing,
+        "file is not a database" | "database disk image is malformed" => Meaning::Lasting,
+        "unable to open database file" | "attempt to write a readonly database" => {
+            Meaning::LastingAtOpen
+        }
+        _ if text.starts_with("no such table: ") || text.starts_with("no such column: ") => {
+            Meaning::Lasting
+        }
+        _ => return None,
+    })
+}
+
+/// The text of an error without values. `SQLite` puts none into its texts; a trigger may, so its text is withheld.
 fn text(error: &Error) -> String {
     match error {
-        Error::DatabaseError(DatabaseErrorKind::Unknown, information) => {
-            let text = information.message();
-            let is_own = [&LASTING[..], &LASTING_AT_OPEN, &PASSING].iter().any(|known| contains_any(text, known));
-            if is_own {
-                return text.to_owned();
-            }
-            format!("a statement failed, perhaps by a trigger; one that refuses rows must begin its text with {TRIGGER}")
+        Error::DatabaseError(DatabaseErrorKind::Unknown, _) if meaning(error).is_none() => {
+            format!(
+                "a statement failed, perhaps by a trigger; one that refuses rows must begin its text with {TRIGGER}"
+            )
         }
-        Error::DeserializationError(_) => "a stored value is not of the kind that its column should hold".to_owned(),
+        Error::DeserializationError(_) => {
+            "a stored value is not of the kind that its column should hold".to_owned()
+        }
         Error::SerializationError(_) => "a value cannot be stored".to_owned(),
         Error::RollbackErrorOnCommit { commit_error, .. } => text(commit_error),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection;
+    use diesel::{Connection, SqliteConnection};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(sql: &str, expected: Option<&str>) {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        let tables = "pragma foreign_keys = on; create table p (id text primary key); insert into p values ('x'); \
+            create table t (a text not null, b integer check (b > 0), c text unique, p text references p (id)) strict; \
+            insert into t values ('a', 1, 'taken', 'x');";
+        connection.batch_execute(tables).unwrap();
+        let error = connection.batch_execute(sql).unwrap_err();
+        assert_eq!(refusal(&error), expected, "{error}");
+        let text = text(&error);
+        assert!(!text.contains("'4711'") && !text.contains("taken"), "{text}");
+    }
+
+    #[test]
+    fn constraints_are_the_rows_fault_and_nothing_else_is() {
+        check("insert into t values (null, 1, null, null)", Some("constraint_not_null"));
+        check("insert into t values ('a', 0, null, null)", Some("constraint_check"));
+        check("insert into t values ('a', 1, 'taken', null)", Some("constraint_unique"));
+        check("insert into p values ('x')", Some("constraint_unique"));
+        check("insert into t values ('a', 1, null, 'y')", Some("constraint_foreign_key"));
+        check("insert into nowhere values (1)", None);
+        check("insert into t values ('a', '4711 taken', null, null)", None);
+        check("insert into", None);
     }
 }

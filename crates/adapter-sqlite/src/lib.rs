@@ -120,3 +120,43 @@ impl From<Fault> for Failure {
         Self::Fault(fault)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection;
+
+    use super::*;
+
+    async fn execute(sqlite: &Sqlite, sql: &'static str) -> Result<(), Fault> {
+        sqlite.run(move |connection| Ok(connection.batch_execute(sql)?)).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_in_trouble_is_replaced_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tally.db");
+        let settings = Settings { path, lease: Duration::from_secs(5), migrate: true };
+        let sqlite = Arc::new(Sqlite::open(&settings, &[]).unwrap());
+        execute(&sqlite, "create table t (a unique)").await.unwrap();
+
+        let panicking = Arc::clone(&sqlite);
+        let task = tokio::spawn(async move {
+            let work = |connection: &mut SqliteConnection| -> Result<(), Failure> {
+                connection::transaction(connection, |connection| {
+                    connection.batch_execute("insert into t values (1)")?;
+                    panic!("as an effect may")
+                })
+            };
+            panicking.run(work).await
+        });
+        assert!(task.await.unwrap_err().is_panic(), "the panic goes on in the caller");
+
+        let left_open = |connection: &mut SqliteConnection| {
+            use diesel::connection::{AnsiTransactionManager, TransactionManager};
+            AnsiTransactionManager::begin_transaction(connection)?;
+            Ok(connection.batch_execute("insert into t values (1)")?)
+        };
+        sqlite.run(left_open).await.unwrap();
+        execute(&sqlite, "insert into t values (1)").await.unwrap();
+    }
+}

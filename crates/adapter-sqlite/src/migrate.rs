@@ -5,12 +5,14 @@ use diesel::sql_types::{Integer, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, Migrations, StopKind};
 
-use crate::connection::transaction;
+use crate::connection::exclusive_transaction;
 use crate::{Failure, Settings, Statement, execute, fault};
 
 /// The tables of the ledger, which every flow needs.
-pub const LEDGER: Migrations =
-    Migrations { name: "tally", scripts: &[include_str!("../../../migrations/sqlite/tally/0001_ledger.sql")] };
+pub const LEDGER: Migrations = Migrations {
+    name: "tally",
+    scripts: &[include_str!("../../../migrations/sqlite/tally/0001_ledger.sql")],
+};
 
 const TABLE: &str = "create table if not exists tally_migrations (\
     name text not null, version integer not null, applied_at text not null, primary key (name, version)) strict";
@@ -31,7 +33,7 @@ pub(crate) fn run(
 ) -> Result<(), Fault> {
     let all = || std::iter::once(&LEDGER).chain(of_flows);
     let result = if settings.migrate {
-        transaction(connection, "begin exclusive", |connection| {
+        exclusive_transaction(connection, |connection| {
             connection.batch_execute(TABLE)?;
             all().try_for_each(|migrations| apply(connection, settings, migrations))
         })
@@ -44,7 +46,11 @@ pub(crate) fn run(
     })
 }
 
-fn apply(connection: &mut SqliteConnection, settings: &Settings, migrations: &Migrations) -> Result<(), Failure> {
+fn apply(
+    connection: &mut SqliteConnection,
+    settings: &Settings,
+    migrations: &Migrations,
+) -> Result<(), Failure> {
     let applied = applied(connection, settings, migrations)?;
     for (version, script) in (1_i32..).zip(migrations.scripts) {
         if version > applied {
@@ -60,7 +66,8 @@ fn none_pending(
     settings: &Settings,
     migrations: &Migrations,
 ) -> Result<(), Failure> {
-    let is_ours = sql_query("select count(*) as number from sqlite_schema where name = 'tally_migrations'");
+    let is_ours =
+        sql_query("select count(*) as number from sqlite_schema where name = 'tally_migrations'");
     let applied = match is_ours.get_result(connection)? {
         Number { number: 0 } => 0,
         Number { .. } => applied(connection, settings, migrations)?,
@@ -77,16 +84,22 @@ fn none_pending(
 }
 
 /// The version that the database has; it may not be newer than ours.
-fn applied(connection: &mut SqliteConnection, settings: &Settings, migrations: &Migrations) -> Result<i32, Failure> {
+fn applied(
+    connection: &mut SqliteConnection,
+    settings: &Settings,
+    migrations: &Migrations,
+) -> Result<i32, Failure> {
     let (name, known) = (migrations.name, migrations.version());
-    let Number { number } =
-        sql_query("select coalesce(max(version), 0) as number from tally_migrations where name = ?")
-            .bind::<Text, _>(name)
-            .get_result(connection)?;
+    let Number { number } = sql_query(
+        "select coalesce(max(version), 0) as number from tally_migrations where name = ?",
+    )
+    .bind::<Text, _>(name)
+    .get_result(connection)?;
     if number > known {
         let path = settings.path.display();
-        let message =
-            format!("database {path} is newer than this program: it has {name} at version {number}, we know {known}");
+        let message = format!(
+            "database {path} is newer than this program: it has {name} at version {number}, we know {known}"
+        );
         return Err(Fault::stop(StopKind::Setting, message).into());
     }
     Ok(number)

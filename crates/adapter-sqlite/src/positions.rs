@@ -4,24 +4,33 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
-use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{
+    OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
+};
 use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
 
 use crate::connection::transaction;
 use crate::{Failure, Sqlite, Statement, Value, execute};
 
 impl Positions for Sqlite {
-    async fn claim(&self, stream: &Stream, owner: &str, lease: Duration, again: bool) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        stream: &Stream,
+        owner: &str,
+        lease: Duration,
+        again: bool,
+    ) -> Result<Claim, Fault> {
         let stream = stream.clone();
         let owner = owner.to_owned();
         self.run(move |connection| {
-            transaction(connection, "begin immediate", |connection| claim(connection, &stream, &owner, lease, again))
+            transaction(connection, |connection| claim(connection, &stream, &owner, lease, again))
         })
         .await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
-        let values = [milliseconds(lease.duration).into(), lease.position.into(), lease.epoch.into()];
+        let Lease { position, epoch, duration } = *lease;
+        let values = [milliseconds(duration).into(), position.into(), epoch.into()];
         if self.touches::<Renew, 3>(values).await? { Ok(()) } else { Err(lost(lease)) }
     }
 
@@ -37,9 +46,12 @@ impl Positions for Sqlite {
 
 impl Sqlite {
     /// Runs a statement in a transaction of its own; whether it touched a row.
-    async fn touches<S: Statement, const N: usize>(&self, values: [Value<'static>; N]) -> Result<bool, Fault> {
+    async fn touches<S: Statement, const N: usize>(
+        &self,
+        values: [Value<'static>; N],
+    ) -> Result<bool, Fault> {
         self.run(move |connection| {
-            transaction(connection, "begin immediate", |connection| Ok(execute::<S>(connection, &values)? > 0))
+            transaction(connection, |connection| Ok(execute::<S>(connection, &values)? > 0))
         })
         .await
     }
@@ -71,9 +83,9 @@ impl Statement for Finish {
         where id = ? and epoch = ? and next = ?";
 }
 
-/// The last pass of a stream, and the time.
+/// Where the last pass of a stream stands, and the time.
 #[derive(QueryableByName)]
-struct Pass {
+struct Place {
     #[diesel(sql_type = BigInt)]
     id: i64,
     #[diesel(sql_type = Integer)]
@@ -123,8 +135,13 @@ fn claim(
         let remaining = (until - last.now).to_std().unwrap_or_default();
         return Ok(Claim::Held { owner: holder, remaining, renewal: last.updated_at });
     }
-    let values =
-        [owner.into(), milliseconds(lease).into(), stream.label.as_str().into(), last.id.into(), last.epoch.into()];
+    let values = [
+        owner.into(),
+        milliseconds(lease).into(),
+        stream.label.as_str().into(),
+        last.id.into(),
+        last.epoch.into(),
+    ];
     execute::<Take>(connection, &values)?;
     owned(connection, stream, lease)
 }
@@ -166,7 +183,7 @@ fn insert(
     execute::<Insert>(connection, &values).map(drop)
 }
 
-fn last_pass(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<Option<Pass>> {
+fn last_pass(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<Option<Place>> {
     sql_query(
         "select id, pass, next, cursor, stats, epoch, owner, lease_until, ended_at, updated_at, \
          strftime('%Y-%m-%d %H:%M:%f', 'now') as now \
@@ -180,17 +197,22 @@ fn last_pass(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<
 }
 
 /// The pass as it stands after it was claimed.
-fn owned(connection: &mut SqliteConnection, stream: &Stream, lease: Duration) -> Result<Claim, Failure> {
-    let pass = last_pass(connection, stream)?.ok_or(diesel::result::Error::NotFound)?;
+fn owned(
+    connection: &mut SqliteConnection,
+    stream: &Stream,
+    lease: Duration,
+) -> Result<Claim, Failure> {
+    let place = last_pass(connection, stream)?.ok_or(diesel::result::Error::NotFound)?;
     let json = |text: &str| {
-        serde_json::from_str(text).map_err(|error| diesel::result::Error::DeserializationError(error.into()))
+        serde_json::from_str(text)
+            .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
     };
     Ok(Claim::Owned(Position {
-        lease: Lease { position: pass.id, epoch: pass.epoch, duration: lease },
-        pass: pass.pass,
-        next: pass.next,
-        cursor: json(&pass.cursor)?,
-        stats: json(&pass.stats)?,
+        lease: Lease { position: place.id, epoch: place.epoch, duration: lease },
+        pass: place.pass,
+        next: place.next,
+        cursor: json(&place.cursor)?,
+        stats: json(&place.stats)?,
     }))
 }
 

@@ -66,7 +66,10 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
 }
 
 /// Runs a statement with its values and returns how many rows it touched.
-pub fn execute<S: Statement>(connection: &mut SqliteConnection, values: &[Value<'_>]) -> QueryResult<usize> {
+pub fn execute<S: Statement>(
+    connection: &mut SqliteConnection,
+    values: &[Value<'_>],
+) -> QueryResult<usize> {
     Bound::<S> { values, statement: PhantomData }.execute(connection)
 }
 
@@ -105,4 +108,59 @@ impl<S: Statement> QueryFragment<Sqlite> for Bound<'_, S> {
 
 fn wrong_number<S: Statement>(values: usize) -> Error {
     Error::QueryBuilderError(format!("{values} values for the statement {}", S::SQL).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use diesel::Connection;
+    use diesel::connection::{InstrumentationEvent, SimpleConnection};
+
+    use super::*;
+
+    struct Append;
+
+    impl Statement for Append {
+        const SQL: &'static str =
+            "insert into t (a, b, c, d) values (?, ?, ?, ?) on conflict (a) do nothing";
+    }
+
+    fn connection() -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        connection
+            .batch_execute("create table t (a integer primary key, b text, c blob, d text)")
+            .unwrap();
+        connection
+    }
+
+    fn values(number: i64) -> [Value<'static>; 4] {
+        [number.into(), "text".into(), Some(&b"\0bytes"[..]).into(), None::<&str>.into()]
+    }
+
+    #[test]
+    fn a_statement_is_prepared_once() {
+        static PREPARED: AtomicUsize = AtomicUsize::new(0);
+        let mut connection = connection();
+        connection.set_instrumentation(|event: InstrumentationEvent<'_>| {
+            if matches!(event, InstrumentationEvent::CacheQuery { .. }) {
+                PREPARED.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for number in 0..100 {
+            assert_eq!(execute::<Append>(&mut connection, &values(number)), Ok(1));
+        }
+        assert_eq!(execute::<Append>(&mut connection, &values(7)), Ok(0));
+        assert_eq!(PREPARED.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn the_number_of_values_is_checked() {
+        let mut connection = connection();
+        for wrong in [&values(1)[..3], &[values(1), values(2)].concat()] {
+            let error = execute::<Append>(&mut connection, wrong).unwrap_err();
+            assert!(matches!(error, Error::QueryBuilderError(_)), "{error}");
+        }
+        assert_eq!(execute::<Append>(&mut connection, &values(1)), Ok(1));
+    }
 }

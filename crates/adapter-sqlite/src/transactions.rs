@@ -26,22 +26,31 @@ impl SqliteEffect for Transactions {
         scripts: &[include_str!("../../../migrations/sqlite/transactions/0001_transactions.sql")],
     };
 
-    fn apply(connection: &mut SqliteConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>> {
-        upsert_each(connection, rows, |row| row.record.id(), |connection, row| {
-            let record = &row.record;
-            let values = [
-                record.id().to_string().into(),
-                record.description().into(),
-                record.amount().to_string().into(),
-                record.timestamp().to_string().into(),
-                record.merchant().into(),
-                record.operation_type().into(),
-                record.side().as_str().into(),
-                row.answer.as_str().into(),
-                origin.into(),
-                row.position.into(),
-            ];
-            execute::<Upsert>(connection, &values).map(drop)
-        })
+    fn apply(
+        connection: &mut SqliteConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>> {
+        upsert_each(
+            connection,
+            rows,
+            |row| row.record.id(),
+            |connection, row| {
+                let record = &row.record;
+                let values = [
+                    record.id().to_string().into(),
+                    record.description().into(),
+                    record.amount().to_string().into(),
+                    record.timestamp().to_string().into(),
+                    record.merchant().into(),
+                    record.operation_type().into(),
+                    record.side().as_str().into(),
+                    row.answer.as_str().into(),
+                    origin.into(),
+                    row.position.into(),
+                ];
+                execute::<Upsert>(connection, &values).map(drop)
+            },
+        )
     }
 }

@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use metrics::{counter, gauge};
 use tally_ports::{Fault, Stop, StopKind, metric};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use crate::Status;
 
@@ -49,6 +49,8 @@ impl Gates {
 
 struct Outage {
     since: Instant,
+    /// When to say it again.
+    said: Interval,
     pauses: ExponentialBackoff,
     message: String,
 }
@@ -103,10 +105,8 @@ impl Gate {
     where
         Call: Future<Output = Result<T, Fault>>,
     {
-        let current = outage.get_or_insert_with(|| Outage {
-            since: Instant::now(),
-            pauses: pauses(),
-            message: self.status.outage_of(self.dependency).unwrap_or_default(),
+        let current = outage.get_or_insert_with(|| {
+            Outage::begin(self.status.outage_of(self.dependency).unwrap_or_default())
         });
         loop {
             let asked = retry_after.take().map(|asked| asked.max(FIRST_PAUSE));
@@ -136,13 +136,12 @@ impl Gate {
     async fn said_while<T>(
         &self,
         attempt: impl Future<Output = T>,
-        outage: &Outage,
+        outage: &mut Outage,
     ) -> Result<T, Stop> {
-        let mut said = interval_at(outage.since + SAID_EVERY, SAID_EVERY);
-        said.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let Outage { since, said, message, .. } = outage;
         let give_up = async {
             match self.max_outage {
-                Some(longest) => sleep_until(outage.since + longest).await,
+                Some(longest) => sleep_until(*since + longest).await,
                 None => std::future::pending().await,
             }
         };
@@ -151,12 +150,12 @@ impl Gate {
             tokio::select! {
                 result = &mut attempt => return Ok(result),
                 _ = said.tick() => {
-                    let seconds = outage.since.elapsed().as_secs();
-                    tracing::warn!(dependency = self.dependency, seconds, "still away: {}", outage.message);
+                    let seconds = since.elapsed().as_secs();
+                    tracing::warn!(dependency = self.dependency, seconds, "still away: {}", message);
                 }
                 () = &mut give_up => {
-                    let seconds = outage.since.elapsed().as_secs();
-                    let message = format!("{} stayed away for {seconds} s: {}", self.dependency, outage.message);
+                    let seconds = since.elapsed().as_secs();
+                    let message = format!("{} stayed away for {seconds} s: {}", self.dependency, message);
                     return Err(Stop { kind: StopKind::Away, message });
                 }
             }
@@ -180,6 +179,15 @@ impl Gate {
         gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(1.0);
         self.status.outage_ended(self.dependency);
         tracing::info!(dependency = self.dependency, seconds = lasted.as_secs(), "back again");
+    }
+}
+
+impl Outage {
+    fn begin(message: String) -> Self {
+        let since = Instant::now();
+        let mut said = interval_at(since + SAID_EVERY, SAID_EVERY);
+        said.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Self { since, said, pauses: pauses(), message }
     }
 }
 
@@ -272,36 +280,37 @@ mod tests {
         let (_, gate) = gate(None);
         let gate = Arc::new(gate);
         let [calls, at_once, most_at_once] = [const { AtomicUsize::new(0) }; 3].map(Arc::new);
-        let began = Instant::now();
-        let back_at = began + Duration::from_secs(30);
-        let workers: Vec<_> = (0..8)
-            .map(|_| {
-                let (gate, calls) = (Arc::clone(&gate), Arc::clone(&calls));
-                let (at_once, most_at_once) = (Arc::clone(&at_once), Arc::clone(&most_at_once));
-                tokio::spawn(async move {
-                    gate.pass(|| async {
+        let back_at = Instant::now() + Duration::from_secs(30);
+        let worker = |_| {
+            let (gate, calls) = (Arc::clone(&gate), Arc::clone(&calls));
+            let (at_once, most_at_once) = (Arc::clone(&at_once), Arc::clone(&most_at_once));
+            tokio::spawn(async move {
+                let mut probes = 0; // the first call meets the outage, those after it probe
+                let mut call = || {
+                    let probe = std::mem::replace(&mut probes, 1);
+                    let [calls, at_once, most_at_once] = [&calls, &at_once, &most_at_once];
+                    async move {
                         calls.fetch_add(1, Ordering::SeqCst);
-                        if Instant::now() >= back_at {
-                            return Ok(1);
-                        }
-                        if began.elapsed() > Duration::ZERO {
-                            let now = at_once.fetch_add(1, Ordering::SeqCst) + 1;
-                            most_at_once.fetch_max(now, Ordering::SeqCst);
-                        }
+                        let is_back = Instant::now() >= back_at;
+                        let probe = if is_back { 0 } else { probe };
+                        let now = at_once.fetch_add(probe, Ordering::SeqCst) + probe;
+                        most_at_once.fetch_max(now, Ordering::SeqCst);
                         sleep(Duration::from_millis(100)).await;
-                        at_once.fetch_sub(
-                            usize::from(began.elapsed() > Duration::from_millis(100)),
-                            Ordering::SeqCst,
-                        );
-                        away(None)
-                    })
-                    .await
-                })
+                        at_once.fetch_sub(probe, Ordering::SeqCst);
+                        if is_back { Ok(1) } else { away(None) }
+                    }
+                };
+                assert_eq!(gate.pass(&mut call).await, Ok(1));
+                Instant::now()
             })
-            .collect();
+        };
+        let workers: Vec<_> = (0..8).map(worker).collect();
+        let mut went_on = Vec::new();
         for worker in workers {
-            assert_eq!(worker.await.unwrap(), Ok(1));
+            went_on.push(worker.await.unwrap());
         }
+        went_on.sort();
+        assert!(went_on[7] - went_on[0] < Duration::from_millis(300), "{went_on:?}");
         assert_eq!(most_at_once.load(Ordering::SeqCst), 1);
         // Eight calls meet the outage, a handful of probes follow, eight calls succeed.
         assert!(calls.load(Ordering::SeqCst) < 8 + 12 + 8, "{calls:?}");

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
-use tally_ports::{Claim, Fault, Lease, Position, Positions, Stop, StopKind, Stream};
+use metrics::gauge;
+use tally_ports::{Claim, Fault, Lease, Position, Positions, Stop, StopKind, Stream, metric};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,7 @@ impl Heartbeat {
     /// Begins to renew `lease`. An outage of the database is the committer's to report; the heartbeat tries again
     /// at its next beat.
     pub fn start<P: Positions>(positions: Arc<P>, lease: Lease) -> Self {
+        gauge!(metric::OWNED_PARTITIONS).increment(1.0);
         let (sender, lost) = watch::channel(None);
         let task = tokio::spawn(async move {
             let mut beat = interval(lease.duration / 3);
@@ -112,5 +114,11 @@ impl Heartbeat {
             return stop;
         }
         std::future::pending().await
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        gauge!(metric::OWNED_PARTITIONS).decrement(1.0);
     }
 }

@@ -69,6 +69,16 @@ async fn an_owner_that_is_alive_keeps_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_longer_lease_than_ours_is_waited_for() {
+    let waiting = Waiting::new();
+    let claim = waiting.store.claim(&waiting.stream, "dead", 6 * LEASE, false).await;
+    assert!(matches!(claim, Ok(Claim::Owned(_))));
+    let began = Instant::now();
+    assert!(matches!(waiting.own(false).await, Ok(Ownership::Owned(_))));
+    assert!(began.elapsed() >= 6 * LEASE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_is_given_back_is_taken_at_once() {
     let waiting = Waiting::new();
     let position = waiting.claim("other").await;

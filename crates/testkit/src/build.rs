@@ -13,11 +13,16 @@ use tally_ports::{Commit, DeadLetter, Position, Raw, Row, Stream};
 use uuid::Uuid;
 
 /// A lease that no test outlives.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_mins(1);
 
 /// Partition 0 of a stream of the flow `F`.
 pub fn stream<F: Flow>(name: &str) -> Arc<Stream> {
-    Arc::new(Stream { flow: F::NAME, name: name.to_owned(), partition: 0, label: format!("{name}.csv") })
+    Arc::new(Stream {
+        flow: F::NAME,
+        name: name.to_owned(),
+        partition: 0,
+        label: format!("{name}.csv"),
+    })
 }
 
 /// A transaction as it is read; valid unless `amount` is not. A negative amount is a debit.
@@ -59,7 +64,11 @@ pub fn dead_letter(position: i64) -> DeadLetter {
         payload: Some(Bytes::from_static(b"7,\0,\xff\xfe")),
         headers: headers.map(|(name, value)| (name.to_owned(), Bytes::from_static(value))).into(),
     };
-    DeadLetter::first(position, Reason::new(Stage::Decode, "fields", "the record has too few fields"), raw)
+    DeadLetter::first(
+        position,
+        Reason::new(Stage::Decode, "fields", "the record has too few fields"),
+        raw,
+    )
 }
 
 /// A batch over `positions`, every one of them a row or a dead letter, as the next commit of `position`.
@@ -91,7 +100,11 @@ pub fn commit<F: Flow>(
 }
 
 /// A batch over `positions` with [`rows`] only.
-pub fn plain_commit(position: &Position, stream: &Arc<Stream>, positions: RangeInclusive<i64>) -> Commit<Transactions> {
+pub fn plain_commit(
+    position: &Position,
+    stream: &Arc<Stream>,
+    positions: RangeInclusive<i64>,
+) -> Commit<Transactions> {
     commit(position, stream, positions.clone(), rows(positions), Vec::new())
 }
 

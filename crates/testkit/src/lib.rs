@@ -13,6 +13,8 @@
 pub mod build;
 pub mod contract;
 pub mod http;
+#[cfg(feature = "sqlite")]
+pub mod job;
 pub mod memory;
 pub mod postgres;
 pub mod process;

@@ -15,7 +15,9 @@ async fn faults_come_as_told() {
     let stream = stream::<Transactions>("file/1");
     store.fail_positions(1);
     assert!(matches!(store.claim(&stream, "a", LONG, false).await, Err(Fault::Outage { .. })));
-    let Ok(Claim::Owned(position)) = store.claim(&stream, "a", LONG, false).await else { panic!("not owned") };
+    let Ok(Claim::Owned(position)) = store.claim(&stream, "a", LONG, false).await else {
+        panic!("not owned")
+    };
     let batch = Arc::new(plain_commit(&position, &stream, 0..=4));
 
     store.fail_commits(2);

@@ -11,4 +11,4 @@ create table transactions (
     category text,
     origin integer not null,
     position integer not null
-) strict, without rowid;
+) strict;

@@ -1,5 +1,6 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 pub mod probe;
 
@@ -22,7 +23,11 @@ pub async fn open(url: impl Into<String>) -> Result<Postgres, Fault> {
     Postgres::open(&settings, &[Transactions::MIGRATIONS]).await
 }
 
-pub async fn own<F: Flow>(store: &Postgres, name: &str, lease: Duration) -> (Position, Arc<Stream>) {
+pub async fn own<F: Flow>(
+    store: &Postgres,
+    name: &str,
+    lease: Duration,
+) -> (Position, Arc<Stream>) {
     let stream = build::stream::<F>(name);
     match store.claim(&stream, "a", lease, false).await.unwrap() {
         Claim::Owned(position) => (position, stream),

@@ -44,13 +44,23 @@ pub fn row(frozen: &Arc<Notify>) -> Row<Freezing> {
 impl PostgresEffect for Freezing {
     const MIGRATIONS: Migrations = Migrations { name: Self::NAME, scripts: &[] };
 
-    async fn apply(connection: &mut AsyncPgConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>> {
-        connection.batch_execute(&format!("select from positions where id = {origin} for update")).await?;
+    async fn apply(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>> {
+        connection
+            .batch_execute(&format!("select from positions where id = {origin} for update"))
+            .await?;
         rows[0].record.notify_one();
         pending().await
     }
 
-    async fn apply_singly(connection: &mut AsyncPgConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>> {
+    async fn apply_singly(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>> {
         Self::apply(connection, origin, rows).await
     }
 }

@@ -1,12 +1,14 @@
 //! A database file of its own for one test.
-#![allow(dead_code, reason = "not every test needs all of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "a test; not every one needs all of it")]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tally_adapter_sqlite::diesel::connection::SimpleConnection;
 use tally_adapter_sqlite::diesel::sql_types::{Nullable, Text};
-use tally_adapter_sqlite::diesel::{self, Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use tally_adapter_sqlite::diesel::{
+    self, Connection, QueryableByName, RunQueryDsl, SqliteConnection,
+};
 use tally_adapter_sqlite::{Settings, Sqlite, SqliteEffect};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Fault, Migrations};
@@ -69,11 +71,17 @@ impl Store for Database {
 
     async fn read(&self, table: &'static Table) -> Vec<Record> {
         // One JSON list of texts per row.
-        let hex = |column: &str| format!("case when {column} is not null then lower(hex({column})) end");
+        let hex =
+            |column: &str| format!("case when {column} is not null then lower(hex({column})) end");
         let columns: Vec<_> = table.columns().map(|column| format!(r#""{column}""#)).collect();
-        let sql = format!("select json_array({}) as text from ({})", columns.join(", "), table.select(hex));
+        let sql = format!(
+            "select json_array({}) as text from ({})",
+            columns.join(", "),
+            table.select(hex)
+        );
         let rows = self.texts(&sql).into_iter().flatten();
-        rows.map(|row| table.record(serde_json::from_str::<Vec<Option<String>>>(&row).unwrap())).collect()
+        rows.map(|row| table.record(serde_json::from_str::<Vec<Option<String>>>(&row).unwrap()))
+            .collect()
     }
 
     /// `SQLite` cannot add a check to a table: a trigger writes into one that has it.

@@ -20,7 +20,10 @@ pub async fn appended_rows_are_not_doubled(store: &impl Store) {
     for (position, stream) in [(&first, &one), (&second, &two)] {
         let batch = Arc::new(build::commit(position, stream, 0..=2, rows(), vec![]));
         for _ in 0..2 {
-            assert_eq!(sink.commit(&batch).await, Ok(Committed { written: 3, ..Committed::default() }));
+            assert_eq!(
+                sink.commit(&batch).await,
+                Ok(Committed { written: 3, ..Committed::default() })
+            );
         }
     }
 
@@ -30,7 +33,10 @@ pub async fn appended_rows_are_not_doubled(store: &impl Store) {
         expected.extend([(origin, 0, "ann"), (origin, 1, "bob"), (origin, 2, "ann")]);
     }
     expected.sort_unstable();
-    let found: Vec<_> = visits.iter().map(|row| (row.number("origin"), row.number("position"), &row["who"])).collect();
+    let found: Vec<_> = visits
+        .iter()
+        .map(|row| (row.number("origin"), row.number("position"), &row["who"]))
+        .collect();
     assert_eq!(found, expected);
     assert_eq!((&visits[0]["page"], &visits[0]["at"]), ("/", "2024-01-15 08:30:00"));
     assert_eq!(store.read(&BATCHES).await.len(), 2);
@@ -42,10 +48,14 @@ pub async fn appended_rows_can_be_refused(store: &impl Store) {
     let stream = stream::<Visits>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
     let rows = vec![visit(0, "ann", "/"), visit(1, "bob", ""), visit(2, "ann", "/")];
-    let committed = commit(&sink, build::commit(&position, &stream, 0..=2, rows, vec![])).await.unwrap();
+    let committed =
+        commit(&sink, build::commit(&position, &stream, 0..=2, rows, vec![])).await.unwrap();
 
     let refused = Refused { position: 1, code: store.refusal_code().to_owned() };
-    assert_eq!(committed, Committed { written: 2, superseded: 0, skipped: 0, refused: vec![refused] });
+    assert_eq!(
+        committed,
+        Committed { written: 2, superseded: 0, skipped: 0, refused: vec![refused] }
+    );
     assert_eq!(store.read(&VISITS).await.len(), 2);
     let [letter] = store.read(&DEAD_LETTERS).await.try_into().unwrap();
     assert_eq!((&letter["flow"], &letter["position"], &letter["stage"]), ("visits", "1", "write"));

@@ -16,7 +16,12 @@ const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A claim that must succeed.
-pub(super) async fn own<P: Positions>(positions: &P, stream: &Stream, owner: &str, lease: Duration) -> Position {
+pub(super) async fn own<P: Positions>(
+    positions: &P,
+    stream: &Stream,
+    owner: &str,
+    lease: Duration,
+) -> Position {
     match positions.claim(stream, owner, lease, false).await.unwrap() {
         Claim::Owned(position) => position,
         other => panic!("{owner} was answered {other:?}"),
@@ -24,7 +29,11 @@ pub(super) async fn own<P: Positions>(positions: &P, stream: &Stream, owner: &st
 }
 
 /// Claims for `owner` until somebody else's lease has expired.
-pub(super) async fn take_over<P: Positions>(positions: &P, stream: &Stream, owner: &str) -> Position {
+pub(super) async fn take_over<P: Positions>(
+    positions: &P,
+    stream: &Stream,
+    owner: &str,
+) -> Position {
     let taken = OnceLock::new();
     eventually(PATIENCE, || async {
         if let Claim::Owned(position) = positions.claim(stream, owner, LONG, false).await.unwrap() {
@@ -63,8 +72,15 @@ pub async fn a_first_claim_starts_at_zero(store: &impl Store) {
     assert_eq!(row.number("id"), position.lease.position);
     assert_eq!(row.number("epoch"), position.lease.epoch);
     assert_eq!((&row["flow"], &row["stream"], &row["partition"]), ("transactions", "file/1", "0"));
-    assert_eq!((&row["pass"], &row["label"], &row["next"], &row["owner"]), ("1", "file/1.csv", "0", "a"));
-    assert!(row.get("lease_until").is_some() && row.get("updated_at").is_some() && row.get("ended_at").is_none());
+    assert_eq!(
+        (&row["pass"], &row["label"], &row["next"], &row["owner"]),
+        ("1", "file/1.csv", "0", "a")
+    );
+    assert!(
+        row.get("lease_until").is_some()
+            && row.get("updated_at").is_some()
+            && row.get("ended_at").is_none()
+    );
 }
 
 /// A live lease is not taken, by no kind of claim, and another stream's or partition's is another.
@@ -150,7 +166,11 @@ pub async fn a_released_lease_is_free_at_once(store: &impl Store) {
     ours.release(&lease).await.unwrap();
 
     let [row] = store.read(&POSITIONS).await.try_into().unwrap();
-    assert!(row.get("owner").is_none() && row.get("lease_until").is_none() && row.get("ended_at").is_none());
+    assert!(
+        row.get("owner").is_none()
+            && row.get("lease_until").is_none()
+            && row.get("ended_at").is_none()
+    );
     assert!(own(&theirs, &stream, "b", LONG).await.lease.epoch > lease.epoch);
 }
 
@@ -188,7 +208,11 @@ pub async fn of_many_claims_at_once_one_wins(store: &impl Store) {
             .collect();
         let [winner] = owned[..] else { panic!("{claims:?}") };
         assert_eq!(winner.pass, 1 + round / 2);
-        assert_eq!(claims.iter().filter(|claim| matches!(claim, Claim::Held { .. })).count(), 3, "{claims:?}");
+        assert_eq!(
+            claims.iter().filter(|claim| matches!(claim, Claim::Held { .. })).count(),
+            3,
+            "{claims:?}"
+        );
         match round % 2 {
             0 => sinks[0].release(&winner.lease).await.unwrap(),
             _ => sinks[0].finish(&winner.lease, 0).await.unwrap(),
@@ -207,5 +231,8 @@ pub async fn a_claim_goes_on_where_the_last_commit_ended(store: &impl Store) {
 
     let next = own(&store.open().await, &stream, "a", LONG).await;
     assert_eq!((next.pass, next.next), (1, 5));
-    assert_eq!((next.cursor, next.stats), (serde_json::json!({ "byte": 500 }), serde_json::json!({ "seen": 5 })));
+    assert_eq!(
+        (next.cursor, next.stats),
+        (serde_json::json!({ "byte": 500 }), serde_json::json!({ "seen": 5 }))
+    );
 }

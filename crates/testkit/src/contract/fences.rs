@@ -46,7 +46,11 @@ pub async fn a_batch_from_elsewhere_writes_nothing(store: &impl Store) {
     for positions in [0..=9, 5..=14, 9..=9, 11..=20] {
         let last = *positions.end();
         let rows = rows(*positions.start()..=last - 1);
-        let result = commit(&sink, build::commit(&position, &stream, positions, rows, vec![dead_letter(last)])).await;
+        let result = commit(
+            &sink,
+            build::commit(&position, &stream, positions, rows, vec![dead_letter(last)]),
+        )
+        .await;
         assert!(matches!(result, Err(Fault::Outage { .. })), "{result:?}");
         assert_eq!(everything(store).await, before);
     }
@@ -61,7 +65,9 @@ pub async fn of_two_commits_at_once_one_succeeds(store: &impl Store) {
     for round in 0..10_i64 {
         let batch = || plain_commit(&position, &stream, 10 * round..=10 * round + 9);
         let results = tokio::join!(commit(&ours, batch()), commit(&theirs, batch()));
-        let ((Ok(committed), Err(fault)) | (Err(fault), Ok(committed))) = results else { panic!("{results:?}") };
+        let ((Ok(committed), Err(fault)) | (Err(fault), Ok(committed))) = results else {
+            panic!("{results:?}")
+        };
         assert_eq!(committed.written, 10);
         assert!(matches!(fault, Fault::Outage { .. }), "{fault:?}");
     }
@@ -83,7 +89,10 @@ pub async fn a_commit_without_its_caller_can_be_repeated(store: &impl Store) {
         })
         .await;
         drop(abandoned);
-        assert_eq!(sink.commit(&batch).await, Ok(Committed { written: 100, ..Committed::default() }));
+        assert_eq!(
+            sink.commit(&batch).await,
+            Ok(Committed { written: 100, ..Committed::default() })
+        );
     }
     assert_eq!(store.read(&BATCHES).await.len(), 5);
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 500);

@@ -13,7 +13,8 @@ use crate::build::{self, LONG, dead_letter, row, stream};
 
 #[track_caller]
 fn assert_accounted_for(entry: &Record) {
-    let parts = ["written", "superseded", "skipped", "dead_lettered"].map(|part| entry.number(part));
+    let parts =
+        ["written", "superseded", "skipped", "dead_lettered"].map(|part| entry.number(part));
     assert_eq!(entry.number("read"), parts.iter().sum::<i64>(), "{entry:?}");
 }
 
@@ -27,8 +28,10 @@ pub async fn the_last_of_a_key_wins(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
-    let rows = vec![row(0, 2, "1"), row(1, 1, "2"), row(2, 2, "3"), row(3, 3, "4"), row(4, 2, "-5")];
-    let committed = commit(&sink, build::commit(&position, &stream, 0..=4, rows, vec![])).await.unwrap();
+    let rows =
+        vec![row(0, 2, "1"), row(1, 1, "2"), row(2, 2, "3"), row(3, 3, "4"), row(4, 2, "-5")];
+    let committed =
+        commit(&sink, build::commit(&position, &stream, 0..=4, rows, vec![])).await.unwrap();
 
     assert_eq!(committed, Committed { written: 3, superseded: 2, ..Committed::default() });
     let written = ids_and_amounts(&store.read(&TRANSACTIONS).await);
@@ -42,14 +45,23 @@ pub async fn an_earlier_row_takes_the_place_of_a_refused_one(store: &impl Store)
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
-    let rows = vec![row(0, 1, "1"), row(1, 2, "7"), row(2, 1, "2"), row(3, 1, "500"), row(4, 3, "600")];
-    let committed = commit(&sink, build::commit(&position, &stream, 0..=4, rows, vec![])).await.unwrap();
+    let rows =
+        vec![row(0, 1, "1"), row(1, 2, "7"), row(2, 1, "2"), row(3, 1, "500"), row(4, 3, "600")];
+    let committed =
+        commit(&sink, build::commit(&position, &stream, 0..=4, rows, vec![])).await.unwrap();
     let refused = |position| Refused { position, code: store.refusal_code().to_owned() };
-    assert_eq!(committed, Committed { written: 2, superseded: 1, skipped: 0, refused: vec![refused(3), refused(4)] });
+    assert_eq!(
+        committed,
+        Committed { written: 2, superseded: 1, skipped: 0, refused: vec![refused(3), refused(4)] }
+    );
 
     let rows = vec![row(5, 2, "800"), row(6, 2, "900"), row(7, 1, "3")];
-    let committed = commit(&sink, build::commit(&position, &stream, 5..=7, rows, vec![])).await.unwrap();
-    assert_eq!(committed, Committed { written: 1, superseded: 0, skipped: 0, refused: vec![refused(5), refused(6)] });
+    let committed =
+        commit(&sink, build::commit(&position, &stream, 5..=7, rows, vec![])).await.unwrap();
+    assert_eq!(
+        committed,
+        Committed { written: 1, superseded: 0, skipped: 0, refused: vec![refused(5), refused(6)] }
+    );
 
     let written = ids_and_amounts(&store.read(&TRANSACTIONS).await);
     assert_eq!(written, [(1, "3.00".into(), 7), (2, "7.00".into(), 1)]);
@@ -68,30 +80,50 @@ pub async fn refused_rows_become_dead_letters(store: &impl Store) {
     let is_refused = |position: i64| position % 10 == 0 || position == 999;
     let amount = |position| if is_refused(position) { "500.00" } else { "-12.34" };
     // Ids in descending order: the store's order by key is not the order of the answers.
-    let rows = (0..1_000).map(|at| row(at, 5_000 - u128::try_from(at).unwrap(), amount(at))).collect();
+    let rows =
+        (0..1_000).map(|at| row(at, 5_000 - u128::try_from(at).unwrap(), amount(at))).collect();
     let batch = build::commit(&position, &stream, 0..=1_000, rows, vec![dead_letter(1_000)]);
     let id = batch.id;
     let committed = commit(&sink, batch).await.unwrap();
 
     assert_eq!((committed.written, committed.superseded, committed.skipped), (899, 0, 0));
     let expected: Vec<_> = (0..1_000).filter(|&at| is_refused(at)).collect();
-    assert_eq!(committed.refused.iter().map(|refused| refused.position).collect::<Vec<_>>(), expected);
-    assert!(committed.refused.iter().all(|refused| refused.code == store.refusal_code()), "{committed:?}");
+    assert_eq!(
+        committed.refused.iter().map(|refused| refused.position).collect::<Vec<_>>(),
+        expected
+    );
+    assert!(
+        committed.refused.iter().all(|refused| refused.code == store.refusal_code()),
+        "{committed:?}"
+    );
 
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 899);
     let [entry] = store.read(&BATCHES).await.try_into().unwrap();
-    assert_eq!((&entry["read"], &entry["written"], &entry["dead_lettered"]), ("1001", "899", "102"));
+    assert_eq!(
+        (&entry["read"], &entry["written"], &entry["dead_lettered"]),
+        ("1001", "899", "102")
+    );
     assert_accounted_for(&entry);
 
     let mut letters = store.read(&DEAD_LETTERS).await;
     letters.pop().filter(|letter| &letter["stage"] == "decode").unwrap();
-    assert_eq!(letters.iter().map(|letter| letter.number("position")).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        letters.iter().map(|letter| letter.number("position")).collect::<Vec<_>>(),
+        expected
+    );
     for letter in letters {
         let at = letter.number("position");
-        let of = DeadLetter::first(at, Reason::refused_by_database(store.refusal_code()), Raw::default());
+        let of = DeadLetter::first(
+            at,
+            Reason::refused_by_database(store.refusal_code()),
+            Raw::default(),
+        );
         assert_eq!(&letter["id"], of.id(&stream, 1).to_string());
         assert_eq!((&letter["stage"], &letter["code"]), ("write", store.refusal_code()));
-        assert_eq!((&letter["message"], &letter["batch_id"]), (&*of.reason.message, &*id.to_string()));
+        assert_eq!(
+            (&letter["message"], &letter["batch_id"]),
+            (&*of.reason.message, &*id.to_string())
+        );
         assert_eq!(letter.bytes("key").unwrap(), (5_000 - at).to_string().as_bytes());
         assert_eq!(letter.bytes("payload").unwrap(), format!("{},500.00", 5_000 - at).as_bytes());
     }
@@ -110,20 +142,40 @@ pub async fn dead_letters_come_back_byte_for_byte(store: &impl Store) {
         .zip(&contents)
         .map(|(at, content)| {
             let bytes = content.clone().map(Bytes::from);
-            DeadLetter::first(at, reason(), Raw { key: bytes.clone(), payload: bytes, ..Raw::default() })
+            DeadLetter::first(
+                at,
+                reason(),
+                Raw { key: bytes.clone(), payload: bytes, ..Raw::default() },
+            )
         })
         .collect();
     letters.push(dead_letter(5));
     letters.push(DeadLetter { attempt: 2, ..dead_letter(5) });
-    commit(&sink, build::commit::<Transactions>(&position, &stream, 0..=5, vec![], letters.clone())).await.unwrap();
+    commit(
+        &sink,
+        build::commit::<Transactions>(&position, &stream, 0..=5, vec![], letters.clone()),
+    )
+    .await
+    .unwrap();
 
     let stored = store.read(&DEAD_LETTERS).await;
     assert_eq!(stored.len(), letters.len());
     for (row, letter) in stored.iter().zip(&letters) {
         assert_eq!(&row["id"], letter.id(&stream, 1).to_string());
-        assert_eq!((row.number("position"), row.number("attempt")), (letter.position, letter.attempt.into()));
-        assert!(row.bytes("payload").as_deref() == letter.raw.payload.as_deref(), "payload of {}", letter.position);
-        assert!(row.bytes("key").as_deref() == letter.raw.key.as_deref(), "key of {}", letter.position);
+        assert_eq!(
+            (row.number("position"), row.number("attempt")),
+            (letter.position, letter.attempt.into())
+        );
+        assert!(
+            row.bytes("payload").as_deref() == letter.raw.payload.as_deref(),
+            "payload of {}",
+            letter.position
+        );
+        assert!(
+            row.bytes("key").as_deref() == letter.raw.key.as_deref(),
+            "key of {}",
+            letter.position
+        );
     }
     assert_eq!(stored[0].json("headers"), json!([]));
     assert_eq!(stored[5].json("headers"), json!([["csv.header", "aWQsYW1vdW50"], ["x", "AP8="]]));

@@ -21,22 +21,47 @@ pub struct Table {
 pub const TRANSACTIONS: Table = Table {
     name: "transactions",
     texts: &[
-        "id", "description", "amount", "timestamp", "merchant", "operation_type", "side", "category", "origin", "position",
+        "id",
+        "description",
+        "amount",
+        "timestamp",
+        "merchant",
+        "operation_type",
+        "side",
+        "category",
+        "origin",
+        "position",
     ],
     bytes: &[],
     order: &["id"],
 };
 
 /// The visits.
-pub const VISITS: Table =
-    Table { name: "visits", texts: &["origin", "position", "who", "page", "at"], bytes: &[], order: &["origin", "position"] };
+pub const VISITS: Table = Table {
+    name: "visits",
+    texts: &["origin", "position", "who", "page", "at"],
+    bytes: &[],
+    order: &["origin", "position"],
+};
 
 /// The positions.
 pub const POSITIONS: Table = Table {
     name: "positions",
     texts: &[
-        "id", "flow", "stream", "partition", "pass", "label", "next", "cursor", "stats", "epoch", "owner", "lease_until",
-        "ended_at", "updated_at",
+        "id",
+        "flow",
+        "stream",
+        "partition",
+        "pass",
+        "label",
+        "next",
+        "cursor",
+        "stats",
+        "epoch",
+        "owner",
+        "lease_until",
+        "ended_at",
+        "updated_at",
     ],
     bytes: &[],
     order: &["id"],
@@ -46,8 +71,23 @@ pub const POSITIONS: Table = Table {
 pub const BATCHES: Table = Table {
     name: "batches",
     texts: &[
-        "id", "flow", "stream", "partition", "pass", "first", "last", "read", "written", "superseded", "skipped",
-        "dead_lettered", "quality", "gap", "started_at", "committed_at", "worker",
+        "id",
+        "flow",
+        "stream",
+        "partition",
+        "pass",
+        "first",
+        "last",
+        "read",
+        "written",
+        "superseded",
+        "skipped",
+        "dead_lettered",
+        "quality",
+        "gap",
+        "started_at",
+        "committed_at",
+        "worker",
     ],
     bytes: &[],
     order: &["flow", "stream", "partition", "pass", "first"],
@@ -57,8 +97,21 @@ pub const BATCHES: Table = Table {
 pub const DEAD_LETTERS: Table = Table {
     name: "dead_letters",
     texts: &[
-        "id", "flow", "stream", "partition", "pass", "position", "attempt", "batch_id", "headers", "stage", "code",
-        "message", "state", "failed_at", "published_at",
+        "id",
+        "flow",
+        "stream",
+        "partition",
+        "pass",
+        "position",
+        "attempt",
+        "batch_id",
+        "headers",
+        "stage",
+        "code",
+        "message",
+        "state",
+        "failed_at",
+        "published_at",
     ],
     bytes: &["key", "payload"],
     order: &["flow", "stream", "partition", "pass", "position", "attempt"],
@@ -80,7 +133,8 @@ impl Table {
             write!(sql, r#"{comma}{column} as "{name}""#).expect("a string takes all");
         }
         // The columns themselves, not the texts made of them, which are called the same.
-        let order: Vec<_> = self.order.iter().map(|column| format!("{}.{column}", self.name)).collect();
+        let order: Vec<_> =
+            self.order.iter().map(|column| format!("{}.{column}", self.name)).collect();
         format!("{sql} from {} order by {}", self.name, order.join(", "))
     }
 

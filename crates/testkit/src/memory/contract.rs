@@ -8,7 +8,9 @@ use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::headers_to_json;
 
 use super::{Entry, MemoryStore, Place, StoredLetter};
-use crate::contract::{BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS, Table, VISITS};
+use crate::contract::{
+    BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS, Table, VISITS,
+};
 use crate::visits::Visits;
 
 const REFUSAL: &str = "refused_in_memory";
@@ -18,7 +20,9 @@ impl Store for MemoryStore {
     type Sink = Self;
 
     async fn open(&self) -> Self {
-        self.refuse(|flow, row| (flow == Visits::NAME && row["page"].is_empty()).then(|| REFUSAL.to_owned()));
+        self.refuse(|flow, row| {
+            (flow == Visits::NAME && row["page"].is_empty()).then(|| REFUSAL.to_owned())
+        });
         self.clone()
     }
 
@@ -35,7 +39,9 @@ impl Store for MemoryStore {
         }
         if table.name == BATCHES.name {
             let mut entries: Vec<_> = state.batches.iter().collect();
-            entries.sort_by_key(|entry| (entry.stream.name.clone(), entry.stream.partition, entry.pass, entry.first));
+            entries.sort_by_key(|entry| {
+                (entry.stream.name.clone(), entry.stream.partition, entry.pass, entry.first)
+            });
             return entries.into_iter().map(entry_record).collect();
         }
         let mut letters: Vec<_> = state.dead_letters.iter().collect();

@@ -45,7 +45,13 @@ impl MemoryEffect for Visits {
 
     fn record(origin: i64, row: &Row<Self>) -> Record {
         let visit = &row.record;
-        let texts = [origin.to_string(), row.position.to_string(), visit.who.clone(), visit.page.clone(), visit.at.to_string()];
+        let texts = [
+            origin.to_string(),
+            row.position.to_string(),
+            visit.who.clone(),
+            visit.page.clone(),
+            visit.at.to_string(),
+        ];
         VISITS.record(texts.map(Some))
     }
 }

@@ -9,7 +9,13 @@ use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
 use super::{MemoryStore, Place, State, is_same, outage, takes_one};
 
 impl Positions for MemoryStore {
-    async fn claim(&self, stream: &Stream, owner: &str, lease: Duration, again: bool) -> Result<Claim, Fault> {
+    async fn claim(
+        &self,
+        stream: &Stream,
+        owner: &str,
+        lease: Duration,
+        again: bool,
+    ) -> Result<Claim, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
         let last = state.places.iter().rposition(|place| is_same(&place.stream, stream));

@@ -24,7 +24,11 @@ impl<F: MemoryEffect> Sink<F> for MemoryStore {
 }
 
 impl State {
-    fn commit<F: MemoryEffect>(&mut self, commit: &Commit<F>, now: NaiveDateTime) -> Result<Committed, Fault> {
+    fn commit<F: MemoryEffect>(
+        &mut self,
+        commit: &Commit<F>,
+        now: NaiveDateTime,
+    ) -> Result<Committed, Fault> {
         if let Some(entry) = self.batches.iter().find(|entry| entry.id == commit.id) {
             return Ok(entry.committed.clone());
         }
@@ -38,12 +42,15 @@ impl State {
 
         let outcomes = self.apply(commit);
         let committed = Committed::count(&commit.rows, &outcomes);
-        let refused = commit.rows.iter().zip(&outcomes).filter_map(|(row, outcome)| match outcome {
-            Outcome::Refused(code) => {
-                Some(DeadLetter::first(row.position, Reason::refused_by_database(code.as_str()), row.raw.clone()))
-            }
-            _ => None,
-        });
+        let refused =
+            commit.rows.iter().zip(&outcomes).filter_map(|(row, outcome)| match outcome {
+                Outcome::Refused(code) => Some(DeadLetter::first(
+                    row.position,
+                    Reason::refused_by_database(code.as_str()),
+                    row.raw.clone(),
+                )),
+                _ => None,
+            });
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();
         self.batches.push(Entry {
             id: commit.id,

@@ -32,7 +32,11 @@ impl Flow for Visits {
         let at = wire.at.as_deref().and_then(tally_domain::timestamp::parse);
         match (wire.who, wire.page, at) {
             (Some(who), Some(page), Some(at)) => Ok(Visit { who, page, at }),
-            _ => Err(Reason::new(Stage::Validate, "visit_incomplete", "who, page or at is missing or unreadable")),
+            _ => Err(Reason::new(
+                Stage::Validate,
+                "visit_incomplete",
+                "who, page or at is missing or unreadable",
+            )),
         }
     }
 

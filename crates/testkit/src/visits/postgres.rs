@@ -3,7 +3,9 @@
 use chrono::NaiveDateTime;
 use tally_adapter_postgres::diesel::pg::Pg;
 use tally_adapter_postgres::diesel::query_builder::{Query, QueryFragment};
-use tally_adapter_postgres::diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamp, Untyped};
+use tally_adapter_postgres::diesel::sql_types::{
+    Array, BigInt, Nullable, Text, Timestamp, Untyped,
+};
 use tally_adapter_postgres::diesel::{QueryResult, QueryableByName, sql_query};
 use tally_adapter_postgres::diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tally_adapter_postgres::{PostgresEffect, Prepared, diesel, prepared};
@@ -49,7 +51,11 @@ const APPEND_SINGLY: &str = "
 impl PostgresEffect for Visits {
     const MIGRATIONS: Migrations = Migrations { name: "visits", scripts: &[SCRIPT] };
 
-    async fn apply(connection: &mut AsyncPgConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>> {
+    async fn apply(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>> {
         bound_to(APPEND, origin, rows).execute(connection).await?;
         Ok(vec![Outcome::Written; rows.len()])
     }

@@ -21,13 +21,18 @@ impl SqliteEffect for Visits {
             page text not null check (page <> ''), at text not null, primary key (origin, position)) strict"],
     };
 
-    fn apply(connection: &mut SqliteConnection, origin: i64, rows: &[Row<Self>]) -> QueryResult<Vec<Outcome>> {
+    fn apply(
+        connection: &mut SqliteConnection,
+        origin: i64,
+        rows: &[Row<Self>],
+    ) -> QueryResult<Vec<Outcome>> {
         append_each(connection, rows, |connection, row| {
             let visit = &row.record;
             let at = visit.at.to_string();
             let texts = [&visit.who, &visit.page, &at].map(|text| text.as_str().into());
             let [who, page, at] = texts;
-            execute::<Append>(connection, &[origin.into(), row.position.into(), who, page, at]).map(drop)
+            execute::<Append>(connection, &[origin.into(), row.position.into(), who, page, at])
+                .map(drop)
         })
     }
 }
