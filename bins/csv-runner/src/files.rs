@@ -17,8 +17,9 @@ use crate::dry_run::Nowhere;
 use crate::screen::Screen;
 use crate::summary::{FileReport, Report, State};
 
-/// How long giving a lease back may take before it is left to expire.
-const RELEASE_WITHIN: Duration = Duration::from_secs(1);
+/// How long a call beside the commits may take once the run is to end: giving a lease back, for one, which is then left
+/// to expire.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A path as it was given, and the file behind it if it is a table of the flow.
 type Input<F> = (PathBuf, Result<CsvFile<F>, Stop>);
@@ -41,7 +42,11 @@ pub async fn run<F: Stored + Classified>(
         let run = Run::new(arguments, settings, worker, screen, model, Nowhere);
         return Ok(run.take(inputs).await);
     }
-    let store = worker.gates.database.pass(|| Store::open::<F>(settings)).await?;
+    let opening = worker.gates.database.pass(|| Store::open::<F>(settings));
+    let Some(store) = unless_stopped(worker, opening).await else {
+        return Ok(Report::default());
+    };
+    let store = store?;
     let run = Run::new(arguments, settings, worker, screen, model, store);
     Ok(run.take(inputs).await)
 }
@@ -180,7 +185,8 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
 
         let Worker { name, gates, shutdown, status } = self.worker;
         let (again, stop) = (self.arguments.again, &shutdown.token);
-        match own(&*self.store, &gates.database, &stream, name, self.lease, again, stop).await? {
+        let owning = own(&*self.store, &gates.database, &stream, name, self.lease, again, stop);
+        match unless_stopped(self.worker, owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
             Ownership::Interrupted => Ok(()),
             Ownership::Finished { at, records } => {
                 let at = at.format("%Y-%m-%d %H:%M:%S");
@@ -197,11 +203,14 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
                 let ended = self.take_rows(file, stream, position).await;
                 if let Ok(Ended::AtEnd { next }) = ended {
-                    gates.database.pass(|| self.store.finish(&lease, next)).await?;
-                    report.state = State::Done;
+                    let finishing = gates.database.pass(|| self.store.finish(&lease, next));
+                    if let Some(finished) = unless_stopped(self.worker, finishing).await {
+                        finished?;
+                        report.state = State::Done;
+                    }
                 } else {
                     let _expires_by_itself =
-                        tokio::time::timeout(RELEASE_WITHIN, self.store.release(&lease)).await;
+                        tokio::time::timeout(GRACE, self.store.release(&lease)).await;
                 }
                 status.set_in_progress(false);
                 ended.map(|_| ())
@@ -235,6 +244,19 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
             ended = self.pipeline.run(source, partition, stop, &mut self.totals, show) => ended,
             stop = heartbeat.lost() => Err(stop),
         }
+    }
+}
+
+/// What `work` gives; `None` when it still waits for the database a moment after a stop was asked for.
+async fn unless_stopped<T>(worker: &Worker, work: impl Future<Output = T>) -> Option<T> {
+    let out_of_time = async {
+        worker.shutdown.token.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = out_of_time => None,
     }
 }
 

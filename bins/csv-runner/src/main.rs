@@ -38,14 +38,28 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let layers = Layers::load(&arguments.flags, Transactions::RULES)?;
     if arguments.flags.print_config {
-        return Ok(if summary::print(&layers.show()?) { 0 } else { EXIT_OUTPUT });
+        let shown = layers.show()?;
+        let Err(error) = summary::print(&shown) else { return Ok(0) };
+        let _nobody_to_tell = writeln!(stderr(), "error: cannot write to standard output: {error}");
+        return Ok(EXIT_OUTPUT);
     }
     let screen = Screen::new();
     let worker = tally_app::start("csv-runner", &layers.settings, screen.log_writer()).await?;
-    let report = files::run::<Transactions>(arguments, &layers.settings, &worker, &screen).await?;
+    let report = files::run::<Transactions>(arguments, &layers.settings, &worker, &screen).await;
     screen.close();
+    let report = match report {
+        Ok(report) => report,
+        // From here on what is said is a line of the log.
+        Err(stop) => {
+            tracing::error!("{stop}");
+            return Ok(stop.kind.exit_code());
+        }
+    };
 
-    if report.began && !summary::print(&report.show(arguments.summary)) {
+    if report.began
+        && let Err(error) = summary::print(&report.show(arguments.summary))
+    {
+        tracing::error!("cannot write to standard output: {error}");
         return Ok(EXIT_OUTPUT);
     }
     let stopped = report.stop.map(StopKind::exit_code);

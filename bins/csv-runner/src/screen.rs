@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tally_pipeline::Totals;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
+const REDRAW_EVERY: Duration = Duration::from_millis(500);
 const BAR: &str = "{msg} {wide_bar} {percent}% {bytes}/{total_bytes}, {eta} left";
 
 /// What is shown while a file is read.
@@ -34,9 +35,6 @@ impl Screen {
 
     /// A file of `bytes` bytes is read, from `done` on.
     pub fn begin(&self, path: &str, bytes: u64, done: u64) {
-        if self.is_terminal {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
         self.bar.reset();
         self.bar.set_style(
             ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -44,6 +42,11 @@ impl Screen {
         self.bar.set_length(bytes);
         self.bar.set_position(done);
         self.bar.set_message(path.to_owned());
+        if self.is_terminal {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            // Else it would go on showing what was so before the last few commits while nothing can be committed.
+            self.bar.enable_steady_tick(REDRAW_EVERY);
+        }
     }
 
     /// Everything before byte `done` is committed.

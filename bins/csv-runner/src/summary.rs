@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Write as _, stdout};
+use std::io::{self, Write as _, stdout};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::columns::Facts;
 use crate::screen::rate;
 
 /// What a run did.
+#[derive(Default)]
 pub struct Report {
     /// This run's counts over all files.
     pub totals: Totals,
@@ -94,10 +95,10 @@ struct Json<'a> {
     columns: Option<&'a BTreeMap<&'static str, Facts>>,
 }
 
-/// Prints `text` on standard output; false when that cannot be written.
-pub fn print(text: &str) -> bool {
+/// Prints `text` on standard output.
+pub fn print(text: &str) -> io::Result<()> {
     let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 impl Report {

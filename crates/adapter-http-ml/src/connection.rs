@@ -52,8 +52,7 @@ impl Connection {
                 message: "a timeout of the model is 0".into(),
             });
         }
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::configuration(&endpoint)?)
+        let client = tls::equip(Client::builder(), &endpoint)?
             .connect_timeout(connect_timeout)
             .timeout(answer_timeout)
             .pool_idle_timeout(IDLE)

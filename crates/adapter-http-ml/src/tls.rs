@@ -1,38 +1,54 @@
 //! TLS to the model.
 
-use std::sync::Arc;
-
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::ClientBuilder;
 use tally_ports::{Stop, StopKind};
 
 use crate::endpoint::Endpoint;
 
-/// How to speak TLS to `endpoint`: with the process' crypto provider, ring where none is installed, and the machine's
-/// certificates. These are read only if the endpoint needs them, so that plain HTTP works where there are none.
-pub(crate) fn configuration(endpoint: &Endpoint) -> Result<ClientConfig, Stop> {
-    let wrong = |what: String| Stop {
-        kind: StopKind::Setting,
-        message: format!("cannot use TLS to the model at {endpoint}: {what}"),
-    };
-    let provider = CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(ring::default_provider()));
-    let mut roots = RootCertStore::empty();
+/// Teaches `client` the TLS that `endpoint` needs.
+#[cfg(feature = "tls")]
+pub(crate) fn equip(client: ClientBuilder, endpoint: &Endpoint) -> Result<ClientBuilder, Stop> {
+    Ok(client.tls_backend_preconfigured(configuration(endpoint)?))
+}
+
+/// Refuses an `endpoint` that needs TLS.
+#[cfg(not(feature = "tls"))]
+pub(crate) fn equip(client: ClientBuilder, endpoint: &Endpoint) -> Result<ClientBuilder, Stop> {
+    if endpoint.is_encrypted() {
+        return Err(wrong(endpoint, "this program was built without the feature `tls`"));
+    }
+    Ok(client)
+}
+
+/// The process' crypto provider, ring where none is installed, and the machine's certificates. These are read only if
+/// the endpoint needs them, so that plain HTTP works where there are none.
+#[cfg(feature = "tls")]
+fn configuration(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Stop> {
+    use rustls::crypto::{CryptoProvider, ring};
+
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| ring::default_provider().into());
+    let mut roots = rustls::RootCertStore::empty();
     if endpoint.is_encrypted() {
         let found = rustls_native_certs::load_native_certs();
         let (usable, _) = roots.add_parsable_certificates(found.certs);
         if usable == 0 {
             let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
-            return Err(wrong(format!(
+            let what = format!(
                 "no CA certificates on this machine{why}; install them or set SSL_CERT_FILE"
-            )));
+            );
+            return Err(wrong(endpoint, &what));
         }
     }
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
+        .map_err(|error| wrong(endpoint, &error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config)
+}
+
+fn wrong(endpoint: &Endpoint, what: &str) -> Stop {
+    let message = format!("cannot use TLS to the model at {endpoint}: {what}");
+    Stop { kind: StopKind::Setting, message }
 }

@@ -1,12 +1,13 @@
 //! Where settings come from: defaults, then the file, then the environment, then flags.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use figment::error::Kind;
 use figment::providers::{Format, Serialized, Toml};
-use figment::value::{Dict, Map, Value};
+use figment::value::{Dict, Map, Num, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use tally_ports::Stop;
 
@@ -69,7 +70,9 @@ impl Layers {
     /// # Errors
     /// For an unknown name, a value that cannot be read or is out of range, a file that cannot be read.
     pub fn load(flags: &Flags, rules: &[&str]) -> Result<Self, Stop> {
-        Self::from_parts(flags, std::env::vars_os().filter_map(readable), rules)
+        let environment: Vec<_> =
+            std::env::vars_os().filter_map(named).collect::<Result<_, _>>()?;
+        Self::from_parts(flags, environment.into_iter(), rules)
     }
 
     fn from_parts(
@@ -83,6 +86,9 @@ impl Layers {
         environment.sort();
         for (name, value) in environment {
             if let Some(path) = path_of(&name) {
+                if path.split('.').any(str::is_empty) {
+                    return Err(wrong(format!("the environment's {name} names no setting")));
+                }
                 let value = value.parse().unwrap_or(Value::from(value));
                 figment = figment
                     .merge(Named::new(format!("environment {name}"), Single { path, value }));
@@ -119,9 +125,7 @@ impl Layers {
         }
         let shown = match value {
             Value::String(_, text) => format!("{:?}", Url::new(text)),
-            Value::Num(_, number) => {
-                number.to_f64().map_or_else(String::new, |number| number.to_string())
-            }
+            Value::Num(_, number) => shown_number(*number),
             Value::Bool(_, flag) => flag.to_string(),
             other => format!("{other:?}"),
         };
@@ -165,8 +169,21 @@ fn file(flags: &Flags) -> Result<impl Provider, Stop> {
     Ok(Named::new(format!("file {}", path.display()), Toml::string(&text)))
 }
 
-fn readable((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {
-    Some((name.into_string().ok()?, value.into_string().ok()?))
+/// One of the three is what the number is.
+fn shown_number(number: Num) -> String {
+    let unsigned = number.to_u128().map(|number| number.to_string());
+    let signed = || number.to_i128().map(|number| number.to_string());
+    let float = || number.to_f64().map(|number| number.to_string());
+    unsigned.or_else(signed).or_else(float).unwrap_or_default()
+}
+
+/// A variable that names a setting.
+fn named((name, value): (OsString, OsString)) -> Option<Result<(String, String), Stop>> {
+    let name = name.into_string().ok().filter(|name| path_of(name).is_some())?;
+    Some(match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(wrong(format!("the environment's {name} is not UTF-8"))),
+    })
 }
 
 /// The path of the setting that an environment variable names.
@@ -231,6 +248,9 @@ fn explained(error: &figment::Error) -> Stop {
             let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
             format!("unknown setting {path}{source}: known here are {}", known.join(", "))
         }
+        Kind::UnknownVariant(found, known) => {
+            format!("setting {path}{source}: {found} is none of {}", known.join(", "))
+        }
         kind if path.is_empty() => format!("cannot read the settings{source}: {kind}"),
         kind => format!("setting {path}{source}: {kind}"),
     })
@@ -271,6 +291,7 @@ mod tests {
             ("TALLY_LEASE", "2s"),
             ("ML_API_URL", "http://a"),
             ("TALLY_QUALITY__OUTLIER__POLICY", "stop"),
+            ("TALLY_QUALITY__OUTLIER__THRESHOLD", "0.25"),
         ];
         let layers =
             load(file, &environment, |flags| flags.ml_url = Some("http://b".into())).unwrap();
@@ -288,6 +309,8 @@ mod tests {
             "ml.url = \"http://b\" # flag --ml-url",
             "quality.outlier.policy = \"stop\" # environment TALLY_QUALITY__OUTLIER__POLICY",
             "migrate = true # default",
+            "obs.port = 0 # default",
+            "quality.outlier.threshold = 0.25 # environment TALLY_QUALITY__OUTLIER__THRESHOLD",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line} not in\n{shown}");
         }

@@ -13,3 +13,8 @@ pub use span::Span;
 pub use start::{Worker, start};
 pub use store::{Store, Stored};
 pub use url::Url;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -40,6 +40,9 @@ impl Store {
     pub async fn open<F: Stored>(settings: &Settings) -> Result<Self, Fault> {
         let url = &settings.database_url;
         if let Some(path) = url.expose().strip_prefix("sqlite:") {
+            if path.is_empty() {
+                return Err(wrong("database_url sqlite: has no path: write sqlite:tally.db").into());
+            }
             let (lease, migrate) = (settings.lease.length(), settings.migrate);
             let settings = tally_adapter_sqlite::Settings { path: path.into(), lease, migrate };
             let open = move || Sqlite::open(&settings, &[<F as SqliteEffect>::MIGRATIONS]);
@@ -50,7 +53,7 @@ impl Store {
         }
         if url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://") {
             #[cfg(feature = "postgres")]
-            return Self::open_postgres::<F>(settings).await;
+            return Box::pin(Self::open_postgres::<F>(settings)).await; // it is large
             #[cfg(not(feature = "postgres"))]
             return Err(wrong("this program was built without the feature `postgres`").into());
         }

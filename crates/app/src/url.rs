@@ -23,13 +23,16 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str(&self.0);
+        let (scheme, rest) = match self.0.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None if self.0.starts_with("sqlite:") => return f.write_str(&self.0),
+            None => (String::new(), self.0.as_str()),
         };
+        // In this order: a password may hold a question mark.
+        let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
         let (rest, parameters) =
             rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
-        let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
-        write!(f, "{scheme}://{user}{rest}{parameters}")
+        write!(f, "{scheme}{user}{rest}{parameters}")
     }
 }
 
@@ -57,6 +60,9 @@ mod tests {
         );
         check("postgres://host/db", "postgres://host/db");
         check("https://key@model/path", "https://***@model/path");
+        check("postgres://user:p?ss@host/db?x=1", "postgres://***@host/db?***");
+        check("user:pass@host/db", "***@host/db");
         check("sqlite:tally.db", "sqlite:tally.db");
+        check("sqlite:me@home.db", "sqlite:me@home.db");
     }
 }

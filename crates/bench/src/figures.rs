@@ -33,7 +33,8 @@ impl Series {
 
     /// Rows per second.
     pub fn median(&self) -> f64 {
-        Spread::of(self.runs.iter().map(|run| run.rows_per_second)).map_or(f64::NAN, |rates| rates.median)
+        Spread::of(self.runs.iter().map(|run| run.rows_per_second))
+            .map_or(f64::NAN, |rates| rates.median)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Only the database's work is timed: the file is read and turned into what COPY takes before the clock starts.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -58,7 +59,9 @@ impl Chunks {
     /// Takes them into the empty database that `client` is connected to.
     pub async fn run(&self, client: &mut Client) -> anyhow::Result<Run> {
         client.batch_execute(&migrations()?).await?;
-        client.batch_execute("create temp table staging (like transactions) on commit delete rows").await?;
+        client
+            .batch_execute("create temp table staging (like transactions) on commit delete rows")
+            .await?;
         let copy = client.prepare("copy staging from stdin").await?;
         let upsert = client.prepare(UPSERT).await?;
 
@@ -74,20 +77,28 @@ impl Chunks {
         let seconds = started.elapsed().as_secs_f64();
 
         let rows_per_second = rate(self.rows, seconds);
-        Ok(Run { rows_per_second, summary_rows_per_second: None, cpu_seconds: None, peak_kib: None })
+        Ok(Run {
+            rows_per_second,
+            summary_rows_per_second: None,
+            cpu_seconds: None,
+            peak_kib: None,
+        })
     }
 }
 
 /// The very definition that csv-runner writes into.
 fn migrations() -> anyhow::Result<String> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres/transactions"));
+    let folder =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres/transactions"));
     let mut paths = Vec::new();
     for entry in folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))? {
         paths.push(entry?.path());
     }
     paths.sort();
     let mut sql = String::new();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "sql")) {
+    for path in
+        paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+    {
         sql += &std::fs::read_to_string(path)?;
     }
     Ok(sql)
@@ -97,7 +108,8 @@ fn migrations() -> anyhow::Result<String> {
 /// backslash inside a text.
 fn push_row(line: &str, position: u64, text: &mut String) -> anyhow::Result<()> {
     let fields: Vec<&str> = line.split(';').map(|field| field.trim_matches('"')).collect();
-    let &[id, description, amount, timestamp, merchant, operation_type, side] = fields.as_slice() else {
+    let &[id, description, amount, timestamp, merchant, operation_type, side] = fields.as_slice()
+    else {
         bail!("row {position} of the sample has {} fields", fields.len());
     };
     ensure!(!line.contains(['\\', '\t']), "row {position} of the sample needs escapes");
@@ -105,6 +117,5 @@ fn push_row(line: &str, position: u64, text: &mut String) -> anyhow::Result<()> 
     let amount = amount.replace(',', ".");
     let merchant = if merchant.is_empty() { r"\N" } else { merchant };
     let fields = [description, &amount, timestamp, merchant, operation_type, side, CATEGORY];
-    *text += &format!("{id}\t{}\t1\t{position}\n", fields.join("\t"));
-    Ok(())
+    Ok(writeln!(text, "{id}\t{}\t1\t{position}", fields.join("\t"))?)
 }

@@ -6,7 +6,8 @@ use std::{fs, thread};
 /// The time, the machine and the commit, in one line.
 pub fn describe() -> String {
     let now = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
-    let cores = thread::available_parallelism().map_or_else(|_| "?".to_owned(), |cores| cores.to_string());
+    let cores =
+        thread::available_parallelism().map_or_else(|_| "?".to_owned(), |cores| cores.to_string());
     let build = if cfg!(debug_assertions) { "DEBUG BUILD" } else { "release build" };
     format!("{now}; {cores} cores, {}; {build} of commit {}", cpu(), commit())
 }
@@ -19,7 +20,8 @@ fn cpu() -> String {
 
 fn commit() -> String {
     let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+        let output =
+            Command::new("git").args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(hash) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };

@@ -122,9 +122,10 @@ impl Measured {
         let (mut json, mut said) = (Vec::new(), String::new());
         let (read_json, read_said) =
             tokio::join!(stdout.read_to_end(&mut json), self.stderr.read_to_string(&mut said));
-        (read_json?, read_said?);
-        let usage: Usage =
-            serde_json::from_slice(&json).with_context(|| format!("cannot measure {}\n{said}", self.name))?;
+        read_json?;
+        read_said?;
+        let usage: Usage = serde_json::from_slice(&json)
+            .with_context(|| format!("cannot measure {}\n{said}", self.name))?;
         if usage.code != Some(0) {
             bail!("{} ended with {:?}\n{said}", self.name, usage.code);
         }

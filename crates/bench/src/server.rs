@@ -25,7 +25,7 @@ impl Server {
         let mut server = Self { state, url: String::new(), _claim: claim };
         server.script("start")?;
         let url = server.script("url")?;
-        server.url = url.trim_end().trim_end_matches("tally").to_owned();
+        url.trim_end().trim_end_matches("tally").clone_into(&mut server.url);
         Ok(server)
     }
 
@@ -59,28 +59,26 @@ impl Server {
     /// Its version and how it treats the disk.
     pub async fn describe(&self) -> anyhow::Result<String> {
         let client = self.connect("tally").await?;
-        let mut described = String::from("Postgres");
-        for (name, setting) in
-            [("", "server_version"), ("fsync ", "fsync"), ("synchronous_commit ", "synchronous_commit")]
-        {
-            let row = client.query_one(&format!("show {setting}"), &[]).await?;
-            let separator = if name.is_empty() { " " } else { ", " };
-            described += &format!("{separator}{name}{}", row.get::<_, &str>(0));
-        }
-        Ok(described)
+        let show = async |setting: &str| -> anyhow::Result<String> {
+            Ok(client.query_one(&format!("show {setting}"), &[]).await?.get(0))
+        };
+        let (version, fsync) = (show("server_version").await?, show("fsync").await?);
+        let synchronous_commit = show("synchronous_commit").await?;
+        Ok(format!("Postgres {version}, fsync {fsync}, synchronous_commit {synchronous_commit}"))
     }
 
     fn script(&self, verb: &str) -> anyhow::Result<String> {
-        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/native/postgres.sh"))
-            .arg(verb)
-            .envs([("PG_PORT", "0"), ("PG_FSYNC", "on"), ("PG_WIPE_IDLE", "0")])
-            .env("TALLY_STATE", &self.state)
-            .env_remove("PG_DIR")
-            .env_remove("PG_DB")
-            .env_remove("PG_SUPERUSER")
-            .env_remove("PG_PASSWORD")
-            .stdin(Stdio::null())
-            .output()?;
+        let output =
+            Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/native/postgres.sh"))
+                .arg(verb)
+                .envs([("PG_PORT", "0"), ("PG_FSYNC", "on"), ("PG_WIPE_IDLE", "0")])
+                .env("TALLY_STATE", &self.state)
+                .env_remove("PG_DIR")
+                .env_remove("PG_DB")
+                .env_remove("PG_SUPERUSER")
+                .env_remove("PG_PASSWORD")
+                .stdin(Stdio::null())
+                .output()?;
         if !output.status.success() {
             bail!("postgres.sh {verb}: {}", String::from_utf8_lossy(&output.stderr));
         }

@@ -22,7 +22,10 @@ const DATABASE: &str = "run";
 pub async fn take(flags: &Flags) -> anyhow::Result<String> {
     // The server's own user must be able to enter.
     let enter = Permissions::from_mode(0o755);
-    let folder = tempfile::Builder::new().prefix("tally-bench-").permissions(enter).tempdir_in(&flags.dir)?;
+    let folder = tempfile::Builder::new()
+        .prefix("tally-bench-")
+        .permissions(enter)
+        .tempdir_in(&flags.dir)?;
     let folder = folder.path();
     eprintln!("working in {}", folder.display());
     let server = Server::start(folder)?;
@@ -50,7 +53,7 @@ pub async fn take(flags: &Flags) -> anyhow::Result<String> {
     let floor = series[0].median();
     let lines: Vec<String> = series.iter().map(|series| series.line(floor)).collect();
     Ok(format!(
-        "{} rows, {} runs of each in turn, in {}\n{}\n{}\n\n{HEAD}\n{}",
+        "{} rows; runs of each, in turn: {}; in {}\n{}\n{}\n\n{HEAD}\n{}",
         flags.rows,
         flags.runs,
         flags.dir.display(),
@@ -61,7 +64,8 @@ pub async fn take(flags: &Flags) -> anyhow::Result<String> {
 }
 
 fn keep(series: &mut Series, run: Run) {
-    let cpu = run.cpu_seconds.map_or_else(String::new, |seconds| format!(", {seconds:.1} s of CPU"));
+    let cpu =
+        run.cpu_seconds.map_or_else(String::new, |seconds| format!(", {seconds:.1} s of CPU"));
     let peak = run.peak_kib.map_or_else(String::new, |peak| format!(", {} MiB", mib(peak)));
     eprintln!("  {}: {} rows/s{cpu}{peak}", series.what, grouped(run.rows_per_second));
     series.runs.push(run);
@@ -74,14 +78,24 @@ async fn into_floor(server: &Server, chunks: &Chunks, rows: u64) -> anyhow::Resu
     Ok(run)
 }
 
-async fn into_postgres(server: &Server, folder: &Path, sample: &Sample, model: &Model) -> anyhow::Result<Run> {
+async fn into_postgres(
+    server: &Server,
+    folder: &Path,
+    sample: &Sample,
+    model: &Model,
+) -> anyhow::Result<Run> {
     server.make_anew(DATABASE).await?;
     let run = runner::run(folder, sample, model, &server.url(DATABASE)).await?;
     ensure_count(count_in_postgres(server).await?, sample.rows)?;
     Ok(run)
 }
 
-async fn into_sqlite(server: &Server, folder: &Path, sample: &Sample, model: &Model) -> anyhow::Result<Run> {
+async fn into_sqlite(
+    server: &Server,
+    folder: &Path,
+    sample: &Sample,
+    model: &Model,
+) -> anyhow::Result<Run> {
     let own = tempfile::tempdir_in(folder)?;
     let path = own.path().join("tally.db");
     let path = path.to_str().context("a path that is not UTF-8 has no URL")?;

@@ -268,6 +268,37 @@ mod tests {
         assert!(!status.has_no_outage_of("model"));
     }
 
+    /// Notes when something is said at warn level.
+    struct Heard(Arc<SyncMutex<Vec<Instant>>>);
+
+    impl tracing::Subscriber for Heard {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.lock().unwrap().push(Instant::now());
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_said_at_once_and_every_ten_seconds() {
+        let heard = Arc::new(SyncMutex::new(Vec::new()));
+        let _guard = tracing::subscriber::set_default(Heard(Arc::clone(&heard)));
+        let (_, gate) = gate(Some(Duration::from_secs(35)));
+        let began = Instant::now();
+        gate.pass(|| async { away(None) }).await.unwrap_err();
+        let seconds: Vec<u64> =
+            heard.lock().unwrap().iter().map(|at| (*at - began).as_secs()).collect();
+        assert_eq!(seconds, [0, 10, 20, 30]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_stop_passes_through_at_once() {
         let (_, gate) = gate(None);

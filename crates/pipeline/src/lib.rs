@@ -13,4 +13,5 @@ pub use gate::{Gate, Gates};
 pub use ownership::{Heartbeat, Ownership, own};
 pub use run::{Ended, Partition, Pipeline, Settings};
 pub use status::Status;
+pub use tokio_util::sync::CancellationToken;
 pub use totals::Totals;

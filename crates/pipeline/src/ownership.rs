@@ -94,7 +94,7 @@ impl Heartbeat {
                 match positions.renew(&lease).await {
                     Ok(()) => {}
                     Err(Fault::Outage { message, .. }) => {
-                        tracing::debug!("lease not renewed: {message}")
+                        tracing::debug!("lease not renewed: {message}");
                     }
                     Err(Fault::Stop(stop)) => {
                         sender.send_replace(Some(stop));

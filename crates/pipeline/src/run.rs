@@ -12,7 +12,7 @@ use tally_ports::{
     Commit, Committed, DeadLetter, Enrich, Fault, Position, Row, Sink, Source, Stop, StopKind,
     Stream, metric,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -25,12 +25,19 @@ use crate::{Gates, Status, Totals};
 pub struct Settings {
     /// The most records of a batch.
     pub batch_size: usize,
-    /// How many batches may be read, or at the model, ahead of the one that is being committed.
+    /// How many batches may be at the model at once; about as many more wait to be committed.
     pub ahead: usize,
     /// How long what is in flight may take once a stop was asked for.
     pub drain: Duration,
     /// The quality rules' settings.
     pub rules: Rules,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let drain = Duration::from_secs(10);
+        Self { batch_size: 1000, ahead: 4, drain, rules: Rules::new() }
+    }
 }
 
 /// Takes the records of a partition through every stage into the store.
@@ -40,6 +47,8 @@ pub struct Pipeline<F, E, S> {
     gates: Gates,
     status: Arc<Status>,
     settings: Settings,
+    /// One permit for each batch that may be at the model.
+    at_model: Arc<Semaphore>,
     flow: PhantomData<F>,
 }
 
@@ -95,14 +104,15 @@ struct Enriched<F: Flow> {
 
 impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
     /// A pipeline for the flow `F` through `enrich` into `sink`, each behind its gate.
-    pub const fn new(
+    pub fn new(
         enrich: Arc<E>,
         sink: Arc<S>,
         gates: Gates,
         status: Arc<Status>,
         settings: Settings,
     ) -> Self {
-        Self { enrich, sink, gates, status, settings, flow: PhantomData }
+        let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
+        Self { enrich, sink, gates, status, settings, at_model, flow: PhantomData }
     }
 
     /// Reads `source`, which stands at the partition's position, to its end and commits every batch, in order.
@@ -181,6 +191,8 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             let Prepared { records, places, dead_letters, quality } =
                 prepare::<F>(&mut batch, rules, &mut stats)?;
             observe("validate", preparing);
+            // Here and not in the task, so that batches are asked about in order. It is never closed.
+            let permit = Arc::clone(&self.pipeline.at_model).acquire_owned().await.ok();
             let in_flight = InFlight {
                 id: Uuid::now_v7(),
                 first: batch.first,
@@ -194,7 +206,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
                 dead_letters,
                 started,
                 rows: AbortOnDropHandle::new(tokio::spawn(
-                    Arc::clone(&self).enrich(records, places),
+                    Arc::clone(&self).enrich(records, places, permit),
                 )),
             };
             if sender.send(in_flight).await.is_err() {
@@ -203,11 +215,12 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         }
     }
 
-    /// Asks the model until it answers.
+    /// Asks the model until it answers; then `permit` may be another batch's.
     async fn enrich(
         self: Arc<Self>,
         records: Vec<F::Record>,
         places: Vec<(i64, tally_ports::Raw)>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Enriched<F>, Stop> {
         let asked = Instant::now();
         let mut enriched =
@@ -223,6 +236,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
                 Err(reason) => enriched.refused.push(DeadLetter::first(position, reason, raw)),
             }
         }
+        drop(permit);
         observe("enrich", asked);
         Ok(enriched)
     }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -30,6 +30,12 @@ pub fn start<W>(levels: &str, format: Format, writer: W) -> Result<(), String>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // A bare word that is no level would be taken for a crate, of which everything is then logged, and of others nothing.
+    for word in levels.split(',').filter(|directive| !directive.contains('=')) {
+        if word.parse::<LevelFilter>().is_err() {
+            return Err(format!("{word} is none of off, error, warn, info, debug, trace"));
+        }
+    }
     let filter: Targets = levels.parse().map_err(|error| format!("{levels}: {error}"))?;
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);

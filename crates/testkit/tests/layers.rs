@@ -1,4 +1,5 @@
 //! The layers: which crates may know which.
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,12 +9,24 @@ use serde_json::Value;
 /// Everything that the inner layers may depend on.
 const ALLOWED: [(&str, &[&str]); 3] = [
     ("tally-domain", &["chrono", "serde", "uuid"]),
-    ("tally-ports", &["base64", "bytes", "chrono", "serde_json", "tally-domain", "thiserror", "uuid"]),
+    (
+        "tally-ports",
+        &["base64", "bytes", "chrono", "serde_json", "tally-domain", "thiserror", "uuid"],
+    ),
     (
         "tally-pipeline",
         &[
-            "backon", "chrono", "metrics", "serde", "serde_json", "tally-domain", "tally-ports", "tokio", "tokio-util",
-            "tracing", "uuid",
+            "backon",
+            "chrono",
+            "metrics",
+            "serde",
+            "serde_json",
+            "tally-domain",
+            "tally-ports",
+            "tokio",
+            "tokio-util",
+            "tracing",
+            "uuid",
         ],
     ),
 ];
@@ -32,7 +45,12 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         let all = package["dependencies"].as_array().unwrap().iter();
         all.filter(|dependency| dependency["kind"].is_null()).map(name).collect()
     };
-    metadata["packages"].as_array().unwrap().iter().map(|package| (name(package), normal(package))).collect()
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (name(package), normal(package)))
+        .collect()
 }
 
 #[test]
@@ -47,10 +65,12 @@ fn inner_layers_depend_on_nothing_but_what_is_listed() {
 #[test]
 fn adapters_know_neither_each_other_nor_the_pipeline() {
     let dependencies = dependencies();
-    let adapters: Vec<_> = dependencies.iter().filter(|(name, _)| name.starts_with("tally-adapter-")).collect();
+    let adapters: Vec<_> =
+        dependencies.iter().filter(|(name, _)| name.starts_with("tally-adapter-")).collect();
     assert_eq!(adapters.len(), 4);
     for (adapter, known) in adapters {
-        let ours: Vec<_> = known.iter().filter(|name| name.starts_with("tally-")).map(String::as_str).collect();
+        let ours: Vec<_> =
+            known.iter().filter(|name| name.starts_with("tally-")).map(String::as_str).collect();
         assert_eq!(ours, ["tally-domain", "tally-ports"], "{adapter}");
     }
 }

@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(reason.stage, Stage::Validate);
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a field of the wire is optional")]
     fn set(text: &str) -> Option<String> {
         Some(text.to_owned())
     }

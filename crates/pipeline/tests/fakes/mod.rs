@@ -122,12 +122,7 @@ impl Bench {
             stream: build::stream::<Transactions>("file/x"),
             status: Arc::default(),
             stop: CancellationToken::new(),
-            settings: Settings {
-                batch_size: 10,
-                ahead: 2,
-                drain: Duration::from_secs(10),
-                rules: Default::default(),
-            },
+            settings: Settings { batch_size: 10, ahead: 2, ..Settings::default() },
             max_outage: None,
             totals: Totals::default(),
         }
