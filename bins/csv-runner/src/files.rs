@@ -195,6 +195,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                     stream.label
                 );
                 report.state = State::AlreadyDone;
+                self.began = true;
                 Ok(())
             }
             Ownership::Owned(position) => {

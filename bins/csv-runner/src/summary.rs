@@ -26,7 +26,7 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// With `--dry-run`: what each column holds.
     pub columns: Option<BTreeMap<&'static str, Facts>>,
-    /// Whether a first batch began.
+    /// Whether a first batch began, or a file was found finished.
     pub began: bool,
     /// The first reason why a file was not finished.
     pub stop: Option<StopKind>,

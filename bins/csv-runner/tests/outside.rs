@@ -61,6 +61,18 @@ fn five(first_id: u32, at: &[u32]) -> String {
 const FIVES: [&str; 2] = ["--batch-size", "5"];
 
 #[tokio::test]
+async fn a_finished_file_is_summed_up_as_such() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), PhasedModel::start().await);
+    let file = folder.write("done.csv", table(1..=3));
+    run(&target, &model.url(), &[&file], &[]);
+    let output = run(&target, &model.url(), &[&file], &[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let again = summary(&output);
+    assert_keys(&again, &[]);
+    assert_eq!(json!([again["read"], again["files"][0]["state"]]), json!([0, "already_done"]));
+}
+
+#[tokio::test]
 async fn the_summary_is_one_object_at_every_exit_after_the_first_batch_began() {
     let (folder, target, model) = (Folder::new(), Target::sqlite(), PhasedModel::start().await);
     let done = folder.write("done.csv", table(1..=3));

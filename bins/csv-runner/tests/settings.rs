@@ -243,6 +243,10 @@ fn urls_that_name_nothing() {
         Job::new("sqlite:").model(NO_MODEL),
         "database_url sqlite: has no path: write sqlite:tally.db",
     );
+    refused(
+        Job::new("sqlite://made.db").model(NO_MODEL),
+        "database_url sqlite://made.db names a host: write sqlite:PATH",
+    );
     let model = "the model's URL (ML_API_URL) is not like http://127.0.0.1:8000";
     for (url, problem) in [
         ("ftp://me:hidden@127.0.0.1", "it starts neither with http:// nor with https://"),

@@ -14,6 +14,8 @@ use crate::tls::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
+/// The socket counts in whole seconds and refuses 0, and with it the connection.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 
 /// Where the database is and how to talk to it. Holds the password: it has no `Debug`.
 #[derive(Clone)]
@@ -44,8 +46,8 @@ impl Target {
         let per_host = *config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT);
         config.connect_timeout(per_host);
         config.tcp_user_timeout(lease);
-        config.keepalives_idle(lease);
-        config.keepalives_interval((lease / KEEPALIVE_PROBES).max(Duration::from_secs(1)));
+        config.keepalives_idle(lease.max(SHORTEST_KEEPALIVE));
+        config.keepalives_interval((lease / KEEPALIVE_PROBES).max(SHORTEST_KEEPALIVE));
         config.keepalives_retries(KEEPALIVE_PROBES);
 
         let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
@@ -159,6 +161,13 @@ mod tests {
             .unwrap();
         assert_eq!(target.config.get_application_name(), Some("x"));
         assert_eq!(target.connect_timeout, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_lease_below_a_second_is_no_keepalive_of_zero() {
+        let target = Target::parse("postgres://u@h/d", Duration::from_millis(100)).ok().unwrap();
+        assert_eq!(target.config.get_keepalives_idle(), Duration::from_secs(1));
+        assert_eq!(target.config.get_keepalives_interval(), Some(Duration::from_secs(1)));
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Store {
             if path.is_empty() {
                 return Err(wrong("database_url sqlite: has no path: write sqlite:tally.db").into());
             }
+            if path.starts_with("//") && !path.starts_with("///") {
+                return Err(
+                    wrong(format!("database_url {url} names a host: write sqlite:PATH")).into()
+                );
+            }
             let (lease, migrate) = (settings.lease.length(), settings.migrate);
             let settings = tally_adapter_sqlite::Settings { path: path.into(), lease, migrate };
             let open = move || Sqlite::open(&settings, &[<F as SqliteEffect>::MIGRATIONS]);

@@ -124,7 +124,7 @@ impl Gate {
                 }
                 Err(Fault::Stop(stop)) => return Err(stop),
                 Err(Fault::Outage { message, retry_after: asked }) => {
-                    self.note(&message);
+                    self.close(&message);
                     current.message = message;
                     retry_after = asked;
                 }
@@ -162,17 +162,14 @@ impl Gate {
         }
     }
 
+    /// Closes the gate, unless it is closed, and remembers what is wrong.
     fn close(&self, message: &str) {
-        if self.status.has_no_outage_of(self.dependency) {
+        counter!(metric::ERRORS, "source" => self.dependency, "stage" => self.stage).increment(1);
+        let was_open = self.status.outage_began(self.dependency, message);
+        if was_open {
+            gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(0.0);
             tracing::warn!(dependency = self.dependency, "away, waiting for it: {message}");
         }
-        gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(0.0);
-        self.note(message);
-    }
-
-    fn note(&self, message: &str) {
-        counter!(metric::ERRORS, "source" => self.dependency, "stage" => self.stage).increment(1);
-        self.status.outage_began(self.dependency, message);
     }
 
     fn open(&self, lasted: Duration) {

@@ -46,10 +46,11 @@ impl Status {
         self.lock().last_commit = Some(SystemTime::now());
     }
 
-    pub(crate) fn outage_began(&self, dependency: &'static str, message: &str) {
+    /// Notes an outage, or what is wrong by now; whether it was not known before.
+    pub(crate) fn outage_began(&self, dependency: &'static str, message: &str) -> bool {
         let mut inner = self.lock();
-        inner.outages.insert(dependency, message.to_owned());
         inner.last_error = Some(format!("{dependency}: {message}"));
+        inner.outages.insert(dependency, message.to_owned()).is_none()
     }
 
     pub(crate) fn outage_ended(&self, dependency: &'static str) {
