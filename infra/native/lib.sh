@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the service scripts share: source it, do not run it.
-#   TALLY_STATE  data, logs and locks. Default: .platform in the checkout; for root, whose checkouts a service's own
+#   INFRA_STATE  data, logs and locks. Default: .platform in the checkout; for root, whose checkouts a service's own
 #                user often cannot enter, a folder of ${TMPDIR:-/tmp} named after the checkout
 set -euo pipefail
 
@@ -12,23 +12,23 @@ need flock util-linux
 need setsid util-linux
 
 checkout=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
-if [ -n "${TALLY_STATE:-}" ]; then
-  TALLY_STATE=$(realpath -m "$TALLY_STATE")
+if [ -n "${INFRA_STATE:-}" ]; then
+  INFRA_STATE=$(realpath -m "$INFRA_STATE")
 elif [ "$(id -u)" = 0 ]; then
-  TALLY_STATE=${TMPDIR:-/tmp}/tally-$(printf %s "$checkout" | cksum | cut -d' ' -f1)
+  INFRA_STATE=${TMPDIR:-/tmp}/tally-$(printf %s "$checkout" | cksum | cut -d' ' -f1)
 else
-  TALLY_STATE=$checkout/.platform
+  INFRA_STATE=$checkout/.platform
 fi
-export TALLY_STATE
+export INFRA_STATE
 
 # Nothing for a process that is gone or that nobody has reaped yet: kill -0 calls that one alive.
 proc_start() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # One start or stop at a time per service. Whatever outlives the script is started with 9>&-.
 lock() {
-  mkdir -p "$TALLY_STATE"
-  [ -O "$TALLY_STATE" ] || die "$TALLY_STATE belongs to another user: set TALLY_STATE"
-  exec 9>"$TALLY_STATE/.$1.lock"
+  mkdir -p "$INFRA_STATE"
+  [ -O "$INFRA_STATE" ] || die "$INFRA_STATE belongs to another user: set INFRA_STATE"
+  exec 9>"$INFRA_STATE/.$1.lock"
   flock -w 120 9 || die "$1: another start or stop holds the lock"
 }
 

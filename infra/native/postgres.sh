@@ -7,14 +7,14 @@
 #   postgres.sh stop           twice is fine
 #   postgres.sh wipe           stop, also a frozen one, and remove its data
 # PG_PORT (25432; 0 picks a free one and keeps it), PG_SUPERUSER (postgres), PG_PASSWORD (postgres), PG_DB (tally),
-# PG_OS_USER (postgres, else nobody), PG_DIR ($TALLY_STATE/postgres: the OS user must be able to reach it),
+# PG_OS_USER (postgres, else nobody), PG_DIR ($INFRA_STATE/postgres: the OS user must be able to reach it),
 # PG_FSYNC (on), PG_MAX_CONNECTIONS (100), PG_TLS (1: TLS as well, for localhost and 127.0.0.1),
-# PG_WIPE_IDLE (seconds: wiped by itself once nobody has held a shared flock on $TALLY_STATE/users for so long)
+# PG_WIPE_IDLE (seconds: wiped by itself once nobody has held a shared flock on $INFRA_STATE/users for so long)
 . "$(dirname "$0")/lib.sh"
 
 self=$(realpath "$0") super=${PG_SUPERUSER:-postgres} db=${PG_DB:-tally}
-dir=$(realpath -m "${PG_DIR:-$TALLY_STATE/postgres}")
-data=$dir/data logfile=$dir/log tls=$dir/tls users=$TALLY_STATE/users
+dir=$(realpath -m "${PG_DIR:-$INFRA_STATE/postgres}")
+data=$dir/data logfile=$dir/log tls=$dir/tls users=$INFRA_STATE/users
 export PGPASSWORD=${PG_PASSWORD:-postgres}
 
 bindir() { # the newest complete server installation
@@ -173,7 +173,7 @@ wipe() {
 watch() { # watch SECONDS
   local seen='' idle_since=$SECONDS time
   cd /
-  exec 8>"$TALLY_STATE/.postgres.watch"
+  exec 8>"$INFRA_STATE/.postgres.watch"
   flock -n 8 || return 0
   exec 7<>"$users"
   while sleep 2 7>&- 8>&-; do
@@ -185,8 +185,8 @@ watch() { # watch SECONDS
       flock -u 7
     else
       wipe # whoever comes now waits for the users file, finds it removed and makes a new one
-      rm -f "$TALLY_STATE"/.postgres.{lock,watch} "$users"
-      rmdir --ignore-fail-on-non-empty "$TALLY_STATE"
+      rm -f "$INFRA_STATE"/.postgres.{lock,watch} "$users"
+      rmdir --ignore-fail-on-non-empty "$INFRA_STATE"
       return 0
     fi
   done

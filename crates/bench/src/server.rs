@@ -72,7 +72,7 @@ impl Server {
             Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/native/postgres.sh"))
                 .arg(verb)
                 .envs([("PG_PORT", "0"), ("PG_FSYNC", "on"), ("PG_WIPE_IDLE", "0")])
-                .env("TALLY_STATE", &self.state)
+                .env("INFRA_STATE", &self.state)
                 .env_remove("PG_DIR")
                 .env_remove("PG_DB")
                 .env_remove("PG_SUPERUSER")

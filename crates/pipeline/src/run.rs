@@ -230,6 +230,10 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         }
         let gate = &self.pipeline.gates.model;
         let answers = gate.pass(|| self.pipeline.enrich.enrich(&records)).await?;
+        if answers.len() != records.len() {
+            let message = format!("{} answers to {} records", answers.len(), records.len());
+            return Err(Stop { kind: StopKind::Data, message });
+        }
         for ((record, (position, raw)), answer) in records.into_iter().zip(places).zip(answers) {
             match answer {
                 Ok(answer) => enriched.rows.push(Row { position, record, answer, raw }),

@@ -167,6 +167,15 @@ async fn a_wrong_setting_of_the_model_stops_before_anything_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_too_few_loses_no_record() {
+    let mut bench = Bench::new();
+    let model = Model::new(|_, records| (Duration::ZERO, Ok(food(&records[1..]))));
+    let stop = bench.run(Scripted::new((0..30).map(good)), model).await.unwrap_err();
+    assert_eq!((stop.kind, stop.message.as_str()), (StopKind::Data, "9 answers to 10 records"));
+    assert_eq!(bench.ranges(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quality_stop_leaves_the_position_before_the_batch() {
     let mut bench = Bench::new();
     bench

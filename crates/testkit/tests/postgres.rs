@@ -121,7 +121,7 @@ async fn a_server_that_nobody_uses_is_wiped() {
     let settings = [("PG_PORT", "0"), ("PG_FSYNC", "off"), ("PG_WIPE_IDLE", "0")];
     let start = Command::new(script)
         .arg("start")
-        .env("TALLY_STATE", &folder)
+        .env("INFRA_STATE", &folder)
         .envs(settings)
         .status()
         .unwrap();

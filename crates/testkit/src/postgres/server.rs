@@ -39,7 +39,7 @@ impl Server {
                 ("PG_MAX_CONNECTIONS", "200"),
             ])
             .env("PG_WIPE_IDLE", self.wipe_idle.as_secs().to_string())
-            .env("TALLY_STATE", &self.folder)
+            .env("INFRA_STATE", &self.folder)
             .env_remove("PG_DIR")
             .env_remove("PG_DB")
             .env_remove("PG_SUPERUSER")
