@@ -142,7 +142,9 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                 self.screen.close();
                 tracing::error!("{stop}");
                 let others_go_on = stop.kind == StopKind::Input;
-                first_stop.get_or_insert(stop.kind);
+                if !others_go_on || first_stop.is_none() {
+                    first_stop = Some(stop.kind);
+                }
                 if !others_go_on {
                     break;
                 }
@@ -177,7 +179,10 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                 file.unknown_columns().join(", ")
             );
         }
-        let fingerprint = file.fingerprint().await.map_err(into_stop)?;
+        let Some(fingerprint) = unless_stopped(self.worker, file.fingerprint()).await else {
+            return Ok(());
+        };
+        let fingerprint = fingerprint.map_err(into_stop)?;
         let label = path.display().to_string();
         let stream =
             Stream { flow: F::NAME, name: format!("file/{fingerprint}"), partition: 0, label };

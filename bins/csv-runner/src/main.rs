@@ -7,7 +7,7 @@ mod files;
 mod screen;
 mod summary;
 
-use std::io::{Write, stderr};
+use std::io::{self, Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,6 +15,7 @@ use tally_app::Layers;
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
+use tokio::runtime::Runtime;
 
 use crate::arguments::Arguments;
 use crate::screen::Screen;
@@ -22,17 +23,18 @@ use crate::screen::Screen;
 /// Standard output cannot be written.
 const EXIT_OUTPUT: u8 = 74;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> io::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let code = match run(&arguments).await {
+    let runtime = Runtime::new()?;
+    let code = match runtime.block_on(run(&arguments)) {
         Ok(code) => code,
         Err(stop) => {
             let _nobody_to_tell = writeln!(stderr(), "error: {stop}");
             stop.kind.exit_code()
         }
     };
-    ExitCode::from(code)
+    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
+    Ok(ExitCode::from(code))
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {

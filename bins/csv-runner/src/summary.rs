@@ -28,7 +28,7 @@ pub struct Report {
     pub columns: Option<BTreeMap<&'static str, Facts>>,
     /// Whether a first batch began, or a file was found finished.
     pub began: bool,
-    /// The first reason why a file was not finished.
+    /// Why a file was not finished: what ended the run, else the first file that could not be read.
     pub stop: Option<StopKind>,
 }
 

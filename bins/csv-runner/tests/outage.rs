@@ -30,6 +30,16 @@ async fn assert_untouched(target: &Target) {
     }
 }
 
+/// What ended the run is its exit code, whatever file could not be read before.
+#[tokio::test]
+async fn an_outage_outweighs_a_file_that_is_missing() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("rows.csv", table(1..=3));
+    let missing = folder.path().join("missing.csv");
+    let output = run(&target, NO_MODEL, &[&missing, &path], &["--max-outage", "300ms"]);
+    assert_eq!(output.code, Some(69), "{output}");
+}
+
 #[tokio::test]
 async fn a_model_that_cannot_be_reached() {
     let (folder, target) = (Folder::new(), Target::sqlite());

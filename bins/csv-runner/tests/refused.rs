@@ -158,3 +158,32 @@ async fn the_earlier_record_of_a_refused_one_stays_across_batches_sqlite() {
 async fn the_earlier_record_of_a_refused_one_stays_across_batches_postgres() {
     refuse_winners(Target::postgres().await, "1").await;
 }
+
+/// A trigger that leaves rows out without a word does not make them disappear.
+async fn rows_that_a_trigger_leaves_out(target: Target, trigger: &str, code: &str) {
+    let (sample, model) = (Sample::new(100), ModelService::start());
+    let _code = plant_check(&target, &model, "true").await;
+    target.execute(trigger).await;
+    let job = Job::new(&target.url()).model(model.url()).file(sample.path()).flag("--summary=json");
+    let output = ended_with(&job.spawn(), 0);
+    assert_eq!(summary(&output)["dead_letters"], serde_json::json!({ code: 10 }));
+    assert_eq!(target.number("select count(*) from transactions").await, 90);
+    let expected: Vec<Texts> = (0..10).map(|n| dead_letter(10 * n + 3, code)).collect();
+    assert_same_rows(&dead_letters(&target).await, &expected);
+    Ledger::read(&target).await.check_whole(&target).await;
+}
+
+#[tokio::test]
+async fn rows_that_a_trigger_leaves_out_are_accounted_for_sqlite() {
+    let trigger = "create trigger leave_out before insert on transactions when new.position % 10 = 3 \
+        begin select raise(ignore); end";
+    rows_that_a_trigger_leaves_out(Target::sqlite(), trigger, "constraint_trigger").await;
+}
+
+#[tokio::test]
+async fn rows_that_a_trigger_leaves_out_are_accounted_for_postgres() {
+    let trigger = "create function leave_out() returns trigger language plpgsql as \
+        $$ begin return case when new.position % 10 = 3 then null else new end; end $$; \
+        create trigger leave_out before insert on transactions for each row execute function leave_out()";
+    rows_that_a_trigger_leaves_out(Target::postgres().await, trigger, "02000").await;
+}

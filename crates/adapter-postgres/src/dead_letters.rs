@@ -1,11 +1,13 @@
 //! Dead letters of a batch.
 
+use std::sync::Arc;
+
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::{Flow, Stage};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Commit, DeadLetter, Fault};
+use tally_ports::{Commit, DeadLetter, Fault, Headers};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer};
@@ -16,8 +18,8 @@ const INSERT: &str = "
     insert into dead_letters
         (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message,
          failed_at)
-    select u.id, $1, $2, $3, $4, u.position, u.attempt, $5, u.key, u.payload, u.headers::json, u.stage, u.code,
-        u.message, clock_timestamp()
+    select u.id, $1, $2, $3, $4, u.position, u.attempt, $5, u.key, u.payload, ($15::text[])[u.headers]::json, u.stage,
+        u.code, u.message, clock_timestamp()
     from unnest($6, $7, $8, $9, $10, $11, $12, $13, $14)
         as u(id, position, attempt, key, payload, headers, stage, code, message)
     on conflict do nothing";
@@ -39,8 +41,7 @@ pub(crate) async fn insert<F: Flow>(
     let keys: Vec<Option<&[u8]>> = letters().map(|letter| letter.raw.key.as_deref()).collect();
     let payloads: Vec<Option<&[u8]>> =
         letters().map(|letter| letter.raw.payload.as_deref()).collect();
-    let headers: Vec<String> =
-        letters().map(|letter| headers_to_json(&letter.raw.headers).to_string()).collect();
+    let (headers, distinct) = distinct_headers(dead_letters);
     let stages: Vec<&str> = letters().map(|letter| letter.reason.stage.as_str()).collect();
     let codes: Vec<&str> = letters().map(|letter| &*letter.reason.code).collect();
     let messages: Vec<&str> = letters().map(|letter| letter.reason.message.as_str()).collect();
@@ -57,11 +58,30 @@ pub(crate) async fn insert<F: Flow>(
         .bind::<Array<Integer>, _>(attempts)
         .bind::<Array<Nullable<Binary>>, _>(keys)
         .bind::<Array<Nullable<Binary>>, _>(payloads)
-        .bind::<Array<Text>, _>(headers)
+        .bind::<Array<Integer>, _>(headers)
         .bind::<Array<Text>, _>(stages)
         .bind::<Array<Text>, _>(codes)
-        .bind::<Array<Text>, _>(messages);
+        .bind::<Array<Text>, _>(messages)
+        .bind::<Array<Text>, _>(distinct);
     answer(limit, prepared(query).execute(connection)).await
+}
+
+/// For each dead letter the place of its headers, from 1, among those that differ: a file's are long, and the same for
+/// all of its records.
+fn distinct_headers(dead_letters: &[&DeadLetter]) -> (Vec<i32>, Vec<String>) {
+    let (mut places, mut distinct) = (Vec::with_capacity(dead_letters.len()), Vec::new());
+    let mut last: Option<&Headers> = None;
+    let mut place = 0;
+    for letter in dead_letters {
+        let headers = &letter.raw.headers;
+        if last.is_none_or(|last| !Arc::ptr_eq(last, headers)) {
+            distinct.push(headers_to_json(headers).to_string());
+            place += 1;
+            last = Some(headers);
+        }
+        places.push(place);
+    }
+    (places, distinct)
 }
 
 /// Position and code of the rows of a committed batch that the database refused, in order of position.

@@ -3,6 +3,7 @@
 use chrono::NaiveDateTime;
 use diesel::pg::Pg;
 use diesel::query_builder::{Query, QueryFragment};
+use diesel::result::Error;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamp, Untyped, Uuid as SqlUuid};
 use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -47,7 +48,10 @@ impl PostgresEffect for Transactions {
     ) -> QueryResult<Vec<Outcome>> {
         let order = order(rows);
         let upsert = Columns::of(rows, order.winners()).bound_to(UPSERT, origin);
-        upsert.execute(connection).await?;
+        let written = upsert.execute(connection).await?;
+        if written != order.winners().count() {
+            return Err(Error::NotFound); // a trigger left some out: which, is found row by row
+        }
         Ok(order.outcomes_of_winners())
     }
 
@@ -60,6 +64,9 @@ impl PostgresEffect for Transactions {
         let fit = order.all().filter(|&index| !has_nul(&rows[index]));
         let answers: Vec<Answer> =
             Columns::of(rows, fit).bound_to(UPSERT_SINGLY, origin).load(connection).await?;
+        if answers.len() != order.all().filter(|&index| !has_nul(&rows[index])).count() {
+            return Err(Error::NotFound);
+        }
         let mut answers = answers.into_iter();
         let codes: Vec<Option<String>> = order
             .all()

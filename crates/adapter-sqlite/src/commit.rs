@@ -127,7 +127,7 @@ impl Statement for MovePosition {
     const SQL: &'static str = "update positions set next = ?, cursor = ?, stats = ?, \
         lease_until = case when owner is null then null else strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds') end, \
         updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
-        where id = ? and epoch = ? and next = ?";
+        where id = ? and epoch = ? and next = ? and ended_at is null";
 }
 
 /// Whether the position was ours and stood where the batch begins; it then follows the batch, the lease renewed.
@@ -186,6 +186,15 @@ fn answer_from_ledger<F: Flow>(
         .optional()?;
     let label = &commit.stream.label;
     Err(Failure::Fault(match place {
+        Some(Place { epoch, next }) if epoch == commit.lease.epoch && next == commit.first => {
+            let (first, last) = (commit.first, commit.last);
+            Fault::stop(
+                StopKind::Data,
+                format!(
+                    "{label} from {first} to {last} cannot be committed: parts of it are in the ledger or among the dead letters already"
+                ),
+            )
+        }
         Some(Place { epoch, next }) if epoch == commit.lease.epoch => Fault::outage(format!(
             "position {position} of {label} stands at {next} and not at {}, where the batch begins",
             commit.first

@@ -26,7 +26,8 @@ pub trait SqliteEffect: Flow {
 }
 
 /// Upserts `rows` one by one with `write`, in the order of their keys and within a key in that of their positions, so
-/// that the last one that no constraint refuses is the one that stays.
+/// that the last one that no constraint refuses is the one that stays. `write` tells how many rows it touched: none means that a trigger
+/// left the row out.
 ///
 /// # Errors
 /// The first error of `write` that is not a constraint's. A trigger counts as a constraint when the text that it
@@ -35,13 +36,14 @@ pub fn upsert_each<F: Flow, K: Ord>(
     connection: &mut SqliteConnection,
     rows: &[Row<F>],
     key: impl Fn(&Row<F>) -> K,
-    mut write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<()>,
+    mut write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<usize>,
 ) -> QueryResult<Vec<Outcome>> {
     let order = KeyOrder::new(rows, key);
     let mut codes = Vec::with_capacity(rows.len());
     for index in order.all() {
         codes.push(match write(connection, &rows[index]) {
-            Ok(()) => None,
+            Ok(0) => Some(fault::TRIGGER.to_owned()), // it said `raise(ignore)`
+            Ok(_) => None,
             Err(error) => Some(refused(connection, error)?.to_owned()),
         });
     }
@@ -55,7 +57,7 @@ pub fn upsert_each<F: Flow, K: Ord>(
 pub fn append_each<F: Flow>(
     connection: &mut SqliteConnection,
     rows: &[Row<F>],
-    write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<()>,
+    write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<usize>,
 ) -> QueryResult<Vec<Outcome>> {
     upsert_each(connection, rows, |row| row.position, write)
 }

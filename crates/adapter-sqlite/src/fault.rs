@@ -6,7 +6,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use tally_ports::{Fault, StopKind};
 
 /// What a trigger's text begins with when the row that fired it is at fault.
-const TRIGGER: &str = "constraint_trigger";
+pub(crate) const TRIGGER: &str = "constraint_trigger";
 
 /// The code of a row that a constraint refused; `None` when the row is not at fault.
 pub(crate) fn refusal(error: &Error) -> Option<&'static str> {

@@ -49,7 +49,7 @@ impl SqliteEffect for Transactions {
                     origin.into(),
                     row.position.into(),
                 ];
-                execute::<Upsert>(connection, &values).map(drop)
+                execute::<Upsert>(connection, &values)
             },
         )
     }

@@ -124,7 +124,8 @@ impl Layers {
             return;
         }
         let shown = match value {
-            Value::String(_, text) => format!("{:?}", Url::new(text)),
+            Value::String(_, text) if path.ends_with("url") => format!("{:?}", Url::new(text)),
+            Value::String(_, text) => format!("{text:?}"),
             Value::Num(_, number) => shown_number(*number),
             Value::Bool(_, flag) => flag.to_string(),
             other => format!("{other:?}"),
@@ -251,7 +252,16 @@ fn explained(error: &figment::Error) -> Stop {
         Kind::UnknownVariant(found, known) => {
             format!("setting {path}{source}: {found} is none of {}", known.join(", "))
         }
-        kind if path.is_empty() => format!("cannot read the settings{source}: {kind}"),
+        // The lines between quote the file, and with it perhaps a password.
+        kind if path.is_empty() => {
+            let text = kind.to_string();
+            let (first, last) = (text.lines().next(), text.lines().next_back());
+            let first = first.unwrap_or_default();
+            let last = last
+                .filter(|last| *last != first)
+                .map_or(String::new(), |last| format!(": {last}"));
+            format!("cannot read the settings{source}: {first}{last}")
+        }
         kind => format!("setting {path}{source}: {kind}"),
     })
 }
@@ -377,6 +387,13 @@ mod tests {
             let source = if file.is_empty() { environment.0 } else { "FILE" };
             assert!(message.contains(source), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_not_quoted() {
+        let error =
+            load("database_url = \"postgres://u:hidden@h/db\nx = 1", &[], |_| {}).err().unwrap();
+        assert!(error.contains("line 1") && !error.contains("hidden"), "{error}");
     }
 
     #[test]

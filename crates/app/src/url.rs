@@ -26,10 +26,15 @@ impl fmt::Display for Url {
         let (scheme, rest) = match self.0.split_once("://") {
             Some((scheme, rest)) => (format!("{scheme}://"), rest),
             None if self.0.starts_with("sqlite:") => return f.write_str(&self.0),
+            None if self.0.contains('=') => return f.write_str("***"), // libpq's host=x password=y
             None => (String::new(), self.0.as_str()),
         };
-        // In this order: a password may hold a question mark.
-        let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+        let (user, rest) = match rest.rsplit_once('@') {
+            // Either may hold the other's sign: a password a question mark, a parameter an at sign.
+            Some((user, _)) if user.contains('?') => return write!(f, "{scheme}***"),
+            Some((_, rest)) => ("***@", rest),
+            None => ("", rest),
+        };
         let (rest, parameters) =
             rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
         write!(f, "{scheme}{user}{rest}{parameters}")
@@ -60,7 +65,9 @@ mod tests {
         );
         check("postgres://host/db", "postgres://host/db");
         check("https://key@model/path", "https://***@model/path");
-        check("postgres://user:p?ss@host/db?x=1", "postgres://***@host/db?***");
+        check("postgres://user:p?ss@host/db?x=1", "postgres://***");
+        check("postgres://host/db?password=p@ss", "postgres://***");
+        check("host=db user=me password=secret", "***");
         check("user:pass@host/db", "***@host/db");
         check("sqlite:tally.db", "sqlite:tally.db");
         check("sqlite:me@home.db", "sqlite:me@home.db");

@@ -110,7 +110,8 @@ impl Gate {
         });
         loop {
             let asked = retry_after.take().map(|asked| asked.max(FIRST_PAUSE));
-            let pause = asked.or_else(|| current.pauses.next()).unwrap_or(LONGEST_PAUSE);
+            let own = || current.pauses.next().map(|pause| pause.min(LONGEST_PAUSE));
+            let pause = asked.or_else(own).unwrap_or(LONGEST_PAUSE);
             let attempt = async {
                 sleep(pause).await;
                 call().await
@@ -246,13 +247,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_never_grow_beyond_twenty_seconds() {
+    async fn pauses_never_grow_beyond_ten_seconds() {
         let (_, gate) = gate(None);
         let answers = scripted((0..40).map(|_| away(None)).chain([Ok(7)]));
         let began = Instant::now();
         gate.pass(|| next(&answers)).await.unwrap();
         let waited = began.elapsed().as_secs();
-        assert!((300..=800).contains(&waited), "{waited}");
+        assert!((350..=400).contains(&waited), "{waited}");
     }
 
     #[tokio::test(start_paused = true)]

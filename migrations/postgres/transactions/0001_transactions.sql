@@ -36,6 +36,9 @@ begin
         description = excluded.description, amount = excluded.amount, timestamp = excluded.timestamp,
         merchant = excluded.merchant, operation_type = excluded.operation_type, side = excluded.side,
         category = excluded.category, origin = excluded.origin, position = excluded.position;
+    if not found then
+        return '02000'; -- no_data: a trigger left the row out
+    end if;
     return null;
 exception
     when data_exception or integrity_constraint_violation then

@@ -32,7 +32,6 @@ impl SqliteEffect for Visits {
             let texts = [&visit.who, &visit.page, &at].map(|text| text.as_str().into());
             let [who, page, at] = texts;
             execute::<Append>(connection, &[origin.into(), row.position.into(), who, page, at])
-                .map(drop)
         })
     }
 }
