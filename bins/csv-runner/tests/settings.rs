@@ -211,8 +211,7 @@ fn a_file_of_settings_that_cannot_be_read() {
     check("", &[], &["--config", "nope.toml"], (78, missing));
     let no_toml = Folder::new();
     let output = start(&no_toml, "batch_size = \n", &[], &[]);
-    let first =
-        "error: cannot read the settings (file tally.toml): TOML parse error at line 1, column 14";
+    let first = "error: cannot read the settings (file tally.toml): TOML parse error at line 1, column 14: expected `\"`, `'`";
     assert_eq!((output.code, output.stderr.lines().next()), (Some(78), Some(first)), "{output}");
     let folder = "error: cannot read the settings' file /: Is a directory (os error 21)";
     check("", &[], &["--config", "/"], (78, folder));

@@ -154,7 +154,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         tokio::select! {
             result = commit_all => result,
             () = out_of_time => {
-                tracing::warn!("what was in flight was not committed in time; unless it still is, it will be read again");
+                tracing::warn!("what was in flight could not be committed in time; what the ledger lacks will be read again");
                 Ok(Ended::Interrupted)
             }
         }
