@@ -18,9 +18,9 @@ check:
 
 # Every test, against the real services
 test: nextest
+    cargo test --workspace --doc --quiet
     cargo build --workspace --bins
     cargo nextest run --workspace
-    cargo test --workspace --doc --quiet
 
 # Write ROWS sample transactions to standard output; --seed, --spoil SHARE, --delimiter
 sample rows *flags:
