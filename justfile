@@ -1,5 +1,8 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# A shell condition: docker compose has an engine to talk to.
+engine := '{ docker info && docker compose version; } >/dev/null 2>&1'
+
 # List the recipes
 default:
     @just --list --unsorted
@@ -9,8 +12,23 @@ run-batch file='data/transactions_fr.csv' *flags:
     cargo build --release --package ml-api --package csv-runner --no-default-features
     infra/native/run-batch.sh target/release '{{file}}' {{flags}}
 
-# Formatting, lints and docs, all without a warning
+# Take a topic that the sample is sent to through the model into Postgres, until Ctrl-C; starts all it needs, and stops it
+run-stream file='data/transactions_fr.csv' *flags:
+    cargo build --release --package ml-api --package kafka-consumer --package producer
+    infra/native/run-stream.sh target/release '{{file}}' {{flags}}
+
+# Start Kafka, Postgres and the schema registry: by docker compose where an engine runs, else natively
+up:
+    @if {{ engine }}; then docker compose up --detach --wait && infra/native/services.sh env; else infra/native/services.sh up; fi
+
+# Stop what `just up` has started; data is kept
+down:
+    @if {{ engine }}; then docker compose down; else infra/native/services.sh down; fi
+
+# Formatting, lints, docs and the compose file, all without a warning
 check:
+    @command -v go >/dev/null || { echo 'go is not installed: install Go 1.24 or newer, https://go.dev/dl' >&2; exit 1; }
+    go -C infra/check-compose run . '{{ justfile_directory() }}/docker-compose.yml'
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy --package csv-runner --no-default-features -- -D warnings
@@ -30,6 +48,11 @@ sample rows *flags:
 bench-batch *flags:
     cargo build --release --package csv-runner --package ml-api --package tally-sample --package tally-bench
     target/release/bench-batch {{flags}}
+
+# Seconds and peak memory of an audit over a ledger of --batches (1000000) batches, on Postgres and SQLite
+bench-audit *flags:
+    cargo build --release --package csv-runner --package ml-api --package tally-sample --package audit --package tally-bench
+    target/release/bench-batch audit {{flags}}
 
 [private]
 nextest:

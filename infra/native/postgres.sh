@@ -14,7 +14,7 @@
 
 self=$(realpath "$0") super=${PG_SUPERUSER:-postgres} db=${PG_DB:-tally}
 dir=$(realpath -m "${PG_DIR:-$INFRA_STATE/postgres}")
-data=$dir/data logfile=$dir/log tls=$dir/tls users=$INFRA_STATE/users
+data=$dir/data logfile=$dir/log tls=$dir/tls
 export PGPASSWORD=${PG_PASSWORD:-postgres}
 
 bindir() { # the newest complete server installation
@@ -44,12 +44,7 @@ reaped() { # a dead server's pid must be gone before the next one accepts its lo
   for _ in {1..100}; do [ -e "/proc/$pid" ] && [ -z "$(proc_start "$pid")" ] || return 0; sleep 0.1; done
 }
 
-port() { # the one in use or kept from the last start, else the default
-  case ${PG_PORT:-} in
-    '' | 0) cat "$dir/port" 2>/dev/null || echo 25432 ;;
-    *) echo "$PG_PORT" ;;
-  esac
-}
+port() { kept_port "$dir/port" "${PG_PORT:-}" 25432; }
 psql_() { "$bin/psql" -X -h 127.0.0.1 -p "$(port)" -U "$super" "$@"; }
 
 make_cluster() { # moved into place when complete: whoever is killed here leaves nothing half made
@@ -65,29 +60,9 @@ make_cluster() { # moved into place when complete: whoever is killed here leaves
   mv -T "$data.new" "$data"
 }
 
-make_certificate() { # an authority of its own signs it, since some clients refuse one that signed itself
-  [ ! -s "$tls/ca.crt" ] || return 0
-  need openssl
-  "${as[@]}" mkdir -p "$tls"
-  # shellcheck disable=SC2016
-  "${as[@]}" bash -euc '
-    cd "$1"
-    printf "%s\n" "[req]" "distinguished_name = dn" "[dn]" \
-      "[ca]" "basicConstraints = critical, CA:TRUE" "keyUsage = critical, keyCertSign" \
-      "[server]" "basicConstraints = critical, CA:FALSE" "extendedKeyUsage = serverAuth" \
-      "subjectAltName = DNS:localhost, IP:127.0.0.1" >conf
-    new=(openssl req -config conf -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
-    "${new[@]}" -x509 -extensions ca -days 3650 -subj "/CN=Tally local authority" -keyout ca.key -out ca.new
-    "${new[@]}" -subj /CN=localhost -keyout server.key -out server.csr
-    openssl x509 -req -in server.csr -CA ca.new -CAkey ca.key -set_serial 1 -days 3650 -extfile conf \
-      -extensions server -out server.crt
-    rm ca.key server.csr conf
-    mv ca.new ca.crt' _ "$tls" >"$dir/tls.log" 2>&1 || { cat "$dir/tls.log" >&2; die "openssl failed"; }
-}
-
 configure() { # configure PORT
   local ssl=off
-  [ "${PG_TLS:-0}" != 1 ] || { make_certificate; ssl=on; }
+  [ "${PG_TLS:-0}" != 1 ] || { make_certificate "$tls" "${as[@]}"; ssl=on; }
   # No unix socket: its path has a limit of 107 bytes that a deep checkout exceeds.
   # mmap: what a killed server leaves of its shared memory then goes with its data.
   cat >"$data/tally.conf" <<CONF
@@ -168,30 +143,6 @@ wipe() {
   [ ! -d "$dir" ] || rmdir --ignore-fail-on-non-empty "$dir"
 }
 
-# One per state folder. Tests hold a shared lock on the users file while they run; the kernel lets go of it however
-# they end. The file's time tells of those that came and went between two looks.
-watch() { # watch SECONDS
-  local seen='' idle_since=$SECONDS time
-  cd /
-  exec 8>"$INFRA_STATE/.postgres.watch"
-  flock -n 8 || return 0
-  exec 7<>"$users"
-  while sleep 2 7>&- 8>&-; do
-    [ "$users" -ef /proc/self/fd/7 ] || return 0
-    time=$(stat -c %y "$users")
-    if [ "$time" != "$seen" ] || ! flock -n 7; then
-      seen=$time idle_since=$SECONDS
-    elif ((SECONDS - idle_since < $1)); then
-      flock -u 7
-    else
-      wipe # whoever comes now waits for the users file, finds it removed and makes a new one
-      rm -f "$INFRA_STATE"/.postgres.{lock,watch} "$users"
-      rmdir --ignore-fail-on-non-empty "$INFRA_STATE"
-      return 0
-    fi
-  done
-}
-
 case ${1:-} in
   start) start ;;
   psql) shift; bin=$(bindir); psql_ -d "$db" -v ON_ERROR_STOP=1 "$@" ;;
@@ -199,6 +150,6 @@ case ${1:-} in
   ca) [ -s "$tls/ca.crt" ] || die "no certificate: start it with PG_TLS=1"; echo "$tls/ca.crt" ;;
   stop) cd /; stop ;;
   wipe) cd /; wipe ;;
-  watch) watch "$2" ;;
+  watch) watch_idle postgres "$2" ;;
   *) sed -n '2,/^\. /{/^#/p}' "$0"; exit 2 ;;
 esac

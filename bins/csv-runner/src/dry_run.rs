@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tally_domain::Flow;
-use tally_ports::{Claim, Commit, Committed, Fault, Lease, Position, Positions, Sink, Stream};
+use tally_ports::{
+    Begin, Claim, Commit, Committed, Fault, Lease, Position, Positions, Sink, Stream,
+};
 
 /// Takes every row and keeps none; every stream is new to it.
 pub struct Nowhere;
@@ -27,7 +29,7 @@ impl Positions for Nowhere {
         _: &Stream,
         _: &str,
         duration: Duration,
-        _: bool,
+        _: Begin,
     ) -> impl Future<Output = Result<Claim, Fault>> + Send {
         let lease = Lease { position: 0, epoch: 0, duration };
         ready(Ok(Claim::Owned(Position {

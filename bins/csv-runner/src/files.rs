@@ -4,22 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tally_adapter_csv::{CsvFile, byte_of};
+use tally_adapter_csv::{CsvFile, CsvMask, byte_of};
 use tally_adapter_http_ml::Model;
-use tally_app::{Settings, Store, Stored, Worker};
+use tally_app::{GRACE, Settings, Store, Stored, Worker};
 use tally_domain::Classified;
 use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, own};
-use tally_ports::{Fault, Position, Positions, Sink, Stop, StopKind, Stream};
+use tally_ports::{Begin, Commit, Fault, Position, Positions, Sink, Stop, StopKind, Stream};
 
 use crate::arguments::Arguments;
 use crate::columns::{Columns, Noting};
 use crate::dry_run::Nowhere;
 use crate::screen::Screen;
 use crate::summary::{FileReport, Report, State};
-
-/// How long a call beside the commits may take once the run is to end: giving a lease back, for one, which is then left
-/// to expire.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A path as it was given, and the file behind it if it is a table of the flow.
 type Input<F> = (PathBuf, Result<CsvFile<F>, Stop>);
@@ -34,29 +30,26 @@ pub async fn run<F: Stored + Classified>(
     worker: &Worker,
     screen: &Screen,
 ) -> Result<Report, Stop> {
-    let model = open_model(settings)?;
+    let model = tally_app::model(settings)?;
     let inputs: Vec<Input<F>> = open_inputs(&arguments.files, settings).await?;
 
     let nothing_to_write = arguments.dry_run || inputs.iter().all(|(_, file)| file.is_err());
     if nothing_to_write {
-        let run = Run::new(arguments, settings, worker, screen, model, Nowhere);
+        let run = Run::new(arguments, settings, worker, screen, model, Arc::new(Nowhere));
         return Ok(run.take(inputs).await);
     }
     let opening = worker.gates.database.pass(|| Store::open::<F>(settings));
-    let Some(store) = unless_stopped(worker, opening).await else {
+    let Some(store) = worker.unless_stopped(opening).await else {
         return Ok(Report::default());
     };
-    let store = store?;
+    let store = Arc::new(store?);
+    let relay = tally_app::relay(settings, &store, F::NAME, "csv-runner")?;
     let run = Run::new(arguments, settings, worker, screen, model, store);
-    Ok(run.take(inputs).await)
-}
-
-fn open_model(settings: &Settings) -> Result<Model, Stop> {
-    Model::new(&tally_adapter_http_ml::Settings {
-        url: settings.ml.url.expose().to_owned(),
-        connect_timeout: settings.ml.connect_timeout.length(),
-        answer_timeout: settings.ml.answer_timeout.length(),
-    })
+    let report = run.take(inputs).await;
+    if let Some(relay) = relay {
+        relay.drain(settings.drain.length()).await;
+    }
+    Ok(report)
 }
 
 async fn open_inputs<F: Stored>(
@@ -97,20 +90,14 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         worker: &'a Worker,
         screen: &'a Screen,
         model: Model,
-        store: S,
+        store: Arc<S>,
     ) -> Self {
-        let store = Arc::new(store);
         let pipeline = Pipeline::new(
             Arc::new(model),
             Arc::clone(&store),
             worker.gates.clone(),
             Arc::clone(&worker.status),
-            tally_pipeline::Settings {
-                batch_size: settings.batch_size,
-                ahead: settings.ml.concurrency,
-                drain: settings.drain.length(),
-                rules: settings.quality.clone(),
-            },
+            tally_app::pipeline(settings, CsvMask::new::<F>),
         );
         Self {
             arguments,
@@ -179,19 +166,20 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                 file.unknown_columns().join(", ")
             );
         }
-        let Some(fingerprint) = unless_stopped(self.worker, file.fingerprint()).await else {
+        let Some(fingerprint) = self.worker.unless_stopped(file.fingerprint()).await else {
             return Ok(());
         };
-        let fingerprint = fingerprint.map_err(into_stop)?;
+        let fingerprint = fingerprint.map_err(Fault::into_stop)?;
         let label = path.display().to_string();
         let stream =
             Stream { flow: F::NAME, name: format!("file/{fingerprint}"), partition: 0, label };
         report.fingerprint = Some(fingerprint);
 
-        let Worker { name, gates, shutdown, status } = self.worker;
-        let (again, stop) = (self.arguments.again, &shutdown.token);
-        let owning = own(&*self.store, &gates.database, &stream, name, self.lease, again, stop);
-        match unless_stopped(self.worker, owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
+        let Worker { name, gates, shutdown, status, .. } = self.worker;
+        let begin = Begin { at: 0, again: self.arguments.again };
+        let stop = &shutdown.token;
+        let owning = own(&*self.store, &gates.database, &stream, name, self.lease, begin, stop);
+        match self.worker.unless_stopped(owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
             Ownership::Interrupted => Ok(()),
             Ownership::Finished { at, records } => {
                 let at = at.format("%Y-%m-%d %H:%M:%S");
@@ -210,7 +198,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                 let ended = self.take_rows(file, stream, position).await;
                 if let Ok(Ended::AtEnd { next }) = ended {
                     let finishing = gates.database.pass(|| self.store.finish(&lease, next));
-                    if let Some(finished) = unless_stopped(self.worker, finishing).await {
+                    if let Some(finished) = self.worker.unless_stopped(finishing).await {
                         finished?;
                         report.state = State::Done;
                     }
@@ -244,31 +232,12 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
 
         let stop = &self.worker.shutdown.token;
         let screen = self.screen;
-        let show =
-            |totals: &Totals, cursor: &_| screen.advance(byte_of(cursor).unwrap_or(0), totals);
+        let show = |totals: &Totals, commit: &Commit<F>| {
+            screen.advance(byte_of(&commit.cursor).unwrap_or(0), totals);
+        };
         tokio::select! {
             ended = self.pipeline.run(source, partition, stop, &mut self.totals, show) => ended,
             stop = heartbeat.lost() => Err(stop),
         }
-    }
-}
-
-/// What `work` gives; `None` when it still waits for the database a moment after a stop was asked for.
-async fn unless_stopped<T>(worker: &Worker, work: impl Future<Output = T>) -> Option<T> {
-    let out_of_time = async {
-        worker.shutdown.token.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = out_of_time => None,
-    }
-}
-
-fn into_stop(fault: Fault) -> Stop {
-    match fault {
-        Fault::Stop(stop) => stop,
-        Fault::Outage { message, .. } => Stop { kind: StopKind::Away, message },
     }
 }

@@ -11,7 +11,7 @@ use std::io::{self, Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tally_app::Layers;
+use tally_app::{Layers, Settings};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
@@ -38,15 +38,21 @@ fn main() -> io::Result<ExitCode> {
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
-    let layers = Layers::load(&arguments.flags, Transactions::RULES)?;
-    if arguments.flags.print_config {
+    let layers = Layers::load(
+        Settings::default(),
+        &arguments.flags.common,
+        arguments.flags.given(),
+        Transactions::RULES,
+    )?;
+    if arguments.flags.common.print_config {
         let shown = layers.show()?;
         let Err(error) = summary::print(&shown) else { return Ok(0) };
         let _nobody_to_tell = writeln!(stderr(), "error: cannot write to standard output: {error}");
         return Ok(EXIT_OUTPUT);
     }
     let screen = Screen::new();
-    let worker = tally_app::start("csv-runner", &layers.settings, screen.log_writer()).await?;
+    let worker =
+        tally_app::start("csv-runner", "file", &layers.settings, screen.log_writer()).await?;
     let report = files::run::<Transactions>(arguments, &layers.settings, &worker, &screen).await;
     screen.close();
     let report = match report {

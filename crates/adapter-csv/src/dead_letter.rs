@@ -12,9 +12,9 @@ use crate::layout::{Layout, Refusal};
 use crate::split::Feed;
 
 /// The header line's bytes.
-const HEADER: &str = "csv.header";
+pub const HEADER: &str = "csv.header";
 /// The delimiter.
-const DELIMITER: &str = "csv.delimiter";
+pub const DELIMITER: &str = "csv.delimiter";
 /// `comma` or `point`.
 const DECIMAL: &str = "csv.decimal";
 /// The encoding's name.

@@ -43,6 +43,7 @@ mod file;
 mod framing;
 mod header;
 mod layout;
+mod mask;
 mod open;
 mod reader;
 mod settings;
@@ -52,5 +53,6 @@ mod window;
 
 pub use dead_letter::decode;
 pub use file::{CsvFile, byte_of};
+pub use mask::CsvMask;
 pub use settings::{Decimal, Settings};
 pub use source::CsvSource;

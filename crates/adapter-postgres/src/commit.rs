@@ -5,7 +5,6 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_domain::Reason;
 use tally_ports::{Commit, Committed, DeadLetter, Fault, Outcome, Refused, Row, Sink, StopKind};
 
 use crate::connection::{Session, answer};
@@ -53,11 +52,7 @@ async fn write<F: PostgresEffect>(
 /// The rows that the database refused.
 fn refused<F: PostgresEffect>(commit: &Commit<F>, outcomes: &[Outcome]) -> Vec<DeadLetter> {
     let refused = |(row, outcome): (&Row<F>, &Outcome)| match outcome {
-        Outcome::Refused(code) => Some(DeadLetter::first(
-            row.position,
-            Reason::refused_by_database(code.clone()),
-            row.raw.clone(),
-        )),
+        Outcome::Refused(code) => Some(commit.refused(row, code)),
         _ => None,
     };
     commit.rows.iter().zip(outcomes).filter_map(refused).collect()

@@ -13,8 +13,14 @@ use tokio::time::timeout;
 use crate::fault;
 use crate::target::Target;
 
-/// One may wait for a row that a frozen owner has locked while the other keeps leases alive.
-pub(crate) const CONTROL_CONNECTIONS: usize = 2;
+/// One may wait for a row that a frozen owner has locked while the other goes on.
+pub(crate) const CLAIMS: usize = 2;
+
+/// One may wait for the topic while the other counts.
+pub(crate) const RELAYS: usize = 2;
+
+/// One at a time.
+pub(crate) const PEOPLE: usize = 1;
 
 /// How long what may take.
 #[derive(Clone, Copy)]
@@ -25,6 +31,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     const SHORTEST_STATEMENT: Duration = Duration::from_secs(3);
+    const LONGEST_LOOK: Duration = Duration::from_mins(10);
 
     pub(crate) fn of_commits(lease: Duration) -> Self {
         Self { lease, statement: lease.saturating_mul(6).max(Self::SHORTEST_STATEMENT) }
@@ -32,6 +39,11 @@ impl Limits {
 
     pub(crate) fn of_control(lease: Duration) -> Self {
         Self { lease, statement: lease.saturating_mul(2).max(Self::SHORTEST_STATEMENT) }
+    }
+
+    /// For what people ask for beside the work: it may look through a large table.
+    pub(crate) fn of_people(lease: Duration) -> Self {
+        Self { lease, statement: lease.saturating_mul(6).max(Self::LONGEST_LOOK) }
     }
 
     /// How long we wait for an answer: longer than the server works on it.

@@ -10,8 +10,9 @@ use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Fault, Headers};
 use uuid::Uuid;
 
-use crate::connection::{Session, answer};
+use crate::connection::{Session, answer, within};
 use crate::effect::prepared;
+use crate::fault;
 
 /// Where all that identifies a dead letter is there already, nothing is written.
 const INSERT: &str = "
@@ -63,7 +64,9 @@ pub(crate) async fn insert<F: Flow>(
         .bind::<Array<Text>, _>(codes)
         .bind::<Array<Text>, _>(messages)
         .bind::<Array<Text>, _>(distinct);
-    answer(limit, prepared(query).execute(connection)).await
+    // Not as for other statements: what the server says of it may quote the records.
+    let inserted = within(limit, prepared(query).execute(connection)).await?;
+    inserted.map_err(|error| fault::of_dead_letters(&error))
 }
 
 /// For each dead letter the place of its headers, from 1, among those that differ: a file's are long, and the same for

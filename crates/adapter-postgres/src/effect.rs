@@ -17,6 +17,10 @@ pub trait PostgresEffect: Flow {
     /// The flow's tables, and the function that writes one row.
     const MIGRATIONS: Migrations;
 
+    /// Those of its tables whose rows name in `origin` and `position` the record that wrote them; audits compare them
+    /// with the ledger.
+    const TABLES: &'static [&'static str] = &[];
+
     /// Writes the effect of all `rows` (at least one, in order of position) by one statement, or fails.
     ///
     /// `origin` is the row in `positions` from which they came. Answers what became of each row, in the same order.
@@ -37,6 +41,15 @@ pub trait PostgresEffect: Flow {
         origin: i64,
         rows: &[Row<Self>],
     ) -> impl Future<Output = QueryResult<Vec<Outcome>>> + Send;
+
+    /// Writes the effect of a row of a dead letter that is replayed, unless something newer is there: by one statement
+    /// that leaves alone a later record of the same origin and any of another one. Those are
+    /// [`Outcome::Superseded`]. What the database refuses is told as by [`apply_singly`](Self::apply_singly).
+    fn replay(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        row: &Row<Self>,
+    ) -> impl Future<Output = QueryResult<Outcome>> + Send;
 }
 
 /// Begins the transaction of a commit; `effect` is where it goes back to when the rows cannot be written together.

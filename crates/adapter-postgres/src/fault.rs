@@ -18,15 +18,7 @@ pub(crate) fn of_statement(error: &Error) -> Fault {
         Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
             Fault::outage(format!("postgres: the connection is lost: {}", info.message()))
         }
-        Error::DatabaseError(
-            Kind::UniqueViolation
-            | Kind::ForeignKeyViolation
-            | Kind::RestrictViolation
-            | Kind::ExclusionViolation
-            | Kind::NotNullViolation
-            | Kind::CheckViolation,
-            info,
-        ) => Fault::stop(
+        Error::DatabaseError(kind, info) if is_constraint(*kind) => Fault::stop(
             StopKind::Data,
             format!("postgres: the ledger's tables contradict the batch: {}", info.message()),
         ),
@@ -35,10 +27,36 @@ pub(crate) fn of_statement(error: &Error) -> Fault {
     }
 }
 
-/// A batch whose rows could be written neither together nor one by one. Of the server's message nothing is shown but
-/// a SQLSTATE: it may quote values.
+/// A batch whose rows could be written neither together nor one by one.
 pub(crate) fn of_rows(error: &Error) -> Fault {
-    let refused = "postgres: the rows of a batch cannot be written";
+    of_records("postgres: the rows of a batch cannot be written", error)
+}
+
+/// Dead letters that cannot be written. Nothing of theirs can be at fault but what their table was not made with.
+pub(crate) fn of_dead_letters(error: &Error) -> Fault {
+    let refused = "postgres: the dead letters of a batch cannot be written";
+    match error {
+        Error::DatabaseError(kind, _) if is_constraint(*kind) => {
+            Fault::stop(StopKind::Data, format!("{refused}: their table contradicts them"))
+        }
+        other => of_records(refused, other),
+    }
+}
+
+fn is_constraint(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::UniqueViolation
+            | Kind::ForeignKeyViolation
+            | Kind::RestrictViolation
+            | Kind::ExclusionViolation
+            | Kind::NotNullViolation
+            | Kind::CheckViolation
+    )
+}
+
+/// Of the server's message nothing is shown but a SQLSTATE: it may quote values.
+fn of_records(refused: &str, error: &Error) -> Fault {
     match error {
         Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
             Fault::outage(format!("postgres: the connection is lost: {}", info.message()))

@@ -4,33 +4,51 @@
 //! its row-by-row function into its [`Migrations`], and name these when the store is opened. Nothing here changes.
 //!
 //! # Sessions
-//! Commits have a pool of their own, claims and heartbeats another, so that a long commit cannot cost the lease. Both
-//! set, with the lease as the unit:
+//! One process may own many partitions and relay dead letters besides. So that a long commit cannot cost a lease, nor
+//! a slow topic a commit, there are five pools, whose connections are opened when they are first needed:
 //!
-//! | setting | commits | claims, heartbeats |
+//! | pool | size | what may hold a connection up |
+//! | --- | --- | --- |
+//! | commits | `connections` | the commit itself; the partitions of a process take turns |
+//! | heartbeats, attendance, giving back | `connections` + 1 | a heartbeat waits for its own commit in flight, and there is one for each of these; the one more is always free |
+//! | claims, `positions set` | 2 | the row that a frozen owner has locked, at most a lease |
+//! | relay, backlog | 2 | the topic, at most half a lease |
+//! | dead letters, acts | 1 | a look through a large table |
+//!
+//! They set, with the lease as the unit:
+//!
+//! | setting | commits | all others |
 //! | --- | --- | --- |
 //! | `idle_in_transaction_session_timeout`, `lock_timeout`, `tcp_user_timeout`, keepalives | 1 lease | 1 lease |
-//! | `statement_timeout` | 6 leases, at least 3 s | 2 leases, at least 3 s |
+//! | `statement_timeout` | 6 leases, at least 3 s | 2 leases, at least 3 s; dead letters 10 min |
 //! | wait for any answer on our side, then the connection is given up | 1 lease (at least 1 s) longer | the same |
 //!
 //! So whatever stops answering, a frozen server or a network that swallows packets, becomes a
 //! [`Fault::Outage`] within bounded time, and what a frozen owner locked is free within its lease.
 
+mod acts;
+mod audit;
 mod commit;
 mod connection;
 mod dead_letters;
 mod effect;
 mod fault;
 mod ledger;
+mod letters;
 mod migrate;
+mod outbox;
 mod positions;
+mod replay;
+mod steering;
 mod target;
 mod tls;
 pub mod transactions;
+mod workers;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use audit::PostgresBooks;
 pub use diesel;
 pub use diesel_async;
 pub use effect::{PostgresEffect, Prepared, prepared};
@@ -77,6 +95,10 @@ impl fmt::Debug for Settings {
 pub struct Postgres {
     commits: Sessions,
     control: Sessions,
+    claims: Sessions,
+    relay: Sessions,
+    people: Sessions,
+    lease: Duration,
 }
 
 impl Postgres {
@@ -88,17 +110,15 @@ impl Postgres {
     pub async fn open(settings: &Settings, flows: &[Migrations]) -> Result<Self, Fault> {
         let target = Target::parse(&settings.url, settings.lease)?;
         migrate::run(&target, settings.migrate, flows).await?;
+        let Settings { lease, connections, .. } = *settings;
+        let pool = |limits, size| Sessions::new(target.clone(), limits, size);
         Ok(Self {
-            commits: Sessions::new(
-                target.clone(),
-                Limits::of_commits(settings.lease),
-                settings.connections,
-            )?,
-            control: Sessions::new(
-                target,
-                Limits::of_control(settings.lease),
-                connection::CONTROL_CONNECTIONS,
-            )?,
+            commits: pool(Limits::of_commits(lease), connections)?,
+            control: pool(Limits::of_control(lease), connections + 1)?,
+            claims: pool(Limits::of_control(lease), connection::CLAIMS)?,
+            relay: pool(Limits::of_control(lease), connection::RELAYS)?,
+            people: pool(Limits::of_people(lease), connection::PEOPLE)?,
+            lease,
         })
     }
 }

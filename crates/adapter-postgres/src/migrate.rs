@@ -11,10 +11,13 @@ use crate::connection::within;
 use crate::fault;
 use crate::target::Target;
 
-/// The tables of positions, ledger and dead letters.
+/// The tables of positions, ledger, dead letters, workers and acts.
 const LEDGER: Migrations = Migrations {
     name: "tally",
-    scripts: &[include_str!("../../../migrations/postgres/tally/0001_ledger.sql")],
+    scripts: &[
+        include_str!("../../../migrations/postgres/tally/0001_ledger.sql"),
+        include_str!("../../../migrations/postgres/tally/0002_workers_and_acts.sql"),
+    ],
 };
 
 /// Held by the session that migrates; the number is `tally` in ASCII.
@@ -47,6 +50,36 @@ pub(crate) async fn run(target: &Target, migrate: bool, flows: &[Migrations]) ->
         }
     }
     check_privileges(&client).await
+}
+
+/// Makes sure, for whoever only reads, that the tables have the versions of this program and that `tables` may be read.
+pub(crate) async fn check(
+    target: &Target,
+    flows: &[Migrations],
+    tables: &[&str],
+) -> Result<(), Fault> {
+    let wanted: Vec<Migrations> = [LEDGER].into_iter().chain(flows.iter().copied()).collect();
+    let client = connect(target).await?;
+    let pending = pending(&wanted, &applied(&client).await?)?;
+    if !pending.is_empty() {
+        let (name, names) = (&target.name, pending.iter().map(Script::to_string));
+        let message = format!(
+            "the database {name} is none of ours, or older than this program: it lacks the migrations {}, which are \
+             not to be run by whoever only reads",
+            names.collect::<Vec<_>>().join(", ")
+        );
+        return Err(Fault::stop(StopKind::Setting, message));
+    }
+    let sql = "select string_agg(name, ', ') from unnest($1::text[]) as needed(name)
+        where not has_table_privilege(name, 'select')";
+    let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[&tables])).await?;
+    match row.get::<_, Option<String>>(0) {
+        None => Ok(()),
+        Some(missing) => Err(Fault::stop(
+            StopKind::Setting,
+            format!("postgres: the user has no privilege to select on {missing}: grant it"),
+        )),
+    }
 }
 
 async fn connect(target: &Target) -> Result<Client, Fault> {
@@ -139,7 +172,9 @@ async fn check_privileges(client: &Client) -> Result<(), Fault> {
         from (values
             ('positions', 'select'), ('positions', 'insert'), ('positions', 'update'),
             ('batches', 'select'), ('batches', 'insert'),
-            ('dead_letters', 'select'), ('dead_letters', 'insert')
+            ('dead_letters', 'select'), ('dead_letters', 'insert'), ('dead_letters', 'update'),
+            ('workers', 'select'), ('workers', 'insert'), ('workers', 'update'), ('workers', 'delete'),
+            ('acts', 'insert')
         ) as needed(name, privilege)
         where not has_table_privilege(name, privilege)";
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[])).await?;

@@ -7,15 +7,16 @@ use diesel::sql_types::{BigInt, Bool, Integer, Json, Nullable, Text, Timestamptz
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
-use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
 use crate::effect::prepared;
 
-/// The last pass over a partition; whoever reads it may change it until the transaction ends.
+/// The last pass over a partition; whoever reads it may change it until the transaction ends. After waiting for another
+/// transaction it is the one that was last before.
 const LAST_PASS: &str = "
-    select id, pass as number, next, cursor, stats, ended_at, owner, updated_at,
+    select id, epoch, pass as number, next, cursor, stats, ended_at, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
         (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining
     from positions
@@ -27,7 +28,7 @@ const LAST_PASS: &str = "
 /// Loses silently against another one's at the same time.
 const BEGIN_PASS: &str = "
     insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at)
-    values ($1, $2, $3, $4, $5, 0, 0, clock_timestamp())
+    values ($1, $2, $3, $4, $5, $6, 0, clock_timestamp())
     on conflict do nothing";
 
 const TAKE: &str = "
@@ -59,11 +60,11 @@ impl Positions for Postgres {
         stream: &Stream,
         owner: &str,
         lease: Duration,
-        again: bool,
+        begin: Begin,
     ) -> Result<Claim, Fault> {
-        let mut session = self.control.session().await?;
+        let mut session = self.claims.session().await?;
         session.run("begin isolation level read committed read write").await?;
-        let claim = claim(&mut session, stream, owner, lease, again).await?;
+        let claim = claim(&mut session, stream, owner, lease, begin).await?;
         session.run("commit").await?;
         session.keep();
         Ok(claim)
@@ -109,17 +110,19 @@ async fn claim(
     stream: &Stream,
     owner: &str,
     lease: Duration,
-    again: bool,
+    begin: Begin,
 ) -> Result<Claim, Fault> {
     loop {
-        let last = last_pass(session, stream).await?;
+        let last = lock_last_pass(session, stream).await?;
         match last {
-            None => begin_pass(session, stream, 1).await?,
+            None => {
+                begin_pass(session, stream, 1, begin.at).await?;
+            }
             Some(Pass { ended_at: Some(at), next, number, .. }) => {
-                if !again {
+                if !begin.again {
                     return Ok(Claim::Finished { at, records: next });
                 }
-                begin_pass(session, stream, number + 1).await?;
+                begin_pass(session, stream, number + 1, 0).await?;
             }
             Some(pass) => return take(session, pass, stream, owner, lease).await,
         }
@@ -155,6 +158,20 @@ async fn take(
     }))
 }
 
+/// The last pass, locked; who holds it is the only one who may begin the next.
+pub(crate) async fn lock_last_pass(
+    session: &mut Session,
+    stream: &Stream,
+) -> Result<Option<Pass>, Fault> {
+    loop {
+        let found = last_pass(session, stream).await?;
+        let last = last_pass(session, stream).await?;
+        if found.map(|pass| pass.id) == last.as_ref().map(|pass| pass.id) {
+            return Ok(last);
+        }
+    }
+}
+
 async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(LAST_PASS)
@@ -164,16 +181,23 @@ async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass
     answer(limit, async { query.get_result(connection).await.optional() }).await
 }
 
-async fn begin_pass(session: &mut Session, stream: &Stream, pass: i32) -> Result<(), Fault> {
+/// Whether it was us who began it, at `next`.
+pub(crate) async fn begin_pass(
+    session: &mut Session,
+    stream: &Stream,
+    pass: i32,
+    next: i64,
+) -> Result<bool, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(BEGIN_PASS)
         .bind::<Text, _>(stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition)
         .bind::<Integer, _>(pass)
-        .bind::<Text, _>(&stream.label);
-    answer(limit, query.execute(connection)).await?;
-    Ok(())
+        .bind::<Text, _>(&stream.label)
+        .bind::<BigInt, _>(next);
+    let begun = answer(limit, query.execute(connection)).await?;
+    Ok(begun == 1)
 }
 
 /// Somebody else owns what this lease was for.
@@ -189,26 +213,29 @@ pub(crate) fn milliseconds(duration: Duration) -> i64 {
     duration.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
+/// A pass that this transaction has locked.
 #[derive(QueryableByName)]
-struct Pass {
+pub(crate) struct Pass {
     #[diesel(sql_type = BigInt)]
-    id: i64,
+    pub(crate) id: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) epoch: i64,
     #[diesel(sql_type = Integer)]
-    number: i32,
+    pub(crate) number: i32,
     #[diesel(sql_type = BigInt)]
-    next: i64,
+    pub(crate) next: i64,
     #[diesel(sql_type = Nullable<Json>)]
     cursor: Option<Value>,
     #[diesel(sql_type = Nullable<Json>)]
     stats: Option<Value>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    ended_at: Option<NaiveDateTime>,
+    pub(crate) ended_at: Option<NaiveDateTime>,
     #[diesel(sql_type = Nullable<Text>)]
-    owner: Option<String>,
+    pub(crate) owner: Option<String>,
     #[diesel(sql_type = Timestamptz)]
     updated_at: NaiveDateTime,
     #[diesel(sql_type = Bool)]
-    alive: bool,
+    pub(crate) alive: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     remaining: Option<i64>,
 }

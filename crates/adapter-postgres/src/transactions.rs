@@ -1,5 +1,8 @@
 //! The effect of transactions: one upsert by key.
 
+use std::iter::once;
+use std::slice;
+
 use chrono::NaiveDateTime;
 use diesel::pg::Pg;
 use diesel::query_builder::{Query, QueryFragment};
@@ -32,14 +35,28 @@ const UPSERT_SINGLY: &str = "
     from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
         as u(id, description, cents, timestamp, merchant, operation_type, side, category, position)";
 
+const REPLAY: &str = "
+    select transactions_replay(u.id, u.description, u.cents, u.timestamp, u.merchant, u.operation_type, u.side,
+        u.category, $10, u.position) as code
+    from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        as u(id, description, cents, timestamp, merchant, operation_type, side, category, position)";
+
+/// What the function answers where something newer is.
+const SUPERSEDED: &str = "superseded";
+
 /// `character_not_in_repertoire`: what Postgres says of U+0000 in a text, though of all texts at once.
 const NUL_REFUSED: &str = "22021";
 
 impl PostgresEffect for Transactions {
     const MIGRATIONS: Migrations = Migrations {
         name: "transactions",
-        scripts: &[include_str!("../../../migrations/postgres/transactions/0001_transactions.sql")],
+        scripts: &[
+            include_str!("../../../migrations/postgres/transactions/0001_transactions.sql"),
+            include_str!("../../../migrations/postgres/transactions/0002_replay.sql"),
+        ],
     };
+
+    const TABLES: &'static [&'static str] = &["transactions"];
 
     async fn apply(
         connection: &mut AsyncPgConnection,
@@ -79,6 +96,23 @@ impl PostgresEffect for Transactions {
             })
             .collect();
         Ok(order.outcomes_of_all(&codes))
+    }
+
+    async fn replay(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        row: &Row<Self>,
+    ) -> QueryResult<Outcome> {
+        if has_nul(row) {
+            return Ok(Outcome::Refused(NUL_REFUSED.to_owned()));
+        }
+        let columns = Columns::of(slice::from_ref(row), once(0));
+        let answer: Answer = columns.bound_to(REPLAY, origin).get_result(connection).await?;
+        Ok(match answer.code {
+            None => Outcome::Written,
+            Some(code) if code == SUPERSEDED => Outcome::Superseded,
+            Some(code) => Outcome::Refused(code),
+        })
     }
 }
 

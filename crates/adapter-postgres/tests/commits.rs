@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use support::probe::{self, Freezing};
 use support::{LEASE, contents, open, outage, own, stop, ten_rows};
 use tally_domain::transactions::Transactions;
-use tally_ports::{Claim, Committed, Positions, Refused, Sink, StopKind};
+use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
 use tally_testkit::build::{self, LONG, dead_letter, row};
 use tally_testkit::eventually;
 use tally_testkit::postgres::TestDatabase;
@@ -147,6 +147,38 @@ async fn a_dead_letter_that_is_there_already_stops() {
     assert_eq!(contents(&database).await, "0 rows, 0 batches, 1 dead letters, next 0");
 }
 
+/// What the database says of a dead letter may quote it.
+#[tokio::test]
+async fn dead_letters_that_cannot_be_written_are_not_quoted() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let trigger = |text: &str| {
+        format!(
+            "create or replace function quote() returns trigger language plpgsql as $$
+            begin
+                raise exception {text};
+            end $$;
+            create or replace trigger quote before insert on dead_letters for each row execute function quote()"
+        )
+    };
+    let batch =
+        build::commit::<Transactions>(&position, &stream, 0..=0, vec![], vec![dead_letter(0)]);
+    let batch = Arc::new(batch);
+
+    database.execute(&trigger("'no place for %', new.message")).await;
+    let message = outage(store.commit(&batch).await);
+    assert!(message.contains("dead letters") && !message.contains("too few"), "{message}");
+    let check = "using errcode = '23514', message = 'against the rules: ' || new.message";
+    database.execute(&trigger(check)).await;
+    let message = stop(store.commit(&batch).await, StopKind::Data);
+    assert!(message.contains("dead letters") && !message.contains("too few"), "{message}");
+
+    database.execute("drop trigger quote on dead_letters").await;
+    store.commit(&batch).await.unwrap();
+    assert_eq!(contents(&database).await, "0 rows, 1 batches, 1 dead letters, next 1");
+}
+
 /// A frozen owner that holds the position's lock: its session ends with the lease, by its own settings.
 #[tokio::test]
 async fn a_frozen_owner_does_not_block_its_successor() {
@@ -160,8 +192,9 @@ async fn a_frozen_owner_does_not_block_its_successor() {
     frozen.notified().await;
 
     let began = Instant::now();
-    let claimed =
-        async || matches!(theirs.claim(&stream, "b", LEASE, false).await, Ok(Claim::Owned(_)));
+    let claimed = async || {
+        matches!(theirs.claim(&stream, "b", LEASE, Begin::default()).await, Ok(Claim::Owned(_)))
+    };
     eventually(LEASE * 3, claimed).await;
     assert!(began.elapsed() < LEASE * 3, "{:?}", began.elapsed());
     commit.abort();

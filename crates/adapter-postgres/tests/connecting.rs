@@ -62,10 +62,13 @@ async fn a_missing_privilege_is_a_wrong_setting() {
         .await;
     let read_only = setting(open(url.clone()).await);
     assert!(read_only.contains("insert on batches, insert on dead_letters"), "{read_only}");
+    assert!(read_only.contains("delete on workers, insert on acts"), "{read_only}");
 
     // The flow's own tables: known with the first batch.
     database.execute(&format!("grant insert on positions, batches, dead_letters to {role}")).await;
-    database.execute(&format!("grant update on positions to {role}")).await;
+    database.execute(&format!("grant update on positions, dead_letters to {role}")).await;
+    let workers = format!("grant select, insert, update, delete on workers to {role}");
+    database.execute(&format!("{workers}; grant insert on acts to {role}")).await;
     let store = open(url).await.unwrap();
     let batch = ten_rows(&store).await;
     let no_table = setting(store.commit(&batch).await);

@@ -5,8 +5,8 @@ use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
 use tally_domain::transactions::Transactions;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::postgres::TestDatabase;
-use tally_testkit::store_contract;
 use tally_testkit::visits::Visits;
+use tally_testkit::{redrive_contract, server_contract, store_contract};
 
 struct Database(TestDatabase);
 
@@ -29,6 +29,11 @@ impl Store for Database {
         self.0.query_text(&sql).await.into_iter().map(|row| table.record(row)).collect()
     }
 
+    async fn purge(&self, position: i64) {
+        let sql = format!("update dead_letters set state = 'purged' where position = {position}");
+        self.0.execute(&sql).await;
+    }
+
     async fn refuse_amounts_above(&self, limit: i64) {
         self.open().await;
         self.0.execute(&format!("alter table transactions add check (amount <= {limit})")).await;
@@ -40,3 +45,5 @@ impl Store for Database {
 }
 
 store_contract!(Database::create());
+server_contract!(Database::create());
+redrive_contract!(Database::create());

@@ -7,10 +7,10 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
-use tally_domain::{Flow, Reason};
-use tally_ports::{Commit, Committed, DeadLetter, Fault, Outcome, Row, Sink, StopKind};
+use tally_domain::Flow;
+use tally_ports::{Commit, Committed, Fault, Outcome, Row, Sink, StopKind};
 
-use crate::connection::transaction;
+use crate::atomic::transaction;
 use crate::positions::milliseconds;
 use crate::statement::{Statement, execute};
 use crate::{Failure, Sqlite, SqliteEffect, dead_letters};
@@ -56,6 +56,10 @@ fn write<F: SqliteEffect>(
     );
 
     let committed = Committed::count(&commit.rows, &outcomes);
+    let refused_row = |(row, outcome): (&Row<F>, &Outcome)| match outcome {
+        Outcome::Refused(code) => Some(commit.refused(row, code)),
+        _ => None,
+    };
     let refused: Vec<_> = commit.rows.iter().zip(&outcomes).filter_map(refused_row).collect();
     dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
         .map_err(misplaced_if_there)?;
@@ -64,15 +68,6 @@ fn write<F: SqliteEffect>(
         return Err(NotWritten::Misplaced);
     }
     Ok(committed)
-}
-
-fn refused_row<F: Flow>((row, outcome): (&Row<F>, &Outcome)) -> Option<DeadLetter> {
-    let Outcome::Refused(code) = outcome else { return None };
-    Some(DeadLetter::first(
-        row.position,
-        Reason::refused_by_database(code.as_str()),
-        row.raw.clone(),
-    ))
 }
 
 /// Dead letters and entries that are there already belong to a batch that was committed before.
@@ -216,7 +211,7 @@ mod tests {
 
     use diesel::connection::SimpleConnection;
     use tally_domain::transactions::Transactions;
-    use tally_ports::{Claim, Positions};
+    use tally_ports::{Begin, Claim, Positions};
     use tally_testkit::build::{LONG, plain_commit, stream};
 
     use super::*;
@@ -233,7 +228,8 @@ mod tests {
         let settings = Settings { path, lease: Duration::from_secs(5), migrate: true };
         let sqlite = Sqlite::open(&settings, &[Transactions::MIGRATIONS]).unwrap();
         let stream = stream::<Transactions>("file/1");
-        let Ok(Claim::Owned(position)) = sqlite.claim(&stream, "a", LONG, false).await else {
+        let Ok(Claim::Owned(position)) = sqlite.claim(&stream, "a", LONG, Begin::default()).await
+        else {
             panic!("not owned")
         };
         let batch = Arc::new(plain_commit(&position, &stream, 0..=999));

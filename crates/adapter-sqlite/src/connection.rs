@@ -1,11 +1,10 @@
-//! The connection: how it is opened, and its transactions.
+//! How the connection is opened.
 
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use diesel::result::Error;
+use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, Migrations, StopKind};
@@ -28,6 +27,16 @@ pub(crate) fn open(
     settings: &Settings,
     migrations: &[Migrations],
 ) -> Result<SqliteConnection, Fault> {
+    let mut connection = open_to_read(settings, migrations)?;
+    tune(&mut connection, settings)?;
+    Ok(connection)
+}
+
+/// Opens the database and brings its tables up to date, or makes sure that they are, as the settings say.
+pub(crate) fn open_to_read(
+    settings: &Settings,
+    migrations: &[Migrations],
+) -> Result<SqliteConnection, Fault> {
     let path = &settings.path;
     if !settings.migrate && !path.exists() {
         let message =
@@ -36,7 +45,6 @@ pub(crate) fn open(
     }
     let mut connection = establish(settings)?;
     migrate::run(&mut connection, settings, migrations)?;
-    tune(&mut connection, settings)?;
     Ok(connection)
 }
 
@@ -103,49 +111,6 @@ fn write_ahead(connection: &mut SqliteConnection, lease: Duration) -> QueryResul
 struct JournalMode {
     #[diesel(sql_type = Text)]
     journal_mode: String,
-}
-
-/// Runs `work` in a transaction that may write from its first statement on, and commits it; rolls back after an error.
-/// Waits for other processes that write, at most a lease.
-pub(crate) fn transaction<T, E: From<Error>>(
-    connection: &mut SqliteConnection,
-    work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    transaction_from(connection, "begin immediate", work)
-}
-
-/// A [`transaction`] that nobody reads beside.
-pub(crate) fn exclusive_transaction<T, E: From<Error>>(
-    connection: &mut SqliteConnection,
-    work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    transaction_from(connection, "begin exclusive", work)
-}
-
-fn transaction_from<T, E: From<Error>>(
-    connection: &mut SqliteConnection,
-    begin: &str,
-    work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    AnsiTransactionManager::begin_transaction_sql(connection, begin)?;
-    match work(connection) {
-        Ok(value) => {
-            AnsiTransactionManager::commit_transaction(connection)?;
-            Ok(value)
-        }
-        Err(error) => {
-            // After some errors SQLite has rolled back by itself and this fails; the first error is the one to tell.
-            // A connection that is still inside a transaction after it is given up.
-            let _ = AnsiTransactionManager::rollback_transaction(connection);
-            Err(error)
-        }
-    }
-}
-
-/// Whether no transaction is open and none went wrong.
-pub(crate) fn is_idle(connection: &mut SqliteConnection) -> bool {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
-    matches!(status.transaction_depth(), Ok(None))
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ pub trait SqliteEffect: Flow {
     /// The flow's tables.
     const MIGRATIONS: Migrations;
 
+    /// Those of its tables whose rows name in `origin` and `position` the record that wrote them; audits compare them
+    /// with the ledger.
+    const TABLES: &'static [&'static str] = &[];
+
     /// Writes `rows`, which stand in order of position and were read from `origin`, inside the commit's transaction;
     /// answers for each of them, in the same order, what became of it.
     ///
@@ -23,6 +27,18 @@ pub trait SqliteEffect: Flow {
         origin: i64,
         rows: &[Row<Self>],
     ) -> QueryResult<Vec<Outcome>>;
+
+    /// Writes the effect of a row of a dead letter that is replayed, unless something newer is there: by one statement
+    /// that leaves alone a later record of the same origin and any of another one. Those are
+    /// [`Outcome::Superseded`]. [`replay_one`] tells what a constraint refuses.
+    ///
+    /// # Errors
+    /// What is not the row's fault.
+    fn replay(
+        connection: &mut SqliteConnection,
+        origin: i64,
+        row: &Row<Self>,
+    ) -> QueryResult<Outcome>;
 }
 
 /// Upserts `rows` one by one with `write`, in the order of their keys and within a key in that of their positions, so
@@ -60,6 +76,25 @@ pub fn append_each<F: Flow>(
     write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<usize>,
 ) -> QueryResult<Vec<Outcome>> {
     upsert_each(connection, rows, |row| row.position, write)
+}
+
+/// Writes one row of a dead letter that is replayed with `write`, which tells how many rows it touched; where that is
+/// none, `is_newer_there` tells whether something newer is why, else a trigger left the row out.
+///
+/// # Errors
+/// As [`upsert_each`].
+pub fn replay_one(
+    connection: &mut SqliteConnection,
+    write: impl FnOnce(&mut SqliteConnection) -> QueryResult<usize>,
+    is_newer_there: impl FnOnce(&mut SqliteConnection) -> QueryResult<bool>,
+) -> QueryResult<Outcome> {
+    let code = match write(connection) {
+        Ok(0) if is_newer_there(connection)? => return Ok(Outcome::Superseded),
+        Ok(0) => fault::TRIGGER,
+        Ok(_) => return Ok(Outcome::Written),
+        Err(error) => refused(connection, error)?,
+    };
+    Ok(Outcome::Refused(code.to_owned()))
 }
 
 /// The code of the constraint that refused a row, or the error when it is none.

@@ -3,18 +3,26 @@
 //! There is one writer connection. Everything that one call of a port does is one closure on a thread that may
 //! block; once begun it goes on to its end, whatever becomes of the caller.
 //!
-//! To add a flow: implement [`SqliteEffect`] for it ([`upsert_each`] or [`append_each`] and a [`Statement`] are all
-//! it takes) and hand its [`SqliteEffect::MIGRATIONS`] to [`Sqlite::open`].
+//! To add a flow: implement [`SqliteEffect`] for it ([`upsert_each`] or [`append_each`], [`replay_one`] and [`Statement`]s
+//! are all it takes) and hand its [`SqliteEffect::MIGRATIONS`] to [`Sqlite::open`].
 
+mod atomic;
+mod acts;
+mod audit;
 mod commit;
 mod connection;
 mod dead_letters;
 mod effect;
 mod fault;
+mod letters;
 mod migrate;
+mod outbox;
 mod positions;
+mod replay;
 mod statement;
+mod steering;
 mod transactions;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +32,8 @@ pub use diesel;
 use diesel::SqliteConnection;
 use tally_ports::{Fault, Migrations};
 
-pub use self::effect::{SqliteEffect, append_each, upsert_each};
+pub use self::audit::SqliteBooks;
+pub use self::effect::{SqliteEffect, append_each, replay_one, upsert_each};
 pub use self::migrate::LEDGER;
 pub use self::statement::{Statement, Value, execute};
 
@@ -85,7 +94,7 @@ impl Sqlite {
                 None => connection::connect(&settings)?,
             };
             let result = work(&mut connection);
-            if connection::is_idle(&mut connection) {
+            if atomic::is_idle(&mut connection) {
                 *idle = Some(connection);
             }
             result.map_err(|failure| match failure {
@@ -142,7 +151,7 @@ mod tests {
         let panicking = Arc::clone(&sqlite);
         let task = tokio::spawn(async move {
             let work = |connection: &mut SqliteConnection| -> Result<(), Failure> {
-                connection::transaction(connection, |connection| {
+                atomic::transaction(connection, |connection| {
                     connection.batch_execute("insert into t values (1)")?;
                     panic!("as an effect may")
                 })

@@ -5,13 +5,16 @@ use diesel::sql_types::{Integer, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, Migrations, StopKind};
 
-use crate::connection::exclusive_transaction;
+use crate::atomic::exclusive_transaction;
 use crate::{Failure, Settings, Statement, execute, fault};
 
 /// The tables of the ledger, which every flow needs.
 pub const LEDGER: Migrations = Migrations {
     name: "tally",
-    scripts: &[include_str!("../../../migrations/sqlite/tally/0001_ledger.sql")],
+    scripts: &[
+        include_str!("../../../migrations/sqlite/tally/0001_ledger.sql"),
+        include_str!("../../../migrations/sqlite/tally/0002_workers_and_acts.sql"),
+    ],
 };
 
 const TABLE: &str = "create table if not exists tally_migrations (\

@@ -7,9 +7,9 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
-use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
 
-use crate::connection::transaction;
+use crate::atomic::transaction;
 use crate::{Failure, Sqlite, Statement, Value, execute};
 
 impl Positions for Sqlite {
@@ -18,12 +18,12 @@ impl Positions for Sqlite {
         stream: &Stream,
         owner: &str,
         lease: Duration,
-        again: bool,
+        begin: Begin,
     ) -> Result<Claim, Fault> {
         let stream = stream.clone();
         let owner = owner.to_owned();
         self.run(move |connection| {
-            transaction(connection, |connection| claim(connection, &stream, &owner, lease, again))
+            transaction(connection, |connection| claim(connection, &stream, &owner, lease, begin))
         })
         .await
     }
@@ -46,7 +46,7 @@ impl Positions for Sqlite {
 
 impl Sqlite {
     /// Runs a statement in a transaction of its own; whether it touched a row.
-    async fn touches<S: Statement, const N: usize>(
+    pub(crate) async fn touches<S: Statement, const N: usize>(
         &self,
         values: [Value<'static>; N],
     ) -> Result<bool, Fault> {
@@ -85,29 +85,39 @@ impl Statement for Finish {
 
 /// Where the last pass of a stream stands, and the time.
 #[derive(QueryableByName)]
-struct Place {
+pub(crate) struct Place {
     #[diesel(sql_type = BigInt)]
-    id: i64,
+    pub(crate) id: i64,
     #[diesel(sql_type = Integer)]
-    pass: i32,
+    pub(crate) pass: i32,
     #[diesel(sql_type = BigInt)]
-    next: i64,
+    pub(crate) next: i64,
     #[diesel(sql_type = Text)]
     cursor: String,
     #[diesel(sql_type = Text)]
     stats: String,
     #[diesel(sql_type = BigInt)]
-    epoch: i64,
+    pub(crate) epoch: i64,
     #[diesel(sql_type = Nullable<Text>)]
     owner: Option<String>,
     #[diesel(sql_type = Nullable<Timestamp>)]
     lease_until: Option<NaiveDateTime>,
     #[diesel(sql_type = Nullable<Timestamp>)]
-    ended_at: Option<NaiveDateTime>,
+    pub(crate) ended_at: Option<NaiveDateTime>,
     #[diesel(sql_type = Timestamp)]
     updated_at: NaiveDateTime,
     #[diesel(sql_type = Timestamp)]
     now: NaiveDateTime,
+}
+
+impl Place {
+    /// Whose lease is alive, and for how long.
+    pub(crate) fn holder(&self) -> Option<(&str, Duration)> {
+        let (owner, until) = self.owner.as_deref().zip(self.lease_until)?;
+        let remaining =
+            (until - self.now).to_std().ok().filter(|remaining| !remaining.is_zero())?;
+        Some((owner, remaining))
+    }
 }
 
 fn claim(
@@ -115,35 +125,35 @@ fn claim(
     stream: &Stream,
     owner: &str,
     lease: Duration,
-    again: bool,
+    begin: Begin,
 ) -> Result<Claim, Failure> {
-    let Some(last) = last_pass(connection, stream)? else {
-        insert(connection, stream, 1, owner, lease)?;
-        return owned(connection, stream, lease);
-    };
-    if let Some(at) = last.ended_at {
-        if !again {
-            return Ok(Claim::Finished { at, records: last.next });
+    loop {
+        let Some(last) = last_pass(connection, stream)? else {
+            begin_pass(connection, stream, 1, begin.at)?;
+            continue;
+        };
+        if let Some(at) = last.ended_at {
+            if !begin.again {
+                return Ok(Claim::Finished { at, records: last.next });
+            }
+            begin_pass(connection, stream, last.pass + 1, 0)?;
+            continue;
         }
-        insert(connection, stream, last.pass + 1, owner, lease)?;
+        if let Some((holder, remaining)) = last.holder()
+            && holder != owner
+        {
+            let owner = holder.to_owned();
+            return Ok(Claim::Held { owner, remaining, renewal: last.updated_at });
+        }
+        let values = [
+            owner.into(),
+            milliseconds(lease).into(),
+            stream.label.as_str().into(),
+            last.id.into(),
+        ];
+        execute::<Take>(connection, &values)?;
         return owned(connection, stream, lease);
     }
-    if let (Some(holder), Some(until)) = (last.owner, last.lease_until)
-        && holder != owner
-        && until > last.now
-    {
-        let remaining = (until - last.now).to_std().unwrap_or_default();
-        return Ok(Claim::Held { owner: holder, remaining, renewal: last.updated_at });
-    }
-    let values = [
-        owner.into(),
-        milliseconds(lease).into(),
-        stream.label.as_str().into(),
-        last.id.into(),
-        last.epoch.into(),
-    ];
-    execute::<Take>(connection, &values)?;
-    owned(connection, stream, lease)
 }
 
 struct Take;
@@ -152,24 +162,23 @@ impl Statement for Take {
     const SQL: &'static str = "update positions set epoch = epoch + 1, owner = ?, \
         lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds'), label = ?, \
         updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
-        where id = ? and epoch = ?";
+        where id = ?";
 }
 
-struct Insert;
+struct BeginPass;
 
-impl Statement for Insert {
+impl Statement for BeginPass {
     const SQL: &'static str = "insert into positions \
-        (flow, stream, partition, pass, label, epoch, owner, lease_until, updated_at) \
-        values (?, ?, ?, ?, ?, 1, ?, strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds'), \
-        strftime('%Y-%m-%d %H:%M:%f', 'now'))";
+        (flow, stream, partition, pass, label, next, epoch, updated_at) \
+        values (?, ?, ?, ?, ?, ?, 0, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
 }
 
-fn insert(
+/// Adds a pass that nobody owns yet.
+pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
     pass: i32,
-    owner: &str,
-    lease: Duration,
+    next: i64,
 ) -> QueryResult<()> {
     let values = [
         stream.flow.into(),
@@ -177,13 +186,15 @@ fn insert(
         stream.partition.into(),
         pass.into(),
         stream.label.as_str().into(),
-        owner.into(),
-        milliseconds(lease).into(),
+        next.into(),
     ];
-    execute::<Insert>(connection, &values).map(drop)
+    execute::<BeginPass>(connection, &values).map(drop)
 }
 
-fn last_pass(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<Option<Place>> {
+pub(crate) fn last_pass(
+    connection: &mut SqliteConnection,
+    stream: &Stream,
+) -> QueryResult<Option<Place>> {
     sql_query(
         "select id, pass, next, cursor, stats, epoch, owner, lease_until, ended_at, updated_at, \
          strftime('%Y-%m-%d %H:%M:%f', 'now') as now \
@@ -216,7 +227,7 @@ fn owned(
     }))
 }
 
-fn lost(lease: &Lease) -> Fault {
+pub(crate) fn lost(lease: &Lease) -> Fault {
     let message = format!("position {} is no longer ours in epoch {}", lease.position, lease.epoch);
     Fault::stop(StopKind::Taken, message)
 }

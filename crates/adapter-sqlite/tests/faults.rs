@@ -13,14 +13,15 @@ use tally_adapter_sqlite::diesel::connection::SimpleConnection;
 use tally_adapter_sqlite::{Settings, Sqlite, SqliteEffect};
 use tally_domain::transactions::Transactions;
 use tally_ports::{
-    Claim, Commit, Committed, Fault, Position, Positions, Refused, Sink, StopKind, Stream,
+    Begin, Claim, Commit, Committed, Fault, Position, Positions, Refused, Sink, StopKind, Stream,
+    Workers,
 };
-use tally_testkit::build::{LONG, plain_commit, stream};
-use tally_testkit::contract::{BATCHES, DEAD_LETTERS, POSITIONS, Store, TRANSACTIONS};
+use tally_testkit::build::{self, LONG, dead_letter, plain_commit, stream, worker};
+use tally_testkit::contract::{BATCHES, DEAD_LETTERS, POSITIONS, Store, TRANSACTIONS, WORKERS};
 use tally_testkit::eventually;
 
 async fn own(sqlite: &Sqlite, stream: &Stream) -> Position {
-    match sqlite.claim(stream, "a", LONG, false).await.unwrap() {
+    match sqlite.claim(stream, "a", LONG, Begin::default()).await.unwrap() {
         Claim::Owned(position) => position,
         other => panic!("{other:?}"),
     }
@@ -167,4 +168,50 @@ async fn the_ledger_says_when_a_batch_was_read_and_committed() {
         (90.4..110.0).contains(&started) && started > committed + 90.4,
         "started {started} s ago"
     );
+}
+
+/// Dead letters or an entry that nobody committed there: if they are there, the books do not add up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_contradicts_a_batch_stops() {
+    let database = Database::new();
+    let sqlite = database.open().await;
+    let stream = stream::<Transactions>("file/1");
+    let position = own(&sqlite, &stream).await;
+    let batch = |letters: &[i64]| {
+        let letters = letters.iter().map(|&position| dead_letter(position)).collect();
+        Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters))
+    };
+    sqlite.commit(&batch(&[0])).await.unwrap();
+
+    for forgotten in ["batches", "dead_letters"] {
+        database.execute(&format!("delete from {forgotten}; update positions set next = 0"));
+        let before = (database.read(&BATCHES).await, database.read(&DEAD_LETTERS).await);
+        let Err(Fault::Stop(stop)) = sqlite.commit(&batch(&[0, 1])).await else {
+            panic!("committed without the {forgotten} of before")
+        };
+        assert_eq!(stop.kind, StopKind::Data);
+        assert!(stop.message.contains("file/1.csv from 0 to 1"), "{stop}");
+        assert_eq!((database.read(&BATCHES).await, database.read(&DEAD_LETTERS).await), before);
+        assert_eq!(database.read(&POSITIONS).await[0].number("next"), 0);
+        database.execute("delete from batches; delete from dead_letters");
+        sqlite.commit(&batch(&[0])).await.unwrap();
+    }
+}
+
+/// A day after its death a worker is forgotten, whatever stream it worked on.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_died_long_ago_are_forgotten() {
+    let database = Database::new();
+    let sqlite = database.open().await;
+    for (id, name) in [("old", "group/topic"), ("older", "group/other"), ("dead", "group/third")] {
+        sqlite.attend(&worker::<Transactions>(id, name), LONG).await.unwrap();
+    }
+    database.execute(
+        "update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '-25 hours') where id <> 'dead'; \
+         update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '-23 hours') where id = 'dead'",
+    );
+    sqlite.attend(&worker::<Transactions>("new", "group/topic"), LONG).await.unwrap();
+    let ids: Vec<_> =
+        database.read(&WORKERS).await.iter().map(|row| row["id"].to_owned()).collect();
+    assert_eq!(ids, ["dead", "new"]);
 }

@@ -1,16 +1,26 @@
 //! The composition root's parts: settings from all their layers, and the opening of stores by URL.
 
+pub mod books;
+pub mod console;
+pub mod flags;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod layers;
+pub mod parts;
 pub mod settings;
 pub mod span;
 pub mod start;
 pub mod store;
 pub mod url;
 
-pub use layers::{Flags, Layers};
+pub use books::Books;
+pub use console::{console, existing, who};
+pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
+pub use layers::Layers;
+pub use parts::{model, pipeline, relay};
 pub use settings::Settings;
 pub use span::Span;
-pub use start::{Worker, start};
+pub use start::{GRACE, Worker, start};
 pub use store::{Store, Stored};
 pub use url::Url;
 

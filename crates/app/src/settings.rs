@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tally_adapter_csv::Decimal;
 use tally_domain::quality::Rules;
+use tally_pipeline::Budget;
 use tally_ports::{Stop, StopKind};
 use tally_telemetry::Format;
 
@@ -29,8 +30,14 @@ pub struct Settings {
     pub ml: Ml,
     /// CSV files.
     pub csv: Csv,
+    /// Topics.
+    pub kafka: Kafka,
     /// The quality rules, by name.
     pub quality: Rules,
+    /// How many records may become dead letters.
+    pub budget: Budget,
+    /// What must not be kept.
+    pub privacy: Privacy,
     /// Log lines.
     pub log: Log,
     /// `/metrics`, `/health` and `/ready`.
@@ -59,6 +66,81 @@ pub struct Csv {
     pub encoding: String,
     /// The decimal separator.
     pub decimal: Decimal,
+}
+
+/// Topics.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Some of the brokers: host:port, separated by commas.
+    pub brokers: String,
+    /// The topic that is read, or written by `producer`.
+    pub topic: String,
+    /// In whose name positions are kept.
+    pub group: String,
+    /// Where a new group begins: `earliest`, `latest` or a timestamp.
+    pub start: String,
+    /// The topic that dead letters are published to; empty for none.
+    pub dlq_topic: String,
+    /// The schema registry's base URL; empty for none.
+    pub registry_url: Url,
+    /// What this process calls itself to the brokers.
+    pub client_id: String,
+    /// How long a batch waits for more records after its first one.
+    pub linger: Span,
+    /// How long an answer of a broker may take.
+    pub timeout: Span,
+    /// Whether connections are encrypted.
+    pub tls: bool,
+    /// The authorities to trust, a PEM file; empty for the system's.
+    pub ca_file: String,
+    /// How to say who we are.
+    pub sasl: Sasl,
+}
+
+/// How to say to a broker who we are.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sasl {
+    /// `none`, `plain`, `scram-sha-256` or `scram-sha-512`.
+    pub mechanism: Mechanism,
+    /// Who.
+    pub username: String,
+    /// Never shown.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Sasl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sasl")
+            .field("mechanism", &self.mechanism)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A mechanism of SASL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mechanism {
+    /// No SASL.
+    None,
+    /// PLAIN.
+    Plain,
+    /// SCRAM-SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+/// What must not be kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Privacy {
+    /// The fields whose values dead letters must not hold.
+    pub masked: Vec<String>,
 }
 
 /// Log lines.
@@ -97,7 +179,27 @@ impl Default for Settings {
                 concurrency: 4,
             },
             csv: Csv { encoding: "utf-8".into(), decimal: Decimal::Auto },
+            kafka: Kafka {
+                brokers: "127.0.0.1:9092".into(),
+                topic: "transactions".into(),
+                group: "tally".into(),
+                start: "earliest".into(),
+                dlq_topic: String::new(),
+                registry_url: Url::new(""),
+                client_id: "tally".into(),
+                linger: Span::milliseconds(50),
+                timeout: Span::seconds(10),
+                tls: false,
+                ca_file: String::new(),
+                sasl: Sasl {
+                    mechanism: Mechanism::None,
+                    username: String::new(),
+                    password: String::new(),
+                },
+            },
             quality: Rules::new(),
+            budget: Budget::default(),
+            privacy: Privacy::default(),
             log: Log { level: "info".into(), format: Format::Auto },
             obs: Obs { host: "127.0.0.1".into(), port: 0 },
         }
@@ -113,6 +215,26 @@ impl Settings {
         span("drain", self.drain, "0s", "1h")?;
         span("ml.connect_timeout", self.ml.connect_timeout, "1ms", "10m")?;
         span("ml.answer_timeout", self.ml.answer_timeout, "1ms", "10m")?;
+        span("kafka.linger", self.kafka.linger, "0s", "1m")?;
+        span("kafka.timeout", self.kafka.timeout, "100ms", "10m")?;
+        for (name, value) in [
+            ("brokers", &self.kafka.brokers),
+            ("topic", &self.kafka.topic),
+            ("group", &self.kafka.group),
+        ] {
+            if value.trim().is_empty() {
+                return Err(wrong(format!("kafka.{name} is empty")));
+            }
+        }
+        if self.kafka.group == "file" {
+            return Err(wrong("kafka.group is file, which stands for files: choose another name"));
+        }
+        range("budget.window", self.budget.window, 1, 1_000_000)?;
+        range("budget.in_a_row", self.budget.in_a_row, 1, 1_000_000)?;
+        if !(0.0..=1.0).contains(&self.budget.ratio) {
+            let ratio = self.budget.ratio;
+            return Err(wrong(format!("budget.ratio is {ratio}: must be between 0 and 1")));
+        }
         for (name, rule) in &self.quality {
             if !rules.contains(&name.as_str()) {
                 return Err(wrong(format!(

@@ -19,9 +19,19 @@ impl Span {
         Self { limit: Some(Duration::from_secs(seconds)) }
     }
 
+    /// That many milliseconds.
+    pub const fn milliseconds(milliseconds: u64) -> Self {
+        Self { limit: Some(Duration::from_millis(milliseconds)) }
+    }
+
     /// The length; `None` for `never`.
     pub const fn limit(self) -> Option<Duration> {
         self.limit
+    }
+
+    /// Without end.
+    pub const fn never() -> Self {
+        Self { limit: None }
     }
 
     /// The length, where the settings' ranges leave out `never`.

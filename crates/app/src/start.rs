@@ -1,6 +1,7 @@
 //! What every binary does before its own work.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_pipeline::{Gates, Status};
 use tally_ports::Stop;
@@ -10,10 +11,16 @@ use uuid::Uuid;
 
 use crate::settings::{Settings, wrong};
 
+/// How long a call beside the commits may take once the run is to end: giving a lease back, for one, which is then left
+/// to expire.
+pub const GRACE: Duration = Duration::from_secs(1);
+
 /// A process that works on records.
 pub struct Worker {
     /// Its name in leases and in the ledger.
     pub name: Arc<str>,
+    /// The machine's name.
+    pub host: String,
     /// What `/ready` says.
     pub status: Arc<Status>,
     /// The gates of its dependencies.
@@ -22,11 +29,17 @@ pub struct Worker {
     pub shutdown: Shutdown,
 }
 
-/// Starts logs, metrics, the endpoints that show them, and the listening for signals. Log lines go to `writer`.
+/// Starts logs, metrics, the endpoints that show them, and the listening for signals. Log lines go to `writer`;
+/// `source` is what people call that which is read.
 ///
 /// # Errors
 /// When a setting of these is wrong, or the port is taken.
-pub async fn start<W>(binary: &str, settings: &Settings, writer: W) -> Result<Worker, Stop>
+pub async fn start<W>(
+    binary: &str,
+    source: &'static str,
+    settings: &Settings,
+    writer: W,
+) -> Result<Worker, Stop>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -38,7 +51,7 @@ where
         Metrics::install().map_err(|error| wrong(format!("cannot record metrics: {error}")))?;
 
     let status = Arc::new(Status::default());
-    let gates = Gates::new(&status, settings.max_outage.limit());
+    let gates = Gates::new(&status, source, settings.max_outage.limit());
     let (host, port) = (settings.obs.host.as_str(), settings.obs.port);
     let shown = Arc::clone(&status);
     let address =
@@ -47,8 +60,24 @@ where
         })?;
     tracing::info!("metrics, health and readiness on http://{address}");
 
-    let name = worker_name(binary).into();
-    Ok(Worker { name, status, gates, shutdown })
+    let host = host_name();
+    let name = worker_name(binary, &host).into();
+    Ok(Worker { name, host, status, gates, shutdown })
+}
+
+impl Worker {
+    /// What `work` gives; `None` when it still waits for a dependency a moment after a stop was asked for.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let out_of_time = async {
+            self.shutdown.token.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = out_of_time => None,
+        }
+    }
 }
 
 fn readiness(status: &Status) -> Readiness {
@@ -63,8 +92,12 @@ fn readiness(status: &Status) -> Readiness {
 }
 
 /// For people; its last part tells apart what has the same host name and process id, as containers may.
-fn worker_name(binary: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+pub(crate) fn worker_name(binary: &str, host: &str) -> String {
     let random = Uuid::now_v7().as_u128() & 0xffff;
-    format!("{binary}@{}:{}:{random:04x}", host.trim(), std::process::id())
+    format!("{binary}@{host}:{}:{random:04x}", std::process::id())
+}
+
+pub(crate) fn host_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    host.trim().to_owned()
 }

@@ -1,14 +1,19 @@
 //! The store that a URL names.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 use tally_adapter_postgres::{Postgres, PostgresEffect};
 use tally_adapter_sqlite::{Sqlite, SqliteEffect};
-use tally_ports::{Claim, Commit, Committed, Fault, Lease, Positions, Sink, Stream};
+use tally_ports::{
+    Act, Attendance, Begin, Claim, Commit, Committed, Fault, Lease, Outbox, Positions, Publish,
+    Sink, Standing, Steering, Stop, Stream, Worker, Workers,
+};
 
 use crate::settings::{Settings, wrong};
+use crate::url::Url;
 
 /// A flow that every store of this program can write.
 #[cfg(feature = "postgres")]
@@ -29,7 +34,7 @@ pub enum Store {
     Sqlite(Sqlite),
     /// A server.
     #[cfg(feature = "postgres")]
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl Store {
@@ -38,32 +43,19 @@ impl Store {
     /// # Errors
     /// An outage when it is away; a stop when a setting is wrong or its tables are not ours.
     pub async fn open<F: Stored>(settings: &Settings) -> Result<Self, Fault> {
-        let url = &settings.database_url;
-        if let Some(path) = url.expose().strip_prefix("sqlite:") {
-            if path.is_empty() {
-                return Err(wrong("database_url sqlite: has no path: write sqlite:tally.db").into());
+        match Place::of(&settings.database_url)? {
+            Place::File(path) => {
+                let (lease, migrate) = (settings.lease.length(), settings.migrate);
+                let settings = tally_adapter_sqlite::Settings { path, lease, migrate };
+                let open = move || Sqlite::open(&settings, &[<F as SqliteEffect>::MIGRATIONS]);
+                match tokio::task::spawn_blocking(open).await {
+                    Ok(opened) => opened.map(Self::Sqlite),
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                }
             }
-            if path.starts_with("//") && !path.starts_with("///") {
-                return Err(
-                    wrong(format!("database_url {url} names a host: write sqlite:PATH")).into()
-                );
-            }
-            let (lease, migrate) = (settings.lease.length(), settings.migrate);
-            let settings = tally_adapter_sqlite::Settings { path: path.into(), lease, migrate };
-            let open = move || Sqlite::open(&settings, &[<F as SqliteEffect>::MIGRATIONS]);
-            return match tokio::task::spawn_blocking(open).await {
-                Ok(opened) => opened.map(Self::Sqlite),
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            };
-        }
-        if url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://") {
             #[cfg(feature = "postgres")]
-            return Box::pin(Self::open_postgres::<F>(settings)).await; // it is large
-            #[cfg(not(feature = "postgres"))]
-            return Err(wrong("this program was built without the feature `postgres`").into());
+            Place::Server => Box::pin(Self::open_postgres::<F>(settings)).await, // it is large
         }
-        Err(wrong(format!("database_url {url} is none of sqlite:PATH, postgres://, postgresql://"))
-            .into())
     }
 
     #[cfg(feature = "postgres")]
@@ -73,7 +65,43 @@ impl Store {
             migrate: settings.migrate,
             ..tally_adapter_postgres::Settings::new(settings.database_url.expose())
         };
-        Postgres::open(&settings, &[<F as PostgresEffect>::MIGRATIONS]).await.map(Self::Postgres)
+        let opened = Postgres::open(&settings, &[<F as PostgresEffect>::MIGRATIONS]).await?;
+        Ok(Self::Postgres(Box::new(opened)))
+    }
+}
+
+/// Where a store is.
+pub(crate) enum Place {
+    /// A file of SQLite.
+    File(PathBuf),
+    /// A server of Postgres.
+    #[cfg(feature = "postgres")]
+    Server,
+}
+
+impl Place {
+    /// What a database URL says.
+    ///
+    /// # Errors
+    /// When it says nothing of the kind.
+    pub(crate) fn of(url: &Url) -> Result<Self, Stop> {
+        if let Some(path) = url.expose().strip_prefix("sqlite:") {
+            if path.is_empty() {
+                return Err(wrong("database_url sqlite: has no path: write sqlite:tally.db"));
+            }
+            if path.starts_with("//") && !path.starts_with("///") {
+                return Err(wrong(format!("database_url {url} names a host: write sqlite:PATH")));
+            }
+            return Ok(Self::File(path.into()));
+        }
+        if url.expose().starts_with("postgres://") || url.expose().starts_with("postgresql://") {
+            #[cfg(feature = "postgres")]
+            return Ok(Self::Server);
+            #[cfg(not(feature = "postgres"))]
+            return Err(wrong("this program was built without the feature `postgres`"));
+        }
+        let known = "sqlite:PATH, postgres://, postgresql://";
+        Err(wrong(format!("database_url {url} is none of {known}")))
     }
 }
 
@@ -88,6 +116,8 @@ macro_rules! on_store {
     };
 }
 
+mod dead_letters;
+
 impl<F: Stored> Sink<F> for Store {
     async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
         on_store!(self, store => store.commit(commit))
@@ -100,9 +130,9 @@ impl Positions for Store {
         stream: &Stream,
         owner: &str,
         lease: Duration,
-        again: bool,
+        begin: Begin,
     ) -> Result<Claim, Fault> {
-        on_store!(self, store => store.claim(stream, owner, lease, again))
+        on_store!(self, store => store.claim(stream, owner, lease, begin))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
@@ -115,5 +145,46 @@ impl Positions for Store {
 
     async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
         on_store!(self, store => store.finish(lease, next))
+    }
+}
+
+impl Workers for Store {
+    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+        on_store!(self, store => store.attend(worker, lease))
+    }
+
+    async fn leave(&self, worker: &Worker) -> Result<(), Fault> {
+        on_store!(self, store => store.leave(worker))
+    }
+}
+
+impl Steering for Store {
+    async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
+        on_store!(self, store => store.standings(flow, stream))
+    }
+
+    async fn set(
+        &self,
+        stream: &Stream,
+        to: i64,
+        lease: Option<&Lease>,
+        act: &Act,
+    ) -> Result<(), Fault> {
+        on_store!(self, store => store.set(stream, to, lease, act))
+    }
+}
+
+impl Outbox for Store {
+    async fn relay<P: Publish>(
+        &self,
+        flow: &str,
+        limit: usize,
+        publisher: &P,
+    ) -> Result<usize, Fault> {
+        on_store!(self, store => store.relay(flow, limit, publisher))
+    }
+
+    async fn backlog(&self, flow: &str) -> Result<i64, Fault> {
+        on_store!(self, store => store.backlog(flow))
     }
 }

@@ -4,6 +4,7 @@
 //! The runs take turns, so that whatever else the machine does hits all alike; each writes into a database of its
 //! own. A run that did not write every row, or says so, ends the benchmark: a broken run is not measured.
 
+mod audit;
 mod figures;
 mod floor;
 mod machine;
@@ -41,6 +42,18 @@ struct Flags {
 
 #[derive(Subcommand)]
 enum Inner {
+    /// Measures audit over a large ledger instead
+    Audit {
+        /// How many batches the ledger has
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        batches: u64,
+        /// How many runs on each store
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+        runs: u64,
+        /// Where the databases go meanwhile
+        #[arg(long, default_value_os_t = std::env::temp_dir())]
+        dir: PathBuf,
+    },
     /// Runs a command and prints what it used
     #[command(hide = true)]
     Measure {
@@ -55,11 +68,20 @@ async fn main() -> anyhow::Result<()> {
     if let Some(Inner::Measure { command }) = &flags.inner {
         return measure::run(command);
     }
+    let taking = async {
+        match &flags.inner {
+            Some(Inner::Audit { batches, runs, dir }) => {
+                let size = audit::Size { batches: *batches, runs: *runs };
+                audit::take(&size, dir).await
+            }
+            _ => turns::take(&flags).await,
+        }
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // What was started and made goes with the future of the runs, also when a signal drops it.
     tokio::select! {
-        table = turns::take(&flags) => println!("{}", table?),
+        table = taking => println!("{}", table?),
         _ = terminate.recv() => bail!("stopped by SIGTERM"),
         _ = interrupt.recv() => bail!("stopped by Ctrl-C"),
     }

@@ -89,10 +89,20 @@ impl fmt::Display for Amount {
     }
 }
 
-/// A JSON number.
+/// A number for formats that people read (JSON). Bytes for binary ones: the cents as Avro's `decimal` with a scale of 2
+/// wants them, two's complement, the highest byte first, as short as can be.
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.to_f64())
+        if serializer.is_human_readable() {
+            return serializer.serialize_f64(self.to_f64());
+        }
+        let bytes = self.cents.to_be_bytes();
+        let is_sign_only = |at: usize| {
+            let next_is_negative = bytes[at + 1] & 0x80 != 0;
+            bytes[at] == if next_is_negative { 0xff } else { 0 }
+        };
+        let first = (0..bytes.len() - 1).find(|&at| !is_sign_only(at)).unwrap_or(bytes.len() - 1);
+        serializer.serialize_bytes(&bytes[first..])
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Gate {
 /// The gates of a pipeline.
 #[derive(Clone)]
 pub struct Gates {
+    /// That of what is read. One for all partitions of a topic.
+    pub source: Arc<Gate>,
     /// The model's.
     pub model: Arc<Gate>,
     /// The database's.
@@ -38,12 +40,16 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// Open gates that give up after `max_outage`, if any.
-    pub fn new(status: &Arc<Status>, max_outage: Option<Duration>) -> Self {
+    /// Open gates that give up after `max_outage`, if any. `source` is what people call that which is read.
+    pub fn new(status: &Arc<Status>, source: &'static str, max_outage: Option<Duration>) -> Self {
         let gate = |dependency, stage| {
             Arc::new(Gate::new(dependency, stage, max_outage, Arc::clone(status)))
         };
-        Self { model: gate("model", "enrich"), database: gate("database", "commit") }
+        Self {
+            source: gate(source, "read"),
+            model: gate("model", "enrich"),
+            database: gate("database", "commit"),
+        }
     }
 }
 

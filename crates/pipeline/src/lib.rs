@@ -2,15 +2,23 @@
 //!
 //! Knows ports and rules only: which source, model or store is behind them is for the binaries to say.
 
+pub mod crew;
 pub mod gate;
+pub mod guard;
 pub mod ownership;
 pub mod prepare;
+pub mod relay;
+pub mod replay;
 pub mod run;
 pub mod status;
 pub mod totals;
 
+pub use crew::{Crew, Partitions, fair_share};
 pub use gate::{Gate, Gates};
+pub use guard::Budget;
 pub use ownership::{Heartbeat, Ownership, own};
+pub use relay::Relay;
+pub use replay::Replayer;
 pub use run::{Ended, Partition, Pipeline, Settings};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use metrics::gauge;
-use tally_ports::{Claim, Fault, Lease, Position, Positions, Stop, StopKind, Stream, metric};
+use tally_ports::{
+    Begin, Claim, Fault, Lease, Position, Positions, Stop, StopKind, Stream, metric,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -39,12 +41,12 @@ pub async fn own<P: Positions>(
     stream: &Stream,
     owner: &str,
     lease: Duration,
-    again: bool,
+    begin: Begin,
     stop: &CancellationToken,
 ) -> Result<Ownership, Stop> {
     let mut waiting: Option<(Instant, NaiveDateTime)> = None;
     loop {
-        let claim = gate.pass(|| positions.claim(stream, owner, lease, again)).await?;
+        let claim = gate.pass(|| positions.claim(stream, owner, lease, begin)).await?;
         let (holder, remaining, renewal) = match claim {
             Claim::Owned(position) => return Ok(Ownership::Owned(position)),
             Claim::Finished { at, records } => return Ok(Ownership::Finished { at, records }),

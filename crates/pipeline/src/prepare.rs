@@ -2,7 +2,9 @@
 
 use tally_domain::quality::{self, Report, Rules};
 use tally_domain::{Flow, Stage};
-use tally_ports::{Batch, DeadLetter, Raw, Stop, StopKind};
+use tally_ports::{Batch, DeadLetter, Raw, Stop};
+
+use crate::guard;
 
 /// A batch that is ready for the model.
 pub(crate) struct Prepared<F: Flow> {
@@ -37,19 +39,7 @@ pub(crate) fn prepare<F: Flow>(
 
     let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
     let verdict = quality::judge::<F>(rules, stats, &positions, &records);
-    if let Some(rule) = verdict.stopped_by.first() {
-        let finding = &verdict.report[*rule];
-        let message = format!(
-            "quality rule {rule} stops the run: {} of {} records at positions {} to {} break it ({:.1} %), the first at {}",
-            finding.count,
-            records.len(),
-            batch.first,
-            batch.last,
-            finding.rate * 100.0,
-            finding.positions[0],
-        );
-        return Err(Stop { kind: StopKind::Data, message });
-    }
+    guard::admit_quality(&verdict, records.len(), batch.first, batch.last)?;
     if verdict.quarantined.is_empty() {
         return Ok(Prepared { records, places, dead_letters, quality: verdict.report });
     }

@@ -1,7 +1,7 @@
 //! The loop: batches of one partition from the source to the store, in order, several of them in flight.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge, histogram};
@@ -9,14 +9,15 @@ use serde_json::Value;
 use tally_domain::quality::Rules;
 use tally_domain::{Flow, Reason};
 use tally_ports::{
-    Commit, Committed, DeadLetter, Enrich, Fault, Position, Row, Sink, Source, Stop, StopKind,
+    Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source, Stop, StopKind,
     Stream, metric,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use crate::guard::{Budget, Guard};
 use crate::prepare::{Prepared, labels, prepare};
 use crate::{Gates, Status, Totals};
 
@@ -31,12 +32,23 @@ pub struct Settings {
     pub drain: Duration,
     /// The quality rules' settings.
     pub rules: Rules,
+    /// How many records may become dead letters.
+    pub budget: Budget,
+    /// Takes out of dead letters what must not be kept.
+    pub mask: Option<Arc<dyn Mask>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let drain = Duration::from_secs(10);
-        Self { batch_size: 1000, ahead: 4, drain, rules: Rules::new() }
+        Self {
+            batch_size: 1000,
+            ahead: 4,
+            drain,
+            rules: Rules::new(),
+            budget: Budget::default(),
+            mask: None,
+        }
     }
 }
 
@@ -49,6 +61,7 @@ pub struct Pipeline<F, E, S> {
     settings: Settings,
     /// One permit for each batch that may be at the model.
     at_model: Arc<Semaphore>,
+    guard: std::sync::Mutex<Guard>,
     flow: PhantomData<F>,
 }
 
@@ -112,13 +125,23 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         settings: Settings,
     ) -> Self {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
-        Self { enrich, sink, gates, status, settings, at_model, flow: PhantomData }
+        let guard = std::sync::Mutex::new(Guard::new(settings.budget));
+        Self { enrich, sink, gates, status, settings, at_model, guard, flow: PhantomData }
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gates that its calls pass.
+    pub const fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// Reads `source`, which stands at the partition's position, to its end and commits every batch, in order.
     ///
-    /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with the
-    /// cursor that follows it. When `stop` is cancelled, reading stops and what is in flight is committed.
+    /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with what was
+    /// committed. When `stop` is cancelled, reading stops and what is in flight is committed.
     ///
     /// # Errors
     /// The first [`Stop`] in the order of the positions; what was read before it is committed.
@@ -128,7 +151,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         partition: Partition,
         stop: &CancellationToken,
         totals: &mut Totals,
-        mut committed: impl FnMut(&Totals, &Value) + Send,
+        mut committed: impl FnMut(&Totals, &Commit<F>) + Send,
     ) -> Result<Ended, Stop> {
         let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
         let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
@@ -141,9 +164,11 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         let commit_all = async {
             while let Some(batch) = receiver.recv().await {
                 let (commit, judged) = run.wait_for_model(batch).await?;
+                self.guard().admit(&commit)?;
                 let result = run.commit(&commit).await?;
                 totals.add(&commit, judged, &result);
-                committed(totals, &commit.cursor);
+                committed(totals, &commit);
+                self.guard().take(&commit, &result)?;
             }
             joined(reader.await)
         };
@@ -165,11 +190,13 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
     /// Reads batch after batch, validates and judges it, and sends it to the model.
     async fn read(
         self: Arc<Self>,
-        mut source: impl Source<F>,
+        source: impl Source<F>,
         sender: mpsc::Sender<InFlight<F>>,
         stop: CancellationToken,
     ) -> Result<Ended, Stop> {
         let Settings { batch_size, rules, .. } = &self.pipeline.settings;
+        let source = Mutex::new(source);
+        let read_on = || async { source.lock().await.next_batch(*batch_size).await };
         let mut stats = self.stats_of_position()?;
         let mut next = self.partition.position.next;
         loop {
@@ -177,11 +204,14 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Interrupted),
-                batch = source.next_batch(*batch_size) => batch,
+                batch = self.pipeline.gates.source.pass(read_on) => batch?,
             };
-            let Some(mut batch) = batch.map_err(stop_of)? else {
+            let Some(mut batch) = batch else {
                 return Ok(Ended::AtEnd { next });
             };
+            if batch.is_idle() {
+                continue;
+            }
             observe("read", started);
             gauge!(metric::INFLIGHT).increment(1.0);
             next = batch.last + 1;
@@ -253,6 +283,12 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             dead_letters.extend(refused);
             dead_letters.sort_by_key(|letter| letter.position);
         }
+        let mask = self.pipeline.settings.mask.clone();
+        if let Some(mask) = &mask {
+            for letter in &mut dead_letters {
+                letter.raw = mask.mask(&letter.raw);
+            }
+        }
         let Partition { stream, worker, position } = &self.partition;
         let commit = Arc::new(Commit {
             id: batch.id,
@@ -270,6 +306,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             quality: batch.quality,
             gap: batch.gap,
             started: batch.started,
+            mask,
         });
         Ok((commit, batch.judged))
     }
@@ -320,14 +357,6 @@ fn to_json(stats: &impl serde::Serialize) -> Result<Value, Stop> {
         kind: StopKind::Data,
         message: format!("the statistics are no JSON: {error}"),
     })
-}
-
-/// A source's faults that are not yet behind a gate end the run.
-fn stop_of(fault: Fault) -> Stop {
-    match fault {
-        Fault::Stop(stop) => stop,
-        Fault::Outage { message, .. } => Stop { kind: StopKind::Away, message },
-    }
 }
 
 /// The result of a task of ours; its panic goes on here.

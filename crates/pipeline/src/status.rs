@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub in_progress: bool,
     /// What is away, by dependency.
     pub outages: BTreeMap<&'static str, String>,
+    /// Which partitions cannot be read on, and why.
+    pub blocked: BTreeMap<i32, String>,
     /// The last fault, even when it is over.
     pub last_error: Option<String>,
     /// When the last batch was committed.
@@ -26,7 +28,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Whether records are being taken in.
     pub fn is_ready(&self) -> bool {
-        self.in_progress && self.outages.is_empty()
+        self.in_progress && self.outages.is_empty() && self.blocked.is_empty()
     }
 }
 
@@ -44,6 +46,17 @@ impl Status {
     /// A batch was committed.
     pub fn committed(&self) {
         self.lock().last_commit = Some(SystemTime::now());
+    }
+
+    /// A partition cannot be read on.
+    pub(crate) fn block(&self, partition: i32, message: &str) {
+        let mut inner = self.lock();
+        inner.last_error = Some(message.to_owned());
+        inner.blocked.insert(partition, message.to_owned());
+    }
+
+    pub(crate) fn unblock(&self, partition: i32) {
+        self.lock().blocked.remove(&partition);
     }
 
     /// Notes an outage, or what is wrong by now; whether it was not known before.

@@ -36,6 +36,26 @@ pub struct Share {
 }
 
 impl Totals {
+    /// Takes in another run's.
+    pub fn merge(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.superseded += other.superseded;
+        self.skipped += other.skipped;
+        self.dead_lettered += other.dead_lettered;
+        for (name, count) in other.answers {
+            *self.answers.entry(name).or_default() += count;
+        }
+        for (code, count) in other.dead_letters {
+            *self.dead_letters.entry(code).or_default() += count;
+        }
+        for (rule, Share { count, of }) in other.quality {
+            let share = self.quality.entry(rule).or_default();
+            share.count += count;
+            share.of += of;
+        }
+    }
+
     /// Takes in a committed batch of which `judged` records were judged by the quality rules.
     pub(crate) fn add<F: Flow>(
         &mut self,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
 use tally_pipeline::{Gate, Heartbeat, Ownership, own};
-use tally_ports::{Claim, Position, Positions, Stop, StopKind, Stream};
+use tally_ports::{Begin, Claim, Position, Positions, Stop, StopKind, Stream};
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ impl Waiting {
     }
 
     async fn claim(&self, owner: &str) -> Position {
-        match self.store.claim(&self.stream, owner, LEASE, false).await {
+        match self.store.claim(&self.stream, owner, LEASE, Begin::default()).await {
             Ok(Claim::Owned(position)) => position,
             other => panic!("{other:?}"),
         }
@@ -38,7 +38,8 @@ impl Waiting {
 
     async fn own(&self, again: bool) -> Result<Ownership, Stop> {
         let gate = Gate::new("database", "commit", None, Arc::default());
-        own(&*self.store, &gate, &self.stream, "me", LEASE, again, &self.stop).await
+        let begin = Begin { at: 0, again };
+        own(&*self.store, &gate, &self.stream, "me", LEASE, begin, &self.stop).await
     }
 }
 
@@ -71,7 +72,7 @@ async fn an_owner_that_is_alive_keeps_it() {
 #[tokio::test(start_paused = true)]
 async fn a_longer_lease_than_ours_is_waited_for() {
     let waiting = Waiting::new();
-    let claim = waiting.store.claim(&waiting.stream, "dead", 6 * LEASE, false).await;
+    let claim = waiting.store.claim(&waiting.stream, "dead", 6 * LEASE, Begin::default()).await;
     assert!(matches!(claim, Ok(Claim::Owned(_))));
     let began = Instant::now();
     assert!(matches!(waiting.own(false).await, Ok(Ownership::Owned(_))));

@@ -11,8 +11,8 @@ use fakes::{Bench, Model, Scripted, food, good, item, undecodable};
 use tally_domain::quality::{Policy, Rule};
 use tally_domain::transactions::{Transactions, Wire};
 use tally_domain::{Reason, Stage};
-use tally_pipeline::Ended;
-use tally_ports::{Fault, Stop, StopKind};
+use tally_pipeline::{Budget, Ended};
+use tally_ports::{Fault, Item, Stop, StopKind};
 use tally_testkit::build;
 
 const AWAY: Duration = Duration::from_secs(30);
@@ -290,4 +290,55 @@ async fn statistics_are_the_same_with_and_without_a_restart() {
     assert_eq!(whole.claim().await.stats["amount"]["count"], 3_000);
     assert_eq!(whole.claim().await.stats, parts.claim().await.stats);
     assert_eq!(whole.totals, parts.totals);
+}
+
+/// One good record before `dead` bad ones, again and again.
+fn mostly_bad(positions: std::ops::Range<i64>, dead: i64) -> impl Iterator<Item = Item<Wire>> {
+    positions.map(
+        move |position| {
+            if position % (dead + 1) == 0 { good(position) } else { undecodable(position) }
+        },
+    )
+}
+
+#[tokio::test]
+async fn too_many_dead_letters_in_a_row_stop_before_their_batch() {
+    let mut bench = Bench::new();
+    bench.settings.budget = Budget { in_a_row: 15, ..Budget::default() };
+    let stop = bench.run(Scripted::new((0..40).map(undecodable)), Model::food()).await.unwrap_err();
+    assert_eq!(stop.kind, StopKind::Data);
+    assert!(stop.message.contains("15 records in a row"), "{stop}");
+    assert!(stop.message.contains("fields (15)"), "{stop}");
+    assert_eq!(bench.ranges(), [(0, 9)]);
+}
+
+#[tokio::test]
+async fn too_great_a_share_of_dead_letters_stops_once_the_window_is_full() {
+    let mut bench = Bench::new();
+    bench.settings.budget = Budget { ratio: 0.5, window: 30, in_a_row: 1000 };
+    let stop = bench.run(Scripted::new(mostly_bad(0..100, 2)), Model::food()).await.unwrap_err();
+    assert!(stop.message.contains("20 of the last 30 records"), "{stop}");
+    assert_eq!(bench.ranges(), [(0, 9), (10, 19)]);
+
+    // Each start begins with nothing.
+    let stop = bench.run(Scripted::new(mostly_bad(20..40, 2)), Model::food()).await;
+    assert!(stop.is_ok(), "{stop:?}");
+}
+
+#[tokio::test]
+async fn a_share_within_the_budget_goes_on() {
+    let mut bench = Bench::new();
+    bench.settings.budget = Budget { ratio: 0.7, window: 30, in_a_row: 3 };
+    bench.run(Scripted::new(mostly_bad(0..100, 2)), Model::food()).await.unwrap();
+    assert_eq!(bench.ranges().len(), 10);
+}
+
+#[tokio::test]
+async fn what_only_the_database_refuses_counts_for_the_next_batch() {
+    let mut bench = Bench::new();
+    bench.settings.budget = Budget { in_a_row: 15, ..Budget::default() };
+    bench.store.refuse(|_, _| Some("23514".into()));
+    let stop = bench.run(Scripted::new((0..60).map(good)), Model::food()).await.unwrap_err();
+    assert!(stop.message.contains("23514 (15)"), "{stop}");
+    assert_eq!(bench.ranges(), [(0, 9), (10, 19)]);
 }

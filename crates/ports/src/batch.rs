@@ -10,7 +10,7 @@ use tally_domain::quality::Report;
 use tally_domain::{Flow, Reason};
 use uuid::Uuid;
 
-use crate::{DeadLetter, Lease, Outcome, Stream};
+use crate::{DeadLetter, Lease, Mask, Outcome, Stream};
 
 /// What a source read at once.
 #[derive(Debug)]
@@ -25,6 +25,18 @@ pub struct Batch<W> {
     pub cursor: Value,
     /// Why a range without records was passed.
     pub gap: Option<String>,
+}
+
+impl<W> Batch<W> {
+    /// Nothing was there to read at `next` yet.
+    pub const fn idle(next: i64) -> Self {
+        Self { first: next, last: next - 1, items: Vec::new(), cursor: Value::Null, gap: None }
+    }
+
+    /// Whether it passes no position, so that there is nothing to commit.
+    pub const fn is_idle(&self) -> bool {
+        self.last < self.first
+    }
 }
 
 /// One record as a source found it.
@@ -114,6 +126,16 @@ pub struct Commit<F: Flow> {
     pub gap: Option<String>,
     /// When the batch was read.
     pub started: Instant,
+    /// Takes out of dead letters what must not be kept; those above went through it.
+    pub mask: Option<Arc<dyn Mask>>,
+}
+
+impl<F: Flow> Commit<F> {
+    /// The dead letter of a row that the database refused with `code`.
+    pub fn refused(&self, row: &Row<F>, code: &str) -> DeadLetter {
+        let raw = self.mask.as_ref().map_or_else(|| row.raw.clone(), |mask| mask.mask(&row.raw));
+        DeadLetter::first(row.position, Reason::refused_by_database(code), raw)
+    }
 }
 
 /// What became of a batch's rows.

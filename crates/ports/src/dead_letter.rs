@@ -1,7 +1,11 @@
 //! A record that could not be written, and why.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use chrono::NaiveDateTime;
 use serde_json::{Value, json};
 use tally_domain::Reason;
 use uuid::Uuid;
@@ -31,18 +35,83 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The first failure of a record.
-    pub const fn first(position: i64, reason: Reason, raw: Raw) -> Self {
+    /// The first failure of a record. A payload over [`PAYLOAD_LIMIT`] is cut, and says so.
+    pub fn first(position: i64, reason: Reason, mut raw: Raw) -> Self {
+        let whole = raw.payload.as_ref().map_or(0, Bytes::len);
+        if whole > PAYLOAD_LIMIT {
+            raw.payload = raw.payload.map(|payload| payload.slice(..PAYLOAD_LIMIT));
+            let said = (TRUNCATED.to_owned(), Bytes::from_static(b"true"));
+            raw.headers = raw.headers.iter().cloned().chain([said]).collect();
+        }
         Self { position, attempt: 1, reason, raw }
     }
 
     /// The same for the same failure, however often it is committed.
     pub fn id(&self, stream: &Stream, pass: i32) -> Uuid {
         let Stream { flow, name, partition, .. } = stream;
-        let identity =
-            format!("{flow}\n{name}\n{partition}\n{pass}\n{}\n{}", self.position, self.attempt);
-        Uuid::new_v5(&NAMESPACE, identity.as_bytes())
+        identity(flow, name, *partition, pass, self.position, self.attempt)
     }
+}
+
+/// The id of a dead letter, wherever it is known from.
+pub(crate) fn identity(
+    flow: &str,
+    stream: &str,
+    partition: i32,
+    pass: i32,
+    position: i64,
+    attempt: i32,
+) -> Uuid {
+    let identity = format!("{flow}\n{stream}\n{partition}\n{pass}\n{position}\n{attempt}");
+    Uuid::new_v5(&NAMESPACE, identity.as_bytes())
+}
+
+/// A dead letter as a store holds it, on its way to a topic. Its `Debug` shows no values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// See [`DeadLetter::id`].
+    pub id: Uuid,
+    /// The flow's name.
+    pub flow: String,
+    /// `GROUP/TOPIC` or `file/FINGERPRINT`.
+    pub stream: String,
+    /// 0 for a file.
+    pub partition: i32,
+    /// Which reading of the stream it was.
+    pub pass: i32,
+    /// Where it was read.
+    pub position: i64,
+    /// 1 for the first failure.
+    pub attempt: i32,
+    /// Its bytes as they were.
+    pub raw: Raw,
+    /// The stage that refused it.
+    pub stage: String,
+    /// The reason in one word.
+    pub code: String,
+    /// The reasons, for people.
+    pub message: String,
+    /// When it failed, in UTC.
+    pub failed_at: NaiveDateTime,
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letter")
+            .field("id", &self.id)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Headers from what [`headers_to_json`] made; `None` where it is nothing of ours.
+pub fn headers_from_json(json: &Value) -> Option<Headers> {
+    let pair = |pair: &Value| {
+        let [name, value] = pair.as_array()?.as_slice() else { return None };
+        let value = BASE64_STANDARD.decode(value.as_str()?).ok()?;
+        Some((name.as_str()?.to_owned(), Bytes::from(value)))
+    };
+    json.as_array()?.iter().map(pair).collect()
 }
 
 /// Headers as the tables hold them: a list of pairs of name and base64.

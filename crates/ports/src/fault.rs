@@ -25,6 +25,14 @@ impl Fault {
         Self::Outage { message: message.into(), retry_after: None }
     }
 
+    /// The end of a caller that does not wait: an outage is [`StopKind::Away`] then.
+    pub fn into_stop(self) -> Stop {
+        match self {
+            Self::Stop(stop) => stop,
+            Self::Outage { message, .. } => Stop { kind: StopKind::Away, message },
+        }
+    }
+
     /// A stop.
     pub fn stop(kind: StopKind, message: impl Into<String>) -> Self {
         Self::Stop(Stop { kind, message: message.into() })
@@ -46,6 +54,9 @@ pub struct Stop {
 pub enum StopKind {
     /// The data themselves: a quality policy, a file that changed while it was read.
     Data,
+    /// A partition's log cannot be read on where its position stands. The message names the range; other partitions go
+    /// on.
+    Blocked,
     /// The input cannot be read or is no table.
     Input,
     /// A dependency stayed away longer than allowed.
@@ -60,7 +71,7 @@ impl StopKind {
     /// The exit code (of `sysexits.h`) that scripts see.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Data => 65,
+            Self::Data | Self::Blocked => 65,
             Self::Input => 66,
             Self::Away => 69,
             Self::Taken => 75,
@@ -73,6 +84,7 @@ impl fmt::Display for StopKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Data => "data",
+            Self::Blocked => "blocked",
             Self::Input => "input",
             Self::Away => "away",
             Self::Taken => "taken",

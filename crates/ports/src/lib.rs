@@ -1,31 +1,46 @@
 //! Every trait between the pipeline and the outside, and the values that cross them.
 //!
-//! An adapter implements one of [`Source`], [`Enrich`], [`Sink`] and [`Positions`], and passes its contract suite
-//! in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
+//! An adapter implements [`Source`], [`Enrich`], [`Publish`], or all that a store is ([`Sink`], [`Positions`],
+//! [`Workers`], [`Steering`], [`Outbox`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
 
+pub mod act;
+pub mod audit;
 pub mod batch;
 pub mod dead_letter;
+pub mod deed;
 pub mod effect;
 pub mod fault;
+pub mod letters;
 pub mod metric;
 pub mod migration;
 pub mod position;
+pub mod privacy;
+pub mod replay;
+pub mod worker;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use act::Act;
+pub use audit::{Audit, Auditor};
 pub use batch::{Batch, Commit, Committed, Headers, Item, Raw, Refused, Row};
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetter, Letter};
+pub use deed::{Acts, Deed};
 pub use effect::{KeyOrder, Outcome};
 pub use fault::{Fault, Stop, StopKind};
+pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
 pub use migration::Migrations;
-pub use position::{Claim, Lease, Position, Stream};
+pub use position::{Begin, Claim, Lease, Position, Standing, Stream};
+pub use privacy::Mask;
+pub use replay::{Replay, Replayed, Retry};
 use tally_domain::{Flow, Reason};
+pub use worker::{Attendance, Crew, Worker};
 
 /// One partition of a stream, read in batches from a position on.
 pub trait Source<F: Flow>: Send {
-    /// The next batch of at most `limit` items, closed earlier at 4 MiB; `None` at the end.
+    /// The next batch of at most `limit` items, closed earlier at 4 MiB; `None` at the end. A source that never ends
+    /// answers an [idle](Batch::is_idle) batch when there is nothing new within a second or so.
     ///
     /// Batches leave no gap and no overlap. What cannot be decoded is an item, not an error. Memory is bounded,
     /// whatever the input. `None` is answered only once the input is known to be unchanged since the start. Safe
@@ -64,14 +79,14 @@ pub trait Sink<F: Flow>: Send + Sync + 'static {
 /// Who owns which partition, and how far it was read. All times are the database's.
 pub trait Positions: Send + Sync + 'static {
     /// Claims the stream's partition for `owner`: the pass in progress, else (the first time, or with `again`
-    /// after a finished pass) a new pass. Every claim that succeeds raises the epoch, so that an earlier owner can
+    /// after a finished pass) a new pass, as `begin` says. Every claim that succeeds raises the epoch, so that an earlier owner can
     /// no longer commit. A live lease of somebody else is never taken.
     fn claim(
         &self,
         stream: &Stream,
         owner: &str,
         lease: Duration,
-        again: bool,
+        begin: Begin,
     ) -> impl Future<Output = Result<Claim, Fault>> + Send;
 
     /// Prolongs the lease; [`StopKind::Taken`] when it is no longer ours.
@@ -83,4 +98,69 @@ pub trait Positions: Send + Sync + 'static {
     /// Marks the pass as finished and gives the lease back, if the epoch is ours and `next` is where the pass ends;
     /// else [`StopKind::Taken`]. Safe to call again.
     fn finish(&self, lease: &Lease, next: i64) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Who works on a stream together. All times are the database's.
+pub trait Workers: Send + Sync + 'static {
+    /// Says that `worker` lives for another `lease`, and answers who else does and where each partition stands. A
+    /// store that serves one process answers [`Attendance::Full`], and notes nothing, while another worker of the
+    /// stream lives.
+    fn attend(
+        &self,
+        worker: &Worker,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Attendance, Fault>> + Send;
+
+    /// Says that `worker` is gone; its leases are not touched. Safe to call again.
+    fn leave(&self, worker: &Worker) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// What people change about positions.
+pub trait Steering: Send + Sync + 'static {
+    /// Where each partition of a stream stands, in order; none for a stream that was never read.
+    fn standings(
+        &self,
+        flow: &str,
+        stream: &str,
+    ) -> impl Future<Output = Result<Vec<Standing>, Fault>> + Send;
+
+    /// Moves a partition's position to `to`, writes `act`, and gives the lease back, in one transaction.
+    ///
+    /// Further on within its pass, with a ledger entry over the range passed: `read` 0, the act's reason its `gap`. Back,
+    /// or to where it stands, by a new pass that begins there, with such an entry over the range from 0 to `to`
+    /// unless that is empty. A partition that was never read gets its first pass there.
+    ///
+    /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, or without one while somebody's
+    /// lease is alive.
+    fn set(
+        &self,
+        stream: &Stream,
+        to: i64,
+        lease: Option<&Lease>,
+        act: &Act,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Committed dead letters on their way to a topic.
+pub trait Outbox: Send + Sync + 'static {
+    /// Hands the oldest dead letters of the flow that were never published, at most `limit` of them and closed
+    /// earlier at 4 MiB, to `publisher`, and marks them as published once it has succeeded. Answers how many.
+    ///
+    /// At least once: when the mark cannot be written they are handed out again. On a server, two that call at once
+    /// never hand out the same one, and neither waits for the other. Purged ones are left out.
+    fn relay<P: Publish>(
+        &self,
+        flow: &str,
+        limit: usize,
+        publisher: &P,
+    ) -> impl Future<Output = Result<usize, Fault>> + Send;
+
+    /// How many dead letters of the flow were never published.
+    fn backlog(&self, flow: &str) -> impl Future<Output = Result<i64, Fault>> + Send;
+}
+
+/// Tells a topic of dead letters.
+pub trait Publish: Send + Sync + 'static {
+    /// Publishes all of `letters` in order; returns once all are acknowledged. After a fault some may be there.
+    fn publish(&self, letters: &[Letter]) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -32,3 +32,17 @@ pub const GATE_OPEN: &str = "ingest_gate_open";
 pub const QUALITY_RATE: &str = "ingest_quality_rate";
 /// Partitions owned by this process.
 pub const OWNED_PARTITIONS: &str = "ingest_owned_partitions";
+/// Records fetched from a topic.
+pub const KAFKA_RECORDS_POLLED: &str = "kafka_records_polled_total";
+/// Fetches that found nothing new.
+pub const KAFKA_POLL_EMPTY: &str = "kafka_poll_empty_total";
+/// Records of a `topic`'s `partition` that are not committed yet.
+pub const KAFKA_LAG_RECORDS: &str = "kafka_lag_records";
+/// Age of the oldest record of a `topic`'s `partition` that is not committed yet.
+pub const KAFKA_OLDEST_UNPROCESSED: &str = "kafka_oldest_unprocessed_seconds";
+/// 1 while a `partition` is stopped because its log cannot be read on.
+pub const PARTITION_BLOCKED: &str = "ingest_partition_blocked";
+/// Dead letters that were never published.
+pub const RELAY_BACKLOG: &str = "ingest_relay_backlog";
+/// Dead letters published.
+pub const RELAY_PUBLISHED: &str = "ingest_relay_published_total";

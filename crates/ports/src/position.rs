@@ -44,6 +44,30 @@ pub struct Position {
     pub stats: Value,
 }
 
+/// Which pass a claim begins where none is in progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// The first position of the partition's first pass.
+    pub at: i64,
+    /// Whether a finished pass is followed by another one, from 0 on.
+    pub again: bool,
+}
+
+/// Where the last pass over a partition stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The partition.
+    pub partition: i32,
+    /// Which reading of the stream this is, from 1.
+    pub pass: i32,
+    /// The next position to read.
+    pub next: i64,
+    /// Whose lease is alive.
+    pub owner: Option<String>,
+    /// When it was last changed, in UTC.
+    pub updated_at: NaiveDateTime,
+}
+
 /// What became of a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {

@@ -36,6 +36,8 @@ where
             return Err(format!("{word} is none of off, error, warn, info, debug, trace"));
         }
     }
+    // Its lines on every connection are news to nobody; whoever wants them names it in `levels`, which wins.
+    let levels = format!("rskafka=warn,{levels}");
     let filter: Targets = levels.parse().map_err(|error| format!("{levels}: {error}"))?;
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);

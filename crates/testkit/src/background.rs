@@ -22,3 +22,14 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         Err(error) => resume_unwind(error.into_panic()),
     }
 }
+
+/// Runs a future beside the test's own runtime, so that what it has spawned outlives that; its panic becomes the
+/// caller's.
+pub(crate) async fn background<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match RUNTIME.spawn(work).await {
+        Ok(value) => value,
+        Err(error) => resume_unwind(error.into_panic()),
+    }
+}

@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use tally_domain::quality::{Finding, Report};
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Flow, Reason, Stage};
-use tally_ports::{Commit, DeadLetter, Position, Raw, Row, Stream};
+use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Raw, Row, Stream, Worker};
 use uuid::Uuid;
 
 /// A lease that no test outlives.
 pub const LONG: Duration = Duration::from_mins(1);
+
+/// Another pass after a finished one.
+pub const AGAIN: Begin = Begin { at: 0, again: true };
 
 /// Partition 0 of a stream of the flow `F`.
 pub fn stream<F: Flow>(name: &str) -> Arc<Stream> {
@@ -23,6 +26,29 @@ pub fn stream<F: Flow>(name: &str) -> Arc<Stream> {
         partition: 0,
         label: format!("{name}.csv"),
     })
+}
+
+/// A worker on the partitions of the stream `name` of the flow `F`.
+pub fn worker<F: Flow>(id: &str, name: &str) -> Worker {
+    Worker {
+        id: id.into(),
+        flow: F::NAME,
+        stream: name.to_owned(),
+        host: "here".to_owned(),
+        pid: 4_711,
+    }
+}
+
+/// What somebody called `ann` does to positions, because of `reason`.
+pub fn act(reason: &str) -> Act {
+    Act {
+        who: "ann".to_owned(),
+        verb: "positions set",
+        flow: Transactions::NAME.to_owned(),
+        target: "group/topic/0".to_owned(),
+        reason: reason.to_owned(),
+        result: json!({ "to": 7 }),
+    }
 }
 
 /// A transaction as it is read; valid unless `amount` is not. A negative amount is a debit.
@@ -96,6 +122,7 @@ pub fn commit<F: Flow>(
         quality: Report::from([("missing_merchant".to_owned(), finding())]),
         gap: None,
         started: Instant::now(),
+        mask: None,
     }
 }
 

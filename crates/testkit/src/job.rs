@@ -1,4 +1,5 @@
-//! `csv-runner` as a process, with what it needs around it: the model, and either store to look into.
+//! `csv-runner` and `kafka-consumer` as processes, with what they need around them: the model, and either store to look
+//! into.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,15 +21,22 @@ use crate::process::{Launch, Process, binary};
 /// How long starting may take on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
-/// A run of `csv-runner` that is to be started.
+/// A run of `csv-runner` or `kafka-consumer` that is to be started.
 pub struct Job {
     launch: Launch,
 }
 
 impl Job {
-    /// Into the database that `database_url` names.
+    /// `csv-runner` into the database that `database_url` names.
     pub fn new(database_url: &str) -> Self {
         Self { launch: Launch::new(binary("csv-runner")).args(["--database-url", database_url]) }
+    }
+
+    /// `kafka-consumer` of a topic into the database that `database_url` names.
+    pub fn consumer(database_url: &str, brokers: &str, topic: &str) -> Self {
+        let launch = Launch::new(binary("kafka-consumer"));
+        let from = ["--brokers", brokers, "--topic", topic];
+        Self { launch: launch.args(["--database-url", database_url]).args(from) }
     }
 
     /// Asks the model at `url`.

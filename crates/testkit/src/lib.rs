@@ -15,13 +15,16 @@ pub mod contract;
 pub mod http;
 #[cfg(feature = "sqlite")]
 pub mod job;
+pub mod kafka;
 pub mod memory;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod registry;
 pub mod visits;
 
 mod background;
 mod poll;
+mod service;
 
 pub use poll::eventually;

@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 3] = [
     ("tally-domain", &["chrono", "serde", "uuid"]),
     (
         "tally-ports",
-        &["base64", "bytes", "chrono", "serde_json", "tally-domain", "thiserror", "uuid"],
+        &["base64", "blake3", "bytes", "chrono", "serde_json", "tally-domain", "thiserror", "uuid"],
     ),
     (
         "tally-pipeline",
@@ -67,7 +67,7 @@ fn adapters_know_neither_each_other_nor_the_pipeline() {
     let dependencies = dependencies();
     let adapters: Vec<_> =
         dependencies.iter().filter(|(name, _)| name.starts_with("tally-adapter-")).collect();
-    assert_eq!(adapters.len(), 4);
+    assert_eq!(adapters.len(), 5);
     for (adapter, known) in adapters {
         let ours: Vec<_> =
             known.iter().filter(|name| name.starts_with("tally-")).map(String::as_str).collect();

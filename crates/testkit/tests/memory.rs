@@ -3,19 +3,28 @@
 use std::sync::Arc;
 
 use tally_domain::transactions::Transactions;
-use tally_ports::{Claim, Fault, Positions, Sink, StopKind};
+use tally_ports::{Begin, Claim, Fault, Positions, Sink, StopKind};
 use tally_testkit::build::{LONG, plain_commit, stream};
 use tally_testkit::memory::MemoryStore;
 
 tally_testkit::store_contract!(async { MemoryStore::default() });
+tally_testkit::server_contract!(async { MemoryStore::default() });
+tally_testkit::single_contract!(async {
+    let store = MemoryStore::default();
+    store.serve_one_worker();
+    store
+});
 
 #[tokio::test]
 async fn faults_come_as_told() {
     let store = MemoryStore::default();
     let stream = stream::<Transactions>("file/1");
     store.fail_positions(1);
-    assert!(matches!(store.claim(&stream, "a", LONG, false).await, Err(Fault::Outage { .. })));
-    let Ok(Claim::Owned(position)) = store.claim(&stream, "a", LONG, false).await else {
+    assert!(matches!(
+        store.claim(&stream, "a", LONG, Begin::default()).await,
+        Err(Fault::Outage { .. })
+    ));
+    let Ok(Claim::Owned(position)) = store.claim(&stream, "a", LONG, Begin::default()).await else {
         panic!("not owned")
     };
     let batch = Arc::new(plain_commit(&position, &stream, 0..=4));
@@ -42,9 +51,9 @@ async fn faults_come_as_told() {
 async fn leases_live_by_the_clock_of_tokio() {
     let store = MemoryStore::default();
     let stream = stream::<Transactions>("file/1");
-    store.claim(&stream, "a", LONG, false).await.unwrap();
-    let claim = store.claim(&stream, "b", LONG, false).await.unwrap();
+    store.claim(&stream, "a", LONG, Begin::default()).await.unwrap();
+    let claim = store.claim(&stream, "b", LONG, Begin::default()).await.unwrap();
     assert!(matches!(claim, Claim::Held { remaining: LONG, .. }), "{claim:?}");
     tokio::time::advance(LONG).await;
-    assert!(matches!(store.claim(&stream, "b", LONG, false).await, Ok(Claim::Owned(_))));
+    assert!(matches!(store.claim(&stream, "b", LONG, Begin::default()).await, Ok(Claim::Owned(_))));
 }

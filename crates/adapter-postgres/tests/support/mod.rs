@@ -10,7 +10,7 @@ use std::time::Duration;
 use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
-use tally_ports::{Claim, Commit, Fault, Position, Positions, Stop, StopKind, Stream};
+use tally_ports::{Begin, Claim, Commit, Fault, Position, Positions, Stop, StopKind, Stream};
 use tally_testkit::build;
 use tally_testkit::postgres::TestDatabase;
 
@@ -29,7 +29,7 @@ pub async fn own<F: Flow>(
     lease: Duration,
 ) -> (Position, Arc<Stream>) {
     let stream = build::stream::<F>(name);
-    match store.claim(&stream, "a", lease, false).await.unwrap() {
+    match store.claim(&stream, "a", lease, Begin::default()).await.unwrap() {
         Claim::Owned(position) => (position, stream),
         other => panic!("{other:?}"),
     }

@@ -84,6 +84,12 @@ impl Store for Database {
             .collect()
     }
 
+    async fn purge(&self, position: i64) {
+        self.execute(&format!(
+            "update dead_letters set state = 'purged' where position = {position}"
+        ));
+    }
+
     /// `SQLite` cannot add a check to a table: a trigger writes into one that has it.
     async fn refuse_amounts_above(&self, limit: i64) {
         self.try_open().unwrap();

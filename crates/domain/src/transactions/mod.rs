@@ -1,5 +1,7 @@
 //! Bank transactions: the first flow.
 
+mod faults;
+mod message;
 mod quality;
 mod validate;
 
@@ -9,6 +11,7 @@ use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::message::Message;
 pub use self::quality::Stats;
 use crate::amount::Amount;
 use crate::{Classified, Column, Flow, Kind, Reason};

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
+use super::faults::{self, Faults, trimmed};
 use super::{Side, Transaction, Wire};
-use crate::amount::{Amount, Parsed};
-use crate::{Reason, Stage, id, timestamp};
+use crate::Reason;
 
 const MERCHANT_OR_DESCRIPTION_CHARACTERS: usize = 1024;
 const OPERATION_TYPE_CHARACTERS: usize = 64;
@@ -13,25 +13,8 @@ const OPERATION_TYPE_CHARACTERS: usize = 64;
 pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
     let mut faults = Faults::default();
 
-    let id = match trimmed(wire.id.as_deref()) {
-        None => faults.add("id_missing", "id is missing"),
-        Some(text) => id::parse(text).or_else(|| {
-            faults.add("id_invalid", "id is neither a UUID nor an integer from 0 to 2^128 - 1")
-        }),
-    };
-    let parsed = match trimmed(wire.amount.as_deref()) {
-        None => faults.add("amount_missing", "amount is missing"),
-        Some(text) => Amount::parse(text)
-            .or_else(|| faults.add("amount_invalid", "amount is not a decimal number")),
-    };
-    let amount = match parsed {
-        Some(Parsed { amount: None, .. }) => faults.add(
-            "amount_range",
-            "amount has more than ten digits before or more than two after the decimal separator",
-        ),
-        Some(Parsed { amount, .. }) => amount,
-        None => None,
-    };
+    let id = faults.id(&wire);
+    let parsed = faults.amount(&wire);
     let side = match trimmed(wire.side.as_deref()) {
         None => faults.add("side_missing", "side is missing"),
         Some("debit") => Some(Side::Debit),
@@ -47,15 +30,7 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
         }
         _ => {}
     }
-    let timestamp = match trimmed(wire.timestamp.as_deref()) {
-        None => faults.add("timestamp_missing", "timestamp is missing"),
-        Some(text) => timestamp::parse(text).or_else(|| {
-            faults.add(
-                "timestamp_invalid",
-                "timestamp is not a date with a time, like 2024-01-31 23:59:59",
-            )
-        }),
-    };
+    let timestamp = faults.timestamp(&wire);
 
     let texts = [
         ("description", &wire.description, MERCHANT_OR_DESCRIPTION_CHARACTERS),
@@ -76,6 +51,7 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
         faults.note("text_too_long", format!("{name} is longer than {limit} characters"));
     }
 
+    let amount = parsed.and_then(|parsed| parsed.amount);
     match (faults.into_reason(), id, amount, timestamp, side) {
         (None, Some(id), Some(amount), Some(timestamp), Some(side)) => Ok(Transaction {
             id,
@@ -86,41 +62,8 @@ pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
             operation_type: not_blank(wire.operation_type).unwrap_or_default(),
             side,
         }),
-        (reason, ..) => {
-            Err(reason.unwrap_or_else(|| Reason::new(Stage::Validate, "invalid", "invalid")))
-        }
+        (reason, ..) => Err(reason.unwrap_or_else(faults::program_error)),
     }
-}
-
-/// The faults of one record, in the order of their codes.
-#[derive(Default)]
-struct Faults {
-    first_code: Option<&'static str>,
-    message: String,
-}
-
-impl Faults {
-    fn note(&mut self, code: &'static str, message: impl AsRef<str>) {
-        if self.first_code.is_some() {
-            self.message.push(';');
-        }
-        self.first_code.get_or_insert(code);
-        self.message.push_str(message.as_ref());
-    }
-
-    /// Notes the fault of a value that is therefore absent.
-    fn add<T>(&mut self, code: &'static str, message: &str) -> Option<T> {
-        self.note(code, message);
-        None
-    }
-
-    fn into_reason(self) -> Option<Reason> {
-        self.first_code.map(|code| Reason::new(Stage::Validate, code, self.message))
-    }
-}
-
-fn trimmed(text: Option<&str>) -> Option<&str> {
-    text.map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn not_blank(text: Option<String>) -> Option<String> {
@@ -130,6 +73,7 @@ fn not_blank(text: Option<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Stage;
 
     fn valid() -> Wire {
         let text = |text: &str| Some(text.to_owned());

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Reason, Stage};
 use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
 use tally_ports::{
-    Batch, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source, Stop, Stream,
+    Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source, Stop, Stream,
 };
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
@@ -130,7 +130,7 @@ impl Bench {
 
     /// The partition as its next owner finds it.
     pub async fn claim(&self) -> Position {
-        match self.store.claim(&self.stream, "me", build::LONG, false).await {
+        match self.store.claim(&self.stream, "me", build::LONG, Begin::default()).await {
             Ok(Claim::Owned(position)) => position,
             other => panic!("{other:?}"),
         }
@@ -149,7 +149,7 @@ impl Bench {
         source: Scripted,
         model: Model,
     ) -> Result<Ended, Stop> {
-        let gates = Gates::new(&self.status, self.max_outage);
+        let gates = Gates::new(&self.status, "file", self.max_outage);
         let (model, store) = (Arc::new(model), Arc::new(self.store.clone()));
         let pipeline = Arc::new(Pipeline::new(
             model,
@@ -160,7 +160,7 @@ impl Bench {
         ));
         let partition =
             Partition { stream: Arc::clone(&self.stream), worker: "me".into(), position };
-        pipeline.run(source, partition, &self.stop, &mut self.totals, |_, _: &Value| {}).await
+        pipeline.run(source, partition, &self.stop, &mut self.totals, |_, _| {}).await
     }
 
     /// The ledger's ranges, in order of the commits.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tally_domain::transactions::Transactions;
-use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
 
 use super::{POSITIONS, Store};
-use crate::build::{LONG, plain_commit, stream};
+use crate::build::{AGAIN, LONG, plain_commit, stream};
 use crate::contract::commits::commit;
 use crate::eventually;
 
@@ -22,7 +22,7 @@ pub(super) async fn own<P: Positions>(
     owner: &str,
     lease: Duration,
 ) -> Position {
-    match positions.claim(stream, owner, lease, false).await.unwrap() {
+    match positions.claim(stream, owner, lease, Begin::default()).await.unwrap() {
         Claim::Owned(position) => position,
         other => panic!("{owner} was answered {other:?}"),
     }
@@ -36,7 +36,9 @@ pub(super) async fn take_over<P: Positions>(
 ) -> Position {
     let taken = OnceLock::new();
     eventually(PATIENCE, || async {
-        if let Claim::Owned(position) = positions.claim(stream, owner, LONG, false).await.unwrap() {
+        if let Claim::Owned(position) =
+            positions.claim(stream, owner, LONG, Begin::default()).await.unwrap()
+        {
             taken.set(position).expect("the first");
         }
         taken.get().is_some()
@@ -50,6 +52,14 @@ pub(super) fn assert_taken<T: std::fmt::Debug>(result: Result<T, Fault>) {
     match result {
         Err(Fault::Stop(stop)) if stop.kind == StopKind::Taken => {}
         other => panic!("expected a stop of the kind taken, got {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_setting<T: std::fmt::Debug>(result: Result<T, Fault>) {
+    match result {
+        Err(Fault::Stop(stop)) if stop.kind == StopKind::Setting => {}
+        other => panic!("expected a stop of the kind setting, got {other:?}"),
     }
 }
 
@@ -90,7 +100,7 @@ pub async fn a_live_lease_of_somebody_else_is_not_taken(store: &impl Store) {
     let position = own(&ours, &stream, "a", LONG).await;
 
     for again in [false, true] {
-        let claim = theirs.claim(&stream, "b", SHORT, again).await.unwrap();
+        let claim = theirs.claim(&stream, "b", SHORT, Begin { at: 0, again }).await.unwrap();
         let Claim::Held { owner, remaining, .. } = claim else { panic!("{claim:?}") };
         assert_eq!(owner, "a");
         assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
@@ -114,7 +124,7 @@ pub async fn an_expired_lease_is_taken_over(store: &impl Store) {
 
     assert_eq!(taken.lease.position, lost.lease.position);
     assert!(taken.lease.epoch > lost.lease.epoch);
-    assert_eq!(held_by(&ours.claim(&stream, "a", SHORT, false).await.unwrap()), "b");
+    assert_eq!(held_by(&ours.claim(&stream, "a", SHORT, Begin::default()).await.unwrap()), "b");
 }
 
 /// Also a claim by who owns it already: a restart.
@@ -138,7 +148,7 @@ pub async fn a_renewed_lease_lives_on(store: &impl Store) {
     let stream = stream::<Transactions>("file/1");
     let lease = own(&ours, &stream, "a", LONG / 4).await.lease;
     let look = || async {
-        match theirs.claim(&stream, "b", LONG, false).await.unwrap() {
+        match theirs.claim(&stream, "b", LONG, Begin::default()).await.unwrap() {
             Claim::Held { remaining, renewal, .. } => (remaining, renewal),
             other => panic!("{other:?}"),
         }
@@ -183,7 +193,7 @@ pub async fn a_lost_lease_can_be_neither_renewed_nor_released(store: &impl Store
 
     assert_taken(ours.renew(&lost).await);
     ours.release(&lost).await.unwrap();
-    assert_eq!(held_by(&ours.claim(&stream, "c", LONG, false).await.unwrap()), "b");
+    assert_eq!(held_by(&ours.claim(&stream, "c", LONG, Begin::default()).await.unwrap()), "b");
     let nowhere = Lease { position: 4_711, ..lost };
     assert_taken(ours.renew(&nowhere).await);
     ours.release(&nowhere).await.unwrap();
@@ -194,10 +204,13 @@ pub async fn of_many_claims_at_once_one_wins(store: &impl Store) {
     let sinks = [store.open().await, store.open().await, store.open().await, store.open().await];
     let stream = stream::<Transactions>("file/1");
     for round in 0..6 {
-        let claims = sinks.iter().enumerate().map(|(owner, sink)| {
-            let stream = &stream;
-            async move { sink.claim(stream, &format!("{round}-{owner}"), LONG, true).await.unwrap() }
-        });
+        let claims =
+            sinks.iter().enumerate().map(|(owner, sink)| {
+                let stream = &stream;
+                async move {
+                    sink.claim(stream, &format!("{round}-{owner}"), LONG, AGAIN).await.unwrap()
+                }
+            });
         let claims = join_all(claims).await;
         let owned: Vec<_> = claims
             .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
-use tally_ports::{Claim, Commit, Committed, Fault, Lease, Positions, Sink};
+use tally_ports::{Begin, Claim, Commit, Committed, Fault, Lease, Positions, Sink};
 use uuid::Uuid;
 
 use super::claims::own;
@@ -110,7 +110,7 @@ pub async fn a_commit_renews_the_lease(store: &impl Store) {
     position.lease = Lease { duration: LONG, ..position.lease };
     commit(&sink, plain_commit(&position, &stream, 0..=1)).await.unwrap();
 
-    let claim = sink.claim(&stream, "b", LONG, false).await.unwrap();
+    let claim = sink.claim(&stream, "b", LONG, Begin::default()).await.unwrap();
     let Claim::Held { remaining, .. } = claim else { panic!("{claim:?}") };
     assert!(remaining > LONG / 2, "{remaining:?}");
 

@@ -1,34 +1,51 @@
 //! What every store must pass: one function per guarantee, each for a store that is still empty.
 //!
 //! A test implements [`Store`] for its store and calls [`store_contract!`](crate::store_contract), which makes one
-//! test of each function.
+//! test of each function; and besides [`server_contract!`](crate::server_contract) where many processes may work
+//! together, else [`single_contract!`](crate::single_contract).
 
 mod appends;
+mod attends;
+mod begins;
+mod choices;
 mod claims;
 mod commits;
 mod fences;
 mod finishes;
+mod letters;
 mod refusals;
+mod relays;
+mod replays;
+mod sets;
 mod table;
 
 use std::future::Future;
 
 pub use appends::*;
+pub use attends::*;
+pub use begins::*;
+pub use choices::*;
 pub use claims::*;
 pub use commits::*;
 pub use fences::*;
 pub use finishes::*;
+pub use letters::*;
 pub use refusals::*;
-pub use table::{BATCHES, DEAD_LETTERS, POSITIONS, Record, TRANSACTIONS, Table, VISITS};
+pub use relays::*;
+pub use replays::*;
+pub use sets::*;
+pub use table::{
+    ACTS, BATCHES, DEAD_LETTERS, POSITIONS, Record, TRANSACTIONS, Table, VISITS, WORKERS,
+};
 use tally_domain::transactions::Transactions;
-use tally_ports::{Positions, Sink};
+use tally_ports::{Outbox, Positions, Sink, Steering, Workers};
 
 use crate::visits::Visits;
 
 /// A store of its own for one test, which can look inside past the ports.
 pub trait Store: Send + Sync {
     /// What the contract is about.
-    type Sink: Sink<Transactions> + Sink<Visits> + Positions;
+    type Sink: Sink<Transactions> + Sink<Visits> + Positions + Workers + Steering + Outbox;
 
     /// Opens the store once more, as another process would.
     fn open(&self) -> impl Future<Output = Self::Sink> + Send;
@@ -36,11 +53,66 @@ pub trait Store: Send + Sync {
     /// All rows of `table`, in its order, each value as text ([`Table::select`] helps where there is SQL).
     fn read(&self, table: &'static Table) -> impl Future<Output = Vec<Record>> + Send;
 
+    /// Somebody purges the dead letters of a position.
+    fn purge(&self, position: i64) -> impl Future<Output = ()> + Send;
+
     /// From now on the database itself refuses transactions with an amount above `limit`.
     fn refuse_amounts_above(&self, limit: i64) -> impl Future<Output = ()> + Send;
 
     /// The code that such a refusal has.
     fn refusal_code(&self) -> &'static str;
+}
+
+/// As [`store_contract!`](crate::store_contract), for a store that several processes share.
+#[macro_export]
+macro_rules! server_contract {
+    ($store:expr) => {
+        $crate::store_contract! { $store;
+            workers_count_each_other
+            a_dead_worker_no_longer_counts
+            two_relays_at_once_hand_out_different_ones
+        }
+    };
+}
+
+/// As [`store_contract!`](crate::store_contract), for a store that serves one worker of a stream.
+#[macro_export]
+macro_rules! single_contract {
+    ($store:expr) => {
+        $crate::store_contract! { $store;
+            a_second_worker_is_kept_out
+            a_dead_worker_is_replaced
+        }
+    };
+}
+
+/// As [`store_contract!`](crate::store_contract), for a store whose dead letters people look at and act on.
+#[macro_export]
+macro_rules! redrive_contract {
+    ($store:expr) => {
+        $crate::store_contract! { $store;
+            filters_choose_dead_letters
+            moments_choose_dead_letters_exactly
+            pages_list_each_dead_letter_once
+            dead_letters_are_fetched_whole
+            dead_letters_are_counted_by_hour_and_code
+            open_dead_letters_are_discarded
+            purging_blanks_the_record
+            a_purged_dead_letter_is_not_replayed
+            a_list_shows_the_start_of_a_key
+            a_replayed_row_is_written_once
+            a_replay_never_overwrites_anything_newer
+            a_replay_overwrites_what_is_older
+            a_record_that_fails_again_is_the_next_attempt
+            a_row_that_the_database_refuses_has_failed_again
+            trying_a_replay_changes_nothing
+            a_dead_letter_that_is_not_there_is_not_replayed
+            of_two_replays_at_once_one_succeeds
+            a_replay_without_its_caller_can_be_repeated
+            a_replay_beside_commits_never_wins_over_a_later_record
+            appended_rows_are_replayed_once
+        }
+    };
 }
 
 /// Makes one `#[tokio::test]` of each function of the contract; `$store` is an expression, awaited for each test,
@@ -58,6 +130,7 @@ macro_rules! store_contract {
             a_lost_lease_can_be_neither_renewed_nor_released
             of_many_claims_at_once_one_wins
             a_claim_goes_on_where_the_last_commit_ended
+            a_first_claim_begins_where_it_is_told
             a_finished_pass_is_not_claimed_again
             a_second_pass_starts_anew
             finishing_is_fenced
@@ -75,8 +148,28 @@ macro_rules! store_contract {
             an_earlier_row_takes_the_place_of_a_refused_one
             refused_rows_become_dead_letters
             dead_letters_come_back_byte_for_byte
+            each_dead_letter_has_its_own_headers
             appended_rows_are_not_doubled
             appended_rows_can_be_refused
+            who_attends_is_noted_until_it_leaves
+            workers_of_other_streams_do_not_count
+            who_attends_is_told_where_partitions_stand
+            setting_forward_passes_a_range
+            setting_back_begins_another_pass
+            a_partition_never_read_is_set_by_its_first_pass
+            without_a_lease_a_live_one_is_spared
+            setting_with_its_lease_gives_it_back
+            setting_with_a_lost_lease_changes_nothing
+            a_late_commit_after_setting_is_refused
+            a_position_that_cannot_be_is_a_wrong_setting
+            a_claim_beside_a_set_never_owns_an_earlier_pass
+            dead_letters_are_relayed_once_and_whole
+            dead_letters_of_other_flows_are_not_relayed
+            what_was_not_published_is_relayed_again
+            purged_dead_letters_are_not_relayed
+            no_more_than_4_mib_are_relayed_at_once
+            nothing_waits_for_a_relay
+            a_relay_without_its_caller_is_repeated
         }
     };
     ($store:expr; $($name:ident)*) => {

@@ -117,6 +117,22 @@ pub const DEAD_LETTERS: Table = Table {
     order: &["flow", "stream", "partition", "pass", "position", "attempt"],
 };
 
+/// Who lives.
+pub const WORKERS: Table = Table {
+    name: "workers",
+    texts: &["id", "flow", "stream", "host", "pid", "seen_until"],
+    bytes: &[],
+    order: &["id"],
+};
+
+/// What people did.
+pub const ACTS: Table = Table {
+    name: "acts",
+    texts: &["id", "at", "who", "verb", "flow", "target", "reason", "result"],
+    bytes: &[],
+    order: &["at", "id"],
+};
+
 impl Table {
     /// Its columns, in the order of [`Table::select`].
     pub fn columns(&self) -> impl Iterator<Item = &'static str> {

@@ -7,9 +7,9 @@ use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::headers_to_json;
 
-use super::{Entry, MemoryStore, Place, StoredLetter};
+use super::{Entry, MemoryStore, Place, Present, StoredAct, StoredLetter};
 use crate::contract::{
-    BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS, Table, VISITS,
+    ACTS, BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS, Table, VISITS, WORKERS,
 };
 use crate::visits::Visits;
 
@@ -37,6 +37,12 @@ impl Store for MemoryStore {
         if table.name == POSITIONS.name {
             return (1..).zip(&state.places).map(|(id, place)| place_record(id, place)).collect();
         }
+        if table.name == ACTS.name {
+            return state.acts.iter().map(act_record).collect();
+        }
+        if table.name == WORKERS.name {
+            return state.workers.iter().map(worker_record).collect();
+        }
         if table.name == BATCHES.name {
             let mut entries: Vec<_> = state.batches.iter().collect();
             entries.sort_by_key(|entry| {
@@ -50,6 +56,10 @@ impl Store for MemoryStore {
             (stream.name.clone(), stream.partition, *pass, letter.position, letter.attempt)
         });
         letters.into_iter().map(letter_record).collect()
+    }
+
+    async fn purge(&self, position: i64) {
+        self.state().dead_letters.retain(|stored| stored.letter.position != position);
     }
 
     async fn refuse_amounts_above(&self, limit: i64) {
@@ -108,7 +118,7 @@ fn entry_record(entry: &Entry) -> Record {
 }
 
 fn letter_record(stored: &StoredLetter) -> Record {
-    let StoredLetter { stream, pass, batch_id, letter, failed_at } = stored;
+    let StoredLetter { stream, pass, batch_id, letter, failed_at, published_at } = stored;
     DEAD_LETTERS.record([
         Some(letter.id(stream, *pass).to_string()),
         Some(stream.flow.to_owned()),
@@ -124,10 +134,38 @@ fn letter_record(stored: &StoredLetter) -> Record {
         Some(letter.reason.message.clone()),
         Some("open".to_owned()),
         Some(failed_at.to_string()),
-        None,
+        published_at.map(|at| at.to_string()),
         letter.raw.key.as_ref().map(hex),
         letter.raw.payload.as_ref().map(hex),
     ])
+}
+
+fn act_record(stored: &StoredAct) -> Record {
+    let StoredAct { id, at, act } = stored;
+    let texts = [
+        id.to_string(),
+        at.to_string(),
+        act.who.clone(),
+        act.verb.to_owned(),
+        act.flow.clone(),
+        act.target.clone(),
+        act.reason.clone(),
+        act.result.to_string(),
+    ];
+    ACTS.record(texts.map(Some))
+}
+
+fn worker_record(present: &Present) -> Record {
+    let Present { worker, seen_until } = present;
+    let texts = [
+        worker.id.to_string(),
+        worker.flow.to_owned(),
+        worker.stream.clone(),
+        worker.host.clone(),
+        worker.pid.to_string(),
+        seen_until.to_string(),
+    ];
+    WORKERS.record(texts.map(Some))
 }
 
 fn hex(bytes: &Bytes) -> String {

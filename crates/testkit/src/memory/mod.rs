@@ -2,17 +2,20 @@
 
 mod contract;
 mod effect;
+mod outbox;
 mod positions;
 mod sink;
+mod steering;
+mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tally_domain::quality::Report;
-use tally_ports::{Committed, DeadLetter, Fault, Stream};
+use tally_ports::{Act, Committed, DeadLetter, Fault, Stream, Worker};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -33,9 +36,18 @@ struct State {
     places: Vec<Place>,
     batches: Vec<Entry>,
     dead_letters: Vec<StoredLetter>,
+    acts: Vec<StoredAct>,
+    workers: Vec<Present>,
+    serves_one: bool,
+    /// The dead letters that somebody publishes just now.
+    locked: BTreeSet<Uuid>,
     refusals: Vec<Refusal>,
     failing_commits: usize,
     failing_positions: usize,
+    failing_workers: usize,
+    failing_steering: usize,
+    failing_outbox: usize,
+    lost_marks: usize,
     lost_answers: usize,
 }
 
@@ -98,6 +110,25 @@ pub struct StoredLetter {
     pub letter: DeadLetter,
     /// When it was committed.
     pub failed_at: NaiveDateTime,
+    /// When a topic had it.
+    pub published_at: Option<NaiveDateTime>,
+}
+
+/// What somebody did.
+#[derive(Clone, Debug)]
+pub struct StoredAct {
+    /// Its id.
+    pub id: Uuid,
+    /// When.
+    pub at: NaiveDateTime,
+    /// What.
+    pub act: Act,
+}
+
+/// A row of `workers`.
+struct Present {
+    worker: Worker,
+    seen_until: NaiveDateTime,
 }
 
 impl Default for MemoryStore {
@@ -128,6 +159,31 @@ impl MemoryStore {
         self.state().lost_answers = calls;
     }
 
+    /// The next `calls` of attend and leave do nothing and answer with an outage.
+    pub fn fail_workers(&self, calls: usize) {
+        self.state().failing_workers = calls;
+    }
+
+    /// The next `calls` of standings and set do nothing and answer with an outage.
+    pub fn fail_steering(&self, calls: usize) {
+        self.state().failing_steering = calls;
+    }
+
+    /// The next `calls` of relay and backlog do nothing and answer with an outage.
+    pub fn fail_outbox(&self, calls: usize) {
+        self.state().failing_outbox = calls;
+    }
+
+    /// The next `calls` of relay publish, but mark nothing and answer with an outage.
+    pub fn lose_marks(&self, calls: usize) {
+        self.state().lost_marks = calls;
+    }
+
+    /// From now on it serves one worker of a stream, as a file does.
+    pub fn serve_one_worker(&self) {
+        self.state().serves_one = true;
+    }
+
     /// Somebody else, called `thief`, takes the stream's partition over, whoever's lease is alive.
     pub fn steal(&self, stream: &Stream) {
         for place in self.state().places.iter_mut().filter(|place| is_same(&place.stream, stream)) {
@@ -150,6 +206,19 @@ impl MemoryStore {
     /// The dead letters, in order of the commits.
     pub fn dead_letters(&self) -> Vec<StoredLetter> {
         self.state().dead_letters.clone()
+    }
+
+    /// What people did, in order.
+    pub fn acts(&self) -> Vec<StoredAct> {
+        self.state().acts.clone()
+    }
+
+    /// The ids of the workers that live, in the order in which they came.
+    pub fn living(&self) -> Vec<Arc<str>> {
+        let now = self.now();
+        let state = self.state();
+        let living = state.workers.iter().filter(|present| present.seen_until > now);
+        living.map(|present| Arc::clone(&present.worker.id)).collect()
     }
 
     /// Where the last pass of a stream stands: its next position, and whether it was finished.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use serde_json::Value;
-use tally_ports::{Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
 
 use super::{MemoryStore, Place, State, is_same, outage, takes_one};
 
@@ -14,19 +14,19 @@ impl Positions for MemoryStore {
         stream: &Stream,
         owner: &str,
         lease: Duration,
-        again: bool,
+        begin: Begin,
     ) -> Result<Claim, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
         let last = state.places.iter().rposition(|place| is_same(&place.stream, stream));
         let index = match last.map(|index| (index, &state.places[index])) {
-            None => state.add(stream, 1, now),
-            Some((_, Place { ended_at: Some(at), next, .. })) if !again => {
+            None => state.add(stream, 1, begin.at, now),
+            Some((_, Place { ended_at: Some(at), next, .. })) if !begin.again => {
                 return Ok(Claim::Finished { at: *at, records: *next });
             }
             Some((_, Place { ended_at: Some(_), pass, .. })) => {
                 let pass = pass + 1;
-                state.add(stream, pass, now)
+                state.add(stream, pass, 0, now)
             }
             Some((_, Place { owner: Some(holder), lease_until: Some(until), updated_at, .. }))
                 if holder != owner && *until > now =>
@@ -95,11 +95,18 @@ impl State {
         self.places.get_mut(index).filter(|place| place.epoch == lease.epoch)
     }
 
-    fn add(&mut self, stream: &Stream, pass: i32, now: NaiveDateTime) -> usize {
+    /// Adds a pass that nobody owns yet; answers its index.
+    pub(super) fn add(
+        &mut self,
+        stream: &Stream,
+        pass: i32,
+        next: i64,
+        now: NaiveDateTime,
+    ) -> usize {
         self.places.push(Place {
             stream: stream.clone(),
             pass,
-            next: 0,
+            next,
             cursor: Value::Null,
             stats: Value::Null,
             epoch: 0,
@@ -113,13 +120,18 @@ impl State {
 }
 
 impl Place {
-    fn give_back(&mut self, now: NaiveDateTime) {
+    /// Whose lease is alive.
+    pub(super) fn holder(&self, now: NaiveDateTime) -> Option<&str> {
+        self.owner.as_deref().filter(|_| self.lease_until.is_some_and(|until| until > now))
+    }
+
+    pub(super) fn give_back(&mut self, now: NaiveDateTime) {
         self.owner = None;
         self.lease_until = None;
         self.updated_at = now;
     }
 }
 
-fn taken() -> Fault {
+pub(super) fn taken() -> Fault {
     Fault::stop(StopKind::Taken, "the lease is no longer ours")
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use tally_domain::Reason;
-use tally_ports::{Commit, Committed, DeadLetter, Fault, KeyOrder, Outcome, Sink, StopKind};
+use tally_ports::{Commit, Committed, Fault, KeyOrder, Outcome, Sink, StopKind};
 
 use super::{Entry, MemoryEffect, MemoryStore, State, StoredLetter, outage, takes_one};
 
@@ -44,11 +43,7 @@ impl State {
         let committed = Committed::count(&commit.rows, &outcomes);
         let refused =
             commit.rows.iter().zip(&outcomes).filter_map(|(row, outcome)| match outcome {
-                Outcome::Refused(code) => Some(DeadLetter::first(
-                    row.position,
-                    Reason::refused_by_database(code.as_str()),
-                    row.raw.clone(),
-                )),
+                Outcome::Refused(code) => Some(commit.refused(row, code)),
                 _ => None,
             });
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();
@@ -72,6 +67,7 @@ impl State {
             batch_id: commit.id,
             letter,
             failed_at: now,
+            published_at: None,
         }));
         if let Some(place) = self.place(&commit.lease) {
             place.next = commit.last + 1;

@@ -1,30 +1,31 @@
-use std::env;
 use std::net::SocketAddr;
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use nix::unistd::getuid;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::server::{Server, root};
+use super::server::Server;
 use crate::background::{RUNTIME, blocking};
+use crate::service::{WIPE_IDLE, shared_folder};
 
-const WIPE_IDLE: Duration = Duration::from_mins(1);
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An empty database of its own on the shared server; dropped, whoever is still connected, with this value.
+/// An empty database of its own, on the shared server unless an [`OwnPostgres`](super::OwnPostgres) made it; dropped, whoever is still connected, with this value.
 ///
 /// Roles belong to the server, not to the database: name those a test makes after [`name`](Self::name).
 pub struct TestDatabase {
     name: String,
-    server: &'static Server,
+    server: Arc<Server>,
 }
 
 impl TestDatabase {
     /// Panics, saying what to install, where no Postgres can be started.
     pub async fn create() -> Self {
-        let server = shared().await;
+        Self::on(shared().await).await
+    }
+
+    pub(super) async fn on(server: Arc<Server>) -> Self {
         let name = format!("t_{}", Uuid::now_v7().simple());
         super::execute(
             &server.superuser_url("postgres"),
@@ -95,14 +96,8 @@ impl Drop for TestDatabase {
 }
 
 /// The server of all test processes of this user in this checkout.
-async fn shared() -> &'static Server {
-    static SHARED: OnceLock<Server> = OnceLock::new();
-    let start = || {
-        let checkout = Uuid::new_v5(&Uuid::NAMESPACE_URL, root().as_os_str().as_encoded_bytes())
-            .simple()
-            .to_string();
-        let folder = env::temp_dir().join(format!("tally-tests-{}-{}", getuid(), &checkout[..12]));
-        Server::start(folder, WIPE_IDLE)
-    };
-    blocking(move || SHARED.get_or_init(start)).await
+async fn shared() -> Arc<Server> {
+    static SHARED: OnceLock<Arc<Server>> = OnceLock::new();
+    let start = || Arc::new(Server::start(shared_folder("tests"), WIPE_IDLE));
+    blocking(move || Arc::clone(SHARED.get_or_init(start))).await
 }

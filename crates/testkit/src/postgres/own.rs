@@ -1,17 +1,17 @@
+use std::fs;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fs};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio_postgres::Client;
-use uuid::Uuid;
 
+use super::TestDatabase;
 use super::server::Server;
 use crate::background::blocking;
 use crate::eventually;
+use crate::service::{lives, own_folder, parent};
 
 const DEATH: Duration = Duration::from_secs(20);
 
@@ -23,9 +23,13 @@ pub struct OwnPostgres {
 impl OwnPostgres {
     /// Takes about a second. Panics, saying what to install, where no Postgres can be started.
     pub async fn start() -> Self {
-        let folder = env::temp_dir().join(format!("tally-own-{}", Uuid::now_v7().simple()));
-        let server = blocking(move || Server::start(folder, Duration::ZERO)).await;
+        let server = blocking(|| Server::start(own_folder(), Duration::ZERO)).await;
         Self { server: Arc::new(server) }
+    }
+
+    /// An empty database on it, for what works on a [`TestDatabase`].
+    pub async fn database(&self) -> TestDatabase {
+        TestDatabase::on(Arc::clone(&self.server)).await
     }
 
     /// As the superuser; the same after [`start_again`](Self::start_again).
@@ -95,13 +99,11 @@ impl OwnPostgres {
 
     async fn run(&self, verb: &'static str) {
         let server = Arc::clone(&self.server);
-        blocking(move || server.run(verb)).await;
+        blocking(move || server.service().run(&[verb])).await;
     }
 
     fn postmaster(&self) -> Pid {
-        let path = self.server.folder().join("postgres/data/postmaster.pid");
-        let text =
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("the server is down: {error}"));
+        let text = self.server.service().note("postgres/data/postmaster.pid");
         let pid = text.lines().next().and_then(|line| line.parse().ok());
         Pid::from_raw(pid.expect("a pid in the first line"))
     }
@@ -114,7 +116,7 @@ impl OwnPostgres {
             let pid =
                 entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw);
             if let Some(pid) = pid
-                && stat(pid).is_some_and(|(_, parent)| parent == postmaster)
+                && parent(pid) == Some(postmaster)
             {
                 processes.push(pid);
             }
@@ -125,24 +127,6 @@ impl OwnPostgres {
 
 impl Drop for OwnPostgres {
     fn drop(&mut self) {
-        let folder = self.server.folder();
-        // A failed wipe is left to the watch; a panic here would hide the test's own.
-        if catch_unwind(AssertUnwindSafe(|| self.server.run("wipe"))).is_ok() {
-            let _ = fs::remove_dir_all(folder);
-        }
+        self.server.service().wipe();
     }
-}
-
-/// State and parent.
-fn stat(pid: Pid) -> Option<(String, Pid)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = text.rsplit_once(") ")?;
-    let mut fields = after_name.split(' ');
-    let state = fields.next()?.to_owned();
-    Some((state, Pid::from_raw(fields.next()?.parse().ok()?)))
-}
-
-/// A dead process that nobody has reaped yet does not.
-fn lives(pid: Pid) -> bool {
-    stat(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
 }

@@ -1,5 +1,7 @@
 //! The visits' table on Postgres, and how a batch is appended to it.
 
+use std::slice;
+
 use chrono::NaiveDateTime;
 use tally_adapter_postgres::diesel::pg::Pg;
 use tally_adapter_postgres::diesel::query_builder::{Query, QueryFragment};
@@ -68,6 +70,18 @@ impl PostgresEffect for Visits {
         let answers: Vec<Answer> = bound_to(APPEND_SINGLY, origin, rows).load(connection).await?;
         let outcome = |answer: Answer| answer.code.map_or(Outcome::Written, Outcome::Refused);
         Ok(answers.into_iter().map(outcome).collect())
+    }
+
+    /// Nothing is ever newer: each record is a row of its own.
+    async fn replay(
+        connection: &mut AsyncPgConnection,
+        origin: i64,
+        row: &Row<Self>,
+    ) -> QueryResult<Outcome> {
+        let answer: Answer = bound_to(APPEND_SINGLY, origin, slice::from_ref(row))
+            .get_result(connection)
+            .await?;
+        Ok(answer.code.map_or(Outcome::Written, Outcome::Refused))
     }
 }
 

@@ -1,0 +1,206 @@
+//! What an audit says.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tally_audit::{Findings, FlowTotals, Kind, PartitionTotals};
+use tally_ports::audit::{Counts, PassName};
+
+use crate::arguments::Output;
+use crate::files::SourceFile;
+
+/// What an audit says.
+pub struct Report {
+    /// What was found in the store, and what of it does not agree with the sources.
+    pub findings: Findings,
+    /// The files that it was compared with.
+    pub files: Vec<SourceFile>,
+    /// The partitions of the topic that it was compared with.
+    #[cfg(feature = "kafka")]
+    pub partitions: Vec<crate::topic::ComparedPartition>,
+}
+
+impl Report {
+    /// All of it.
+    pub fn show(&self, output: Output) -> String {
+        match output {
+            Output::Text => self.text(),
+            Output::Json => self.json().to_string() + "\n",
+        }
+    }
+
+    /// How many violations of which kinds there are, if any.
+    pub fn violations_in_words(&self) -> Option<String> {
+        let counts = self.findings.violations.counts();
+        let all: u64 = counts.values().sum();
+        let kinds: Vec<String> =
+            counts.iter().map(|(kind, count)| format!("{} {count}", kind.as_str())).collect();
+        let noun = if all == 1 { "violation" } else { "violations" };
+        (all > 0).then(|| format!("{all} {noun}: {}", kinds.join(", ")))
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let Findings { violations, totals, .. } = &self.findings;
+        for violation in violations.listed() {
+            line(&mut text, &format!("{}: {}", violation.kind.as_str(), violation.message));
+        }
+        for (kind, count) in violations.left_out() {
+            line(&mut text, &format!("{}: and {count} more", kind.as_str()));
+        }
+        if !violations.is_empty() {
+            text.push('\n');
+        }
+
+        line(&mut text, HEAD);
+        for partition in &totals.partitions {
+            line(&mut text, &row_of_partition(partition));
+        }
+        if totals.left_out > 0 {
+            line(&mut text, &format!("... and {} more partitions and files", totals.left_out));
+        }
+        for FlowTotals { flow, batches, sums, .. } in &totals.flows {
+            line(&mut text, &row_of("", "", "", *batches, sums, &format!("all of {flow}")));
+        }
+        let (batches, sums) = totals.all();
+        line(&mut text, &row_of("", "", "", batches, &sums, "everything"));
+
+        text.push('\n');
+        for FlowTotals { flow, rows, .. } in &totals.flows {
+            line(&mut text, &format!("{flow}: {rows} rows"));
+        }
+        let letters: Vec<String> =
+            totals.letters.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        if !letters.is_empty() {
+            line(&mut text, &format!("dead letters: {}", letters.join(", ")));
+        }
+        for SourceFile { path, rows, .. } in &self.files {
+            line(&mut text, &format!("{path}: {rows} rows"));
+        }
+        #[cfg(feature = "kafka")]
+        for partition in &self.partitions {
+            line(&mut text, &partition.in_words());
+        }
+        if violations.is_empty() {
+            line(&mut text, "every record is accounted for");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let Findings { violations, totals, .. } = &self.findings;
+        let (batches, sums) = totals.all();
+        let listed: Vec<_> = violations.listed().collect();
+        let counts = violations.counts();
+        let counts: BTreeMap<&str, u64> =
+            counts.iter().map(|(kind, count)| (Kind::as_str(*kind), *count)).collect();
+        let flows: Vec<Value> = totals.flows.iter().map(json_of_flow).collect();
+        let partitions: Vec<Value> = totals.partitions.iter().map(json_of_partition).collect();
+        let all = Totals { of: json!({}), batches, sums: &sums };
+        #[cfg(feature = "kafka")]
+        let log = json!(self.partitions);
+        #[cfg(not(feature = "kafka"))]
+        let log = json!([]);
+        json!({
+            "violations": listed,
+            "violation_counts": counts,
+            "total": all.json(),
+            "flows": flows,
+            "partitions": partitions,
+            "partitions_left_out": totals.left_out,
+            "dead_letters": totals.letters,
+            "files": self.files,
+            "log": log,
+        })
+    }
+}
+
+/// Counts of something, as scripts read them.
+struct Totals<'a> {
+    of: Value,
+    batches: i64,
+    sums: &'a Counts,
+}
+
+#[derive(Serialize)]
+struct Json {
+    #[serde(flatten)]
+    of: Value,
+    batches: i64,
+    read: i64,
+    written: i64,
+    superseded: i64,
+    skipped: i64,
+    dead_lettered: i64,
+}
+
+impl Totals<'_> {
+    fn json(self) -> Value {
+        let Counts { read, written, superseded, skipped, dead_lettered } = *self.sums;
+        let (of, batches) = (self.of, self.batches);
+        json!(Json { of, batches, read, written, superseded, skipped, dead_lettered })
+    }
+}
+
+fn json_of_flow(flow: &FlowTotals) -> Value {
+    let of = json!({ "flow": flow.flow, "rows": flow.rows });
+    Totals { of, batches: flow.batches, sums: &flow.sums }.json()
+}
+
+fn json_of_partition(partition: &PartitionTotals) -> Value {
+    let PassName { flow, stream, partition: number, pass } = &partition.last.name;
+    let of = json!({
+        "flow": flow,
+        "stream": stream,
+        "label": partition.last.label,
+        "partition": number,
+        "passes": pass,
+        "next": partition.last.next,
+        "ended": partition.last.has_ended,
+    });
+    Totals { of, batches: partition.batches, sums: &partition.sums }.json()
+}
+
+const HEAD: &str = "partition pass         next    batches         read      written   superseded      skipped \
+    dead letters  stream";
+
+fn row_of_partition(partition: &PartitionTotals) -> String {
+    let PassName { stream, partition: number, pass, .. } = &partition.last.name;
+    // What tells files apart for people is their path; the hash is for `--output json`.
+    let stream = match stream.strip_prefix("file/") {
+        Some(hash) => {
+            let short: String = hash.chars().take(12).collect();
+            format!("file/{short} {}", partition.last.label)
+        }
+        None => stream.clone(),
+    };
+    row_of(
+        &number.to_string(),
+        &pass.to_string(),
+        &partition.last.next.to_string(),
+        partition.batches,
+        &partition.sums,
+        &stream,
+    )
+}
+
+fn row_of(
+    partition: &str,
+    pass: &str,
+    next: &str,
+    batches: i64,
+    sums: &Counts,
+    stream: &str,
+) -> String {
+    let Counts { read, written, superseded, skipped, dead_lettered } = sums;
+    format!(
+        "{partition:>9} {pass:>4} {next:>12} {batches:>10} {read:>12} {written:>12} {superseded:>12} {skipped:>12} \
+         {dead_lettered:>12}  {stream}"
+    )
+}
+
+fn line(text: &mut String, line: &str) {
+    let _never_fails = writeln!(text, "{line}");
+}

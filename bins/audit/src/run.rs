@@ -1,0 +1,52 @@
+//! The audit: the ledger in itself, then against what was read.
+
+use tally_app::{Books, Settings, Stored};
+use tally_audit::Inspection;
+use tally_ports::{Audit, Fault, Stop, StopKind};
+
+use crate::arguments::Arguments;
+use crate::files::SourceFile;
+use crate::report::Report;
+
+/// Audits the store that `settings` name.
+///
+/// # Errors
+/// When a source or the store cannot be read, or is away: an audit waits for nobody.
+pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Result<Report, Stop> {
+    let files = SourceFile::open_all::<F>(&arguments.source, settings).await?;
+    #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "only brokers add to it"))]
+    let mut wanted: Vec<String> = files.iter().map(|file| file.stream.clone()).collect();
+    #[cfg(feature = "kafka")]
+    let log = match arguments.topic.has_brokers() {
+        true => Some(crate::topic::Log::open(settings).await?),
+        false => None,
+    };
+    #[cfg(feature = "kafka")]
+    wanted.extend(log.iter().map(crate::topic::Log::stream));
+
+    let books = Books::open::<F>(&settings.database_url).await.map_err(into_stop)?;
+    let inspection = books.show(Inspection::new(wanted)).await.map_err(into_stop)?;
+    let mut findings = inspection.finish();
+    for file in &files {
+        file.compare(F::NAME, &mut findings);
+    }
+    #[cfg(feature = "kafka")]
+    let partitions = match log {
+        Some(log) => log.compare::<F>(&books, &mut findings).await?,
+        None => Vec::new(),
+    };
+    Ok(Report {
+        findings,
+        files,
+        #[cfg(feature = "kafka")]
+        partitions,
+    })
+}
+
+/// An audit waits for nobody.
+pub fn into_stop(fault: Fault) -> Stop {
+    match fault {
+        Fault::Stop(stop) => stop,
+        Fault::Outage { message, .. } => Stop { kind: StopKind::Away, message },
+    }
+}

@@ -1,0 +1,323 @@
+//! The topic that was read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::Value;
+use tally_adapter_kafka::wire::Decoder;
+use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
+use tally_app::{Books, Settings, Stored};
+use tally_audit::{Compared, Findings, Kind, Violations};
+use tally_ports::audit::{Entry, Pass};
+use tally_ports::{Audit, Fault, Source, Stop, StopKind};
+
+use crate::run::into_stop;
+
+/// As many records are looked at once; a batch is closed earlier at 4 MiB.
+const RECORDS_AT_ONCE: usize = 10_000;
+/// As many entries of the ledger are fetched at once.
+const ENTRIES_AT_ONCE: usize = 1_000;
+/// Records that the broker says it has come within this time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A topic, as a group has read it.
+pub struct Log {
+    cluster: Cluster,
+    topic: String,
+    stream: String,
+    partitions: Vec<i32>,
+}
+
+/// A partition whose records were counted again.
+#[derive(Debug, Serialize)]
+pub struct ComparedPartition {
+    /// The topic.
+    pub topic: String,
+    /// Which partition.
+    pub partition: i32,
+    /// The first offset that the log has.
+    pub first: i64,
+    /// Behind the last one.
+    pub end: i64,
+    /// The next offset to read; null where it was never read.
+    pub next: Option<i64>,
+    /// Batches that lie wholly in the log.
+    pub batches: u64,
+    /// Records that are there.
+    pub records: i64,
+    /// Records that were read and are not there any more: compacted.
+    pub compacted: i64,
+}
+
+impl ComparedPartition {
+    /// For people.
+    pub fn in_words(&self) -> String {
+        let Self { topic, partition, first, end, batches, records, compacted, .. } = self;
+        let log = format!("{topic}/{partition}, whose log is from {first} to {end}");
+        match self.next {
+            None => format!("{log}: never read"),
+            Some(next) => format!(
+                "{log}: read to {next}, {records} records in {batches} batches counted again, {compacted} compacted since"
+            ),
+        }
+    }
+}
+
+impl Log {
+    /// The topic that `settings` name.
+    ///
+    /// # Errors
+    /// When the brokers are away, or there is no such topic.
+    pub async fn open(settings: &Settings) -> Result<Self, Stop> {
+        let kafka = tally_app::kafka::settings(settings)?;
+        let cluster = Cluster::connect(&kafka).await.map_err(into_stop)?;
+        let topic = settings.kafka.topic.clone();
+        let partitions = cluster.partitions(&topic).await.map_err(into_stop)?;
+        let stream = format!("{}/{topic}", settings.kafka.group);
+        Ok(Self { cluster, topic, stream, partitions })
+    }
+
+    /// As the ledger names it.
+    pub fn stream(&self) -> String {
+        self.stream.clone()
+    }
+
+    /// Compares each partition with the last pass over it: an earlier one may be of another log.
+    pub async fn compare<F: Stored>(
+        &self,
+        books: &Books,
+        findings: &mut Findings,
+    ) -> Result<Vec<ComparedPartition>, Stop> {
+        let Findings { violations, passes, .. } = findings;
+        let of_topic: Vec<&Pass> = passes
+            .iter()
+            .filter(|pass| pass.name.stream == self.stream && pass.name.flow == F::NAME)
+            .collect();
+        if of_topic.is_empty() {
+            let (topic, stream) = (&self.topic, &self.stream);
+            violations.add(Kind::SourceUnknown, || {
+                format!("{} {stream}: nothing of the topic {topic} was ever read", F::NAME)
+            });
+        }
+        for pass in of_topic.iter().filter(|pass| !self.partitions.contains(&pass.name.partition)) {
+            violations.add(Kind::SourceReplaced, || {
+                format!("{}: the topic has no such partition", pass.name)
+            });
+        }
+        let mut compared = Vec::with_capacity(self.partitions.len());
+        for &partition in &self.partitions {
+            let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
+            let of = Partition { log: self, books, partition };
+            compared.push(of.compare::<F>(last.copied(), violations).await.map_err(into_stop)?);
+        }
+        Ok(compared)
+    }
+}
+
+struct Partition<'a> {
+    log: &'a Log,
+    books: &'a Books,
+    partition: i32,
+}
+
+impl Partition<'_> {
+    async fn compare<F: Stored>(
+        &self,
+        pass: Option<&Pass>,
+        violations: &mut Violations,
+    ) -> Result<ComparedPartition, Fault> {
+        let Log { cluster, topic, .. } = self.log;
+        let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
+        let end = cluster.offset(topic, self.partition, Start::Latest).await?;
+        let mut compared = Compared::default();
+        if let Some(pass) = pass {
+            if self.is_same_log::<F>(pass, first, end, violations).await? {
+                self.count::<F>(pass, first, &mut compared, violations).await?;
+            }
+        }
+        Ok(ComparedPartition {
+            topic: topic.clone(),
+            partition: self.partition,
+            first,
+            end,
+            next: pass.map(|pass| pass.next),
+            batches: compared.ranges,
+            records: compared.found,
+            compacted: compared.fewer,
+        })
+    }
+
+    /// Whether the log is the one that was read, and still has what comes next.
+    async fn is_same_log<F: Stored>(
+        &self,
+        pass: &Pass,
+        first: i64,
+        end: i64,
+        violations: &mut Violations,
+    ) -> Result<bool, Fault> {
+        let Pass { name, next, .. } = pass;
+        if *next > end {
+            violations.add(Kind::SourceEnd, || {
+                format!("{name}: its position stands at {next}, and the log ends at {end}")
+            });
+            return Ok(false);
+        }
+        if *next < first {
+            violations.add(Kind::SourceLost, || {
+                format!(
+                    "{name}: offsets {next} to {} were never read and are no longer in the log",
+                    first - 1
+                )
+            });
+            return Ok(false);
+        }
+        // The source compares the record before `next` with the cursor, and then has nothing to read.
+        let cursor = pass.cursor.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
+        let cursor = cursor.unwrap_or_else(|_| Value::from("no JSON"));
+        let (mut source, _) = self.source::<F>(*next, &cursor, *next);
+        match source.next_batch(1).await {
+            Err(Fault::Stop(stop)) if matches!(stop.kind, StopKind::Blocked | StopKind::Data) => {
+                violations.add(Kind::SourceReplaced, || format!("{name}: {}", stop.message));
+                Ok(false)
+            }
+            Err(fault) => Err(fault),
+            Ok(_) => Ok(true),
+        }
+    }
+
+    /// Counts the records before the position again, and compares each range that lies wholly in the log.
+    async fn count<F: Stored>(
+        &self,
+        pass: &Pass,
+        first: i64,
+        compared: &mut Compared,
+        violations: &mut Violations,
+    ) -> Result<(), Fault> {
+        let mut ranges = Ranges::new(self.books, pass, first);
+        let mut from = first;
+        while from < pass.next {
+            let (mut source, view) = self.source::<F>(from, &Value::Null, pass.next);
+            let mut progress = Instant::now();
+            loop {
+                match source.next_batch(RECORDS_AT_ONCE).await {
+                    Ok(None) => {
+                        from = pass.next;
+                        break;
+                    }
+                    Ok(Some(batch)) if batch.is_idle() => {
+                        if progress.elapsed() > PATIENCE {
+                            let (topic, partition) = (&self.log.topic, self.partition);
+                            return Err(Fault::outage(format!(
+                                "kafka: nothing comes from {topic}/{partition} at {from}"
+                            )));
+                        }
+                    }
+                    Ok(Some(batch)) => {
+                        for item in &batch.items {
+                            ranges.found(item.position, compared, violations).await?;
+                        }
+                        from = batch.last + 1;
+                        progress = Instant::now();
+                    }
+                    // What cannot be read now could not be read before; it was passed over, or deleted meanwhile.
+                    Err(fault) => {
+                        let gap = view.gap().filter(|gap| gap.resume > from).ok_or(fault)?;
+                        ranges.unreadable(gap.resume);
+                        from = gap.resume;
+                        break;
+                    }
+                }
+            }
+        }
+        ranges.finish(compared, violations).await
+    }
+
+    fn source<F: Stored>(
+        &self,
+        next: i64,
+        cursor: &Value,
+        until: i64,
+    ) -> (KafkaSource<F>, Arc<View>) {
+        let Log { cluster, topic, .. } = self.log;
+        // Nobody looks into the records: no schema is needed.
+        let decoder = Arc::new(Decoder::new(None));
+        KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
+    }
+}
+
+/// The ranges of a pass as the log is read along them.
+struct Ranges<'a> {
+    books: &'a Books,
+    pass: &'a Pass,
+    /// Where the part of the log begins that could be read.
+    begin: i64,
+    /// Where the next page of entries begins, from the first one that lies wholly in the log on.
+    next_page: i64,
+    page: VecDeque<Entry>,
+    /// How many records were found in the first entry of the page.
+    found: i64,
+}
+
+impl<'a> Ranges<'a> {
+    fn new(books: &'a Books, pass: &'a Pass, begin: i64) -> Self {
+        let (page, found) = (VecDeque::new(), 0);
+        Self { books, pass, begin, next_page: begin, page, found }
+    }
+
+    /// There is a record at `offset`; they come in order.
+    async fn found(
+        &mut self,
+        offset: i64,
+        compared: &mut Compared,
+        violations: &mut Violations,
+    ) -> Result<(), Fault> {
+        while let Some(entry) = self.first().await? {
+            if offset <= entry.last {
+                // Where a range is missing the ledger itself has a gap.
+                self.found += i64::from(entry.first <= offset);
+                break;
+            }
+            self.close(compared, violations);
+        }
+        Ok(())
+    }
+
+    /// Nothing can be said of what lies before `resume`, and not compared yet.
+    fn unreadable(&mut self, resume: i64) {
+        self.begin = resume;
+    }
+
+    /// There are no more records.
+    async fn finish(
+        mut self,
+        compared: &mut Compared,
+        violations: &mut Violations,
+    ) -> Result<(), Fault> {
+        while self.first().await?.is_some() {
+            self.close(compared, violations);
+        }
+        Ok(())
+    }
+
+    async fn first(&mut self) -> Result<Option<&Entry>, Fault> {
+        if self.page.is_empty() && self.next_page < self.pass.next {
+            let entries =
+                self.books.entries(&self.pass.name, self.next_page, ENTRIES_AT_ONCE).await?;
+            self.next_page = entries.last().map_or(i64::MAX, |entry| entry.first.saturating_add(1));
+            // What was committed since the audit began is not compared.
+            self.page = entries.into_iter().filter(|entry| entry.last < self.pass.next).collect();
+        }
+        Ok(self.page.front())
+    }
+
+    fn close(&mut self, compared: &mut Compared, violations: &mut Violations) {
+        let Some(entry) = self.page.pop_front() else { return };
+        let is_whole = entry.first >= self.begin;
+        if is_whole && !entry.is_gap {
+            compared.range(&entry, self.found, violations);
+        }
+        self.found = 0;
+    }
+}

@@ -1,0 +1,84 @@
+//! The ledger against the files that were read.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod books;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tally_testkit::job::{ModelService, Target};
+
+use crate::books::{Sample, audit, audited};
+
+fn source(path: &Path) -> [&OsStr; 2] {
+    ["--source".as_ref(), path.as_os_str()]
+}
+
+/// The only violation is of this kind and says this.
+#[track_caller]
+fn assert_only(report: &Value, kind: &str, text: &str) {
+    assert_eq!(report["violation_counts"], json!({ kind: 1 }), "{report}");
+    let message = report["violations"][0]["message"].as_str().unwrap();
+    assert!(message.contains(text), "{text}: {message}");
+}
+
+async fn compare(target: Target) {
+    let (sample, model) = (Sample::new(500, 0.1), ModelService::start());
+    let (path, changed) = (sample.path(), sample.changed());
+    sample.ingested(&target, &model, &[]);
+    let report = audited(&target, 0, &source(&path));
+    assert_eq!(report["files"][0]["rows"], json!(500));
+    assert_eq!(report["files"][0]["path"], json!(path));
+
+    // Both at once: the other is another file, whatever it is called.
+    let both: [&OsStr; 3] = ["--source".as_ref(), path.as_os_str(), changed.as_os_str()];
+    let report = audited(&target, 65, &both);
+    let fingerprint = report["files"][1]["fingerprint"].as_str().unwrap();
+    assert_eq!(fingerprint.len(), 64);
+    let says =
+        format!("{} (file/{fingerprint}), which has 500 rows, was never read", changed.display());
+    assert_only(&report, "source_unknown", &says);
+
+    // A ledger that agrees with itself and not with the file.
+    target
+        .execute(
+            "update batches set last = 498, read = 499, written = written - 1;
+            update positions set next = 499;
+            delete from transactions where position = (select max(position) from transactions)",
+        )
+        .await;
+    assert_eq!(audited(&target, 0, &[])["violations"], json!([]));
+    let report = audited(&target, 65, &source(&path));
+    assert_only(
+        &report,
+        "source_count",
+        &format!("{} has 500 rows, and 499 were read", path.display()),
+    );
+
+    target.execute("update positions set ended_at = null").await;
+    let report = audited(&target, 65, &source(&path));
+    assert_only(&report, "source_unfinished", "has 500 rows, and 499 were read so far");
+}
+
+#[tokio::test]
+async fn files_are_counted_again_sqlite() {
+    compare(Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn files_are_counted_again_postgres() {
+    compare(Target::postgres().await).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read() {
+    let target = Target::sqlite();
+    let (sample, model) = (Sample::new(5, 0.0), ModelService::start());
+    sample.ingested(&target, &model, &[]);
+    let missing = sample.path().with_file_name("missing.csv");
+    let output = audit(&target, &source(&missing));
+    assert_eq!(output.code, Some(66), "{output}");
+    assert!(output.stderr.contains("missing.csv"), "{output}");
+    assert_eq!(output.stdout, "");
+}

@@ -1,0 +1,140 @@
+//! `discard` and `purge`, and what all acts have in common.
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use serde::Serialize;
+use serde_json::Value;
+use tally_ports::{Act, Acts, Change, Choice, DeadLetters, Deed, State};
+use uuid::Uuid;
+
+use crate::arguments::{Arguments, Command, Moment, Output, Which};
+use crate::console::{Console, Ended, Pages, print};
+use crate::json;
+
+/// How many ids the table of acts names.
+const IDS_NAMED: usize = 10;
+
+/// Discards or purges.
+pub async fn run(command: &Command, output: Output, console: &Console) -> Result<(), Ended> {
+    let (change, verb, which, choice, reason) = match command {
+        Command::Discard { which, reason } => {
+            require(which);
+            let choice = which.filters.choice(&which.ids, Some(State::Open));
+            (Change::Discard, "discard", which, choice, reason)
+        }
+        Command::Purge { which, state, older_than, reason } => {
+            let before = older_than.and_then(Moment::ago).map(|Moment(at)| at);
+            if before.is_none() {
+                require(which);
+            }
+            let mut choice = which.filters.choice(&which.ids, *state);
+            choice.until = choice.until.into_iter().chain(before).min();
+            (Change::Purge, "purge", which, choice, reason)
+        }
+        _ => return Ok(()),
+    };
+    console.check_ids(&which.ids).await?;
+
+    let mut deed = begin(console, verb, &choice, reason);
+    let mut pages = Pages::new(console, &choice, usize::MAX);
+    loop {
+        let page = pages.next(usize::MAX).await?;
+        if page.is_empty() {
+            break;
+        }
+        let ids: Vec<Uuid> = page.iter().map(|letter| letter.id).collect();
+        let changed = console.ask(|| console.store.change(&ids, change, &deed)).await?;
+        deed.add(change.as_str(), changed);
+        if console.is_stopped() {
+            break;
+        }
+    }
+    deed.add(change.as_str(), 0);
+    console.ask(|| console.store.note(&deed)).await?;
+    let count = &deed.act.result[change.as_str()];
+    print(&match output {
+        Output::Json => json::line(&Done { act: Some(deed.id), counts: &deed.act.result }),
+        Output::Table => format!("{count} {}\n", change.as_str()),
+    })
+}
+
+/// What an act came to, as scripts read it.
+#[derive(Serialize)]
+pub struct Done<'a> {
+    /// The row of the table of acts.
+    pub act: Option<Uuid>,
+    /// By what was done.
+    pub counts: &'a Value,
+}
+
+/// Ends the process unless something says which dead letters.
+pub fn require(which: &Which) {
+    if !which.is_said() {
+        let message = "say which dead letters: by id, by a filter, or --all";
+        Arguments::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+    }
+}
+
+/// An act that is about to be done.
+pub fn begin(console: &Console, verb: &'static str, choice: &Choice, reason: &str) -> Deed {
+    Deed::new(Act {
+        who: tally_app::who(&console.worker.host),
+        verb,
+        flow: choice.flow.clone().unwrap_or_else(|| "all".to_owned()),
+        target: target(choice),
+        reason: reason.to_owned(),
+        result: Value::Null,
+    })
+}
+
+/// What was chosen, for the table of acts. A key is not named: it would outlive its purge there.
+fn target(choice: &Choice) -> String {
+    let Choice { ids, flow, stream, label, partition, pass, position, stage, code, .. } = choice;
+    let Choice { state, since, until, key, .. } = choice;
+    let number = |number: Option<i64>| number.map(|number| number.to_string());
+    let filters = [
+        ("flow", flow.clone()),
+        ("stream", stream.clone()),
+        ("label", label.clone()),
+        ("partition", number(partition.map(i64::from))),
+        ("pass", number(pass.map(i64::from))),
+        ("position", number(*position)),
+        ("stage", stage.clone()),
+        ("code", code.clone()),
+        ("state", state.map(|state| state.to_string())),
+        ("since", since.map(json::moment)),
+        ("until", until.map(json::moment)),
+        ("key", key.as_ref().map(|_| "***".to_owned())),
+    ];
+    let mut parts: Vec<String> = filters
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name}={value}")))
+        .collect();
+    if let Some(ids) = ids {
+        let named: Vec<String> = ids.iter().take(IDS_NAMED).map(Uuid::to_string).collect();
+        let rest =
+            if ids.len() > IDS_NAMED { format!(" ({} ids)", ids.len()) } else { String::new() };
+        parts.push(format!("ids {}{rest}", named.join(", ")));
+    }
+    if parts.is_empty() { "all".to_owned() } else { parts.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_names_its_target_but_no_key() {
+        assert_eq!(target(&Choice::default()), "all");
+        let choice = Choice {
+            code: Some("json".into()),
+            key: Some("4711".into()),
+            state: Some(State::Open),
+            ids: Some(vec![Uuid::nil(); 11]),
+            ..Choice::default()
+        };
+        let text = target(&choice);
+        assert!(text.starts_with("code=json state=open key=*** ids 0000"), "{text}");
+        assert!(text.ends_with(" (11 ids)") && !text.contains("4711"), "{text}");
+    }
+}

@@ -1,0 +1,275 @@
+//! The command line.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tally_app::{Flags, Span};
+use tally_domain::{Stage, timestamp};
+use tally_ports::{Choice, State};
+use uuid::Uuid;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, whatever became of the records; 2 the command line is wrong; 66 there is no dead letter \
+with a given id (then nothing was done); 69 the database, the model or the schema registry stayed away; 74 standard output or a \
+file cannot be written; 78 a setting is wrong; 130 and 143 stopped by a signal, the record in hand finished.";
+
+/// Lists, shows, replays, discards, exports and purges dead letters. May run beside whatever makes them.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// How results look
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The flags of what takes records into a store.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// How results look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// JSON, for scripts.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List dead letters, in the order of where they were read
+    List(List),
+    /// Show everything about one, its payload among it, and all attempts at its record
+    Show {
+        /// Which
+        #[arg(value_name = "ID")]
+        id: Uuid,
+    },
+    /// Count them by code and by hour
+    Stats {
+        /// Which.
+        #[command(flatten)]
+        filters: Filters,
+        /// Only those in this state
+        #[arg(long, value_name = "STATE")]
+        state: Option<State>,
+    },
+    /// Take the stored records of open ones through all stages again
+    Replay(Replay),
+    /// Say of open ones that nobody needs them
+    Discard {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the table of acts
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Write whole ones as JSON Lines
+    Export {
+        /// Which
+        #[arg(value_name = "ID")]
+        ids: Vec<Uuid>,
+        /// Which.
+        #[command(flatten)]
+        filters: Filters,
+        /// Only those in this state
+        #[arg(long, value_name = "STATE")]
+        state: Option<State>,
+        /// Where to, instead of standard output; overwritten
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Blank key, payload and headers for good, in whatever state; the row stays. What a topic has already got is not touched
+    Purge {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// Only those in this state
+        #[arg(long, value_name = "STATE")]
+        state: Option<State>,
+        /// Only those that failed longer ago than this, like 30d
+        #[arg(long, value_name = "TIME")]
+        older_than: Option<Span>,
+        /// Why, for the table of acts
+        #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+        reason: String,
+    },
+}
+
+/// What to list.
+#[derive(Args, Debug)]
+pub struct List {
+    /// Which.
+    #[command(flatten)]
+    pub filters: Filters,
+    /// Only those in this state: open, retried, replayed, outdated, discarded or purged
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<State>,
+    /// The most of them
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub limit: u16,
+    /// Go on behind this one: the last of the page before
+    #[arg(long, value_name = "ID")]
+    pub after: Option<Uuid>,
+}
+
+/// What to replay, and how.
+#[derive(Args, Debug)]
+pub struct Replay {
+    /// Which.
+    #[command(flatten)]
+    pub which: Which,
+    /// Say what would become of each and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The most records per second, like 50/s [default: as many as go]
+    #[arg(long, value_name = "N/s")]
+    pub rate: Option<Rate>,
+    /// The most records [default: all of them]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// A record that failed so often is left alone
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..))]
+    pub max_attempts: i32,
+    /// Why, for the table of acts
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub reason: String,
+}
+
+/// What an act is to change; nothing by mistake.
+#[derive(Args, Debug)]
+pub struct Which {
+    /// Which; at least one id, a filter or --all is needed
+    #[arg(value_name = "ID")]
+    pub ids: Vec<Uuid>,
+    /// Which.
+    #[command(flatten)]
+    pub filters: Filters,
+    /// All that there are
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Filters; those that are given must all fit.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Only those of this flow
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Option<String>,
+    /// Only those of this stream: GROUP/TOPIC or file/FINGERPRINT
+    #[arg(long, value_name = "STREAM")]
+    pub stream: Option<String>,
+    /// Only those of this topic or file, called as it was when it was last read
+    #[arg(long, value_name = "TOPIC|PATH")]
+    pub label: Option<String>,
+    /// Only those of this partition
+    #[arg(long, value_name = "N")]
+    pub partition: Option<i32>,
+    /// Only those of this pass over the stream
+    #[arg(long, value_name = "N")]
+    pub pass: Option<i32>,
+    /// Only those at this offset, or row of a file from 0
+    #[arg(long, value_name = "N")]
+    pub position: Option<i64>,
+    /// Only those that this stage refused
+    #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(STAGES))]
+    pub stage: Option<String>,
+    /// Only those with this code
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<String>,
+    /// Only those that failed then or later: a timestamp (UTC), or how long ago, like 2h
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// Only those that failed earlier
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Only those with exactly this key (a file's: its id field). Records that could not be split have none
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
+}
+
+const STAGES: [&str; 5] = [
+    Stage::Decode.as_str(),
+    Stage::Validate.as_str(),
+    Stage::Quality.as_str(),
+    Stage::Enrich.as_str(),
+    Stage::Write.as_str(),
+];
+
+impl Filters {
+    /// What they choose; `ids` besides, unless there are none.
+    pub fn choice(&self, ids: &[Uuid], state: Option<State>) -> Choice {
+        let filters = self.clone();
+        Choice {
+            ids: (!ids.is_empty()).then(|| ids.to_vec()),
+            flow: filters.flow,
+            stream: filters.stream,
+            label: filters.label,
+            partition: filters.partition,
+            pass: filters.pass,
+            position: filters.position,
+            stage: filters.stage,
+            code: filters.code,
+            state,
+            since: filters.since.map(|Moment(at)| at),
+            until: filters.until.map(|Moment(at)| at),
+            key: filters.key.map(Bytes::from),
+        }
+    }
+}
+
+impl Which {
+    /// Whether anything says which.
+    pub fn is_said(&self) -> bool {
+        self.all || !self.ids.is_empty() || self.filters != Filters::default()
+    }
+}
+
+/// A moment in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(pub NaiveDateTime);
+
+impl Moment {
+    /// So long ago.
+    pub fn ago(span: Span) -> Option<Self> {
+        let now = DateTime::<Utc>::from(SystemTime::now()).naive_utc();
+        let span = TimeDelta::from_std(span.limit()?).ok()?;
+        now.checked_sub_signed(span).map(Self)
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(at) = timestamp::parse(text) {
+            return Ok(Self(at));
+        }
+        let ago = text.parse().ok().and_then(Self::ago);
+        ago.ok_or_else(|| {
+            "a timestamp like 2024-01-31T23:59:59Z or how long ago, like 2h, is wanted".to_owned()
+        })
+    }
+}
+
+/// Records per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub NonZeroU32);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix("/s").unwrap_or(text).parse();
+        number.map(Self).map_err(|_| "a whole number above 0, like 50/s, is wanted".to_owned())
+    }
+}

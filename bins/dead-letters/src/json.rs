@@ -1,0 +1,108 @@
+//! Dead letters as scripts read them: these names are stable.
+
+use chrono::NaiveDateTime;
+use serde::Serialize;
+use tally_ports::{Listed, Stored};
+use uuid::Uuid;
+
+use crate::bytes::{encoded, whole_characters};
+
+/// One in a list.
+#[derive(Serialize)]
+pub struct Letter<'a> {
+    pub id: Uuid,
+    pub flow: &'a str,
+    pub stream: &'a str,
+    pub label: Option<&'a str>,
+    pub partition: i32,
+    pub pass: i32,
+    pub position: i64,
+    pub attempt: i32,
+    pub batch_id: Uuid,
+    pub stage: &'a str,
+    pub code: &'a str,
+    pub message: &'a str,
+    pub state: &'a str,
+    pub failed_at: String,
+    pub published_at: Option<String>,
+    /// In a list the first 256 bytes of it.
+    pub key: Option<String>,
+    pub key_encoding: &'static str,
+    pub payload_bytes: Option<i64>,
+}
+
+/// A whole one.
+#[derive(Serialize)]
+pub struct Whole<'a> {
+    #[serde(flatten)]
+    pub letter: Letter<'a>,
+    pub payload: Option<String>,
+    pub payload_encoding: &'static str,
+    pub headers: Vec<Header<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct Header<'a> {
+    pub name: &'a str,
+    pub value: Option<String>,
+    pub value_encoding: &'static str,
+}
+
+impl<'a> Letter<'a> {
+    pub fn of(listed: &'a Listed) -> Self {
+        let key = listed.key.as_deref().map(whole_characters);
+        Self::with_key(listed, key)
+    }
+
+    fn with_key(listed: &'a Listed, key: Option<&[u8]>) -> Self {
+        let (key, key_encoding) = encoded(key);
+        let place = &listed.place;
+        Self {
+            id: listed.id,
+            flow: &place.flow,
+            stream: &place.stream,
+            label: listed.label.as_deref(),
+            partition: place.partition,
+            pass: place.pass,
+            position: place.position,
+            attempt: place.attempt,
+            batch_id: listed.batch_id,
+            stage: &listed.stage,
+            code: &listed.code,
+            message: &listed.message,
+            state: listed.state.as_str(),
+            failed_at: moment(listed.failed_at),
+            published_at: listed.published_at.map(moment),
+            key,
+            key_encoding,
+            payload_bytes: listed.payload_bytes,
+        }
+    }
+}
+
+impl<'a> Whole<'a> {
+    pub fn of(Stored { listed, raw }: &'a Stored) -> Self {
+        let (payload, payload_encoding) = encoded(raw.payload.as_deref());
+        let header = |(name, value): &'a (String, bytes::Bytes)| {
+            let (value, value_encoding) = encoded(Some(value));
+            Header { name, value, value_encoding }
+        };
+        Self {
+            letter: Letter::with_key(listed, raw.key.as_deref()),
+            payload,
+            payload_encoding,
+            headers: raw.headers.iter().map(header).collect(),
+        }
+    }
+}
+
+/// One line of JSON.
+pub fn line(value: &impl Serialize) -> String {
+    // What is serialized here has no keys but texts, and nothing that fails.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+/// In UTC, as RFC 3339 wants it.
+pub fn moment(at: NaiveDateTime) -> String {
+    at.format("%Y-%m-%dT%H:%M:%S%.fZ").to_string()
+}

@@ -1,0 +1,223 @@
+//! `replay`: stored records through all stages again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use tally_adapter_http_ml::Model;
+use tally_app::{Settings, Store, Stored};
+use tally_domain::Classified;
+use tally_pipeline::Replayer;
+use tally_ports::dead_letter::TRUNCATED;
+use tally_ports::{
+    Acts, DeadLetters, Deed, Listed, Raw, Replayed, Retry, State, Stored as StoredLetter,
+};
+use tokio::time::{Instant, sleep_until};
+
+use crate::act::{begin, require};
+use crate::arguments::{Output, Rate, Replay};
+use crate::console::{Console, Ended, Pages, parts, print};
+use crate::decode::Decoder;
+use crate::json;
+use crate::report::Fate;
+
+/// The header that says that fields were masked.
+const MASKED: &str = "masked";
+
+/// Replays what `arguments` choose.
+pub async fn run<F: Stored + Classified>(
+    arguments: &Replay,
+    output: Output,
+    settings: &Settings,
+    console: &Console,
+) -> Result<(), Ended> {
+    require(&arguments.which);
+    let which = &arguments.which;
+    console.check_ids(&which.ids).await?;
+    // Ids are told of in whatever state they are; a filter is for what is open.
+    let state = which.ids.is_empty().then_some(State::Open);
+    let mut choice = which.filters.choice(&which.ids, state);
+    choice.flow.get_or_insert_with(|| F::NAME.to_owned());
+
+    let model = Arc::new(tally_app::model(settings)?);
+    let gates = console.worker.gates.clone();
+    let mut run = Run {
+        arguments,
+        output,
+        console,
+        decoder: Decoder::new(settings)?,
+        replayer: Replayer::new(model, Arc::clone(&console.store), gates),
+        deed: begin(console, "replay", &choice, &arguments.reason),
+        pace: Pace::new(arguments.rate),
+        at_once: arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
+            settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
+        }),
+    };
+    console.worker.status.set_in_progress(true);
+    let mut pages = Pages::new(console, &choice, arguments.limit.unwrap_or(usize::MAX));
+    let replayed = run.all::<F>(&mut pages).await;
+    console.worker.status.set_in_progress(false);
+    let noted = run.note().await;
+    replayed.and(noted)?;
+    print(&run.summary())
+}
+
+/// A run over all that was chosen.
+struct Run<'a> {
+    arguments: &'a Replay,
+    output: Output,
+    console: &'a Console,
+    decoder: Decoder,
+    replayer: Replayer<Model, Store>,
+    deed: Deed,
+    pace: Pace,
+    /// How many records go to the model at once.
+    at_once: usize,
+}
+
+impl Run<'_> {
+    async fn all<F: Stored + Classified>(&mut self, pages: &mut Pages<'_>) -> Result<(), Ended> {
+        loop {
+            let page = pages.next(self.at_once).await?;
+            if page.is_empty() || self.console.is_stopped() {
+                return Ok(());
+            }
+            pages.skip_attempts();
+            let most = self.arguments.max_attempts;
+            let (fresh, exhausted): (Vec<_>, Vec<_>) =
+                page.into_iter().partition(|letter| letter.place.attempt < most);
+            for letter in exhausted {
+                let fate = match letter.state {
+                    State::Open => Fate::Exhausted { most },
+                    state => Fate::Replayed(Replayed::Found(state)),
+                };
+                self.tell(&letter, &fate)?;
+            }
+            for ids in parts(&fresh) {
+                let whole = self.console.ask(|| self.console.store.fetch(&ids)).await?;
+                self.part::<F>(whole).await?;
+                if self.console.is_stopped() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Replays what was read at once.
+    async fn part<F: Stored + Classified>(
+        &mut self,
+        whole: Vec<StoredLetter>,
+    ) -> Result<(), Ended> {
+        let (mut letters, mut decoded) = (Vec::new(), Vec::new());
+        for stored in whole {
+            let obstacle = obstacle(&stored.raw).map(Fate::NotReplayable);
+            let fate = match stored.listed.state {
+                State::Open => obstacle,
+                state => Some(Fate::Replayed(Replayed::Found(state))),
+            };
+            if let Some(fate) = fate {
+                self.tell(&stored.listed, &fate)?;
+                continue;
+            }
+            let gate = &self.console.worker.gates.source;
+            let decoding = gate.pass(|| self.decoder.decode::<F>(&stored));
+            let wire =
+                self.console.worker.unless_stopped(decoding).await.ok_or(Ended::Interrupted)??;
+            decoded.push((stored.listed.place.clone(), wire));
+            letters.push(stored.listed);
+        }
+        let preparing = self.replayer.prepare::<F>(decoded);
+        let retries =
+            self.console.worker.unless_stopped(preparing).await.ok_or(Ended::Interrupted)??;
+        for (letter, retry) in letters.iter().zip(retries) {
+            self.pace.wait(self.console).await;
+            if self.console.is_stopped() {
+                return Ok(());
+            }
+            self.one(letter, Arc::new(retry)).await?;
+        }
+        Ok(())
+    }
+
+    async fn one<F: Stored>(&mut self, letter: &Listed, retry: Arc<Retry<F>>) -> Result<(), Ended> {
+        let deed = (!self.arguments.dry_run).then_some(&self.deed);
+        let committing = self.replayer.commit(&retry, deed);
+        let replayed =
+            self.console.worker.unless_stopped(committing).await.ok_or(Ended::Interrupted)??;
+        self.tell(letter, &Fate::Replayed(replayed))
+    }
+
+    /// Counts and says what became of one.
+    fn tell(&mut self, letter: &Listed, fate: &Fate) -> Result<(), Ended> {
+        self.deed.add(fate.as_str(), 1);
+        print(&fate.show(letter, self.arguments.dry_run, self.output))
+    }
+
+    /// The act with all its counts, those that changed nothing among them.
+    async fn note(&self) -> Result<(), Ended> {
+        if self.arguments.dry_run {
+            return Ok(());
+        }
+        self.console.ask(|| self.console.store.note(&self.deed)).await
+    }
+
+    fn summary(&self) -> String {
+        let counts = &self.deed.act.result;
+        let is_dry = self.arguments.dry_run;
+        if self.output == Output::Json {
+            let act = (!is_dry).then_some(self.deed.id);
+            return json::line(&Summary { dry_run: is_dry, act, counts });
+        }
+        let counts: Vec<String> = counts
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(what, count)| format!("{count} {}", what.replace('_', " ")))
+            .collect();
+        let counts = if counts.is_empty() { "nothing to replay".into() } else { counts.join(", ") };
+        format!("{}{counts}\n", if is_dry { "dry run, nothing changed: " } else { "" })
+    }
+}
+
+/// As scripts read it: the last line.
+#[derive(Serialize)]
+struct Summary<'a> {
+    dry_run: bool,
+    /// The row of the table of acts.
+    act: Option<uuid::Uuid>,
+    /// By outcome.
+    counts: &'a Value,
+}
+
+/// Why a record cannot be taken through the stages again.
+fn obstacle(raw: &Raw) -> Option<&'static str> {
+    let has = |name: &str| raw.headers.iter().any(|(found, _)| found == name);
+    if has(TRUNCATED) {
+        return Some("its payload was cut");
+    }
+    has(MASKED).then_some("fields of it are masked")
+}
+
+/// Holds records up so that there are no more per second than wanted.
+struct Pace {
+    each: Option<Duration>,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<Rate>) -> Self {
+        let each = rate.map(|Rate(rate)| Duration::from_secs(1) / rate.get());
+        Self { each, next: Instant::now() }
+    }
+
+    /// Returns early when a signal comes.
+    async fn wait(&mut self, console: &Console) {
+        let Some(each) = self.each else { return };
+        tokio::select! {
+            () = sleep_until(self.next) => {}
+            () = console.worker.shutdown.token.cancelled() => {}
+        }
+        self.next = (self.next + each).max(Instant::now());
+    }
+}

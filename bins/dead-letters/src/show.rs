@@ -1,0 +1,119 @@
+//! `show`: everything about one.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tally_ports::{Choice, DeadLetters, Listed, Stored};
+use uuid::Uuid;
+
+use crate::arguments::Output;
+use crate::bytes::{block, inline};
+use crate::console::{Console, Ended, Pages, print};
+use crate::json::{self, Letter, Whole};
+use crate::list::spot;
+use crate::table::{Table, plain};
+
+/// Prints the dead letter with this id and all attempts at its record.
+pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ended> {
+    let listed = console.find(id).await?;
+    let ids = [id];
+    let found = console.ask(|| console.store.fetch(&ids)).await?;
+    // Nobody deletes dead letters; were it gone by now, what was listed would be all there is.
+    let whole = found.into_iter().next();
+    let whole = whole.unwrap_or_else(|| Stored { listed, raw: tally_ports::Raw::default() });
+
+    let place = &whole.listed.place;
+    let of_record = Choice {
+        flow: Some(place.flow.clone()),
+        stream: Some(place.stream.clone()),
+        partition: Some(place.partition),
+        pass: Some(place.pass),
+        position: Some(place.position),
+        ..Choice::default()
+    };
+    let mut pages = Pages::new(console, &of_record, usize::MAX);
+    let mut attempts = Vec::new();
+    loop {
+        let page = pages.next(usize::MAX).await?;
+        if page.is_empty() {
+            break;
+        }
+        attempts.extend(page);
+    }
+    print(&match output {
+        Output::Json => json::line(&Shown {
+            letter: Whole::of(&whole),
+            attempts: attempts.iter().map(Letter::of).collect(),
+        }),
+        Output::Table => text(&whole, &attempts),
+    })
+}
+
+/// As scripts read it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    letter: Whole<'a>,
+    attempts: Vec<Letter<'a>>,
+}
+
+fn text(Stored { listed, raw }: &Stored, attempts: &[Listed]) -> String {
+    let place = &listed.place;
+    let moment = |at: chrono::NaiveDateTime| format!("{} UTC", at.format("%Y-%m-%d %H:%M:%S%.3f"));
+    let mut text = String::new();
+    for (name, value) in [
+        ("id", listed.id.to_string()),
+        ("where", spot(listed)),
+        ("flow", place.flow.clone()),
+        ("stream", place.stream.clone()),
+        ("partition", place.partition.to_string()),
+        ("pass", place.pass.to_string()),
+        ("position", place.position.to_string()),
+        ("attempt", place.attempt.to_string()),
+        ("state", listed.state.to_string()),
+        ("batch", listed.batch_id.to_string()),
+        ("failed at", moment(listed.failed_at)),
+        ("published at", listed.published_at.map_or_else(|| "-".to_owned(), moment)),
+        ("stage", listed.stage.clone()),
+        ("code", listed.code.clone()),
+        ("key", inline(raw.key.as_deref())),
+    ] {
+        line(&mut text, format_args!("{name:<14}{}", plain(&value)));
+    }
+    line(&mut text, format_args!("\nreason"));
+    for reason in listed.message.split(';') {
+        line(&mut text, format_args!("  {}", plain(reason.trim())));
+    }
+    line(
+        &mut text,
+        format_args!("\nheaders{}", if raw.headers.is_empty() { ": none" } else { "" }),
+    );
+    for (name, value) in raw.headers.iter() {
+        line(&mut text, format_args!("  {}: {}", plain(name), inline(Some(value))));
+    }
+    match raw.payload.as_deref() {
+        None => line(&mut text, format_args!("\npayload: none")),
+        Some(payload) => {
+            line(&mut text, format_args!("\npayload ({} bytes)", payload.len()));
+            text += &block(payload);
+        }
+    }
+    line(&mut text, format_args!("\nattempts"));
+    let mut table = Table::new(["", "ATTEMPT", "STATE", "STAGE", "CODE", "FAILED AT (UTC)", "ID"]);
+    for attempt in attempts {
+        table.row([
+            if attempt.id == listed.id { ">".to_owned() } else { String::new() },
+            attempt.place.attempt.to_string(),
+            attempt.state.to_string(),
+            attempt.stage.clone(),
+            attempt.code.clone(),
+            attempt.failed_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            attempt.id.to_string(),
+        ]);
+    }
+    text + &table.to_string()
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    let _never_fails = writeln!(text, "{line}");
+}

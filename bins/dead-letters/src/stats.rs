@@ -1,0 +1,84 @@
+//! `stats`: how many of what and when.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tally_ports::{Choice, Count, DeadLetters};
+
+use crate::arguments::Output;
+use crate::console::{Console, Ended, print};
+use crate::json;
+use crate::table::{Table, bar};
+
+/// Prints counts by code and by hour.
+pub async fn run(choice: &Choice, output: Output, console: &Console) -> Result<(), Ended> {
+    let counts = console.ask(|| console.store.count(choice)).await?;
+    let mut codes: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for Count { stage, code, count, .. } in &counts {
+        *codes.entry((stage, code)).or_default() += count;
+    }
+    let mut codes: Vec<_> =
+        codes.into_iter().map(|((stage, code), count)| OfCode { stage, code, count }).collect();
+    codes.sort_by_key(|of_code| std::cmp::Reverse(of_code.count));
+    print(&match output {
+        Output::Json => json::line(&Stats {
+            total: counts.iter().map(|count| count.count).sum(),
+            codes,
+            hours: counts.iter().map(OfHour::of).collect(),
+        }),
+        Output::Table => text(&codes, &counts),
+    })
+}
+
+/// As scripts read it.
+#[derive(Serialize)]
+struct Stats<'a> {
+    total: i64,
+    /// The most frequent first.
+    codes: Vec<OfCode<'a>>,
+    /// The first hour first.
+    hours: Vec<OfHour<'a>>,
+}
+
+#[derive(Serialize)]
+struct OfCode<'a> {
+    stage: &'a str,
+    code: &'a str,
+    count: i64,
+}
+
+#[derive(Serialize)]
+struct OfHour<'a> {
+    hour: String,
+    stage: &'a str,
+    code: &'a str,
+    count: i64,
+}
+
+impl<'a> OfHour<'a> {
+    fn of(Count { hour, stage, code, count }: &'a Count) -> Self {
+        Self { hour: json::moment(*hour), stage, code, count: *count }
+    }
+}
+
+fn text(codes: &[OfCode<'_>], counts: &[Count]) -> String {
+    if counts.is_empty() {
+        return "no dead letters\n".to_owned();
+    }
+    let most = codes.iter().map(|of_code| of_code.count).max().unwrap_or(1);
+    let mut by_code = Table::new(["STAGE", "CODE", "COUNT", ""]);
+    for OfCode { stage, code, count } in codes {
+        let bar = bar(*count, most);
+        by_code.row([(*stage).to_owned(), (*code).to_owned(), format!("{count:>9}"), bar]);
+    }
+    let most = counts.iter().map(|count| count.count).max().unwrap_or(1);
+    let mut by_hour = Table::new(["HOUR (UTC)", "CODE", "COUNT", ""]);
+    let mut last_hour = None;
+    for Count { hour, code, count, .. } in counts {
+        let is_new = last_hour.replace(hour) != Some(hour);
+        let hour = if is_new { hour.format("%Y-%m-%d %H:00").to_string() } else { String::new() };
+        by_hour.row([hour, code.clone(), format!("{count:>9}"), bar(*count, most)]);
+    }
+    let total: i64 = counts.iter().map(|count| count.count).sum();
+    format!("{total} dead letters\n\n{by_code}\n{by_hour}")
+}

@@ -1,0 +1,131 @@
+//! The run: our share of the topic's partitions through the pipeline into the store.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tally_adapter_kafka::wire::{Decoder, WireMask};
+use tally_adapter_kafka::{Cluster, Start};
+use tally_app::{Settings, Store, Stored, Worker};
+use tally_domain::Classified;
+use tally_pipeline::{Crew, Ended, Pipeline};
+use tally_ports::{Stop, StopKind};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::arguments::Arguments;
+use crate::progress::Progress;
+use crate::topic::{Ends, Topic};
+
+/// Consumes until a stop is asked for, or until the end as `arguments` say.
+///
+/// # Errors
+/// What ended the run before.
+pub async fn run<F: Stored + Classified>(
+    arguments: &Arguments,
+    settings: &Settings,
+    worker: &Worker,
+) -> Result<(), Stop> {
+    let start: Start =
+        settings.kafka.start.parse().map_err(|error| wrong(format!("kafka.start: {error}")))?;
+    let name = settings.kafka.topic.clone();
+    for gap in &arguments.accept_gap {
+        if gap.topic != name {
+            return Err(wrong(format!("--accept-gap {gap} is not of the topic {name}")));
+        }
+    }
+    let model = Arc::new(tally_app::model(settings)?);
+    let of_kafka = tally_app::kafka::settings(settings)?;
+    let registry = tally_app::kafka::registry(settings)?;
+    let decoder = Arc::new(Decoder::new(registry.clone()));
+
+    let gates = &worker.gates;
+    let looking_up = gates.source.pass(|| async {
+        let cluster = Cluster::connect(&of_kafka).await?;
+        let ends = ends(&cluster, &name, arguments.until_end).await?;
+        Ok((cluster, ends))
+    });
+    let Some(found) = worker.unless_stopped(looking_up).await else { return Ok(()) };
+    let (cluster, ends) = found?;
+    let opening = gates.database.pass(|| Store::open::<F>(settings));
+    let Some(store) = worker.unless_stopped(opening).await else { return Ok(()) };
+    let store = Arc::new(store?);
+    let relay = tally_app::relay(settings, &store, F::NAME, "kafka-consumer")?;
+
+    let pipeline = Arc::new(Pipeline::<F, _, _>::new(
+        model,
+        Arc::clone(&store),
+        gates.clone(),
+        Arc::clone(&worker.status),
+        tally_app::pipeline(settings, |fields| WireMask::new::<F>(fields, registry)),
+    ));
+    let progress = Arc::new(Progress::new(name.clone()));
+    let topic = Topic {
+        cluster: cluster.clone(),
+        decoder,
+        name: name.clone(),
+        start,
+        ends,
+        pipeline,
+        store: Arc::clone(&store),
+        accepted: Mutex::new(arguments.accept_gap.clone()),
+        who: who(&worker.host),
+        progress: Arc::clone(&progress),
+    };
+    let crew = Crew {
+        store,
+        partitions: Arc::new(topic),
+        worker: tally_ports::Worker {
+            id: Arc::clone(&worker.name),
+            flow: F::NAME,
+            stream: stream_name(settings),
+            host: worker.host.clone(),
+            pid: std::process::id(),
+        },
+        label: name,
+        lease: settings.lease.length(),
+        gates: gates.clone(),
+        status: Arc::clone(&worker.status),
+    };
+
+    let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
+    worker.status.set_in_progress(true);
+    let ended = crew.run(&worker.shutdown.token).await;
+    worker.status.set_in_progress(false);
+    progress.summarize();
+    // After a signal what is left is the next start's.
+    if let (Some(relay), Ok(Ended::AtEnd { .. })) = (relay, &ended) {
+        relay.drain(settings.drain.length()).await;
+    }
+    ended.map(|_| ())
+}
+
+/// `GROUP/TOPIC`.
+pub fn stream_name(settings: &Settings) -> String {
+    format!("{}/{}", settings.kafka.group, settings.kafka.topic)
+}
+
+/// Who acts, as far as the machine knows.
+pub fn who(host: &str) -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    format!("{user}@{host}")
+}
+
+/// The partitions' ends as they are now, if the run is to end there. Fails for a topic that does not exist.
+async fn ends(
+    cluster: &Cluster,
+    topic: &str,
+    until_end: bool,
+) -> Result<Option<Ends>, tally_ports::Fault> {
+    let partitions = cluster.partitions(topic).await?;
+    if !until_end {
+        return Ok(None);
+    }
+    let mut ends = Ends::new();
+    for partition in partitions {
+        ends.insert(partition, cluster.offset(topic, partition, Start::Latest).await?);
+    }
+    Ok(Some(ends))
+}
+
+pub fn wrong(message: impl Into<String>) -> Stop {
+    Stop { kind: StopKind::Setting, message: message.into() }
+}

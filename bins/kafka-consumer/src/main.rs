@@ -1,0 +1,70 @@
+//! `kafka-consumer`: a Kafka topic through the model into a database.
+
+mod arguments;
+mod consume;
+mod positions;
+mod progress;
+mod topic;
+
+use std::io::{self, Write, stderr};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tally_app::{Layers, Settings, Span};
+use tally_domain::Flow;
+use tally_domain::transactions::Transactions;
+use tally_ports::{Stop, StopKind};
+use tokio::runtime::Runtime;
+
+use crate::arguments::{Arguments, Command};
+
+/// Standard output cannot be written.
+const EXIT_OUTPUT: u8 = 74;
+
+fn main() -> io::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let runtime = Runtime::new()?;
+    let code = match runtime.block_on(run(&arguments)) {
+        Ok(code) => code,
+        Err(stop) => {
+            let _nobody_to_tell = writeln!(stderr(), "error: {stop}");
+            stop.kind.exit_code()
+        }
+    };
+    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
+    Ok(ExitCode::from(code))
+}
+
+async fn run(arguments: &Arguments) -> Result<u8, Stop> {
+    let Arguments { flags, consumer, .. } = arguments;
+    let mut given = flags.given();
+    given.extend(consumer.given());
+    let defaults = Settings { max_outage: Span::never(), ..Settings::default() };
+    let layers = Layers::load(defaults, &flags.common, given, Transactions::RULES)?;
+    if flags.common.print_config {
+        return Ok(print(&layers.show()?));
+    }
+    let settings = layers.settings;
+    if let Some(Command::Positions { command }) = &arguments.command {
+        return positions::run::<Transactions>(command, &settings).await.map(|text| print(&text));
+    }
+
+    let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;
+    let stopped = match consume::run::<Transactions>(arguments, &settings, &worker).await {
+        Ok(()) => None,
+        // From here on what is said is a line of the log.
+        Err(stop) => {
+            tracing::error!("{stop}");
+            Some(stop.kind)
+        }
+    };
+    Ok(worker.shutdown.exit_code().or(stopped.map(StopKind::exit_code)).unwrap_or(0))
+}
+
+/// Prints `text` on standard output; the exit code.
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return 0 };
+    let _nobody_to_tell = writeln!(stderr(), "error: cannot write to standard output: {error}");
+    EXIT_OUTPUT
+}

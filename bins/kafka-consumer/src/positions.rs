@@ -1,0 +1,155 @@
+//! `positions show` and `positions set`.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use tally_adapter_kafka::{Cluster, Start};
+use tally_app::{Settings, Store, Stored};
+use tally_ports::{Act, Fault, Standing, Steering, Stop, Stream};
+
+use crate::arguments::Positions;
+use crate::consume::{stream_name, who, wrong};
+
+/// Does what `command` says; what to print.
+///
+/// # Errors
+/// When the store or the brokers are away, for a place that is none, and while somebody owns what is to be moved.
+pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<String, Stop> {
+    let cluster =
+        Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
+    let partitions = cluster.partitions(&settings.kafka.topic).await.map_err(Fault::into_stop)?;
+    let store = Store::open::<F>(settings).await.map_err(Fault::into_stop)?;
+    let standings =
+        store.standings(F::NAME, &stream_name(settings)).await.map_err(Fault::into_stop)?;
+    let group = Group { settings, cluster, store, standings };
+    match command {
+        Positions::Show => group.show(&partitions).await,
+        Positions::Set { partition, to, reason } => {
+            let chosen = match partition {
+                None => partitions,
+                Some(number) if partitions.contains(number) => vec![*number],
+                Some(number) => {
+                    let (topic, count) = (&settings.kafka.topic, partitions.len());
+                    return Err(wrong(format!("{topic} has {count} partitions, and no {number}")));
+                }
+            };
+            let place = Place::parse(to)?;
+            let mut text = String::new();
+            for number in chosen {
+                text += &group.set::<F>(number, place, reason).await?;
+            }
+            Ok(text)
+        }
+    }
+}
+
+/// A group of a topic, and where it stands.
+struct Group<'a> {
+    settings: &'a Settings,
+    cluster: Cluster,
+    store: Store,
+    standings: Vec<Standing>,
+}
+
+impl Group<'_> {
+    async fn show(&self, partitions: &[i32]) -> Result<String, Stop> {
+        let mut text = String::new();
+        let columns = ["partition", "pass", "next", "end", "lag", "owner"];
+        let [partition, pass, next, end, lag, owner] = columns;
+        line(
+            &mut text,
+            format_args!("{partition:>9} {pass:>5} {next:>12} {end:>12} {lag:>10}  {owner}"),
+        );
+        for number in partitions {
+            let end = self.offset(*number, Start::Latest).await?;
+            let standing = self.standings.iter().find(|standing| standing.partition == *number);
+            match standing {
+                Some(Standing { pass, next, owner, .. }) => {
+                    let (lag, owner) = (end - next, owner.as_deref().unwrap_or("-"));
+                    line(
+                        &mut text,
+                        format_args!(
+                            "{number:>9} {pass:>5} {next:>12} {end:>12} {lag:>10}  {owner}"
+                        ),
+                    );
+                }
+                None => line(
+                    &mut text,
+                    format_args!("{number:>9} {0:>5} {0:>12} {end:>12} {0:>10}  {0}", "-"),
+                ),
+            }
+        }
+        Ok(text)
+    }
+
+    async fn set<F: Stored>(
+        &self,
+        number: i32,
+        place: Place,
+        reason: &str,
+    ) -> Result<String, Stop> {
+        let topic = &self.settings.kafka.topic;
+        let (first, end) = (
+            self.offset(number, Start::Earliest).await?,
+            self.offset(number, Start::Latest).await?,
+        );
+        let to = match place {
+            Place::Offset(offset) if (first..=end).contains(&offset) => offset,
+            Place::Offset(offset) => {
+                return Err(wrong(format!(
+                    "offset {offset} is not in {topic}/{number}, which goes from {first} to {end}"
+                )));
+            }
+            Place::Start(start) => self.offset(number, start).await?,
+        };
+        let stream = Stream {
+            flow: F::NAME,
+            name: stream_name(self.settings),
+            partition: number,
+            label: topic.clone(),
+        };
+        let standing = self.standings.iter().find(|standing| standing.partition == number);
+        let from = standing.map(|standing| standing.next);
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let act = Act {
+            who: who(host.trim()),
+            verb: "positions set",
+            flow: F::NAME.to_owned(),
+            target: format!("{}/{number}", stream.name),
+            reason: format!("positions set: {reason}"),
+            result: json!({ "from": from, "to": to }),
+        };
+        self.store.set(&stream, to, None, &act).await.map_err(Fault::into_stop)?;
+        let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
+        Ok(format!("{topic}/{number}: from {from} to {to}\n"))
+    }
+
+    async fn offset(&self, partition: i32, at: Start) -> Result<i64, Stop> {
+        self.cluster
+            .offset(&self.settings.kafka.topic, partition, at)
+            .await
+            .map_err(Fault::into_stop)
+    }
+}
+
+/// Where a position is to be moved.
+#[derive(Clone, Copy)]
+enum Place {
+    Offset(i64),
+    Start(Start),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, Stop> {
+        if let Ok(offset) = text.parse() {
+            return Ok(Self::Offset(offset));
+        }
+        let start =
+            text.parse().map_err(|error| wrong(format!("--to {text}: {error}, nor an offset")))?;
+        Ok(Self::Start(start))
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    let _never_fails = writeln!(text, "{line}");
+}

@@ -1,0 +1,128 @@
+//! What is said and measured while the topic is read.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::gauge;
+use tally_adapter_kafka::{Cluster, Start, View};
+use tally_pipeline::Totals;
+use tally_ports::metric;
+use tokio::time::{MissedTickBehavior, interval};
+
+const MEASURED_EVERY: Duration = Duration::from_secs(1);
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// What is said and measured while the topic is read.
+pub struct Progress {
+    topic: String,
+    began: Instant,
+    /// Records committed.
+    read: AtomicI64,
+    /// What is being read.
+    views: Mutex<BTreeMap<i32, Arc<View>>>,
+    /// What was read by those that are done.
+    totals: Mutex<Totals>,
+}
+
+/// A partition that is being read; until dropped.
+pub struct Shown<'a> {
+    progress: &'a Progress,
+    partition: i32,
+}
+
+impl Progress {
+    /// Nothing yet.
+    pub fn new(topic: String) -> Self {
+        let (views, totals) = (Mutex::default(), Mutex::default());
+        Self { topic, began: Instant::now(), read: AtomicI64::new(0), views, totals }
+    }
+
+    /// A partition is being read.
+    pub fn begin(&self, partition: i32, view: Arc<View>) -> Shown<'_> {
+        self.views().insert(partition, view);
+        Shown { progress: self, partition }
+    }
+
+    /// So many records more were committed.
+    pub fn add(&self, read: i64) {
+        self.read.fetch_add(read, Ordering::Relaxed);
+    }
+
+    /// What a partition's reader did.
+    pub fn merge(&self, totals: Totals) {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).merge(totals);
+    }
+
+    /// Says and measures until dropped.
+    pub async fn show(self: Arc<Self>, cluster: Cluster) {
+        let mut measured = interval(MEASURED_EVERY);
+        measured.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut said, mut said_at) = (0, Instant::now());
+        loop {
+            measured.tick().await;
+            let views: Vec<_> =
+                self.views().iter().map(|(number, view)| (*number, Arc::clone(view))).collect();
+            for (partition, view) in &views {
+                // While the broker is away the last end that was seen stays.
+                if let Ok(end) = cluster.offset(&self.topic, *partition, Start::Latest).await {
+                    view.saw_end(end);
+                }
+            }
+            let lag = self.measure();
+            let read = self.read.load(Ordering::Relaxed);
+            if said_at.elapsed() >= LINE_EVERY && read > said {
+                let rate = rate(read - said, said_at.elapsed());
+                tracing::info!("{read} records, {rate} records/s, {lag} behind");
+                (said, said_at) = (read, Instant::now());
+            }
+        }
+    }
+
+    /// Says what was done.
+    pub fn summarize(&self) {
+        let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let Totals { read, written, superseded, skipped, dead_lettered, dead_letters, .. } =
+            &*totals;
+        tracing::info!(
+            "{read} records read in {:.2} s: {written} written, {superseded} superseded, {skipped} skipped, {dead_lettered} dead letters {dead_letters:?}",
+            self.began.elapsed().as_secs_f64(),
+        );
+    }
+
+    /// Exports each partition's lag; how much it is over all that is being read.
+    fn measure(&self) -> i64 {
+        let mut sum = 0;
+        for (partition, view) in &*self.views() {
+            let lag = view.lag();
+            sum += lag.records;
+            self.export(*partition, lag.records, lag.oldest.unwrap_or_default());
+        }
+        sum
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 records")]
+    fn export(&self, partition: i32, records: i64, oldest: Duration) {
+        let labels = [("topic", self.topic.clone()), ("partition", partition.to_string())];
+        gauge!(metric::KAFKA_LAG_RECORDS, &labels).set(records as f64);
+        gauge!(metric::KAFKA_OLDEST_UNPROCESSED, &labels).set(oldest.as_secs_f64());
+    }
+
+    fn views(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<View>>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shown<'_> {
+    /// Another worker measures it from now on.
+    fn drop(&mut self) {
+        self.progress.views().remove(&self.partition);
+        self.progress.export(self.partition, 0, Duration::ZERO);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "for people")]
+fn rate(count: i64, took: Duration) -> i64 {
+    (count as f64 / took.as_secs_f64().max(0.001)) as i64
+}

@@ -1,0 +1,109 @@
+//! The topic as a crew works on it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+use tally_adapter_http_ml::Model;
+use tally_adapter_kafka::wire::Decoder;
+use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
+use tally_app::{Store, Stored};
+use tally_domain::Classified;
+use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
+use tally_ports::{Act, Commit, Fault, Steering, Stop, StopKind};
+
+use crate::progress::Progress;
+
+/// The offset at which each partition ends.
+pub type Ends = BTreeMap<i32, i64>;
+
+/// A topic on its way into the store.
+pub struct Topic<F: Stored + Classified> {
+    pub cluster: Cluster,
+    pub decoder: Arc<Decoder>,
+    pub name: String,
+    /// Where a partition that was never read begins.
+    pub start: Start,
+    /// Where the run ends, if it does.
+    pub ends: Option<Ends>,
+    pub pipeline: Arc<Pipeline<F, Model, Store>>,
+    pub store: Arc<Store>,
+    /// The ranges that may be passed over, each once.
+    pub accepted: Mutex<Vec<Gap>>,
+    /// Who accepted them.
+    pub who: String,
+    pub progress: Arc<Progress>,
+}
+
+impl<F: Stored + Classified> Partitions for Topic<F> {
+    async fn list(&self) -> Result<Vec<i32>, Fault> {
+        self.cluster.partitions(&self.name).await
+    }
+
+    async fn begin(&self, partition: i32) -> Result<i64, Fault> {
+        self.cluster.offset(&self.name, partition, self.start).await
+    }
+
+    /// A partition that was added since ends where it begins.
+    fn end(&self, partition: i32) -> Option<i64> {
+        let ends = self.ends.as_ref()?;
+        Some(ends.get(&partition).copied().unwrap_or(i64::MIN))
+    }
+
+    async fn work(&self, partition: Partition, stop: CancellationToken) -> Result<Ended, Stop> {
+        let number = partition.stream.partition;
+        let (source, view) = KafkaSource::<F>::new(
+            self.cluster.clone(),
+            Arc::clone(&self.decoder),
+            &self.name,
+            number,
+            partition.position.next,
+            &partition.position.cursor,
+            self.end(number),
+        );
+        let shown = self.progress.begin(number, Arc::clone(&view));
+        let mut totals = Totals::default();
+        let committed = |_: &Totals, commit: &Commit<F>| {
+            view.committed(commit.last + 1);
+            self.progress.add(commit.read);
+        };
+        let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;
+        drop(shown);
+        self.progress.merge(totals);
+        match ran {
+            Err(stop) if stop.kind == StopKind::Blocked => {
+                let accepted = view.gap().filter(|gap| self.take_accepted(gap));
+                let gap = accepted.ok_or(stop)?;
+                self.pass_over(&partition, &gap).await?;
+                Ok(Ended::Interrupted) // it is free now, and claimed anew where it stands
+            }
+            other => other,
+        }
+    }
+}
+
+impl<F: Stored + Classified> Topic<F> {
+    /// Whether the range was accepted, which it then no longer is.
+    fn take_accepted(&self, gap: &Gap) -> bool {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = accepted.iter().position(|range| range.to_string() == gap.to_string());
+        found.map(|index| accepted.remove(index)).is_some()
+    }
+
+    /// Moves the position behind the range, which the ledger then tells of.
+    async fn pass_over(&self, partition: &Partition, gap: &Gap) -> Result<(), Stop> {
+        let act = Act {
+            who: self.who.clone(),
+            verb: "gap accepted",
+            flow: F::NAME.to_owned(),
+            target: gap.to_string(),
+            reason: format!("gap accepted: {gap}"),
+            result: json!({ "first": gap.first, "last": gap.last, "resume": gap.resume }),
+        };
+        let lease = Some(&partition.position.lease);
+        let set = || self.store.set(&partition.stream, gap.resume, lease, &act);
+        self.pipeline.gates().database.pass(set).await?;
+        tracing::warn!("passed over {gap}, as it was accepted; going on at {}", gap.resume);
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, ValueEnum};
+use tally_app::{Common, TopicFlags};
+
+/// Sends the rows of CSV files of bank transactions to a Kafka topic, keyed by their ids. A row whose id, amount or
+/// timestamp cannot be read is reported and not sent.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// The files, sent in this order
+    #[arg(required_unless_present = "print_config", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How records are written
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub format: Format,
+    /// The most records per second, like 5000/s [default: as many as go]
+    #[arg(long, value_name = "N/s")]
+    pub rate: Option<Rate>,
+    /// Begin again after the last file, until stopped
+    #[arg(long)]
+    pub repeat: bool,
+    /// The flags that say which topic.
+    #[command(flatten)]
+    pub topic: TopicFlags,
+    /// The flags of every binary.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// An object of the table's column names.
+    Json,
+    /// Confluent framing; the schema is registered.
+    Avro,
+}
+
+/// Records per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub u32);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix("/s").unwrap_or(text).parse().ok().filter(|&rate| rate > 0);
+        number.map(Self).ok_or_else(|| "a whole number above 0, like 5000/s, is wanted".to_owned())
+    }
+}

@@ -1,0 +1,239 @@
+//! Rows of files, read ahead, on to the topic.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tally_adapter_csv::CsvFile;
+use tally_adapter_kafka::wire::Encoder;
+use tally_adapter_kafka::{Cluster, Outgoing, Publisher, Unpublished};
+use tally_app::{Settings, Worker};
+use tally_domain::Reason;
+use tally_domain::transactions::{Message, Transactions};
+use tally_ports::{Fault, Item, Source, Stop, StopKind};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::arguments::{Arguments, Format, Rate};
+use crate::summary::Summary;
+
+const SCHEMA: &str = include_str!("../../../infra/schemas/transactions_v1.avsc");
+/// Rows read at once.
+const ROWS: usize = 5_000;
+/// Chunks that wait to be sent.
+const AHEAD: usize = 2;
+/// With a rate, how often records go out.
+const TICKS_PER_SECOND: u32 = 20;
+
+/// Sends all rows and returns when all are acknowledged, or a stop was asked for, or something stops it.
+pub async fn run(
+    arguments: &Arguments,
+    settings: &Settings,
+    worker: &Worker,
+) -> (Summary, Result<(), Stop>) {
+    let mut summary = Summary::new();
+    let result = send_all(arguments, settings, worker, &mut summary).await;
+    (summary, result)
+}
+
+async fn send_all(
+    arguments: &Arguments,
+    settings: &Settings,
+    worker: &Worker,
+    summary: &mut Summary,
+) -> Result<(), Stop> {
+    let files = open(arguments, settings).await?;
+    let of_kafka = tally_app::kafka::settings(settings)?;
+    let registry = match (arguments.format, tally_app::kafka::registry(settings)?) {
+        (Format::Json, _) => None,
+        (Format::Avro, Some(registry)) => Some(registry),
+        (Format::Avro, None) => {
+            let message = "--format avro needs kafka.registry_url (SCHEMA_REGISTRY_URL)".to_owned();
+            return Err(Stop { kind: StopKind::Setting, message });
+        }
+    };
+    let topic = &settings.kafka.topic;
+    let opening = worker.gates.source.pass(|| async {
+        let cluster = Cluster::connect(&of_kafka).await?;
+        let publisher = Publisher::open(&cluster, topic).await?;
+        let encoder = match &registry {
+            None => Encoder::json(),
+            Some(registry) => Encoder::avro(registry, topic, SCHEMA).await?,
+        };
+        Ok((publisher, encoder))
+    });
+    let Some(opened) = worker.unless_stopped(opening).await else { return Ok(()) };
+    let (publisher, encoder) = opened?;
+
+    worker.status.set_in_progress(true);
+    let mut pace = Pace::new(arguments.rate);
+    let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
+    let (sender, mut chunks) = mpsc::channel(AHEAD);
+    let reader = AbortOnDropHandle::new(tokio::spawn(read(
+        files,
+        Arc::new(encoder),
+        rows,
+        arguments.repeat,
+        sender,
+    )));
+    let stop = &worker.shutdown.token;
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            chunk = chunks.recv() => chunk,
+        };
+        let Some(mut chunk) = chunk else { break };
+        for (row, Reason { code, message, .. }) in &chunk.refused {
+            summary.refused(&chunk.path, *row, code, message);
+        }
+        tokio::select! {
+            () = pace.wait(chunk.records.len()) => {}
+            () = stop.cancelled() => break,
+        }
+        let sending = send(&publisher, worker, &mut chunk, summary);
+        let Some(sent) = worker.unless_stopped(sending).await else { break };
+        sent?;
+    }
+    worker.status.set_in_progress(false);
+    drop(chunks);
+    match reader.await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+async fn open(arguments: &Arguments, settings: &Settings) -> Result<Vec<File>, Stop> {
+    let csv = tally_adapter_csv::Settings {
+        encoding: settings.csv.encoding.clone(),
+        decimal: settings.csv.decimal,
+    };
+    let mut files = Vec::with_capacity(arguments.files.len());
+    for path in &arguments.files {
+        let file = CsvFile::open(path, &csv).await?;
+        files.push(File { path: shown(path), file });
+    }
+    Ok(files)
+}
+
+/// A file that is to be sent.
+struct File {
+    path: Arc<str>,
+    file: CsvFile<Transactions>,
+}
+
+/// Rows on their way.
+struct Chunk {
+    path: Arc<str>,
+    records: Vec<Outgoing>,
+    /// The row of each record.
+    rows: Vec<i64>,
+    refused: Vec<(i64, Reason)>,
+}
+
+/// Publishes a chunk. A record that the topic does not take is reported, the others are sent.
+async fn send(
+    publisher: &Publisher,
+    worker: &Worker,
+    chunk: &mut Chunk,
+    summary: &mut Summary,
+) -> Result<(), Stop> {
+    loop {
+        let published = worker.gates.source.pass(|| async {
+            match publisher.publish(chunk.records.clone()).await {
+                Ok(()) => Ok(None),
+                Err(Unpublished::TooLarge { index }) => Ok(Some(index)),
+                Err(Unpublished::Fault(fault)) => Err(fault),
+            }
+        });
+        match published.await? {
+            None => {
+                summary.sent(chunk.records.len());
+                return Ok(());
+            }
+            Some(index) => {
+                chunk.records.remove(index);
+                let row = chunk.rows.remove(index);
+                let message = "the record is larger than the topic takes";
+                summary.refused(&chunk.path, row, "too_large", message);
+            }
+        }
+    }
+}
+
+/// Reads the files in chunks until the receiver is gone.
+async fn read(
+    files: Vec<File>,
+    encoder: Arc<Encoder>,
+    rows: usize,
+    repeat: bool,
+    sender: mpsc::Sender<Chunk>,
+) -> Result<(), Stop> {
+    loop {
+        for File { path, file } in &files {
+            let mut source = file.read_from(0, &Value::Null).await?;
+            while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
+                let chunk = encode(Arc::clone(path), batch.items, &encoder).map_err(Fault::into_stop)?;
+                if sender.send(chunk).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        if !repeat {
+            return Ok(());
+        }
+    }
+}
+
+fn encode(
+    path: Arc<str>,
+    items: Vec<Item<tally_domain::transactions::Wire>>,
+    encoder: &Encoder,
+) -> Result<Chunk, Fault> {
+    let mut chunk =
+        Chunk { path, records: Vec::with_capacity(items.len()), rows: Vec::new(), refused: Vec::new() };
+    for Item { position, content, .. } in items {
+        match content.and_then(Message::parse) {
+            Ok(message) => {
+                let (key, value) = (message.id().to_string(), encoder.encode(&message)?);
+                let (key, value) = (Some(Bytes::from(key)), Some(value));
+                chunk.records.push(Outgoing { key, value, headers: Vec::new() });
+                chunk.rows.push(position);
+            }
+            Err(reason) => chunk.refused.push((position, reason)),
+        }
+    }
+    Ok(chunk)
+}
+
+/// No more than so many records a second.
+struct Pace {
+    rate: Option<Rate>,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<Rate>) -> Self {
+        Self { rate, next: Instant::now() }
+    }
+
+    /// Waits until `records` more may be sent. What was missed while the brokers were away is not made up for.
+    async fn wait(&mut self, records: usize) {
+        let Some(Rate(rate)) = self.rate else { return };
+        self.next = self.next.max(Instant::now());
+        sleep_until(self.next).await;
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        self.next += Duration::from_secs(1) * records / rate;
+    }
+}
+
+/// So that records go out evenly.
+fn pace_rows(Rate(rate): Rate) -> usize {
+    usize::try_from(rate / TICKS_PER_SECOND).unwrap_or(ROWS).max(1)
+}
+
+fn shown(path: &Path) -> Arc<str> {
+    path.display().to_string().into()
+}

@@ -1,0 +1,66 @@
+//! One partition of a Kafka topic as a [`Source`](tally_ports::Source), a publisher, and the wire formats.
+//!
+//! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`View`] tells how
+//! far it is behind; [`Publisher`] writes. There are no consumer groups: who reads which partition, and from where on,
+//! is the store's business.
+//!
+//! # What becomes of an offset
+//!
+//! A batch goes from the offset asked for to the last one passed; not every offset in between is a record.
+//!
+//! | at an offset | becomes |
+//! | --- | --- |
+//! | a record | an item, with key, payload and headers as they were sent; of headers with the same name the last one |
+//! | a record of an aborted transaction | an item like any other: the client does not tell them apart |
+//! | the end of a transaction | is passed with the batch around it, or alone where nothing follows |
+//! | nothing, as it was compacted away | the same between two records of one fetch; else a batch without items whose `gap` says so |
+//! | a batch that the client cannot decode | [`Blocked`](tally_ports::StopKind::Blocked), after all records before it |
+//! | nothing, as retention deleted it | the same |
+//! | something else than was read there before, or nothing at all: the topic was made anew | the same |
+//!
+//! The client cannot decode a header without a value or with a name that is not UTF-8, an unknown compression, and
+//! batches of the formats before Kafka 0.11. It also fails on the ends of transactions, which are told from these by
+//! its words and by asking for one batch at a time.
+//!
+//! What is not decided by its transaction yet is not read: the log ends there for now (the last stable offset).
+//!
+//! # What a stop says
+//!
+//! A source that is blocked says so in each answer, and its [`View::gap`] holds the exact range as a [`Gap`]: for a
+//! batch that cannot be decoded from its first offset up to the last one that yields no other batch; for what was
+//! deleted up to the log's start; for a topic made anew everything from 0 up to the position, after which reading
+//! begins where the new log does.
+//!
+//! That a topic was made anew is told from the cursor `{"offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}` of the
+//! last record read: it is fetched again before the first batch, after every fault, and when nothing was fetched for a
+//! second. Where it was deleted or compacted away, only an end of the log before the position tells.
+//!
+//! # Faults
+//!
+//! Nothing here tries again, and every call ends within [`Settings::timeout`]. Brokers that are away, leaders that move
+//! and broken connections are outages, after which the client is replaced; wrong passwords, certificates that are not
+//! trusted, topics that do not exist or are not allowed are wrong settings. (The client itself tries again for two
+//! seconds.) A topic is looked up in the list of all topics before it is opened, so that a misspelt name never creates
+//! one.
+//!
+//! # Memory
+//!
+//! A source holds about four times [`Settings::fetch_bytes`] (or the largest batch of the log, if that is larger, as
+//! the client decompresses it) and one batch of at most 4 MiB; a publisher 512 KiB for each partition.
+
+mod cluster;
+mod fault;
+mod gap;
+mod partitioner;
+mod publisher;
+mod security;
+mod source;
+mod view;
+pub mod wire;
+
+pub use cluster::{Cluster, Settings, Start};
+pub use gap::Gap;
+pub use publisher::{Outgoing, Publisher, Unpublished};
+pub use security::{Sasl, Security};
+pub use source::KafkaSource;
+pub use view::{Lag, View};

@@ -1,0 +1,152 @@
+//! Encryption and authentication.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rskafka::client::{Credentials, SaslConfig};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tally_ports::Fault;
+
+use crate::fault::setting;
+
+/// How connections to brokers are encrypted and authenticated; neither by default.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// Whether connections are encrypted. A broker's certificate and host name are always checked then.
+    pub tls: bool,
+    /// A PEM file with the certificates that are trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Who we are.
+    pub sasl: Option<Sasl>,
+}
+
+/// Who we are, and by which mechanism we prove it. Its `Debug` shows no password.
+#[derive(Clone)]
+pub enum Sasl {
+    /// The password itself is sent: only over TLS.
+    Plain {
+        /// The user's name.
+        username: String,
+        /// The user's password.
+        password: String,
+    },
+    /// SCRAM-SHA-256.
+    ScramSha256 {
+        /// The user's name.
+        username: String,
+        /// The user's password.
+        password: String,
+    },
+    /// SCRAM-SHA-512.
+    ScramSha512 {
+        /// The user's name.
+        username: String,
+        /// The user's password.
+        password: String,
+    },
+}
+
+impl Security {
+    /// What rustls needs, if connections are encrypted. With a provider of our own: rustls panics where two are
+    /// linked and none is installed.
+    pub(crate) fn tls_config(&self) -> Result<Option<Arc<ClientConfig>>, Fault> {
+        if !self.tls {
+            return Ok(None);
+        }
+        let roots = match &self.ca_file {
+            Some(path) => roots_of_file(path)?,
+            None => roots_of_system()?,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| setting(format!("cannot set up TLS to kafka: {error}")))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Some(Arc::new(config)))
+    }
+
+    pub(crate) fn sasl_config(&self) -> Option<SaslConfig> {
+        let credentials = |username: &String, password: &String| {
+            Credentials::new(username.clone(), password.clone())
+        };
+        Some(match self.sasl.as_ref()? {
+            Sasl::Plain { username, password } => {
+                SaslConfig::Plain(credentials(username, password))
+            }
+            Sasl::ScramSha256 { username, password } => {
+                SaslConfig::ScramSha256(credentials(username, password))
+            }
+            Sasl::ScramSha512 { username, password } => {
+                SaslConfig::ScramSha512(credentials(username, password))
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Sasl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mechanism, username) = match self {
+            Self::Plain { username, .. } => ("Plain", username),
+            Self::ScramSha256 { username, .. } => ("ScramSha256", username),
+            Self::ScramSha512 { username, .. } => ("ScramSha512", username),
+        };
+        f.debug_struct(mechanism).field("username", username).finish_non_exhaustive()
+    }
+}
+
+fn roots_of_file(path: &Path) -> Result<RootCertStore, Fault> {
+    let unusable = |reason: String| {
+        setting(format!("cannot use the CA file {} for kafka: {reason}", path.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(unusable("it holds no certificate".to_owned())) } else { Ok(roots) }
+}
+
+fn roots_of_system() -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let message = "TLS to kafka finds no trusted certificates on this machine: name a CA file";
+        return Err(setting(message));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password() {
+        let (username, password) = ("tally".to_owned(), "opensesame".to_owned());
+        let sasl = Some(Sasl::ScramSha256 { username, password });
+        let shown = format!("{:?}", Security { sasl, ..Security::default() });
+        assert!(shown.contains("tally") && !shown.contains("opensesame"), "{shown}");
+    }
+
+    #[track_caller]
+    fn check_refused(ca_file: &Path, why: &str) {
+        let ca_file = Some(ca_file.to_path_buf());
+        let fault = Security { tls: true, ca_file, sasl: None }.tls_config().unwrap_err();
+        assert!(fault.to_string().contains(why), "{fault}");
+    }
+
+    #[test]
+    fn a_ca_file_without_certificates_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.pem");
+        std::fs::write(&empty, "no certificate\n").unwrap();
+        check_refused(&empty, "it holds no certificate");
+        check_refused(&folder.path().join("missing.pem"), "missing.pem");
+    }
+}

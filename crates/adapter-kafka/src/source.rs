@@ -1,0 +1,266 @@
+//! One partition in batches.
+
+mod cursor;
+mod open;
+mod pace;
+mod prefetch;
+mod spot;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rskafka::record::RecordAndOffset;
+use serde_json::Value;
+use tally_domain::Flow;
+use tally_ports::{Batch, Fault, Headers, Source, Stop};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
+
+use self::cursor::Cursor;
+use self::open::Open;
+use self::prefetch::{Event, Prefetch};
+use self::spot::Spot;
+use crate::wire::Decoder;
+use crate::{Cluster, Gap, View};
+
+/// When nothing came for so long, an idle batch says so.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// After as many records the runtime may do something else.
+const RECORDS_PER_TURN: usize = 512;
+
+/// One partition of a topic in batches, from an offset on.
+///
+/// A task of its own fetches ahead, as far as its buffer goes. See the crate's doc for what becomes of offsets
+/// without a record, and when it stops.
+pub struct KafkaSource<F: Flow> {
+    decoder: Arc<Decoder>,
+    view: Arc<View>,
+    until: Option<i64>,
+    linger: Duration,
+    /// Behind everything that was received.
+    spot: Spot,
+    /// The position's cursor, until it is read.
+    unread: Option<Value>,
+    /// The cursor of the last batch.
+    cursor: Value,
+    prefetch: Option<Prefetch>,
+    /// Whether the broker answered since the last fault: until it does, nothing is idle.
+    is_connected: bool,
+    /// What was received and is in no batch yet.
+    records: VecDeque<RecordAndOffset>,
+    /// Up to where nothing is left, behind the batch being collected.
+    compacted: Option<i64>,
+    open: Open<F::Wire>,
+    /// What comes after the batch being collected.
+    ending: Option<Ending>,
+    no_headers: Headers,
+    flow: PhantomData<fn() -> F>,
+}
+
+/// How reading ended.
+enum Ending {
+    /// At the end that was set.
+    End,
+    /// For good.
+    Blocked(Box<(Gap, Stop)>),
+    /// Until the next call.
+    Fault(Fault),
+}
+
+impl<F: Flow> Source<F> for KafkaSource<F> {
+    /// Answers within the linger time, half a second, or, at first and after a fault, the timeout of a call. Dropping
+    /// the future loses nothing.
+    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
+        let batch = self.collect(limit.max(1)).await;
+        let first = self.open.first_timestamp();
+        let next = self.records.front().map(|found| found.record.timestamp.timestamp_millis());
+        self.view.waiting(first.or(next));
+        batch
+    }
+}
+
+impl<F: Flow> KafkaSource<F> {
+    /// The partition from `next` on, where `cursor` is that of the position, up to `until` if that is set. Nothing is
+    /// asked of the broker before the first batch is.
+    pub fn new(
+        cluster: Cluster,
+        decoder: Arc<Decoder>,
+        topic: &str,
+        partition: i32,
+        next: i64,
+        cursor: &Value,
+        until: Option<i64>,
+    ) -> (Self, Arc<View>) {
+        let view = Arc::new(View::new(next));
+        let source = Self {
+            decoder,
+            view: Arc::clone(&view),
+            until,
+            linger: cluster.settings().linger,
+            spot: Spot {
+                cluster,
+                topic: topic.into(),
+                partition,
+                next,
+                tail: None,
+                was_there: false,
+            },
+            unread: Some(cursor.clone()),
+            cursor: cursor.clone(),
+            prefetch: None,
+            is_connected: false,
+            records: VecDeque::new(),
+            compacted: None,
+            open: Open::new(next),
+            ending: None,
+            no_headers: Headers::default(),
+            flow: PhantomData,
+        };
+        (source, view)
+    }
+
+    async fn collect(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
+        self.read_cursor()?;
+        let idle_at = Instant::now() + IDLE;
+        loop {
+            let is_complete = match self.take_in(limit).await {
+                Ok(is_complete) => is_complete,
+                // What is decoded goes first; the next call meets the fault again.
+                Err(_) if self.open.has_items() => true,
+                Err(fault) => return Err(fault),
+            };
+            if is_complete {
+                self.pass_what_follows();
+                return Ok(Some(self.close()));
+            }
+            if let Some(ending) = &self.ending {
+                if self.open.has_passed() {
+                    return Ok(Some(self.close()));
+                }
+                return match ending {
+                    Ending::End => Ok(None),
+                    Ending::Blocked(why) => {
+                        self.view.block(why.0.clone());
+                        Err(Fault::Stop(why.1.clone()))
+                    }
+                    Ending::Fault(fault) => {
+                        let fault = fault.clone();
+                        self.ending = None;
+                        Err(fault)
+                    }
+                };
+            }
+            match self.receive(idle_at).await {
+                Some(event) => self.receive_event(event),
+                None if self.open.has_passed() => return Ok(Some(self.close())),
+                None => return Ok(Some(Batch::idle(self.open.first()))),
+            }
+        }
+    }
+
+    /// Moves received records into the open batch; whether that is complete.
+    async fn take_in(&mut self, limit: usize) -> Result<bool, Fault> {
+        while let Some(found) = self.records.front() {
+            if self.open.is_complete(limit, &found.record) {
+                return Ok(true);
+            }
+            let content = self.decoder.decode::<F>(found.record.value.as_deref()).await?;
+            let Some(found) = self.records.pop_front() else { break };
+            self.open.push(found, content, &self.no_headers, self.linger);
+            if self.open.len().is_multiple_of(RECORDS_PER_TURN) {
+                yield_now().await;
+            }
+        }
+        if let Some(next) = self.compacted {
+            if self.open.has_items() {
+                return Ok(true);
+            }
+            self.open.pass_compacted(next, IDLE);
+            self.compacted = None;
+        }
+        Ok(self.open.len() >= limit)
+    }
+
+    /// Extends a batch that is complete over the ends of transactions right behind it.
+    fn pass_what_follows(&mut self) {
+        while self.records.is_empty() && self.compacted.is_none() && self.ending.is_none() {
+            let Some(prefetch) = &mut self.prefetch else { break };
+            let Ok(event) = prefetch.events.try_recv() else { break };
+            self.receive_event(event);
+        }
+    }
+
+    /// What was fetched next; nothing when the open batch has waited long enough, or nothing comes.
+    async fn receive(&mut self, idle_at: Instant) -> Option<Event> {
+        let prefetch = self.prefetch.get_or_insert_with(|| {
+            Prefetch::start(self.spot.clone(), self.until, Arc::clone(&self.view))
+        });
+        let event = match self.open.closes_at() {
+            Some(at) => timeout_at(at, prefetch.events.recv()).await.ok()?,
+            None if self.is_connected => timeout_at(idle_at, prefetch.events.recv()).await.ok()?,
+            None => prefetch.events.recv().await,
+        };
+        let died =
+            || Event::Fault(Fault::outage(format!("{}: reading ended", self.spot.cluster.name())));
+        Some(event.unwrap_or_else(died))
+    }
+
+    fn receive_event(&mut self, event: Event) {
+        match event {
+            Event::Verified => (self.is_connected, self.spot.was_there) = (true, true),
+            Event::Records(records) => {
+                if let Some(last) = records.last() {
+                    self.spot.next = last.offset + 1;
+                    self.spot.tail = Some(Cursor::of(last));
+                }
+                self.records = records.into();
+            }
+            Event::Passed { next, is_compacted } => {
+                self.spot.next = next;
+                if is_compacted {
+                    self.compacted = Some(next);
+                } else {
+                    self.open.pass(next, self.linger);
+                }
+            }
+            Event::End => self.end(Ending::End),
+            Event::Blocked(why) => self.end(Ending::Blocked(why)),
+            Event::Fault(fault) => self.end(Ending::Fault(fault)),
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.prefetch = None;
+        self.is_connected = false;
+        self.ending = Some(ending);
+    }
+
+    fn close(&mut self) -> Batch<F::Wire> {
+        let timestamp = self.open.first_timestamp();
+        let batch = self.open.close(&mut self.cursor);
+        self.view.handed_out(batch.last, timestamp);
+        batch
+    }
+
+    fn read_cursor(&mut self) -> Result<(), Fault> {
+        if let Some(cursor) = &self.unread {
+            self.spot.tail = Cursor::from_json(cursor)?;
+            self.unread = None;
+        }
+        Ok(())
+    }
+}
+
+impl<F: Flow> fmt::Debug for KafkaSource<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSource")
+            .field("topic", &self.spot.topic)
+            .field("partition", &self.spot.partition)
+            .field("next", &self.open.first())
+            .finish_non_exhaustive()
+    }
+}

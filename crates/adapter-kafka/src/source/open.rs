@@ -1,0 +1,128 @@
+//! A batch that is being collected.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rskafka::record::{Record, RecordAndOffset};
+use serde_json::Value;
+use tally_domain::Reason;
+use tally_ports::{Batch, Headers, Item, Raw};
+use tokio::time::Instant;
+
+use super::cursor::Cursor;
+
+/// A batch holds no more than so many bytes of records, or one record.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// A batch that is being collected.
+pub(super) struct Open<W> {
+    first: i64,
+    /// Behind the last offset passed.
+    next: i64,
+    items: Vec<Item<W>>,
+    bytes: usize,
+    /// Whether it passes a range of which nothing is left; it then has no items.
+    is_compacted: bool,
+    closes_at: Option<Instant>,
+    first_timestamp: Option<i64>,
+    last_timestamp: i64,
+}
+
+impl<W> Open<W> {
+    pub(super) const fn new(first: i64) -> Self {
+        Self {
+            first,
+            next: first,
+            items: Vec::new(),
+            bytes: 0,
+            is_compacted: false,
+            closes_at: None,
+            first_timestamp: None,
+            last_timestamp: 0,
+        }
+    }
+
+    pub(super) const fn first(&self) -> i64 {
+        self.first
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) const fn has_items(&self) -> bool {
+        !self.items.is_empty()
+    }
+
+    /// Whether there is something to commit.
+    pub(super) const fn has_passed(&self) -> bool {
+        self.next > self.first
+    }
+
+    /// When it has waited long enough for more.
+    pub(super) const fn closes_at(&self) -> Option<Instant> {
+        self.closes_at
+    }
+
+    pub(super) const fn first_timestamp(&self) -> Option<i64> {
+        self.first_timestamp
+    }
+
+    /// Whether `record` belongs into the next batch.
+    pub(super) fn is_complete(&self, limit: usize, record: &Record) -> bool {
+        let is_full = self.items.len() >= limit
+            || self.has_items() && self.bytes + record.approximate_size() > BATCH_BYTES;
+        is_full || self.is_compacted
+    }
+
+    pub(super) fn push(
+        &mut self,
+        found: RecordAndOffset,
+        content: Result<W, Reason>,
+        no_headers: &Headers,
+        linger: Duration,
+    ) {
+        let RecordAndOffset { record, offset } = found;
+        self.bytes += record.approximate_size();
+        self.last_timestamp = record.timestamp.timestamp_millis();
+        self.first_timestamp.get_or_insert(self.last_timestamp);
+        let headers = if record.headers.is_empty() {
+            Headers::clone(no_headers)
+        } else {
+            record.headers.into_iter().map(|(name, value)| (name, Bytes::from(value))).collect()
+        };
+        let raw = Raw {
+            key: record.key.map(Bytes::from),
+            payload: record.value.map(Bytes::from),
+            headers,
+        };
+        self.items.push(Item { position: offset, raw, content });
+        self.pass(offset + 1, linger);
+    }
+
+    /// There is no record left before `next`.
+    pub(super) fn pass(&mut self, next: i64, linger: Duration) {
+        self.next = next;
+        self.closes_at.get_or_insert_with(|| Instant::now() + linger);
+    }
+
+    /// The same, where something was once.
+    pub(super) fn pass_compacted(&mut self, next: i64, linger: Duration) {
+        self.is_compacted = true;
+        self.pass(next, linger);
+    }
+
+    /// Takes it; the next one begins behind it. `cursor` is that of the batch before, and becomes this one's.
+    pub(super) fn close(&mut self, cursor: &mut Value) -> Batch<W> {
+        let open = std::mem::replace(self, Self::new(self.next));
+        if let Some(Item { position, raw, .. }) = open.items.last() {
+            let (key, payload) = (raw.key.as_deref(), raw.payload.as_deref());
+            *cursor = Cursor::new(*position, open.last_timestamp, key, payload).to_json();
+        }
+        let (first, last) = (open.first, open.next - 1);
+        let gap = open
+            .is_compacted
+            .then(|| format!("compacted: no records are left at offsets {first} to {last}"));
+        Batch { first, last, items: open.items, cursor: cursor.clone(), gap }
+    }
+}

@@ -1,0 +1,74 @@
+//! How much a fetch asks for.
+
+/// Asked for so little, a broker sends exactly one batch.
+pub(super) const ONE_BATCH: i32 = 1;
+
+/// How many bytes the next fetch asks for.
+///
+/// One batch that the client cannot decode costs all others of the answer, and in a topic full of small transactions
+/// every second batch is one. So after such an answer a single batch is asked for, and less from then on; more
+/// again as long as that goes well.
+#[derive(Debug)]
+pub(super) struct Pace {
+    limit: i32,
+    most: i32,
+    single: bool,
+}
+
+impl Pace {
+    pub(super) const fn new(most: i32) -> Self {
+        let most = if most < ONE_BATCH { ONE_BATCH } else { most };
+        Self { limit: most, most, single: false }
+    }
+
+    pub(super) const fn limit(&self) -> i32 {
+        if self.single { ONE_BATCH } else { self.limit }
+    }
+
+    /// The most that is ever asked for.
+    pub(super) const fn most(&self) -> i32 {
+        self.most
+    }
+
+    /// Several batches were asked for, and one cannot be decoded.
+    pub(super) fn failed(&mut self) {
+        self.limit = (self.limit / 2).max(ONE_BATCH);
+        self.single = true;
+    }
+
+    /// There was an answer.
+    pub(super) fn went_well(&mut self) {
+        if !self.single {
+            self.limit = self.limit.saturating_mul(2).min(self.most);
+        }
+        self.single = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_batch_after_a_failure_and_then_half() {
+        let mut pace = Pace::new(1000);
+        assert_eq!(pace.limit(), 1000);
+        pace.failed();
+        assert_eq!(pace.limit(), ONE_BATCH);
+        pace.went_well();
+        assert_eq!(pace.limit(), 500);
+        pace.went_well();
+        assert_eq!(pace.limit(), 1000);
+        pace.went_well();
+        assert_eq!(pace.limit(), 1000);
+    }
+
+    #[test]
+    fn it_never_asks_for_nothing() {
+        let mut pace = Pace::new(0);
+        for _ in 0..3 {
+            assert_eq!(pace.limit(), ONE_BATCH);
+            pace.failed();
+        }
+    }
+}

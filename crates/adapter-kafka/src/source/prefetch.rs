@@ -1,0 +1,177 @@
+//! Fetches ahead of the source.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::counter;
+use rskafka::client::partition::OffsetAt;
+use rskafka::record::RecordAndOffset;
+use tally_ports::{Fault, Stop, metric};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::cursor::Cursor;
+use super::pace::{ONE_BATCH, Pace};
+use super::spot::{Halt, Spot};
+use crate::cluster::{Answer, Partition};
+use crate::{Gap, View};
+
+/// So long a fetch waits for something new.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// After so long without a fetch the log is compared again: a topic that is deleted, made anew and filled again
+/// meanwhile would answer the next fetch as if nothing had happened.
+const UNSEEN: Duration = Duration::from_secs(1);
+
+/// What was found in the log, in order.
+pub(super) enum Event {
+    /// The log is the one that was read before.
+    Verified,
+    /// Records, at least one.
+    Records(Vec<RecordAndOffset>),
+    /// There are no records before this offset: transactions ended there, or they were compacted away.
+    Passed { next: i64, is_compacted: bool },
+    /// The source's end is reached.
+    End,
+    /// The log cannot be read on.
+    Blocked(Box<(Gap, Stop)>),
+    /// It may be that it can be read on later.
+    Fault(Fault),
+}
+
+/// A task that reads on while the one before is worked on: one answer is in the channel and one waits for its place.
+pub(super) struct Prefetch {
+    pub(super) events: mpsc::Receiver<Event>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Prefetch {
+    /// Reads from `spot` up to `until`, until the first fault.
+    pub(super) fn start(spot: Spot, until: Option<i64>, view: Arc<View>) -> Self {
+        let (sender, events) = mpsc::channel(1);
+        let settings = spot.cluster.settings();
+        let (pace, wait) = (Pace::new(settings.fetch_bytes), WAIT.min(settings.timeout / 2));
+        let reader = Reader { spot, until, view, wait, pace, events: sender };
+        Self { events, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
+    }
+}
+
+struct Reader {
+    spot: Spot,
+    until: Option<i64>,
+    view: Arc<View>,
+    wait: Duration,
+    pace: Pace,
+    events: mpsc::Sender<Event>,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let event = match self.read().await {
+            Ok(()) => Event::End,
+            Err(Halt::Blocked(why)) => Event::Blocked(why),
+            Err(Halt::Fault(fault)) => Event::Fault(fault),
+            Err(Halt::Abandoned) => return,
+        };
+        let _nobody_listens = self.events.send(event).await;
+    }
+
+    async fn read(&mut self) -> Result<(), Halt> {
+        let log = self.open().await?;
+        self.send(Event::Verified).await?;
+        let mut seen = Instant::now();
+        // The end of the log as it was before the fetch, and where an answer held no record at all.
+        let (mut end, mut nothing_at) = (i64::MIN, None);
+        while self.until.is_none_or(|until| self.spot.next < until) {
+            let next = self.spot.next;
+            if seen.elapsed() > UNSEEN {
+                self.spot.verify(&log).await?;
+            }
+            let wait = if next < end { Duration::ZERO } else { self.wait };
+            let is_bare = nothing_at == Some(next);
+            let limit = if is_bare { self.pace.most() } else { self.pace.limit() };
+            let answer = log.fetch(next, limit, wait).await?;
+            seen = Instant::now();
+            match answer {
+                Answer::Records { records, high } if !records.is_empty() => {
+                    self.pace.went_well();
+                    self.take(records, high).await?;
+                }
+                Answer::Records { high, .. } if high <= next => self.reached_end(),
+                Answer::Records { .. } if next >= end => {
+                    // An undecided transaction, or something that came just now, or nothing is left of what was here.
+                    end = log.offset(OffsetAt::Latest).await?;
+                    if end <= next {
+                        self.reached_end();
+                    }
+                }
+                Answer::Records { .. } if limit < self.pace.most() => nothing_at = Some(next),
+                Answer::Records { .. } => self.pass(next + 1, true).await?,
+                // The batch that holds this offset has no record there; what comes then is another matter.
+                Answer::Marker | Answer::Undecodable(_) if is_bare => {
+                    self.pass(next + 1, true).await?;
+                }
+                Answer::Marker if limit == ONE_BATCH => {
+                    self.pace.went_well();
+                    self.pass(next + 1, false).await?;
+                }
+                Answer::Undecodable(why) if limit == ONE_BATCH => {
+                    return Err(self.spot.undecodable(&log, &why).await);
+                }
+                Answer::Marker | Answer::Undecodable(_) => self.pace.failed(),
+                Answer::OutOfRange => {
+                    self.spot.verify(&log).await?;
+                    return Err(self.spot.moved().into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the log and compares it, all within the time that one call may take: whoever probes waits for it.
+    async fn open(&self) -> Result<Partition, Halt> {
+        let opening = async {
+            let log = self.spot.open().await?;
+            self.spot.verify(&log).await?;
+            Ok(log)
+        };
+        let Spot { cluster, topic, partition, .. } = &self.spot;
+        cluster.within(cluster.generation(), &format!("open {topic}/{partition}"), opening).await?
+    }
+
+    /// Hands on what lies before the end.
+    async fn take(&mut self, mut records: Vec<RecordAndOffset>, high: i64) -> Result<(), Halt> {
+        let until = self.until.unwrap_or(i64::MAX);
+        let before_end = records.partition_point(|record| record.offset < until);
+        let goes_beyond = before_end < records.len();
+        records.truncate(before_end);
+        let Some(last) = records.last() else { return self.pass(until, true).await };
+
+        let (tail, next) = (Cursor::of(last), last.offset + 1);
+        counter!(metric::KAFKA_RECORDS_POLLED).increment(records.len() as u64);
+        self.view.fetched(next, high);
+        self.send(Event::Records(records)).await?;
+        self.spot.tail = Some(tail);
+        self.spot.next = next;
+        if goes_beyond && next < until {
+            self.pass(until, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn pass(&mut self, next: i64, is_compacted: bool) -> Result<(), Halt> {
+        self.send(Event::Passed { next, is_compacted }).await?;
+        self.spot.next = next;
+        Ok(())
+    }
+
+    fn reached_end(&self) {
+        counter!(metric::KAFKA_POLL_EMPTY).increment(1);
+        self.view.reached_end(self.spot.next);
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Halt> {
+        self.events.send(event).await.map_err(|_| Halt::Abandoned)
+    }
+}

@@ -1,0 +1,169 @@
+//! What a running source knows, for whoever shows it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::Utc;
+
+use crate::Gap;
+
+/// What a running source knows, for whoever shows it.
+#[derive(Debug)]
+pub struct View {
+    state: Mutex<State>,
+}
+
+/// How far the commits are behind the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Offsets between the last one committed and the end of the log.
+    pub records: i64,
+    /// The age of the oldest record that was fetched and is not committed, by its own timestamp.
+    pub oldest: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The next offset after the last commit.
+    committed: i64,
+    /// The next offset after all that was fetched.
+    fetched: i64,
+    /// The end of the log, as far as it is known.
+    end: i64,
+    /// The batches that were handed out and are not committed: last offset, and timestamp of the first record.
+    handed_out: VecDeque<(i64, i64)>,
+    /// The timestamp of the first record that waits to be handed out.
+    waiting: Option<i64>,
+    gap: Option<Gap>,
+}
+
+impl View {
+    pub(crate) fn new(next: i64) -> Self {
+        let state = State {
+            committed: next,
+            fetched: next,
+            end: next,
+            handed_out: VecDeque::new(),
+            waiting: None,
+            gap: None,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Everything before `next` is committed. To be called after each commit.
+    pub fn committed(&self, next: i64) {
+        let mut state = self.state();
+        state.committed = next;
+        while state.handed_out.front().is_some_and(|(last, _)| *last < next) {
+            state.handed_out.pop_front();
+        }
+    }
+
+    /// The broker was asked and said that the log ends at `end` (its last stable offset).
+    pub fn saw_end(&self, end: i64) {
+        let mut state = self.state();
+        state.end = end.max(state.fetched);
+    }
+
+    /// How far the commits are behind.
+    pub fn lag(&self) -> Lag {
+        let state = self.state();
+        let records = state.end.saturating_sub(state.committed).max(0);
+        let oldest = state.handed_out.front().map(|(_, timestamp)| *timestamp).or(state.waiting);
+        let age = |timestamp| {
+            let millis = Utc::now().timestamp_millis().saturating_sub(timestamp);
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        };
+        // Without a timestamp it is -1.
+        Lag { records, oldest: oldest.filter(|timestamp| *timestamp >= 0).map(age) }
+    }
+
+    /// Why the source stopped, if its log cannot be read on.
+    pub fn gap(&self) -> Option<Gap> {
+        self.state().gap.clone()
+    }
+
+    /// Everything before `next` was fetched; the broker's high watermark, which may be ahead of what can be read, was
+    /// `high`.
+    pub(crate) fn fetched(&self, next: i64, high: i64) {
+        let mut state = self.state();
+        state.fetched = next;
+        state.end = high.max(next);
+    }
+
+    /// There is nothing more to read at `next`.
+    pub(crate) fn reached_end(&self, next: i64) {
+        self.fetched(next, next);
+    }
+
+    /// A batch was handed out; the timestamp of its first record, if it has any.
+    pub(crate) fn handed_out(&self, last: i64, timestamp: Option<i64>) {
+        if let Some(timestamp) = timestamp {
+            self.state().handed_out.push_back((last, timestamp));
+        }
+    }
+
+    /// The timestamp of the first record that waits to be handed out.
+    pub(crate) fn waiting(&self, timestamp: Option<i64>) {
+        self.state().waiting = timestamp;
+    }
+
+    pub(crate) fn block(&self, gap: Gap) {
+        self.state().gap = Some(gap);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> i64 {
+        Utc::now().timestamp_millis()
+    }
+
+    #[test]
+    fn nothing_is_behind_before_anything_was_seen() {
+        assert_eq!(View::new(100).lag(), Lag { records: 0, oldest: None });
+    }
+
+    #[test]
+    fn records_are_counted_to_the_end_that_was_seen_last() {
+        let view = View::new(100);
+        view.fetched(110, 150);
+        assert_eq!(view.lag().records, 50);
+        view.saw_end(140); // an open transaction begins there
+        view.committed(105);
+        assert_eq!(view.lag().records, 35);
+        view.saw_end(103); // asked before the fetch, answered after it
+        assert_eq!(view.lag().records, 5);
+        view.committed(110);
+        view.reached_end(110);
+        assert_eq!(view.lag().records, 0);
+    }
+
+    #[test]
+    fn the_oldest_is_the_first_that_is_not_committed() {
+        let view = View::new(0);
+        let age = |view: &View| view.lag().oldest.map(|age| age.as_secs());
+        view.handed_out(9, Some(now() - 300_000));
+        view.handed_out(10, None);
+        view.handed_out(19, Some(now() - 200_000));
+        view.waiting(Some(now() - 100_000));
+        assert_eq!(age(&view), Some(300));
+        view.committed(10);
+        assert_eq!(age(&view), Some(200));
+        view.committed(20);
+        assert_eq!(age(&view), Some(100));
+        view.waiting(None);
+        assert_eq!(age(&view), None);
+        view.waiting(Some(now() + 100_000)); // a producer's clock may be ahead
+        assert_eq!(age(&view), Some(0));
+        view.waiting(Some(-1));
+        assert_eq!(age(&view), None);
+    }
+}

@@ -1,0 +1,196 @@
+//! A writer's schema, made ready for reading.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use apache_avro::Schema;
+use apache_avro::schema::{InnerDecimalSchema, Name, NamespaceRef, UuidSchema};
+
+use super::bytes::Bytes;
+use crate::wire::column::Broken;
+
+/// More decimals than any column has: a longer scale would only make long texts.
+const LARGEST_SCALE: usize = 1_000;
+
+/// A writer's schema, every name of it resolved.
+pub(in crate::wire) struct WriterSchema {
+    nodes: Vec<Node>,
+    root: usize,
+}
+
+/// A type of the schema. Others are named by their index.
+pub(super) enum Node {
+    Null,
+    Boolean,
+    Int,
+    Long,
+    Float,
+    Double,
+    Bytes,
+    String,
+    Fixed(usize),
+    /// Of so many bytes, or of counted ones.
+    Decimal {
+        scale: usize,
+        size: Option<usize>,
+    },
+    /// A decimal that brings its scale.
+    BigDecimal,
+    /// Of 16 bytes, or of counted ones.
+    Uuid {
+        is_counted: bool,
+    },
+    Date,
+    Timestamp {
+        per_second: i64,
+        is_utc: bool,
+    },
+    Enum(Vec<String>),
+    Array(usize),
+    Map(usize),
+    Union(Vec<usize>),
+    Record(Vec<Field>),
+}
+
+/// A field of a record.
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) node: usize,
+}
+
+/// Why records of a schema cannot be read: a reason for the people who see the dead letters.
+#[derive(Clone, Debug)]
+pub(in crate::wire) struct Unusable(pub(in crate::wire) String);
+
+impl WriterSchema {
+    /// Makes `schema` ready, which may name the types of `references`, as these may each other's.
+    pub(in crate::wire) fn parse(schema: &str, references: &[String]) -> Result<Self, Unusable> {
+        let (schema, references) = Schema::parse_str_with_list(schema, references)
+            .map_err(|error| Unusable(format!("it cannot be used: {error}")))?;
+        let named = |reference| Some((Schema::name(reference)?.clone(), reference));
+        let mut building = Building {
+            references: references.iter().filter_map(named).collect(),
+            ..Building::default()
+        };
+        let root = building.add(&schema, None)?;
+        let nodes = building.nodes.into_iter().map(|node| node.unwrap_or(Node::Null)).collect();
+        Ok(Self { nodes, root })
+    }
+
+    pub(super) const fn root_index(&self) -> usize {
+        self.root
+    }
+
+    pub(super) fn root(&self) -> &Node {
+        self.node(self.root)
+    }
+
+    pub(super) fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// The branch of a union that comes next.
+    pub(super) fn branch(
+        &self,
+        branches: &[usize],
+        bytes: &mut Bytes<'_>,
+    ) -> Result<&Node, Broken> {
+        let index = bytes.index()?;
+        branches
+            .get(index)
+            .map(|&branch| self.node(branch))
+            .ok_or_else(|| Broken::new("a branch that its union does not have"))
+    }
+}
+
+impl fmt::Debug for WriterSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WriterSchema { .. }")
+    }
+}
+
+/// A schema half made ready.
+#[derive(Default)]
+struct Building<'a> {
+    /// Schemas that are ready once somebody names them.
+    references: HashMap<Name, &'a Schema>,
+    /// `None` for one that is being added: a type may hold itself.
+    nodes: Vec<Option<Node>>,
+    named: HashMap<Name, usize>,
+}
+
+impl Building<'_> {
+    fn add(&mut self, schema: &Schema, namespace: NamespaceRef<'_>) -> Result<usize, Unusable> {
+        if let Schema::Ref { name } = schema {
+            let name = name.fully_qualified_name(namespace);
+            if let Some(&index) = self.named.get(&*name) {
+                return Ok(index);
+            }
+            let Some(reference) = self.references.remove(&*name) else {
+                return Err(Unusable(format!("it does not say what a {name} is")));
+            };
+            return self.add(reference, None);
+        }
+        let index = self.nodes.len();
+        self.nodes.push(None);
+        let name = schema.name().map(|name| name.fully_qualified_name(namespace));
+        if let Some(name) = &name {
+            self.named.insert(name.clone().into_owned(), index);
+        }
+        let inside = name.as_ref().and_then(|name| name.namespace());
+        let node = self.node(schema, inside)?;
+        self.nodes[index] = Some(node);
+        Ok(index)
+    }
+
+    fn node(&mut self, schema: &Schema, namespace: NamespaceRef<'_>) -> Result<Node, Unusable> {
+        let timestamp = |per_second, is_utc| Node::Timestamp { per_second, is_utc };
+        Ok(match schema {
+            // A name is resolved before.
+            Schema::Null | Schema::Ref { .. } => Node::Null,
+            Schema::Boolean => Node::Boolean,
+            Schema::Int | Schema::TimeMillis => Node::Int,
+            Schema::Long | Schema::TimeMicros => Node::Long,
+            Schema::Float => Node::Float,
+            Schema::Double => Node::Double,
+            Schema::Bytes => Node::Bytes,
+            Schema::String | Schema::Uuid(UuidSchema::String) => Node::String,
+            Schema::Fixed(fixed) | Schema::Duration(fixed) => Node::Fixed(fixed.size),
+            Schema::Decimal(decimal) if decimal.scale > LARGEST_SCALE => {
+                let what = format!("it has a scale of more than {LARGEST_SCALE}");
+                return Err(Unusable(what));
+            }
+            Schema::Decimal(decimal) => {
+                let size = match &decimal.inner {
+                    InnerDecimalSchema::Bytes => None,
+                    InnerDecimalSchema::Fixed(fixed) => Some(fixed.size),
+                };
+                Node::Decimal { scale: decimal.scale, size }
+            }
+            Schema::BigDecimal => Node::BigDecimal,
+            Schema::Uuid(UuidSchema::Bytes) => Node::Uuid { is_counted: true },
+            Schema::Uuid(UuidSchema::Fixed(_)) => Node::Uuid { is_counted: false },
+            Schema::Date => Node::Date,
+            Schema::TimestampMillis => timestamp(1_000, true),
+            Schema::TimestampMicros => timestamp(1_000_000, true),
+            Schema::TimestampNanos => timestamp(1_000_000_000, true),
+            Schema::LocalTimestampMillis => timestamp(1_000, false),
+            Schema::LocalTimestampMicros => timestamp(1_000_000, false),
+            Schema::LocalTimestampNanos => timestamp(1_000_000_000, false),
+            Schema::Enum(symbols) => Node::Enum(symbols.symbols.clone()),
+            Schema::Array(array) => Node::Array(self.add(&array.items, namespace)?),
+            Schema::Map(map) => Node::Map(self.add(&map.types, namespace)?),
+            Schema::Union(union) => {
+                let branches = union.variants().iter().map(|branch| self.add(branch, namespace));
+                Node::Union(branches.collect::<Result<_, _>>()?)
+            }
+            Schema::Record(record) => {
+                let fields = record.fields.iter().map(|field| {
+                    let node = self.add(&field.schema, namespace)?;
+                    Ok(Field { name: field.name.clone(), node })
+                });
+                Node::Record(fields.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! Decimal numbers as plain texts, exact: digits, perhaps a point, perhaps a minus.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use super::column::Broken;
+
+/// The furthest that a number is written out: a greater or smaller one becomes one of this many zeros, which no column
+/// holds either.
+const FURTHEST: i64 = 128;
+/// The longest two's complement number that is read. More than three hundred digits.
+const LONGEST: usize = 128;
+
+/// A JSON number without its exponent: `1.2e3` is `1200`, `1.5e-1` is `0.15`. Zeros at the end of what has an exponent
+/// are dropped. A number without one is left as it is.
+///
+/// An exponent cannot make the text long: beyond 128 zeros the number is another one, as much out of any column's range.
+pub(super) fn plain(number: &str) -> Cow<'_, str> {
+    let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else {
+        return Cow::Borrowed(number);
+    };
+    let (is_negative, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_end_matches('0');
+    if digits.is_empty() {
+        return Cow::Borrowed("0");
+    }
+
+    let exponent = exponent.parse().unwrap_or_else(|_| {
+        // More digits than fit.
+        if exponent.starts_with('-') { i64::MIN } else { i64::MAX }
+    });
+    let dropped = length(all.len() - digits.len());
+    let scale = length(fraction.len()).saturating_sub(dropped).saturating_sub(exponent);
+    let digits = digits.trim_start_matches('0');
+    Cow::Owned(with_point(is_negative, digits, scale.clamp(-FURTHEST, furthest(digits))))
+}
+
+/// The number `unscaled / 10^scale`, with as many decimals; `unscaled` in two's complement, the highest byte first.
+pub(super) fn scaled(unscaled: &[u8], scale: usize) -> Result<String, Broken> {
+    let is_negative = unscaled.first().is_some_and(|byte| byte & 0x80 != 0);
+    let sign = if is_negative { 0xff } else { 0 };
+    let padding = unscaled.iter().take_while(|&&byte| byte == sign).count();
+    let bytes = &unscaled[padding..];
+    if bytes.len() > LONGEST {
+        return Err(Broken::new(format!("a decimal of more than {LONGEST} bytes")));
+    }
+    let scale = length(scale);
+    if bytes.len() < 8 {
+        let start = if is_negative { -1 } else { 0 };
+        let value = bytes.iter().fold(start, |value: i64, &byte| value << 8 | i64::from(byte));
+        return Ok(with_point(is_negative, &value.unsigned_abs().to_string(), scale));
+    }
+    Ok(with_point(is_negative, &digits(bytes, is_negative), scale))
+}
+
+/// The digits of a number of any length without its sign.
+fn digits(bytes: &[u8], is_negative: bool) -> String {
+    /// The greatest power of ten whose remainder and one more byte fit a word.
+    const GROUP: u64 = 10_000_000_000_000_000;
+    const GROUP_DIGITS: usize = 16;
+
+    let mut magnitude: Vec<u8> =
+        bytes.iter().map(|&byte| if is_negative { !byte } else { byte }).collect();
+    if is_negative {
+        let zeros = magnitude.iter().rev().take_while(|&&byte| byte == 0xff).count();
+        // One more than the complement.
+        let kept = magnitude.len() - zeros;
+        magnitude[kept..].fill(0);
+        match kept.checked_sub(1) {
+            Some(last) => magnitude[last] += 1,
+            None => magnitude.insert(0, 1),
+        }
+    }
+
+    let mut groups = Vec::new();
+    while magnitude.iter().any(|&byte| byte != 0) {
+        let mut remainder = 0;
+        for byte in &mut magnitude {
+            let value = remainder << 8 | u64::from(*byte);
+            #[expect(clippy::cast_possible_truncation, reason = "a digit in base 256")]
+            {
+                *byte = (value / GROUP) as u8;
+            }
+            remainder = value % GROUP;
+        }
+        groups.push(remainder);
+    }
+    let mut text = groups.pop().unwrap_or_default().to_string();
+    for group in groups.iter().rev() {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{group:0GROUP_DIGITS$}");
+    }
+    text
+}
+
+/// `digits / 10^scale` with its point; `digits` have no zero in front, or are one.
+fn with_point(is_negative: bool, digits: &str, scale: i64) -> String {
+    let zeros = |count| std::iter::repeat_n('0', usize::try_from(count).unwrap_or_default());
+    let mut text = String::with_capacity(digits.len() + 4);
+    if is_negative {
+        text.push('-');
+    }
+    let whole = length(digits.len()) - scale;
+    if scale <= 0 {
+        text.push_str(digits);
+        text.extend(zeros(-scale));
+    } else if whole > 0 {
+        let (whole, fraction) = digits.split_at(usize::try_from(whole).unwrap_or_default());
+        text.push_str(whole);
+        text.push('.');
+        text.push_str(fraction);
+    } else {
+        text.push_str("0.");
+        text.extend(zeros(-whole));
+        text.push_str(digits);
+    }
+    text
+}
+
+/// The greatest scale at which digits are written out.
+fn furthest(digits: &str) -> i64 {
+    length(digits.len()) + FURTHEST
+}
+
+fn length(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_plain(number: &str, expected: &str) {
+        assert_eq!(plain(number), expected, "{number}");
+    }
+
+    #[test]
+    fn exponents_are_written_out_exactly() {
+        check_plain("1.2e3", "1200");
+        check_plain("1.5e-1", "0.15");
+        check_plain("-1.5E+2", "-150");
+        check_plain("12.34e0", "12.34");
+        check_plain("12.34e1", "123.4");
+        check_plain("12.34e-3", "0.01234");
+        check_plain("100e-2", "1");
+        check_plain("0.001e3", "1");
+        check_plain("0.10e-2", "0.001");
+        check_plain("1e00000000000000000000000000000000000000002", "100");
+        check_plain("0e5", "0");
+        check_plain("-0.00e-5", "0");
+        check_plain("99999999999999999999.5e1", "999999999999999999995");
+    }
+
+    #[test]
+    fn numbers_without_one_are_left_as_they_are() {
+        for number in ["0", "-0", "1.50", "007", "9007199254740993", "0.1"] {
+            check_plain(number, number);
+        }
+    }
+
+    #[test]
+    fn an_exponent_cannot_make_the_text_long() {
+        let zeros = "0".repeat(128);
+        check_plain("-7e1000000", &format!("-7{zeros}"));
+        check_plain("7e99999999999999999999999", &format!("7{zeros}"));
+        check_plain("70e-1000000", &format!("0.{zeros}7"));
+        check_plain("1.7e-99999999999999999999999", &format!("0.{zeros}17"));
+    }
+
+    #[track_caller]
+    fn check_scaled(bytes: &[u8], scale: usize, expected: &str) {
+        assert_eq!(scaled(bytes, scale).as_deref(), Ok(expected), "{bytes:?}");
+    }
+
+    #[test]
+    fn unscaled_bytes_get_their_point() {
+        check_scaled(&[], 2, "0.00");
+        check_scaled(&[0], 0, "0");
+        check_scaled(&[0xff], 2, "-0.01");
+        check_scaled(&[0x80], 0, "-128");
+        check_scaled(&[0, 0x80], 0, "128");
+        check_scaled(&[0x04, 0xd2], 2, "12.34");
+        check_scaled(&[0xfb, 0x2e], 2, "-12.34");
+        check_scaled(&[0xff, 0xff, 0xff, 0xfb, 0x2e], 2, "-12.34");
+        check_scaled(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x04, 0xd2], 3, "1.234");
+        check_scaled(&[0x04, 0xd2], 6, "0.001234");
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_exact() {
+        for value in [
+            i128::MIN,
+            i128::MIN + 1,
+            i128::MAX,
+            i128::from(i64::MIN),
+            i128::from(i64::MAX),
+            -10_000_000_000_000_000,
+            10_000_000_000_000_000,
+            -(1 << 56),
+            1 << 56,
+            -(1 << 120),
+            (1 << 56) - 1,
+            123_456_789_012_345_678_901_234_567_890,
+        ] {
+            check_scaled(&value.to_be_bytes(), 0, &value.to_string());
+        }
+        let two_to_the_160 = [&[1][..], &[0; 20]].concat();
+        let digits = "1461501637330902918203684832716283019655932542976";
+        check_scaled(&two_to_the_160, 0, digits);
+        let minus_two_to_the_160 = [&[0xff][..], &[0; 20]].concat();
+        check_scaled(&minus_two_to_the_160, 0, &format!("-{digits}"));
+        assert!(scaled(&[0x7f; 128], 0).is_ok());
+        assert!(scaled(&[0x7f; 129], 0).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Records on their way to a topic.
+
+use apache_avro::Schema;
+use apache_avro::writer::datum::GenericDatumWriter;
+use bytes::Bytes;
+use serde::Serialize;
+use tally_ports::{Fault, StopKind};
+
+use super::Registry;
+use super::avro::MAGIC;
+
+/// Writes values of records in one format.
+#[derive(Debug)]
+pub struct Encoder {
+    format: Format,
+}
+
+#[derive(Debug)]
+enum Format {
+    Json,
+    Avro { id: u32, schema: Box<Schema> },
+}
+
+impl Encoder {
+    /// JSON objects.
+    pub const fn json() -> Self {
+        Self { format: Format::Json }
+    }
+
+    /// Avro in Confluent's frame, by a schema that is registered for the values of `topic`: what cannot follow the
+    /// version there is refused.
+    pub async fn avro(registry: &Registry, topic: &str, schema: &str) -> Result<Self, Fault> {
+        let parsed = Schema::parse_str(schema).map_err(|error| {
+            let message = format!("the Avro schema for topic {topic} cannot be used: {error}");
+            Fault::stop(StopKind::Setting, message)
+        })?;
+        let id = registry.register(topic, schema).await?;
+        Ok(Self { format: Format::Avro { id, schema: Box::new(parsed) } })
+    }
+
+    /// The value of a record. Fails where the schema has no place for it, and then for every other one as well.
+    pub fn encode<M: Serialize>(&self, message: &M) -> Result<Bytes, Fault> {
+        // The causes can quote values.
+        let unfit =
+            |what: &str| Fault::stop(StopKind::Setting, format!("a record does not fit {what}"));
+        match &self.format {
+            Format::Json => {
+                let json = serde_json::to_vec(message).map_err(|_| unfit("JSON"))?;
+                Ok(json.into())
+            }
+            Format::Avro { id, schema } => {
+                let mut value = Vec::with_capacity(256);
+                value.push(MAGIC);
+                value.extend(id.to_be_bytes());
+                GenericDatumWriter::builder(schema)
+                    .human_readable(false)
+                    .build()
+                    .and_then(|writer| writer.write_ser(&mut value, message))
+                    .map_err(|_| unfit("its Avro schema"))?;
+                Ok(value.into())
+            }
+        }
+    }
+}

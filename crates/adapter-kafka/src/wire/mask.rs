@@ -1,0 +1,206 @@
+//! Fields that must not be kept of a dead letter.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use tally_domain::{Flow, Kind};
+use tally_ports::privacy::{MASK, masked, unreadable};
+use tally_ports::{Mask, Raw};
+
+use super::registry::Found;
+use super::{Registry, avro};
+
+/// Objects and lists in each other: deeper ones are kept as length and hash.
+const DEEPEST: usize = 100;
+
+/// Masks fields of records of topics. JSON keeps the exact text of all others; an Avro record is kept as JSON.
+#[derive(Debug)]
+pub struct WireMask {
+    fields: Vec<String>,
+    /// Whether the key, which is the id's text, is one of them.
+    is_key_masked: bool,
+    registry: Option<Registry>,
+}
+
+impl WireMask {
+    /// Masks the fields of these names, at whatever depth and whether the flow `F` knows them or not.
+    pub fn new<F: Flow>(fields: &[String], registry: Option<Registry>) -> Self {
+        let ids = F::COLUMNS.iter().filter(|column| column.kind == Kind::Id);
+        let is_key_masked =
+            ids.map(|column| column.name).any(|id| fields.iter().any(|name| name == id));
+        Self { fields: fields.to_vec(), is_key_masked, registry }
+    }
+
+    /// What is left of the payload; `None` where the fields cannot be told.
+    fn payload(&self, payload: &[u8]) -> Option<Bytes> {
+        if payload.first() != Some(&avro::MAGIC) {
+            let json: &RawValue = serde_json::from_slice(payload).ok()?;
+            let mut text = String::with_capacity(payload.len());
+            self.write(json.get(), &mut text, DEEPEST)?;
+            return json.get().starts_with('{').then(|| text.into());
+        }
+        let (id, datum) = avro::unframe(payload).ok()?;
+        // It was just read by it, if it can be read at all.
+        let Some(Found::Schema(schema)) = self.registry.as_ref()?.remembered(id) else {
+            return None;
+        };
+        let json = avro::masked(datum, &schema, &self.fields).ok()?;
+        Some(json.to_string().into())
+    }
+
+    /// Writes the JSON `value` without the named members.
+    fn write(&self, value: &str, text: &mut String, deeper: usize) -> Option<()> {
+        let deeper = deeper.checked_sub(1)?;
+        match value.as_bytes().first()? {
+            b'{' => {
+                let Members(members) = serde_json::from_str(value).ok()?;
+                text.push('{');
+                for (place, (name, member)) in members.iter().enumerate() {
+                    if place > 0 {
+                        text.push(',');
+                    }
+                    text.push_str(&serde_json::to_string(name).ok()?);
+                    text.push(':');
+                    if self.fields.iter().any(|field| field == name) {
+                        text.push_str(&serde_json::to_string(MASK).ok()?);
+                    } else {
+                        self.write(member.get(), text, deeper)?;
+                    }
+                }
+                text.push('}');
+            }
+            b'[' => {
+                let items: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+                text.push('[');
+                for (place, item) in items.iter().enumerate() {
+                    if place > 0 {
+                        text.push(',');
+                    }
+                    self.write(item.get(), text, deeper)?;
+                }
+                text.push(']');
+            }
+            _ => text.push_str(value),
+        }
+        Some(())
+    }
+}
+
+impl Mask for WireMask {
+    fn mask(&self, raw: &Raw) -> Raw {
+        let payload = match raw.payload.as_deref() {
+            None => None, // a tombstone has no fields
+            Some(payload) => match self.payload(payload) {
+                Some(payload) => Some(payload),
+                None => return unreadable(raw, &self.fields),
+            },
+        };
+        let key = raw.key.clone().filter(|_| !self.is_key_masked);
+        Raw { key, ..masked(raw, payload, &self.fields) }
+    }
+}
+
+/// An object's members in their order, repeated ones too.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    members.push((Cow::Owned(name), map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Each)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_domain::transactions::Transactions;
+
+    use super::*;
+
+    fn raw(payload: Option<&'static [u8]>) -> Raw {
+        let headers =
+            [("merchant".to_owned(), Bytes::from_static(b"Jane")), ("x".to_owned(), Bytes::new())];
+        Raw {
+            key: Some(Bytes::from_static(b"7")),
+            payload: payload.map(Bytes::from_static),
+            headers: headers.into(),
+        }
+    }
+
+    fn mask(fields: &[&str], payload: Option<&'static [u8]>) -> Raw {
+        let fields: Vec<String> = fields.iter().map(|&name| name.to_owned()).collect();
+        WireMask::new::<Transactions>(&fields, None).mask(&raw(payload))
+    }
+
+    #[track_caller]
+    fn check(fields: &[&str], payload: &'static str, expected: &str) {
+        let found = mask(fields, Some(payload.as_bytes()));
+        assert_eq!(str::from_utf8(found.payload.as_deref().unwrap()).unwrap(), expected);
+        assert!(
+            found
+                .headers
+                .iter()
+                .any(|(name, value)| name == "masked" && value == &fields.join(","))
+        );
+    }
+
+    #[test]
+    fn named_fields_are_masked_at_any_depth_and_the_others_stay_exact() {
+        check(
+            &["merchant"],
+            r#" {"id": 1.50e3, "merchant": {"a": 1}, "b": [{"merch\u0061nt": null}, 2, {"m": "x\u00e9"}], "merchant": "J"}"#,
+            r#"{"id":1.50e3,"merchant":"***","b":[{"merchant":"***"},2,{"m":"x\u00e9"}],"merchant":"***"}"#,
+        );
+        check(&["nothing"], r#"{"a":{}}"#, r#"{"a":{}}"#);
+    }
+
+    #[test]
+    fn headers_of_that_name_go_and_the_key_with_the_id() {
+        let found = mask(&["merchant"], None);
+        let names: Vec<&str> = found.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((names, found.key.is_some(), found.payload), (vec!["x", "masked"], true, None));
+        assert_eq!(mask(&["id"], Some(b"{}")).key, None);
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_is_kept_as_length_and_hash() {
+        let deep: &'static [u8] = Box::leak("[".repeat(100_000).into_bytes().into_boxed_slice());
+        let nested = "{\"a\":".repeat(200) + "1" + &"}".repeat(200);
+        let nested: &'static [u8] = Box::leak(nested.into_bytes().into_boxed_slice());
+        for payload in [
+            &b"{\"merchant\":\"Jane\""[..],
+            b"",
+            b"\0\0\0\0\x01Jane",
+            b"[1]",
+            b"\xff",
+            deep,
+            nested,
+        ] {
+            let found = mask(&["merchant"], Some(payload));
+            let hash = blake3::hash(payload).to_hex();
+            let expected = format!("{} bytes, BLAKE3 {hash}", payload.len());
+            assert_eq!(found.payload.as_deref(), Some(expected.as_bytes()));
+            assert_eq!(found.key, None);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A log that is no longer the one that was read.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tally_adapter_kafka::KafkaSource;
+use tally_ports::{Fault, Source, StopKind};
+use tally_testkit::kafka::Broker;
+use tally_testkit::visits::Visits;
+
+use crate::support::{Topic, blocked, next, produce_singly, range, visits};
+
+/// A topic of ten records, and the cursor of the last one.
+async fn of_ten(broker: &Broker) -> (Topic, Value) {
+    let topic = Topic::new(broker).await;
+    broker.produce(&topic.name, 0, visits(0..10)).await;
+    let (mut source, _) = topic.source(0, &Value::Null, None);
+    let cursor = next(&mut source, 10).await.cursor;
+    (topic, cursor)
+}
+
+async fn make_anew(broker: &Broker, topic: &Topic, records: std::ops::Range<usize>) {
+    broker.delete_topic(&topic.name).await;
+    broker.create_topic(&topic.name, 1).await;
+    if !records.is_empty() {
+        broker.produce(&topic.name, 0, visits(records)).await;
+    }
+}
+
+/// Reads on after ten records once the topic is made anew with those.
+async fn check(records: std::ops::Range<usize>, why: &str) {
+    let broker = Broker::shared().await;
+    let (topic, cursor) = of_ten(broker).await;
+    make_anew(broker, &topic, records).await;
+    // Before the end is looked at, too.
+    for until in [None, Some(5)] {
+        let (mut source, view) = topic.source(10, &cursor, until);
+        let (gap, message) = blocked(&mut source, &view).await;
+        assert_eq!((gap.topic.as_str(), range(&gap)), (topic.name.as_str(), (0, 9, 0)));
+        assert!(message.contains("made anew") && message.contains(why), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn with_other_records() {
+    check(100..130, "offset 9 is not what was read there").await;
+}
+
+#[tokio::test]
+async fn with_the_same_records_sent_again() {
+    check(0..10, "offset 9 is not what was read there").await;
+}
+
+#[tokio::test]
+async fn with_fewer_records() {
+    check(0..5, "its log ends at 5").await;
+}
+
+#[tokio::test]
+async fn without_records() {
+    check(0..0, "its log ends at 0").await;
+}
+
+#[tokio::test]
+async fn a_position_beyond_the_end_without_a_cursor() {
+    let broker = Broker::shared().await;
+    let (topic, _) = of_ten(broker).await;
+    let (mut source, view) = topic.source(100, &Value::Null, None);
+    let (gap, message) = blocked(&mut source, &view).await;
+    assert_eq!(range(&gap), (0, 99, 0));
+    assert!(message.contains("its log ends at 10"), "{message}");
+}
+
+#[tokio::test]
+async fn while_it_is_read() {
+    let broker = Broker::shared().await;
+    for records in [0..3, 0..30] {
+        let (topic, cursor) = of_ten(broker).await;
+        let (mut source, view) = topic.source(10, &cursor, None);
+        assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
+        make_anew(broker, &topic, records).await;
+        let (gap, _) = blocked(&mut source, &view).await;
+        assert_eq!(range(&gap), (0, 9, 0));
+    }
+}
+
+#[tokio::test]
+async fn while_nothing_is_read() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await.with(|settings| settings.fetch_bytes = 1).await;
+    produce_singly(broker, &topic.name, visits(0..20)).await;
+    let (mut source, view) = topic.source(0, &Value::Null, None);
+    // What is ahead fills the buffer, and nothing is asked of the broker any more.
+    let mut last = next(&mut source, 1).await.last;
+    make_anew(broker, &topic, 100..150).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await; // as a database that is away would
+    let gap = loop {
+        assert!(last < 10, "{last} was read");
+        match source.next_batch(1).await {
+            Ok(batch) => last = batch.unwrap().last.max(last),
+            Err(_) => break blocked(&mut source, &view).await.0,
+        }
+    };
+    assert_eq!(range(&gap), (0, last, 0));
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_is_awaited() {
+    let broker = Broker::shared().await;
+    let (topic, cursor) = of_ten(broker).await;
+    let (mut source, view) = topic.source(10, &cursor, None);
+    assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
+    broker.delete_topic(&topic.name).await;
+    let gone = |fault: Fault| {
+        let message = fault.to_string();
+        assert!(matches!(fault, Fault::Outage { .. }), "{message}");
+        message.contains("there is no topic")
+    };
+    while !source.next_batch(1000).await.is_err_and(gone) {}
+    broker.create_topic(&topic.name, 1).await;
+    assert_eq!(range(&blocked(&mut source, &view).await.0), (0, 9, 0));
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_named() {
+    let broker = Broker::shared().await;
+    let (topic, cursor) = of_ten(broker).await;
+    broker.produce(&topic.name, 0, visits(10..20)).await;
+    broker.delete_records(&topic.name, 0, 13).await;
+    let (mut source, view) = topic.source(10, &cursor, None);
+    let (gap, message) = blocked(&mut source, &view).await;
+    assert_eq!(range(&gap), (10, 12, 13));
+    assert!(message.contains("no longer in the log, which begins at 13"), "{message}");
+
+    // What the cursor names is gone, so it cannot be compared; reading can go on.
+    let (mut source, _) = topic.source(gap.resume, &cursor, None);
+    assert_eq!(next(&mut source, 1000).await.first, 13);
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_it_is_read_is_named_after_all_before_it() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await.with(|settings| settings.fetch_bytes = 1).await;
+    produce_singly(broker, &topic.name, visits(0..20)).await;
+    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let mut last = next(&mut source, 1).await.last;
+    broker.delete_records(&topic.name, 0, 18).await;
+    let gap = loop {
+        assert!(last < 10, "{last} was read");
+        match source.next_batch(1000).await {
+            Ok(batch) => {
+                let batch = batch.unwrap();
+                assert_eq!(batch.first, last + 1);
+                last = batch.last;
+            }
+            Err(_) => break blocked(&mut source, &view).await.0,
+        }
+    };
+    assert_eq!(range(&gap), (last + 1, 17, 18));
+}
+
+#[tokio::test]
+async fn a_cursor_of_something_else_is_refused() {
+    let broker = Broker::shared().await;
+    let (topic, _) = of_ten(broker).await;
+    let mut source: KafkaSource<Visits> =
+        topic.source(10, &json!({ "byte": 100, "line": 3 }), None).0;
+    for _ in 0..2 {
+        let Err(Fault::Stop(stop)) = source.next_batch(1000).await else { panic!("no stop") };
+        assert_eq!(stop.kind, StopKind::Data);
+    }
+}

@@ -1,0 +1,12 @@
+//! Against the real Kafka.
+#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+
+mod batches;
+mod brokers;
+mod compaction;
+mod made_anew;
+mod publishing;
+mod serial;
+mod support;
+mod transactions;
+mod unreadable;

@@ -1,0 +1,118 @@
+//! What the publisher writes.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use tally_adapter_kafka::{Cluster, Outgoing, Publisher, Settings, Unpublished};
+use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
+
+async fn publisher(broker: &Broker, topic: &str) -> Publisher {
+    let settings = Settings::new(vec![broker.bootstrap().to_owned()]);
+    let cluster = Cluster::connect(&settings).await.unwrap();
+    Publisher::open(&cluster, topic).await.unwrap()
+}
+
+fn outgoing(key: Option<String>, value: String) -> Outgoing {
+    let (key, value) = (key.map(Bytes::from), Some(Bytes::from(value)));
+    Outgoing { key, value, headers: Vec::new() }
+}
+
+/// The values in a partition.
+async fn values(broker: &Broker, topic: &str, partition: i32) -> Vec<String> {
+    let records = broker.read_all(topic, partition).await;
+    records.into_iter().map(|read| String::from_utf8(read.record.value.unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn keys_go_where_javas_producer_sends_them_in_order() {
+    let broker = Broker::shared().await;
+    let (ours, javas) = (broker.topic(6).await, broker.topic(6).await);
+    let keys: Vec<String> = (0..50).map(|number| format!("key-{number}")).collect();
+    let mut java = JavaProducer::start(broker.bootstrap());
+    for key in &keys {
+        let (key, value) = (Some(key.as_bytes()), Some(key.as_bytes()));
+        java.send(JavaRecord { topic: &javas, key, value, ..Default::default() }).await;
+    }
+    java.flush().await;
+    let records = keys.iter().map(|key| outgoing(Some(key.clone()), key.clone())).collect();
+    publisher(broker, &ours).await.publish(records).await.unwrap();
+
+    for partition in 0..6 {
+        let expected = values(broker, &javas, partition).await;
+        assert!(!expected.is_empty());
+        assert_eq!(values(broker, &ours, partition).await, expected, "{partition}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_keys_goes_to_one_partition_and_the_next_to_the_next() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(2).await;
+    let publisher = publisher(broker, &topic).await;
+    for call in ["a", "b", "c"] {
+        let records = (0..3).map(|number| outgoing(None, format!("{call}{number}"))).collect();
+        publisher.publish(records).await.unwrap();
+    }
+    assert_eq!(values(broker, &topic, 0).await, ["a0", "a1", "a2", "c0", "c1", "c2"]);
+    assert_eq!(values(broker, &topic, 1).await, ["b0", "b1", "b2"]);
+}
+
+#[tokio::test]
+async fn many_records_keep_their_order_over_several_requests() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let sent: Vec<String> = (0..2_000).map(|number| format!("{number:01000}")).collect();
+    let records = sent.iter().map(|value| outgoing(None, value.clone())).collect();
+    publisher(broker, &topic).await.publish(records).await.unwrap();
+    assert!(values(broker, &topic, 0).await == sent, "other records than were sent");
+}
+
+#[tokio::test]
+async fn what_is_too_large_together_is_split() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic_with(1, "max.message.bytes=20000").await;
+    let publisher = publisher(broker, &topic).await;
+    let sent: Vec<String> = (0..30).map(|seed| noise(1_000, seed)).collect();
+    let records: Vec<_> = sent.iter().map(|value| outgoing(None, value.clone())).collect();
+    publisher.publish(records.clone()).await.unwrap();
+    assert_eq!(values(broker, &topic, 0).await, sent);
+
+    let mut with_large = records;
+    with_large[7] = outgoing(None, noise(50_000, 7));
+    let refused = publisher.publish(with_large).await.unwrap_err();
+    assert_eq!(refused, Unpublished::TooLarge { index: 7 });
+}
+
+/// Text that compresses badly.
+fn noise(length: usize, seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = String::new();
+    while text.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        write!(text, "{state:016x}").unwrap();
+    }
+    text.truncate(length);
+    text
+}
+
+#[tokio::test]
+async fn tombstones_and_headers_are_written_as_they_are() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let headers = vec![("name".to_owned(), Bytes::from_static(b"\xff"))];
+    let tombstone = Outgoing { key: Some(Bytes::from_static(b"k")), value: None, headers };
+    publisher(broker, &topic).await.publish(vec![tombstone]).await.unwrap();
+    let read = &broker.read_all(&topic, 0).await[0].record;
+    assert_eq!((read.key.as_deref(), &read.value), (Some(b"k".as_slice()), &None));
+    assert_eq!(read.headers["name"], b"\xff");
+}
+
+#[tokio::test]
+async fn nothing_is_soon_published() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    publisher(broker, &topic).await.publish(Vec::new()).await.unwrap();
+    assert!(values(broker, &topic, 0).await.is_empty());
+}

@@ -1,0 +1,183 @@
+//! Brokers that go away, and those that want to know who we are. One at a time.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tally_adapter_kafka::{
+    Cluster, KafkaSource, Outgoing, Publisher, Sasl, Security, Settings, Start, Unpublished, View,
+};
+use tally_ports::{Fault, Source, StopKind};
+use tally_testkit::kafka::{OwnKafka, PASSWORD, USER};
+use tally_testkit::visits::Visits;
+
+use crate::support::{Topic, check_follows, produce_singly, visits};
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+async fn topic(own: &OwnKafka) -> Topic {
+    let topic = Topic::new(own).await;
+    topic.with(|settings| (settings.timeout, settings.fetch_bytes) = (TIMEOUT, 1)).await
+}
+
+/// Calls until it fails; what was read meanwhile follows `next`, which is moved on.
+async fn until_outage(source: &mut KafkaSource<Visits>, view: &View, next: &mut i64) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(Instant::now() < deadline, "no outage");
+        match source.next_batch(1).await {
+            Ok(batch) => take(&batch.unwrap(), view, next),
+            Err(Fault::Outage { message, .. }) => {
+                assert!(message.starts_with("kafka at 127.0.0.1:"), "{message}");
+                return;
+            }
+            Err(stop) => panic!("{stop}"),
+        }
+    }
+}
+
+/// Reads on to `end`, whatever outages there are.
+async fn read_on(source: &mut KafkaSource<Visits>, view: &View, next: &mut i64, end: i64) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while *next < end {
+        assert!(Instant::now() < deadline, "only up to {next}");
+        match source.next_batch(1).await {
+            Ok(batch) => take(&batch.unwrap(), view, next),
+            Err(fault) => assert!(matches!(fault, Fault::Outage { .. }), "{fault}"),
+        }
+    }
+}
+
+fn take(batch: &crate::support::VisitBatch, view: &View, next: &mut i64) {
+    check_follows(batch, *next);
+    *next = batch.last + 1;
+    view.committed(*next);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_stopped_and_started_again_costs_nothing() {
+    let own = OwnKafka::start().await;
+    let topic = topic(&own).await;
+    produce_singly(&own, &topic.name, visits(0..20)).await;
+    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let publisher = Publisher::open(&topic.cluster, &topic.name).await.unwrap();
+    let mut next = 0;
+    take(&crate::support::next(&mut source, 1).await, &view, &mut next);
+
+    own.stop().await;
+    until_outage(&mut source, &view, &mut next).await;
+    assert!(next < 20, "all was read before");
+    for _ in 0..2 {
+        let again = source.next_batch(1).await.unwrap_err();
+        assert!(matches!(again, Fault::Outage { .. }), "{again}");
+    }
+    let publishing = publisher.publish(vec![visit()]).await;
+    assert!(matches!(publishing, Err(Unpublished::Fault(Fault::Outage { .. }))), "{publishing:?}");
+
+    own.start_again().await;
+    read_on(&mut source, &view, &mut next, 20).await;
+    publisher.publish(vec![visit()]).await.unwrap();
+    read_on(&mut source, &view, &mut next, 21).await;
+    assert_eq!(topic.cluster.offset(&topic.name, 0, Start::Latest).await, Ok(21));
+}
+
+#[tokio::test]
+async fn a_frozen_broker_is_an_outage_within_the_timeout() {
+    let own = OwnKafka::start().await;
+    let topic = topic(&own).await;
+    produce_singly(&own, &topic.name, visits(0..20)).await;
+    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let publisher = Publisher::open(&topic.cluster, &topic.name).await.unwrap();
+    publisher.publish(vec![visit()]).await.unwrap();
+    let mut next = 0;
+    take(&crate::support::next(&mut source, 1).await, &view, &mut next);
+
+    own.freeze();
+    let began = Instant::now();
+    until_outage(&mut source, &view, &mut next).await;
+    assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
+    assert!(next < 20, "all was read before");
+    // Whoever probes must not take it for idle.
+    for _ in 0..2 {
+        let began = Instant::now();
+        let again = source.next_batch(1).await.unwrap_err();
+        assert!(matches!(again, Fault::Outage { .. }), "{again}");
+        assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
+    }
+    let publishing = publisher.publish(vec![visit()]).await;
+    assert!(matches!(publishing, Err(Unpublished::Fault(Fault::Outage { .. }))), "{publishing:?}");
+    let asking = topic.cluster.offset(&topic.name, 0, Start::Latest).await;
+    assert!(matches!(asking, Err(Fault::Outage { .. })), "{asking:?}");
+
+    own.thaw();
+    read_on(&mut source, &view, &mut next, 21).await;
+    publisher.publish(vec![visit()]).await.unwrap();
+    assert!(topic.cluster.offset(&topic.name, 0, Start::Latest).await.unwrap() >= 22);
+}
+
+fn visit() -> Outgoing {
+    let value = Some(Bytes::from(crate::support::payload(0)));
+    Outgoing { key: None, value, headers: Vec::new() }
+}
+
+/// What comes of reading with these settings.
+async fn log_in(own: &OwnKafka, broker: String, security: Security) -> Result<(), Fault> {
+    let settings = Settings { security, ..Settings::new(vec![broker]) };
+    let name = own.topic(1).await;
+    own.produce(&name, 0, visits(0..1)).await;
+    let cluster = Cluster::connect(&settings).await?;
+    let topic = Topic { name, settings, cluster };
+    let (mut source, _) = topic.source(0, &Value::Null, Some(1));
+    assert_eq!(source.next_batch(1).await?.unwrap().items.len(), 1);
+    Ok(())
+}
+
+#[track_caller]
+fn check_refused(outcome: Result<(), Fault>, expected: &str) {
+    let Err(Fault::Stop(stop)) = outcome else { panic!("no stop but {outcome:?}") };
+    assert_eq!(stop.kind, StopKind::Setting, "{stop}");
+    assert!(stop.message.starts_with("kafka at 127.0.0.1:"), "{stop}");
+    assert!(stop.message.contains(expected), "{stop}");
+    assert!(!stop.message.contains("opensesame"), "{stop}");
+}
+
+#[tokio::test]
+async fn a_secured_broker_lets_in_whom_it_knows() {
+    let own = OwnKafka::secured().await;
+    let logins = |password: &str| {
+        let (username, password) = (USER.to_owned(), password.to_owned());
+        [
+            Sasl::Plain { username: username.clone(), password: password.clone() },
+            Sasl::ScramSha256 { username: username.clone(), password: password.clone() },
+            Sasl::ScramSha512 { username, password },
+        ]
+    };
+    let tls = Security { tls: true, ca_file: Some(own.ca()), sasl: None };
+
+    log_in(&own, own.tls(), tls.clone()).await.unwrap();
+    for sasl in logins(PASSWORD) {
+        let plain = Security { sasl: Some(sasl.clone()), ..Security::default() };
+        log_in(&own, own.sasl(), plain).await.unwrap();
+        let encrypted = Security { sasl: Some(sasl), ..tls.clone() };
+        log_in(&own, own.sasl_tls(), encrypted).await.unwrap();
+    }
+
+    for sasl in logins("opensesame") {
+        let security = Security { sasl: Some(sasl), ..Security::default() };
+        let refused = log_in(&own, own.sasl(), security).await;
+        check_refused(refused, "the user name or the password is wrong");
+    }
+    let other_ca = Security { ca_file: None, ..tls.clone() };
+    let refused = log_in(&own, own.tls(), other_ca).await;
+    check_refused(refused, "the broker's certificate is not trusted");
+
+    // A listener of another kind is not told from a broken connection.
+    for (broker, security) in [
+        (own.tls(), Security::default()),
+        (own.bootstrap().to_owned(), tls),
+        (own.sasl(), Security::default()),
+    ] {
+        let refused = log_in(&own, broker, security).await.unwrap_err();
+        assert!(matches!(refused, Fault::Outage { .. }), "{refused}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Logs that a transactional producer wrote.
+
+use serde_json::Value;
+use tally_adapter_kafka::Start;
+use tally_ports::Source;
+use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
+
+use crate::support::{Topic, blocked, next, payload, positions, range, visits};
+
+async fn send(java: &mut JavaProducer, topic: &Topic, count: usize) {
+    for number in 0..count {
+        let value = payload(number);
+        let record =
+            JavaRecord { topic: &topic.name, value: Some(value.as_bytes()), ..Default::default() };
+        java.send(record).await;
+    }
+}
+
+async fn transaction(java: &mut JavaProducer, topic: &Topic, count: usize) {
+    java.begin().await;
+    send(java, topic, count).await;
+    java.commit().await;
+}
+
+#[tokio::test]
+async fn their_ends_are_passed_without_a_flag() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    broker.produce(&topic.name, 0, visits(0..2)).await; // 0, 1
+    transaction(&mut java, &topic, 3).await; // 2, 3, 4 and the end at 5
+    broker.produce(&topic.name, 0, visits(0..1)).await; // 6
+    transaction(&mut java, &topic, 2).await; // 7, 8 and the end at 9
+
+    let batches = topic.read(10).await;
+    assert_eq!(positions(&batches), [0, 1, 2, 3, 4, 6, 7, 8]);
+    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+    assert!(batches.iter().flat_map(|batch| &batch.items).all(|item| item.content.is_ok()));
+
+    // Also where a position lies at one, and where there is nothing else any more.
+    let (mut source, view) = topic.source(9, &batches[batches.len() - 1].cursor, None);
+    let batch = next(&mut source, 1000).await;
+    assert_eq!((batch.first, batch.last, batch.items.len(), &batch.gap), (9, 9, 0, &None));
+    view.committed(10);
+    assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
+    assert_eq!(view.lag().records, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_one_belongs_to_the_batch_before() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    transaction(&mut java, &topic, 2).await;
+    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let batch = next(&mut source, 1000).await;
+    assert_eq!((batch.first, batch.last, batch.items.len()), (0, 2, 2));
+    view.committed(3);
+    assert_eq!(view.lag().records, 0);
+}
+
+#[tokio::test]
+async fn aborted_records_are_read_like_others() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    java.begin().await;
+    send(&mut java, &topic, 2).await;
+    java.abort().await; // 0, 1 and the end at 2
+    transaction(&mut java, &topic, 1).await; // 3 and the end at 4
+    java.begin().await;
+    send(&mut java, &topic, 1).await;
+    java.abort().await; // 5 and the end at 6
+
+    let batches = topic.read(7).await;
+    assert_eq!(positions(&batches), [0, 1, 3, 5]);
+    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+}
+
+#[tokio::test]
+async fn what_is_not_decided_is_not_read() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    broker.produce(&topic.name, 0, visits(0..1)).await;
+    java.begin().await;
+    send(&mut java, &topic, 2).await;
+    java.flush().await;
+    broker.produce(&topic.name, 0, visits(0..1)).await; // 3, behind it
+
+    let latest = async || topic.cluster.offset(&topic.name, 0, Start::Latest).await.unwrap();
+    assert_eq!(latest().await, 1);
+    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let batch = next(&mut source, 1000).await;
+    assert_eq!((batch.first, batch.last), (0, 0));
+    view.committed(1);
+    assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
+    assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
+    assert_eq!(view.lag().records, 0, "nothing that could be read is behind");
+
+    java.commit().await;
+    let mut read = 1;
+    while read < 5 {
+        let batch = next(&mut source, 1000).await;
+        assert_eq!((batch.first, batch.gap), (read, None));
+        read = batch.last + 1;
+    }
+    assert_eq!(latest().await, 5);
+}
+
+#[tokio::test]
+async fn many_small_ones_are_read_whole() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    for number in 0..100 {
+        transaction(&mut java, &topic, 1 + number % 3).await;
+    }
+    let (_, end) = broker.offsets(&topic.name, 0).await;
+    let batches = topic.read(end).await;
+    assert_eq!(positions(&batches).len(), 199);
+    assert_eq!(end, 299);
+    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+}
+
+#[tokio::test]
+async fn the_end_of_one_where_a_record_was_tells_of_another_topic() {
+    let broker = Broker::shared().await;
+    let topic = Topic::new(broker).await;
+    broker.produce(&topic.name, 0, visits(0..2)).await;
+    let (mut source, _) = topic.source(0, &Value::Null, None);
+    let cursor = next(&mut source, 2).await.cursor;
+    drop(source);
+
+    broker.delete_topic(&topic.name).await;
+    broker.create_topic(&topic.name, 1).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    transaction(&mut java, &topic, 1).await; // 0 and the end at 1
+    broker.produce(&topic.name, 0, visits(0..2)).await;
+    let (mut source, view) = topic.source(2, &cursor, None);
+    let (gap, message) = blocked(&mut source, &view).await;
+    assert_eq!(range(&gap), (0, 1, 0), "{message}");
+}

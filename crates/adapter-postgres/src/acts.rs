@@ -1,0 +1,45 @@
+//! What people did, in as many transactions as it takes.
+
+use diesel::sql_query;
+use diesel::sql_types::{Json, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use tally_ports::{Act, Acts, Deed, Fault};
+
+use crate::Postgres;
+use crate::connection::{Session, answer};
+use crate::effect::prepared;
+
+const NOTE: &str = "
+    insert into acts (id, at, who, verb, flow, target, reason, result)
+    values ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7)
+    on conflict (id) do update set result = excluded.result";
+
+impl Acts for Postgres {
+    async fn note(&self, deed: &Deed) -> Result<(), Fault> {
+        let mut session = self.people.session().await?;
+        note(&mut session, deed, &deed.act.result).await?;
+        session.keep();
+        Ok(())
+    }
+}
+
+/// Writes the act with this result, within the transaction if there is one.
+pub(crate) async fn note(
+    session: &mut Session,
+    deed: &Deed,
+    result: &Value,
+) -> Result<(), Fault> {
+    let Act { who, verb, flow, target, reason, .. } = &deed.act;
+    let (connection, limit) = session.parts();
+    let query = sql_query(NOTE)
+        .bind::<SqlUuid, _>(deed.id)
+        .bind::<Text, _>(who)
+        .bind::<Text, _>(*verb)
+        .bind::<Text, _>(flow)
+        .bind::<Text, _>(target)
+        .bind::<Text, _>(reason)
+        .bind::<Json, _>(result);
+    answer(limit, prepared(query).execute(connection)).await?;
+    Ok(())
+}

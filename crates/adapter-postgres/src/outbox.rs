@@ -1,0 +1,184 @@
+//! Committed dead letters on their way to a topic.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::NaiveDateTime;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Integer, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use tally_ports::dead_letter::headers_from_json;
+use tally_ports::{Fault, Letter, Outbox, Publish, Raw, StopKind};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::Postgres;
+use crate::connection::{Session, answer};
+use crate::effect::prepared;
+
+/// How many bytes of records are handed out at once.
+const BYTES: i64 = 4 * 1024 * 1024;
+
+/// The oldest that nobody else has locked; at least one, whatever its size. Sizes are told without reading what is
+/// large, and so only what is handed out is read. What was locked and is not handed out is free again with the rest.
+const TAKE: &str = "
+    with locked as materialized (
+        select * from dead_letters
+        where flow = $1 and published_at is null and state <> 'purged'
+        order by failed_at, id
+        limit $2
+        for update skip locked
+    ), counted as (
+        select *, row_number() over oldest as number,
+            sum(coalesce(octet_length(key), 0) + coalesce(octet_length(payload), 0) + octet_length(headers::text))
+                over oldest as bytes
+        from locked
+        window oldest as (order by failed_at, id rows unbounded preceding)
+    )
+    select id, flow, stream, partition, pass, position, attempt, key, payload, headers, stage, code, message, failed_at
+    from counted
+    where bytes <= $3 or number = 1
+    order by number";
+
+const MARK: &str = "update dead_letters set published_at = clock_timestamp() where id = any($1)";
+
+const BACKLOG: &str = "
+    select count(*) as number from dead_letters where flow = $1 and published_at is null and state <> 'purged'";
+
+impl Outbox for Postgres {
+    /// Gives `publisher` half a lease, so that whoever waits for one of the rows never waits longer; after a whole one
+    /// the server itself ends the transaction of a process that is frozen.
+    async fn relay<P: Publish>(
+        &self,
+        flow: &str,
+        limit: usize,
+        publisher: &P,
+    ) -> Result<usize, Fault> {
+        let mut session = self.relay.session().await?;
+        session.run("begin isolation level read committed read write").await?;
+        let letters = take(&mut session, flow, limit).await?;
+        if let Err(fault) = hand_out(&letters, publisher, self.lease / 2).await {
+            if session.run("rollback").await.is_ok() {
+                session.keep();
+            }
+            return Err(fault);
+        }
+        mark(&mut session, &letters).await?;
+        session.run("commit").await?;
+        session.keep();
+        Ok(letters.len())
+    }
+
+    async fn backlog(&self, flow: &str) -> Result<i64, Fault> {
+        let mut session = self.relay.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(BACKLOG).bind::<Text, _>(flow);
+        let Backlog { number } = answer(limit, prepared(query).get_result(connection)).await?;
+        session.keep();
+        Ok(number)
+    }
+}
+
+async fn take(session: &mut Session, flow: &str, limit: usize) -> Result<Vec<Letter>, Fault> {
+    let (connection, answer_limit) = session.parts();
+    let query = sql_query(TAKE)
+        .bind::<Text, _>(flow)
+        .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind::<BigInt, _>(BYTES);
+    let found: Vec<Found> = answer(answer_limit, prepared(query).load(connection)).await?;
+    found.into_iter().map(Found::letter).collect()
+}
+
+async fn hand_out<P: Publish>(
+    letters: &[Letter],
+    publisher: &P,
+    patience: Duration,
+) -> Result<(), Fault> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    match timeout(patience, publisher.publish(letters)).await {
+        Ok(result) => result,
+        Err(_) => Err(Fault::outage(format!(
+            "the topic of dead letters did not take them within {patience:?}"
+        ))),
+    }
+}
+
+async fn mark(session: &mut Session, letters: &[Letter]) -> Result<(), Fault> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
+    let (connection, limit) = session.parts();
+    let query = sql_query(MARK).bind::<Array<SqlUuid>, _>(ids);
+    answer(limit, prepared(query).execute(connection)).await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Backlog {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    flow: String,
+    #[diesel(sql_type = Text)]
+    stream: String,
+    #[diesel(sql_type = Integer)]
+    partition: i32,
+    #[diesel(sql_type = Integer)]
+    pass: i32,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Integer)]
+    attempt: i32,
+    #[diesel(sql_type = Nullable<Binary>)]
+    key: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    payload: Option<Vec<u8>>,
+    #[diesel(sql_type = Json)]
+    headers: Value,
+    #[diesel(sql_type = Text)]
+    stage: String,
+    #[diesel(sql_type = Text)]
+    code: String,
+    #[diesel(sql_type = Text)]
+    message: String,
+    #[diesel(sql_type = Timestamptz)]
+    failed_at: NaiveDateTime,
+}
+
+impl Found {
+    fn letter(self) -> Result<Letter, Fault> {
+        let id = self.id;
+        let headers = headers_from_json(&self.headers).ok_or_else(|| {
+            let message = format!("postgres: the headers of the dead letter {id} are none of ours");
+            Fault::stop(StopKind::Data, message)
+        })?;
+        let raw =
+            Raw { key: self.key.map(Bytes::from), payload: self.payload.map(Bytes::from), headers };
+        Ok(Letter {
+            id,
+            flow: self.flow,
+            stream: self.stream,
+            partition: self.partition,
+            pass: self.pass,
+            position: self.position,
+            attempt: self.attempt,
+            raw,
+            stage: self.stage,
+            code: self.code,
+            message: self.message,
+            failed_at: self.failed_at,
+        })
+    }
+}

@@ -1,0 +1,143 @@
+//! A dead letter that is tried once more.
+
+use std::sync::Arc;
+
+use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::{OptionalExtension, QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use tally_domain::Reason;
+use tally_ports::{Deed, Fault, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind};
+use uuid::Uuid;
+
+use crate::connection::{Session, answer, within};
+use crate::effect::{PostgresEffect, prepared};
+use crate::{Postgres, acts, fault};
+
+/// Who has locked the dead letter is the only one who may change its state.
+const LOCK: &str = "
+    select d.state, p.id as origin from dead_letters as d left join positions as p
+        on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
+    where d.id = $1
+    for update of d";
+
+const NEXT_ATTEMPT: &str = "
+    insert into dead_letters
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message,
+         failed_at)
+    select $2, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, $3, $4, $5,
+        clock_timestamp()
+    from dead_letters where id = $1";
+
+const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
+
+impl<F: PostgresEffect> Replay<F> for Postgres {
+    async fn replay(
+        &self,
+        retry: &Arc<Retry<F>>,
+        deed: Option<&Deed>,
+    ) -> Result<Replayed, Fault> {
+        let mut session = self.commits.session().await?;
+        session.run("begin isolation level read committed read write").await?;
+        let replayed = replay(&mut session, retry).await?;
+        match (deed, replayed.as_str()) {
+            (Some(deed), Some(what)) => {
+                acts::note(&mut session, deed, &deed.result_with(what, 1)).await?;
+                session.run("commit").await?;
+            }
+            _ => session.run("rollback").await?,
+        }
+        session.keep();
+        Ok(replayed)
+    }
+}
+
+async fn replay<F: PostgresEffect>(
+    session: &mut Session,
+    retry: &Retry<F>,
+) -> Result<Replayed, Fault> {
+    let id = retry.place.id();
+    let Locked { state, origin } = lock(session, id).await?;
+    if state != State::Open {
+        return Ok(Replayed::Found(state));
+    }
+    let replayed = match &retry.result {
+        Ok(row) => write(session, &retry.place, origin, row).await?,
+        Err(reason) => failed_again(&retry.place, reason.clone()),
+    };
+    if let Replayed::FailedAgain { next, reason } = &replayed {
+        insert_next(session, id, next, reason).await?;
+    }
+    let (connection, limit) = session.parts();
+    let query =
+        sql_query(SET_STATE).bind::<SqlUuid, _>(id).bind::<Text, _>(replayed.state().as_str());
+    answer(limit, prepared(query).execute(connection)).await?;
+    Ok(replayed)
+}
+
+async fn write<F: PostgresEffect>(
+    session: &mut Session,
+    place: &Place,
+    origin: Option<i64>,
+    row: &Row<F>,
+) -> Result<Replayed, Fault> {
+    let origin = origin.ok_or_else(|| {
+        let Place { stream, partition, pass, .. } = place;
+        let what = format!("pass {pass} over partition {partition} of {stream}");
+        Fault::stop(StopKind::Data, format!("postgres: the positions do not know {what}"))
+    })?;
+    let (connection, limit) = session.parts();
+    let outcome = within(limit, F::replay(connection, origin, row)).await?;
+    Ok(match outcome.map_err(|error| fault::of_rows(&error))? {
+        Outcome::Written | Outcome::Skipped => Replayed::Written,
+        Outcome::Superseded => Replayed::Outdated,
+        Outcome::Refused(code) => failed_again(place, Reason::refused_by_database(code)),
+    })
+}
+
+fn failed_again(place: &Place, reason: Reason) -> Replayed {
+    Replayed::FailedAgain { next: place.next_attempt(), reason }
+}
+
+async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {
+    let (connection, limit) = session.parts();
+    let query = prepared(sql_query(LOCK).bind::<SqlUuid, _>(id));
+    let found: Option<Found> =
+        answer(limit, async { query.get_result(connection).await.optional() }).await?;
+    let known = found.and_then(|Found { state, origin }| {
+        Some(Locked { state: state.parse().ok()?, origin })
+    });
+    known.ok_or_else(|| {
+        Fault::stop(StopKind::Input, format!("postgres: there is no dead letter {id} of ours"))
+    })
+}
+
+async fn insert_next(
+    session: &mut Session,
+    id: Uuid,
+    next: &Place,
+    reason: &Reason,
+) -> Result<(), Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(NEXT_ATTEMPT)
+        .bind::<SqlUuid, _>(id)
+        .bind::<SqlUuid, _>(next.id())
+        .bind::<Text, _>(reason.stage.as_str())
+        .bind::<Text, _>(&*reason.code)
+        .bind::<Text, _>(reason.message.as_str());
+    answer(limit, prepared(query).execute(connection)).await?;
+    Ok(())
+}
+
+struct Locked {
+    state: State,
+    /// The row in `positions` that the record came by.
+    origin: Option<i64>,
+}
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    origin: Option<i64>,
+}

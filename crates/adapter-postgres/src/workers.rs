@@ -1,0 +1,105 @@
+//! Who works on a stream.
+
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::RunQueryDsl;
+use tally_ports::{Attendance, Crew, Fault, Standing, Worker, Workers};
+
+use crate::Postgres;
+use crate::connection::answer;
+use crate::effect::prepared;
+use crate::positions::milliseconds;
+
+/// One round trip. What it writes it does not see itself: the worker counts besides the others. Those that died long ago
+/// are removed, but not waited for when somebody else does the same.
+const ATTEND: &str = "
+    with present as (
+        insert into workers (id, flow, stream, host, pid, seen_until)
+        values ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 millisecond')
+        on conflict (id) do update set
+            flow = excluded.flow, stream = excluded.stream, host = excluded.host, pid = excluded.pid,
+            seen_until = excluded.seen_until
+    ), long_dead as (
+        delete from workers where id in (
+            select id from workers
+            where seen_until < clock_timestamp() - interval '1 day' and id <> $1
+            for update skip locked
+        )
+    )
+    select others.living, last.*
+    from (
+        select count(*) as living from workers
+        where flow = $2 and stream = $3 and id <> $1 and seen_until > clock_timestamp()
+    ) as others
+    left join (
+        select distinct on (partition) partition, pass, next, updated_at,
+            case when lease_until > clock_timestamp() then owner end as owner
+        from positions
+        where flow = $2 and stream = $3
+        order by partition, pass desc
+    ) as last on true
+    order by last.partition";
+
+const LEAVE: &str = "delete from workers where id = $1";
+
+impl Workers for Postgres {
+    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+        let mut session = self.control.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(ATTEND)
+            .bind::<Text, _>(&*worker.id)
+            .bind::<Text, _>(worker.flow)
+            .bind::<Text, _>(&worker.stream)
+            .bind::<Text, _>(&worker.host)
+            .bind::<BigInt, _>(i64::from(worker.pid))
+            .bind::<BigInt, _>(milliseconds(lease));
+        let found: Vec<Found> = answer(limit, prepared(query).load(connection)).await?;
+        session.keep();
+
+        let others = found.iter().map(|found| found.living).next().unwrap_or(0);
+        let living = usize::try_from(others).unwrap_or(0) + 1;
+        let partitions = found.into_iter().filter_map(Found::standing).collect();
+        Ok(Attendance::Present(Crew { living, partitions }))
+    }
+
+    async fn leave(&self, worker: &Worker) -> Result<(), Fault> {
+        let mut session = self.control.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(LEAVE).bind::<Text, _>(&*worker.id);
+        answer(limit, query.execute(connection)).await?;
+        session.keep();
+        Ok(())
+    }
+}
+
+/// How many others live, and a partition if there is one.
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = BigInt)]
+    living: i64,
+    #[diesel(sql_type = Nullable<Integer>)]
+    partition: Option<i32>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    pass: Option<i32>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    next: Option<i64>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    updated_at: Option<NaiveDateTime>,
+    #[diesel(sql_type = Nullable<Text>)]
+    owner: Option<String>,
+}
+
+impl Found {
+    fn standing(self) -> Option<Standing> {
+        Some(Standing {
+            partition: self.partition?,
+            pass: self.pass?,
+            next: self.next?,
+            owner: self.owner,
+            updated_at: self.updated_at?,
+        })
+    }
+}

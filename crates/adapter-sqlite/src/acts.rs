@@ -1,0 +1,45 @@
+//! What people did, in as many transactions as it takes.
+
+use diesel::{QueryResult, SqliteConnection};
+use serde_json::Value as Json;
+use tally_ports::{Act, Acts, Deed, Fault};
+
+use crate::atomic::transaction;
+use crate::{Sqlite, Statement, execute};
+
+impl Acts for Sqlite {
+    async fn note(&self, deed: &Deed) -> Result<(), Fault> {
+        let deed = deed.clone();
+        self.run(move |connection| {
+            transaction(connection, |connection| Ok(note(connection, &deed, &deed.act.result)?))
+        })
+        .await
+    }
+}
+
+struct Note;
+
+impl Statement for Note {
+    const SQL: &'static str = "insert into acts (id, at, who, verb, flow, target, reason, result) \
+        values (?, strftime('%Y-%m-%d %H:%M:%f', 'now'), ?, ?, ?, ?, ?, ?) \
+        on conflict (id) do update set result = excluded.result";
+}
+
+/// Writes the act with this result, within the transaction.
+pub(crate) fn note(
+    connection: &mut SqliteConnection,
+    deed: &Deed,
+    result: &Json,
+) -> QueryResult<()> {
+    let Act { who, verb, flow, target, reason, .. } = &deed.act;
+    let values = [
+        deed.id.to_string().into(),
+        who.as_str().into(),
+        (*verb).into(),
+        flow.as_str().into(),
+        target.as_str().into(),
+        reason.as_str().into(),
+        result.to_string().into(),
+    ];
+    execute::<Note>(connection, &values).map(drop)
+}

@@ -1,0 +1,146 @@
+//! A dead letter that is tried once more.
+
+use std::sync::Arc;
+
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::{OptionalExtension, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use tally_domain::Reason;
+use tally_ports::{Deed, Fault, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind};
+use uuid::Uuid;
+
+use crate::atomic::transaction;
+use crate::{Failure, Sqlite, SqliteEffect, Statement, acts, execute};
+
+impl<F: SqliteEffect> Replay<F> for Sqlite {
+    async fn replay(
+        &self,
+        retry: &Arc<Retry<F>>,
+        deed: Option<&Deed>,
+    ) -> Result<Replayed, Fault> {
+        let (retry, deed) = (Arc::clone(retry), deed.cloned());
+        self.run(move |connection| {
+            let done = transaction(connection, |connection| {
+                let replayed = replay(connection, &retry)?;
+                let (Some(deed), Some(what)) = (deed, replayed.as_str()) else {
+                    return Err(NotKept::Tried(Box::new(replayed)));
+                };
+                acts::note(connection, &deed, &deed.result_with(what, 1)).map_err(Failure::from)?;
+                Ok(replayed)
+            });
+            match done {
+                Ok(replayed) => Ok(replayed),
+                Err(NotKept::Tried(replayed)) => Ok(*replayed),
+                Err(NotKept::Failed(failure)) => Err(failure),
+            }
+        })
+        .await
+    }
+}
+
+/// Why a transaction is rolled back.
+enum NotKept {
+    /// Nothing changed, or nothing was to be changed.
+    Tried(Box<Replayed>),
+    Failed(Failure),
+}
+
+impl From<Failure> for NotKept {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<diesel::result::Error> for NotKept {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn replay<F: SqliteEffect>(
+    connection: &mut SqliteConnection,
+    retry: &Retry<F>,
+) -> Result<Replayed, Failure> {
+    let id = retry.place.id();
+    let (state, origin) = find(connection, id)?;
+    if state != State::Open {
+        return Ok(Replayed::Found(state));
+    }
+    let replayed = match &retry.result {
+        Ok(row) => write(connection, &retry.place, origin, row)?,
+        Err(reason) => failed_again(&retry.place, reason.clone()),
+    };
+    if let Replayed::FailedAgain { next, reason } = &replayed {
+        let values = [
+            next.id().to_string().into(),
+            reason.stage.as_str().into(),
+            (&*reason.code).into(),
+            reason.message.as_str().into(),
+            id.to_string().into(),
+        ];
+        execute::<NextAttempt>(connection, &values)?;
+    }
+    let values = [replayed.state().as_str().into(), id.to_string().into()];
+    execute::<SetState>(connection, &values)?;
+    Ok(replayed)
+}
+
+fn write<F: SqliteEffect>(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    origin: Option<i64>,
+    row: &Row<F>,
+) -> Result<Replayed, Failure> {
+    let origin = origin.ok_or_else(|| {
+        let Place { stream, partition, pass, .. } = place;
+        let what = format!("pass {pass} over partition {partition} of {stream}");
+        Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
+    })?;
+    Ok(match F::replay(connection, origin, row)? {
+        Outcome::Written | Outcome::Skipped => Replayed::Written,
+        Outcome::Superseded => Replayed::Outdated,
+        Outcome::Refused(code) => failed_again(place, Reason::refused_by_database(code)),
+    })
+}
+
+fn failed_again(place: &Place, reason: Reason) -> Replayed {
+    Replayed::FailedAgain { next: place.next_attempt(), reason }
+}
+
+/// The state, and the row in `positions` that the record came by.
+fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<(State, Option<i64>), Failure> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Text)]
+        state: String,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        origin: Option<i64>,
+    }
+    let found: Option<Found> = sql_query(
+        "select d.state, p.id as origin from dead_letters as d left join positions as p \
+         on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass \
+         where d.id = ?",
+    )
+    .bind::<Text, _>(id.to_string())
+    .get_result(connection)
+    .optional()?;
+    let known = found.and_then(|Found { state, origin }| Some((state.parse().ok()?, origin)));
+    Ok(known.ok_or_else(|| {
+        Fault::stop(StopKind::Input, format!("there is no dead letter {id} of ours"))
+    })?)
+}
+
+struct NextAttempt;
+
+impl Statement for NextAttempt {
+    const SQL: &'static str = "insert into dead_letters \
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message, \
+        failed_at) \
+        select ?, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, ?, ?, ?, \
+        strftime('%Y-%m-%d %H:%M:%f', 'now') from dead_letters where id = ?";
+}
+
+struct SetState;
+
+impl Statement for SetState {
+    const SQL: &'static str = "update dead_letters set state = ? where id = ?";
+}

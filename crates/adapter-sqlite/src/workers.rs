@@ -1,0 +1,98 @@
+//! Who works on a stream: one worker at a time.
+
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use diesel::sql_types::{Text, Timestamp};
+use diesel::{
+    OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
+};
+use tally_ports::{Attendance, Crew, Fault, Worker, Workers};
+
+use crate::atomic::transaction;
+use crate::positions::milliseconds;
+use crate::steering::standings;
+use crate::{Failure, Sqlite, Statement, execute};
+
+/// Commits and heartbeats share the one writer of the file, so it serves one worker of a stream.
+impl Workers for Sqlite {
+    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+        let worker = worker.clone();
+        self.run(move |connection| {
+            transaction(connection, |connection| attend(connection, &worker, lease))
+        })
+        .await
+    }
+
+    async fn leave(&self, worker: &Worker) -> Result<(), Fault> {
+        self.touches::<Leave, 1>([worker.id.to_string().into()]).await.map(drop)
+    }
+}
+
+fn attend(
+    connection: &mut SqliteConnection,
+    worker: &Worker,
+    lease: Duration,
+) -> Result<Attendance, Failure> {
+    if let Some(Other { id, seen_until, now }) = living_other(connection, worker)? {
+        let remaining = (seen_until - now).to_std().unwrap_or_default();
+        return Ok(Attendance::Full { worker: id, remaining, renewal: seen_until });
+    }
+    execute::<RemoveLongDead>(connection, &[])?;
+    let values = [
+        (&*worker.id).into(),
+        worker.flow.into(),
+        worker.stream.as_str().into(),
+        worker.host.as_str().into(),
+        i64::from(worker.pid).into(),
+        milliseconds(lease).into(),
+    ];
+    execute::<Present>(connection, &values)?;
+    let partitions = standings(connection, worker.flow, &worker.stream)?;
+    Ok(Attendance::Present(Crew { living: 1, partitions }))
+}
+
+#[derive(QueryableByName)]
+struct Other {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Timestamp)]
+    seen_until: NaiveDateTime,
+    #[diesel(sql_type = Timestamp)]
+    now: NaiveDateTime,
+}
+
+fn living_other(connection: &mut SqliteConnection, worker: &Worker) -> QueryResult<Option<Other>> {
+    sql_query(
+        "select id, seen_until, strftime('%Y-%m-%d %H:%M:%f', 'now') as now from workers \
+         where flow = ? and stream = ? and id <> ? and seen_until > strftime('%Y-%m-%d %H:%M:%f', 'now') \
+         order by seen_until desc limit 1",
+    )
+    .bind::<Text, _>(worker.flow)
+    .bind::<Text, _>(&worker.stream)
+    .bind::<Text, _>(&*worker.id)
+    .get_result(connection)
+    .optional()
+}
+
+struct Present;
+
+impl Statement for Present {
+    const SQL: &'static str = "insert into workers (id, flow, stream, host, pid, seen_until) \
+        values (?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds')) \
+        on conflict (id) do update set flow = excluded.flow, stream = excluded.stream, host = excluded.host, \
+        pid = excluded.pid, seen_until = excluded.seen_until";
+}
+
+struct RemoveLongDead;
+
+impl Statement for RemoveLongDead {
+    const SQL: &'static str = "delete from workers \
+        where seen_until < strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 day')";
+}
+
+struct Leave;
+
+impl Statement for Leave {
+    const SQL: &'static str = "delete from workers where id = ?";
+}

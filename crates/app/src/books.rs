@@ -1,0 +1,75 @@
+//! The store that a URL names, opened to be audited.
+
+#[cfg(feature = "postgres")]
+use tally_adapter_postgres::{PostgresBooks, PostgresEffect};
+use tally_adapter_sqlite::{SqliteBooks, SqliteEffect};
+use tally_ports::audit::{Entry, PassName, Tables};
+use tally_ports::{Audit, Auditor, Fault};
+
+use crate::store::{Place, Stored};
+use crate::url::Url;
+
+/// The store that a URL names, opened to be read and nothing else.
+#[derive(Debug)]
+pub enum Books {
+    /// An embedded file.
+    Sqlite(SqliteBooks),
+    /// A server.
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresBooks),
+}
+
+impl Books {
+    /// Opens the store at `url`, which has to have the tables of the flow as this program knows them.
+    ///
+    /// # Errors
+    /// An outage when it is away; a stop when a setting is wrong or its tables are not ours.
+    pub async fn open<F: Stored>(url: &Url) -> Result<Self, Fault> {
+        match Place::of(url)? {
+            Place::File(path) => {
+                let tables = Tables {
+                    flow: F::NAME,
+                    migrations: <F as SqliteEffect>::MIGRATIONS,
+                    names: <F as SqliteEffect>::TABLES,
+                };
+                let open = move || SqliteBooks::open(path, &[tables]);
+                match tokio::task::spawn_blocking(open).await {
+                    Ok(opened) => opened.map(Self::Sqlite),
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                }
+            }
+            #[cfg(feature = "postgres")]
+            Place::Server => {
+                let tables = Tables {
+                    flow: F::NAME,
+                    migrations: <F as PostgresEffect>::MIGRATIONS,
+                    names: <F as PostgresEffect>::TABLES,
+                };
+                PostgresBooks::open(url.expose(), &[tables]).await.map(Self::Postgres)
+            }
+        }
+    }
+}
+
+impl Audit for Books {
+    async fn show<A: Auditor>(&self, auditor: A) -> Result<A, Fault> {
+        match self {
+            Self::Sqlite(books) => books.show(auditor).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(books) => Box::pin(books.show(auditor)).await, // it is large
+        }
+    }
+
+    async fn entries(
+        &self,
+        pass: &PassName,
+        first: i64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Fault> {
+        match self {
+            Self::Sqlite(books) => books.entries(pass, first, limit).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(books) => Box::pin(books.entries(pass, first, limit)).await,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a program that people wait for does before its own work.
+
+use std::io::stderr;
+use std::sync::Arc;
+
+use tally_pipeline::{Gates, Status};
+use tally_ports::Stop;
+use tally_telemetry::{Shutdown, logging};
+
+use crate::settings::{Settings, wrong};
+use crate::start::{Worker, host_name, worker_name};
+use crate::store::Place;
+
+/// Starts logs and the listening for signals: what [`start`](crate::start()) does but for metrics and the endpoints,
+/// which nobody would look at.
+///
+/// # Errors
+/// When a setting of these is wrong.
+pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Result<Worker, Stop> {
+    logging::start(&settings.log.level, settings.log.format, stderr)
+        .map_err(|error| wrong(format!("setting log.level: {error}")))?;
+    let shutdown =
+        Shutdown::listen().map_err(|error| wrong(format!("cannot listen to signals: {error}")))?;
+    let status = Arc::new(Status::default());
+    let gates = Gates::new(&status, source, settings.max_outage.limit());
+    let host = host_name();
+    let name = worker_name(binary, &host).into();
+    Ok(Worker { name, host, status, gates, shutdown })
+}
+
+/// Refuses a file that is not there: who looks into a store does not mean a new one.
+///
+/// # Errors
+/// When `settings.database_url` names such a file.
+pub fn existing(settings: &Settings) -> Result<(), Stop> {
+    match Place::of(&settings.database_url)? {
+        Place::File(path) if !path.exists() => {
+            let path = path.display();
+            Err(wrong(format!("there is no database {path}: check --database-url")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Who acts, as far as the machine knows: `USER@HOST`.
+pub fn who(host: &str) -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    format!("{user}@{host}")
+}

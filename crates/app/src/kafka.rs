@@ -1,0 +1,97 @@
+//! Topics, as the settings name them.
+
+use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
+use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
+use tally_ports::{Fault, Letter, Publish, Stop};
+use tokio::sync::OnceCell;
+
+use crate::Settings;
+use crate::settings::{Mechanism, wrong};
+
+/// How to reach the brokers.
+///
+/// # Errors
+/// When a setting is wrong.
+pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, Stop> {
+    let kafka = &settings.kafka;
+    let brokers: Vec<String> =
+        kafka.brokers.split(',').map(|broker| broker.trim().to_owned()).collect();
+    for broker in &brokers {
+        let is_address = broker
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !is_address {
+            return Err(wrong(format!("kafka.brokers: {broker:?} is no host:port")));
+        }
+    }
+    let mut of_adapter = tally_adapter_kafka::Settings::new(brokers);
+    of_adapter.client_id.clone_from(&kafka.client_id);
+    of_adapter.linger = kafka.linger.length();
+    of_adapter.timeout = kafka.timeout.length();
+    of_adapter.security = security(settings)?;
+    Ok(of_adapter)
+}
+
+fn security(settings: &Settings) -> Result<Security, Stop> {
+    let kafka = &settings.kafka;
+    let (username, password) = (kafka.sasl.username.clone(), kafka.sasl.password.clone());
+    let sasl = match kafka.sasl.mechanism {
+        Mechanism::None => None,
+        Mechanism::Plain => Some(Sasl::Plain { username, password }),
+        Mechanism::ScramSha256 => Some(Sasl::ScramSha256 { username, password }),
+        Mechanism::ScramSha512 => Some(Sasl::ScramSha512 { username, password }),
+    };
+    if sasl.is_some() && kafka.sasl.username.is_empty() {
+        return Err(wrong("kafka.sasl.username is empty"));
+    }
+    let ca_file = Some(&kafka.ca_file).filter(|path| !path.is_empty()).map(Into::into);
+    if ca_file.is_some() && !kafka.tls {
+        return Err(wrong("kafka.ca_file is set and kafka.tls is not"));
+    }
+    Ok(Security { tls: kafka.tls, ca_file, sasl })
+}
+
+/// The schema registry, if there is one.
+///
+/// # Errors
+/// When its address is none.
+pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
+    let url = settings.kafka.registry_url.expose();
+    if url.is_empty() {
+        return Ok(None);
+    }
+    Registry::new(url, settings.kafka.timeout.length()).map(Some).map_err(Fault::into_stop)
+}
+
+/// The topic of dead letters; looked up when the first one is published, so that it may be away at the start.
+pub(crate) struct DeadLetters {
+    kafka: tally_adapter_kafka::Settings,
+    registry: Option<Registry>,
+    topic: String,
+    service: &'static str,
+    opened: OnceCell<DeadLetterTopic>,
+}
+
+impl DeadLetters {
+    pub(crate) fn new(all: &Settings, service: &'static str) -> Result<Self, Stop> {
+        Ok(Self {
+            kafka: settings(all)?,
+            registry: registry(all)?,
+            topic: all.kafka.dlq_topic.clone(),
+            service,
+            opened: OnceCell::new(),
+        })
+    }
+
+    async fn open(&self) -> Result<DeadLetterTopic, Fault> {
+        let cluster = Cluster::connect(&self.kafka).await?;
+        let publisher = Publisher::open(&cluster, &self.topic).await?;
+        Ok(DeadLetterTopic::new(publisher, &self.topic, self.service, self.registry.clone()))
+    }
+}
+
+impl Publish for DeadLetters {
+    async fn publish(&self, letters: &[Letter]) -> Result<(), Fault> {
+        self.opened.get_or_try_init(|| self.open()).await?.publish(letters).await
+    }
+}

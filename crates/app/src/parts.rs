@@ -1,0 +1,66 @@
+//! What the settings say, as the parts of a pipeline take it.
+
+use std::sync::Arc;
+
+use tally_adapter_http_ml::Model;
+use tally_pipeline::Relay;
+use tally_ports::{Mask, Outbox, Stop};
+
+use crate::Settings;
+
+/// The model.
+///
+/// # Errors
+/// When its address is none.
+pub fn model(settings: &Settings) -> Result<Model, Stop> {
+    Model::new(&tally_adapter_http_ml::Settings {
+        url: settings.ml.url.expose().to_owned(),
+        connect_timeout: settings.ml.connect_timeout.length(),
+        answer_timeout: settings.ml.answer_timeout.length(),
+    })
+}
+
+/// How the pipeline works. `mask`, for the format that is read, takes the names of the fields to mask; it is not called
+/// when there are none.
+pub fn pipeline<M: Mask>(
+    settings: &Settings,
+    mask: impl FnOnce(&[String]) -> M,
+) -> tally_pipeline::Settings {
+    let masked = &settings.privacy.masked;
+    let mask = (!masked.is_empty()).then(|| Arc::new(mask(masked)) as Arc<dyn Mask>);
+    tally_pipeline::Settings {
+        mask,
+        batch_size: settings.batch_size,
+        ahead: settings.ml.concurrency,
+        drain: settings.drain.length(),
+        rules: settings.quality.clone(),
+        budget: settings.budget,
+    }
+}
+
+/// The relay of dead letters, if there is a topic for them; `service` is the binary's name.
+///
+/// # Errors
+/// When a setting of the topic is wrong, or this program was built without topics.
+pub fn relay<S: Outbox>(
+    settings: &Settings,
+    store: &Arc<S>,
+    flow: &'static str,
+    service: &'static str,
+) -> Result<Option<Relay>, Stop> {
+    if settings.kafka.dlq_topic.is_empty() {
+        return Ok(None);
+    }
+    #[cfg(feature = "kafka")]
+    {
+        let topic = crate::kafka::DeadLetters::new(settings, service)?;
+        Ok(Some(Relay::start(Arc::clone(store), topic, flow)))
+    }
+    #[cfg(not(feature = "kafka"))]
+    {
+        let _ = (store, flow, service);
+        let message =
+            "kafka.dlq_topic is set and this program was built without the feature `kafka`";
+        Err(crate::settings::wrong(message))
+    }
+}

@@ -1,0 +1,41 @@
+//! The rows of flows' tables, against positions and ledger.
+
+use tally_ports::audit::{PassOfRows, Rows, RowsFromNothing};
+
+use crate::{Kind, Violations};
+
+pub(crate) fn check(rows: &Rows, violations: &mut Violations) {
+    let Rows { table, flow, origin, count, least, greatest, .. } = rows;
+    let Some(PassOfRows { name, begins, next, written, replayed }) = &rows.pass else {
+        violations.add(Kind::UnknownOrigin, || {
+            format!("{flow}: {count} rows in {table} name the origin {origin}, of which no position is kept")
+        });
+        return;
+    };
+    if greatest >= next {
+        violations.add_of(Kind::RowsBeyondPosition, name, || {
+            format!("rows in {table} come from position {greatest}, and it stands at {next} (origin {origin})")
+        });
+    }
+    if least < begins {
+        violations.add_of(Kind::RowsFromNothing, name, || {
+            format!("rows in {table} come from position {least}, and its first batch begins at {begins} (origin {origin})")
+        });
+    }
+    if *count > written.saturating_add(*replayed) {
+        violations.add_of(Kind::TooManyRows, name, || {
+            format!(
+                "{table} has {count} rows of it, and its batches wrote {written} and replays at most {replayed} (origin {origin})"
+            )
+        });
+    }
+}
+
+pub(crate) fn check_from_nothing(rows: &RowsFromNothing, violations: &mut Violations) {
+    let RowsFromNothing { table, pass, count, least, greatest } = rows;
+    violations.add_of(Kind::RowsFromNothing, pass, || {
+        format!(
+            "{count} rows in {table} come from between {least} and {greatest}, and the ledger says that there were no records"
+        )
+    });
+}

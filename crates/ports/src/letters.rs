@@ -1,0 +1,245 @@
+//! What people see of dead letters and do to them.
+
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use chrono::NaiveDateTime;
+use uuid::Uuid;
+
+use crate::dead_letter::identity;
+use crate::{Deed, Fault, Raw};
+
+/// The dead letters of a store. All of them have an order: that of their [`Place`]s.
+pub trait DeadLetters: Send + Sync + 'static {
+    /// The first dead letters that `choice` chooses, at most `limit`, without payloads and headers; those behind
+    /// `after` only. So what was there at the start is listed once, however many pages that takes.
+    fn list(
+        &self,
+        choice: &Choice,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Listed>, Fault>> + Send;
+
+    /// The dead letters with these ids, whole; an unknown id is left out. How many bytes that is at once is for the
+    /// caller to bound: [`Listed::bytes`] tells.
+    fn fetch(&self, ids: &[Uuid]) -> impl Future<Output = Result<Vec<Stored>, Fault>> + Send;
+
+    /// How many dead letters that `choice` chooses failed in each hour, by stage and code; the first hour first.
+    fn count(&self, choice: &Choice) -> impl Future<Output = Result<Vec<Count>, Fault>> + Send;
+
+    /// Changes the dead letters with these ids that the change concerns, and writes `deed` with their number added
+    /// under the change's name, in one transaction. Answers the number. A second call changes nothing more.
+    fn change(
+        &self,
+        ids: &[Uuid],
+        change: Change,
+        deed: &Deed,
+    ) -> impl Future<Output = Result<i64, Fault>> + Send;
+}
+
+/// Which dead letters; what is `None` does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Only these.
+    pub ids: Option<Vec<Uuid>>,
+    /// Only those of this flow.
+    pub flow: Option<String>,
+    /// Only those of this stream: `GROUP/TOPIC` or `file/FINGERPRINT`.
+    pub stream: Option<String>,
+    /// Only those of streams that people call this: a topic, a path.
+    pub label: Option<String>,
+    /// Only those of this partition.
+    pub partition: Option<i32>,
+    /// Only those of this reading of the stream.
+    pub pass: Option<i32>,
+    /// Only those read there.
+    pub position: Option<i64>,
+    /// Only those that this stage refused.
+    pub stage: Option<String>,
+    /// Only those with this code.
+    pub code: Option<String>,
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Only those that failed then or later, in UTC.
+    pub since: Option<NaiveDateTime>,
+    /// Only those that failed earlier, in UTC.
+    pub until: Option<NaiveDateTime>,
+    /// Only those with exactly this key.
+    pub key: Option<Bytes>,
+}
+
+/// What identifies a dead letter, and their order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The flow's name.
+    pub flow: String,
+    /// `GROUP/TOPIC` or `file/FINGERPRINT`.
+    pub stream: String,
+    /// 0 for a file.
+    pub partition: i32,
+    /// Which reading of the stream it was, from 1.
+    pub pass: i32,
+    /// Where it was read.
+    pub position: i64,
+    /// 1 for the first failure, one more for each replay.
+    pub attempt: i32,
+}
+
+impl Place {
+    /// The id of the dead letter there.
+    pub fn id(&self) -> Uuid {
+        let Self { flow, stream, partition, pass, position, attempt } = self;
+        identity(flow, stream, *partition, *pass, *position, *attempt)
+    }
+
+    /// Where the same record's next attempt is.
+    #[must_use]
+    pub fn next_attempt(&self) -> Self {
+        Self { attempt: self.attempt + 1, ..self.clone() }
+    }
+
+    /// Behind all attempts of the same record, those still to come among them.
+    #[must_use]
+    pub fn behind_attempts(&self) -> Self {
+        Self { attempt: i32::MAX, ..self.clone() }
+    }
+}
+
+/// A dead letter without its payload and headers. Its `Debug` shows no values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// See [`Place::id`].
+    pub id: Uuid,
+    /// Where it was read.
+    pub place: Place,
+    /// What people call the stream: a topic, a path; `None` when the positions do not know it.
+    pub label: Option<String>,
+    /// The batch of the first failure.
+    pub batch_id: Uuid,
+    /// The first [`KEY_SHOWN`] bytes of the key.
+    pub key: Option<Bytes>,
+    /// The payload's length; `None` for a tombstone.
+    pub payload_bytes: Option<i64>,
+    /// How many bytes key, payload and headers take in the store.
+    pub bytes: i64,
+    /// The stage that refused it.
+    pub stage: String,
+    /// The reason in one word.
+    pub code: String,
+    /// The reasons, for people.
+    pub message: String,
+    /// What became of it.
+    pub state: State,
+    /// When it failed, in UTC.
+    pub failed_at: NaiveDateTime,
+    /// When a topic had it, in UTC.
+    pub published_at: Option<NaiveDateTime>,
+}
+
+/// How much of a key a list shows.
+pub const KEY_SHOWN: i32 = 256;
+
+impl fmt::Debug for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, place, state, .. } = self;
+        f.debug_struct("Listed")
+            .field("id", id)
+            .field("place", place)
+            .field("state", state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A whole dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// All but its bytes.
+    pub listed: Listed,
+    /// Its bytes as they were.
+    pub raw: Raw,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Open,
+    /// It failed again: a later attempt exists.
+    Retried,
+    /// Its effect was written after all.
+    Replayed,
+    /// Something newer is where it would have been written.
+    Outdated,
+    /// Somebody decided that nobody needs it.
+    Discarded,
+    /// Key, payload and headers were blanked.
+    Purged,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Open, Self::Retried, Self::Replayed, Self::Outdated, Self::Discarded, Self::Purged];
+
+    /// The text in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Retried => "retried",
+            Self::Replayed => "replayed",
+            Self::Outdated => "outdated",
+            Self::Discarded => "discarded",
+            Self::Purged => "purged",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::as_str).join(", ");
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| format!("{text} is none of {}", names()))
+    }
+}
+
+/// What somebody does to dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Open ones become [`State::Discarded`].
+    Discard,
+    /// Those in any state but [`State::Purged`] become that: their key, payload and headers are blanked.
+    Purge,
+}
+
+impl Change {
+    /// Its name in the result of an act.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Discard => "discarded",
+            Self::Purge => "purged",
+        }
+    }
+}
+
+/// How many dead letters failed in an hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// When the hour begins, in UTC.
+    pub hour: NaiveDateTime,
+    /// The stage that refused them.
+    pub stage: String,
+    /// The reason in one word.
+    pub code: String,
+    /// How many.
+    pub count: i64,
+}

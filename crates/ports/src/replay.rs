@@ -1,0 +1,76 @@
+//! A dead letter that is tried once more.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tally_domain::{Flow, Reason};
+
+use crate::{Deed, Fault, Place, Row, State};
+
+/// Where what was a dead letter is written after all.
+pub trait Replay<F: Flow>: Send + Sync + 'static {
+    /// Writes the row, or the reason why the record failed again, and the dead letter's new state, and `deed` with one
+    /// more of what became of it; all in one transaction, or nothing. So however often and by how many at once it
+    /// is called, and wherever it is cut off, a dead letter has its effect once.
+    ///
+    /// Only an open dead letter changes. The row never overwrites anything newer: by one statement it is written where
+    /// nothing is, or an earlier record of the same origin; a later one, and any of another origin, stays. A row that
+    /// the database refuses has failed again, too. Then the next attempt is a dead letter of its own with the bytes
+    /// of this one.
+    ///
+    /// Without `deed` all is tried and then rolled back: the answer is what would become of it.
+    fn replay(
+        &self,
+        retry: &Arc<Retry<F>>,
+        deed: Option<&Deed>,
+    ) -> impl Future<Output = Result<Replayed, Fault>> + Send;
+}
+
+/// A record that went through all stages before the store once more.
+#[derive(Debug)]
+pub struct Retry<F: Flow> {
+    /// The attempt that this one follows.
+    pub place: Place,
+    /// The row, or why it is none again.
+    pub result: Result<Row<F>, Reason>,
+}
+
+/// What became of a dead letter that was replayed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// The store holds its effect; it is [`State::Replayed`].
+    Written,
+    /// Something newer is there; it is [`State::Outdated`].
+    Outdated,
+    /// It failed again; it is [`State::Retried`].
+    FailedAgain {
+        /// The next attempt.
+        next: Place,
+        /// Why.
+        reason: Reason,
+    },
+    /// It was not open, and nothing changed.
+    Found(State),
+}
+
+impl Replayed {
+    /// Its name in the result of an act; `None` where nothing changed.
+    pub const fn as_str(&self) -> Option<&'static str> {
+        match self {
+            Self::Written => Some("replayed"),
+            Self::Outdated => Some("outdated"),
+            Self::FailedAgain { .. } => Some("failed_again"),
+            Self::Found(_) => None,
+        }
+    }
+
+    /// The dead letter's state after it.
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Written => State::Replayed,
+            Self::Outdated => State::Outdated,
+            Self::FailedAgain { .. } => State::Retried,
+            Self::Found(state) => *state,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Who works on a stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+
+use crate::Standing;
+
+/// A process that works on partitions of a stream, also while it owns none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// Its name, which no other process ever has; the owner of its leases.
+    pub id: Arc<str>,
+    /// The flow's name.
+    pub flow: &'static str,
+    /// `GROUP/TOPIC`.
+    pub stream: String,
+    /// The machine's name, for people.
+    pub host: String,
+    /// The process id, for people.
+    pub pid: u32,
+}
+
+/// Whether a worker may take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attendance {
+    /// It may.
+    Present(Crew),
+    /// The store serves one worker of a stream, and another one lives.
+    Full {
+        /// Which.
+        worker: String,
+        /// How long it lives unless it says so again.
+        remaining: Duration,
+        /// Grows whenever it says so: equal values mean that it did not.
+        renewal: NaiveDateTime,
+    },
+}
+
+/// All who work on a stream, and how far they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crew {
+    /// How many workers live, at least one.
+    pub living: usize,
+    /// The partitions that were ever claimed, in order.
+    pub partitions: Vec<Standing>,
+}

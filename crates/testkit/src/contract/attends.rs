@@ -1,0 +1,166 @@
+//! Who works on a stream together.
+
+use std::time::Duration;
+
+use tally_domain::transactions::Transactions;
+use tally_ports::{Attendance, Crew, Positions, Standing, Stream, Worker, Workers};
+
+use super::claims::own;
+use super::commits::commit;
+use super::{Store, WORKERS};
+use crate::build::{AGAIN, LONG, plain_commit, stream, worker};
+use crate::eventually;
+use crate::visits::Visits;
+
+const SHORT: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(20);
+const NAME: &str = "group/topic";
+
+/// An attendance that must be granted.
+async fn attend(workers: &impl Workers, worker: &Worker, lease: Duration) -> Crew {
+    match workers.attend(worker, lease).await.unwrap() {
+        Attendance::Present(crew) => crew,
+        full @ Attendance::Full { .. } => panic!("{} was answered {full:?}", worker.id),
+    }
+}
+
+async fn ids(store: &impl Store) -> Vec<String> {
+    store.read(&WORKERS).await.iter().map(|row| row["id"].to_owned()).collect()
+}
+
+/// Its row says who it is; attending again prolongs its life, and leaving twice is no fault.
+pub async fn who_attends_is_noted_until_it_leaves(store: &impl Store) {
+    let workers = store.open().await;
+    let ann = worker::<Transactions>("ann", NAME);
+    let crew = attend(&workers, &ann, LONG).await;
+    assert_eq!(crew, Crew { living: 1, partitions: Vec::new() });
+    let [row] = store.read(&WORKERS).await.try_into().unwrap();
+    assert_eq!((&row["id"], &row["flow"], &row["stream"]), ("ann", "transactions", NAME));
+    assert_eq!((&row["host"], &row["pid"]), ("here", "4711"));
+
+    let seen_until = row["seen_until"].to_owned();
+    assert_eq!(attend(&workers, &ann, 2 * LONG).await.living, 1);
+    let [row] = store.read(&WORKERS).await.try_into().unwrap();
+    assert!(row["seen_until"] > *seen_until, "{row:?}");
+
+    workers.leave(&ann).await.unwrap();
+    assert_eq!(store.read(&WORKERS).await, []);
+    workers.leave(&ann).await.unwrap();
+}
+
+/// Another flow or another stream is somebody else's work.
+pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
+    let workers = store.open().await;
+    let three = [
+        worker::<Transactions>("ann", NAME),
+        worker::<Transactions>("bob", "group/other"),
+        worker::<Visits>("cem", NAME),
+    ];
+    for worker in three.iter().chain(&three) {
+        assert_eq!(attend(&workers, worker, LONG).await.living, 1, "{}", worker.id);
+    }
+    workers.leave(&three[0]).await.unwrap();
+    assert_eq!(ids(store).await, ["bob", "cem"]);
+}
+
+/// Of each partition of its stream the last pass, and who owns it if it is owned.
+pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
+    let sink = store.open().await;
+    let ann = worker::<Transactions>("ann", NAME);
+    let partition =
+        |number| Stream { partition: number, ..(*stream::<Transactions>(NAME)).clone() };
+    let two = partition(2);
+    let position = own(&sink, &two, "ann", LONG).await;
+    commit(&sink, plain_commit(&position, &two.into(), 0..=9)).await.unwrap();
+    let ended = own(&sink, &partition(0), "bob", LONG).await;
+    sink.finish(&ended.lease, 0).await.unwrap();
+    sink.claim(&partition(0), "bob", LONG, AGAIN).await.unwrap();
+    let released = own(&sink, &partition(1), "ann", LONG).await;
+    sink.release(&released.lease).await.unwrap();
+    own(&sink, &partition(3), "dead", SHORT).await;
+    own(&sink, &stream::<Transactions>("group/other"), "ann", LONG).await;
+    own(&sink, &stream::<Visits>(NAME), "ann", LONG).await;
+
+    eventually(PATIENCE, || async {
+        let crew = attend(&sink, &ann, LONG).await;
+        assert_eq!(crew.living, 1, "owning is not attending");
+        let describe = |standing: &Standing| {
+            let Standing { partition, pass, next, owner, .. } = standing;
+            (*partition, *pass, *next, owner.as_deref().unwrap_or("-").to_owned())
+        };
+        let standings: Vec<_> = crew.partitions.iter().map(describe).collect();
+        let expected = |last_owner: &str| {
+            [(0, 2, 0, "bob"), (1, 1, 0, "-"), (2, 1, 10, "ann"), (3, 1, 0, last_owner)]
+                .map(|(partition, pass, next, owner)| (partition, pass, next, owner.to_owned()))
+        };
+        let is_expired = standings == expected("-");
+        assert!(is_expired || standings == expected("dead"), "{standings:?}");
+        is_expired
+    })
+    .await;
+}
+
+/// Everybody counts everybody who lives, and nobody twice.
+pub async fn workers_count_each_other(store: &impl Store) {
+    let (ours, theirs) = (store.open().await, store.open().await);
+    let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
+    assert_eq!(attend(&ours, &ann, LONG).await.living, 1);
+    assert_eq!(attend(&theirs, &bob, LONG).await.living, 2);
+    for _ in 0..3 {
+        let crews = tokio::join!(attend(&ours, &ann, LONG), attend(&theirs, &bob, LONG));
+        assert_eq!((crews.0.living, crews.1.living), (2, 2));
+    }
+    theirs.leave(&bob).await.unwrap();
+    assert_eq!(attend(&ours, &ann, LONG).await.living, 1);
+}
+
+/// Who stops saying that it lives is dead when its lease is over.
+pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
+    let workers = store.open().await;
+    let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
+    attend(&workers, &bob, LONG).await;
+    assert_eq!(attend(&workers, &ann, LONG).await.living, 2);
+    attend(&workers, &bob, SHORT).await;
+    eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 1).await;
+    assert_eq!(attend(&workers, &bob, LONG).await.living, 2);
+}
+
+/// It is told who is there and whether that one is alive, and nothing is noted of it.
+pub async fn a_second_worker_is_kept_out(store: &impl Store) {
+    let (ours, theirs) = (store.open().await, store.open().await);
+    let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
+    attend(&ours, &ann, LONG).await;
+    let look = async || match theirs.attend(&bob, LONG).await.unwrap() {
+        Attendance::Full { worker, remaining, renewal } => {
+            assert_eq!(worker, "ann");
+            assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
+            renewal
+        }
+        present @ Attendance::Present(_) => panic!("{present:?}"),
+    };
+    let first = look().await;
+    assert_eq!(look().await, first, "nobody said that it lives");
+    assert_eq!(ids(store).await, ["ann"]);
+    eventually(PATIENCE, async || {
+        attend(&ours, &ann, LONG).await;
+        look().await > first
+    })
+    .await;
+
+    ours.leave(&ann).await.unwrap();
+    attend(&theirs, &bob, LONG).await;
+    assert_eq!(ids(store).await, ["bob"]);
+}
+
+/// One that does not say any more that it lives keeps nobody out.
+pub async fn a_dead_worker_is_replaced(store: &impl Store) {
+    let workers = store.open().await;
+    let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
+    attend(&workers, &ann, SHORT).await;
+    eventually(PATIENCE, async || {
+        matches!(workers.attend(&bob, LONG).await.unwrap(), Attendance::Present(_))
+    })
+    .await;
+    let attendance = workers.attend(&ann, LONG).await.unwrap();
+    assert!(matches!(attendance, Attendance::Full { .. }), "{attendance:?}");
+}

@@ -1,0 +1,386 @@
+//! Dead letters that are tried once more.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tally_domain::transactions::Transactions;
+use tally_domain::{Flow, Reason, Stage};
+use tally_ports::{
+    Acts, DeadLetters, Deed, Fault, Place, Position, Replay, Replayed, Retry, Row, Sink, State,
+    StopKind, Stream,
+};
+
+use super::claims::own;
+use super::commits::{commit, everything};
+use super::{ACTS, DEAD_LETTERS, Record, Store, TRANSACTIONS, VISITS};
+use crate::build::{self, LONG, act, dead_letter, row, stream};
+use crate::visits::{Visits, visit};
+
+/// What a store can do with dead letters.
+pub trait Redrive: DeadLetters + Acts + Replay<Transactions> + Replay<Visits> {}
+impl<T: DeadLetters + Acts + Replay<Transactions> + Replay<Visits>> Redrive for T {}
+
+/// Rounds of a race.
+const ROUNDS: i64 = 1_000;
+
+pub(super) fn place<F: Flow>(stream: &str, pass: i32, position: i64, attempt: i32) -> Place {
+    let (flow, stream) = (F::NAME.to_owned(), stream.to_owned());
+    Place { flow, stream, partition: 0, pass, position, attempt }
+}
+
+pub(super) fn replay_deed() -> Deed {
+    Deed::new(tally_ports::Act { verb: "replay", ..act("because") })
+}
+
+/// The first attempt at a position of `file/1`, valid by now.
+fn retry(row: Row<Transactions>) -> Arc<Retry<Transactions>> {
+    Arc::new(Retry {
+        place: place::<Transactions>("file/1", 1, row.position, 1),
+        result: Ok(row),
+    })
+}
+
+fn still_bad(position: i64, attempt: i32) -> Arc<Retry<Transactions>> {
+    let reason = Reason::new(Stage::Enrich, "model_refused", "the model refused it");
+    let place = place::<Transactions>("file/1", 1, position, attempt);
+    Arc::new(Retry { place, result: Err(reason) })
+}
+
+/// A batch of `file/1` whose first positions are dead letters.
+async fn fail<S>(sink: &S, positions: i64) -> (Position, Arc<Stream>)
+where
+    S: Sink<Transactions> + tally_ports::Positions,
+{
+    let stream = stream::<Transactions>("file/1");
+    let position = own(sink, &stream, "a", LONG).await;
+    let letters = (0..positions).map(dead_letter).collect();
+    let batch = build::commit::<Transactions>(&position, &stream, 0..=positions - 1, vec![], letters);
+    commit(sink, batch).await.unwrap();
+    (position, stream)
+}
+
+async fn states(store: &impl Store) -> Vec<(i64, i64, String)> {
+    let letter = |row: &Record| {
+        (row.number("position"), row.number("attempt"), row["state"].to_owned())
+    };
+    store.read(&DEAD_LETTERS).await.iter().map(letter).collect()
+}
+
+fn state(position: i64, attempt: i64, state: State) -> (i64, i64, String) {
+    (position, attempt, state.to_string())
+}
+
+/// The row, the state and the act; and another time changes nothing.
+pub async fn a_replayed_row_is_written_once<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    let (position, _) = fail(&sink, 2).await;
+    let mut deed = replay_deed();
+    let replayed = sink.replay(&retry(row(1, 7, "-12.34")), Some(&deed)).await;
+    assert_eq!(replayed, Ok(Replayed::Written));
+
+    let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
+    assert_eq!((&written["amount"], &written["category"]), ("-12.34", "Food"));
+    assert_eq!(
+        (written.number("origin"), written.number("position")),
+        (position.lease.position, 1)
+    );
+    let expected = [state(0, 1, State::Open), state(1, 1, State::Replayed)];
+    assert_eq!(states(store).await, expected);
+    let [act] = store.read(&ACTS).await.try_into().unwrap();
+    assert_eq!((&act["who"], &act["verb"], &act["reason"]), ("ann", "replay", "because"));
+    assert_eq!((&act["id"], act.json("result")), (&*deed.id.to_string(), json!({"replayed": 1})));
+
+    deed.add("replayed", 1);
+    let before = (everything(store).await, store.read(&ACTS).await);
+    let again = sink.replay(&retry(row(1, 7, "-99")), Some(&deed)).await;
+    assert_eq!(again, Ok(Replayed::Found(State::Replayed)));
+    assert_eq!((everything(store).await, store.read(&ACTS).await), before);
+
+    assert_eq!(
+        sink.replay(&retry(row(0, 8, "5")), Some(&deed)).await,
+        Ok(Replayed::Written)
+    );
+    let [act] = store.read(&ACTS).await.try_into().unwrap();
+    assert_eq!(act.json("result"), json!({"replayed": 2}));
+}
+
+/// Not a later record of the same origin, not the same one, and none of another origin, earlier or later.
+pub async fn a_replay_never_overwrites_anything_newer<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    let (position, file) = fail(&sink, 10).await;
+    // The keys 1 and 2 come again later on, 3 comes in another stream.
+    let rows = vec![row(10, 1, "10"), row(11, 2, "20")];
+    commit(&sink, build::commit(&position, &file, 10..=11, rows, vec![])).await.unwrap();
+    let other = stream::<Transactions>("group/topic");
+    let elsewhere = own(&sink, &other, "a", LONG).await;
+    commit(&sink, build::commit(&elsewhere, &other, 0..=0, vec![row(0, 3, "30")], vec![]))
+        .await
+        .unwrap();
+
+    let before = store.read(&TRANSACTIONS).await;
+    let deed = replay_deed();
+    for (position, id) in [(0, 1), (9, 2), (5, 3)] {
+        let replayed = sink.replay(&retry(row(position, id, "-1")), Some(&deed)).await;
+        assert_eq!(replayed, Ok(Replayed::Outdated), "key {id}");
+    }
+    assert_eq!(store.read(&TRANSACTIONS).await, before);
+    let outdated: Vec<_> =
+        states(store).await.into_iter().filter(|letter| letter.2 == "outdated").collect();
+    assert_eq!(outdated, [0, 5, 9].map(|position| state(position, 1, State::Outdated)));
+    assert_eq!(store.read(&ACTS).await[0].json("result"), json!({"outdated": 1}));
+}
+
+/// A record is newer than an earlier one of its origin, also when that one was replayed.
+pub async fn a_replay_overwrites_what_is_older<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    let stream = stream::<Transactions>("file/1");
+    let position = own(&sink, &stream, "a", LONG).await;
+    let letters = (1..=3).map(dead_letter).collect();
+    let batch = build::commit(&position, &stream, 0..=3, vec![row(0, 7, "10")], letters);
+    commit(&sink, batch).await.unwrap();
+
+    let deed = replay_deed();
+    for (at, expected) in
+        [(1, Replayed::Written), (3, Replayed::Written), (2, Replayed::Outdated)]
+    {
+        let replayed = sink.replay(&retry(row(at, 7, "-1")), Some(&deed)).await;
+        assert_eq!(replayed, Ok(expected), "at {at}");
+    }
+    let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
+    assert_eq!((written.number("position"), &written["amount"]), (3, "-1.00"));
+}
+
+/// Byte for byte the same record, with the new reason; replay goes on with this one only.
+pub async fn a_record_that_fails_again_is_the_next_attempt<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    fail(&sink, 1).await;
+    let deed = replay_deed();
+    let replayed = sink.replay(&still_bad(0, 1), Some(&deed)).await.unwrap();
+    let next = place::<Transactions>("file/1", 1, 0, 2);
+    let Replayed::FailedAgain { next: found, reason } = &replayed else { panic!("{replayed:?}") };
+    assert_eq!((found, &*reason.code), (&next, "model_refused"));
+
+    let [first, second] = store.read(&DEAD_LETTERS).await.try_into().unwrap();
+    assert_eq!((&first["state"], &second["state"]), ("retried", "open"));
+    assert_eq!((&first["attempt"], &second["attempt"]), ("1", "2"));
+    assert_eq!(&second["id"], &*next.id().to_string());
+    assert_eq!((&second["stage"], &second["code"]), ("enrich", "model_refused"));
+    assert_eq!(&second["message"], "the model refused it");
+    assert_eq!(second.get("published_at"), None);
+    for column in ["flow", "stream", "partition", "pass", "position", "batch_id", "headers"] {
+        assert_eq!(first.get(column), second.get(column), "{column}");
+    }
+    for column in ["key", "payload"] {
+        assert_eq!(first.bytes(column), second.bytes(column), "{column}");
+    }
+    assert_eq!(store.read(&ACTS).await[0].json("result"), json!({"failed_again": 1}));
+
+    let earlier = sink.replay(&retry(row(0, 7, "5")), Some(&deed)).await;
+    assert_eq!(earlier, Ok(Replayed::Found(State::Retried)));
+    let newest = Arc::new(Retry { place: next, result: Ok(row(0, 7, "5")) });
+    assert_eq!(sink.replay(&newest, Some(&deed)).await, Ok(Replayed::Written));
+    let expected = [state(0, 1, State::Retried), state(0, 2, State::Replayed)];
+    assert_eq!(states(store).await, expected);
+}
+
+/// As its first time: with the database's own code.
+pub async fn a_row_that_the_database_refuses_has_failed_again<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    store.refuse_amounts_above(100).await;
+    let sink = store.open().await;
+    fail(&sink, 2).await;
+    let deed = replay_deed();
+    let refused = sink.replay(&retry(row(0, 7, "500")), Some(&deed)).await.unwrap();
+    let Replayed::FailedAgain { reason, .. } = &refused else { panic!("{refused:?}") };
+    assert_eq!((reason.stage, &*reason.code), (Stage::Write, store.refusal_code()));
+    assert_eq!(
+        sink.replay(&retry(row(1, 8, "50")), Some(&deed)).await,
+        Ok(Replayed::Written)
+    );
+    let expected = [
+        state(0, 1, State::Retried),
+        state(0, 2, State::Open),
+        state(1, 1, State::Replayed),
+    ];
+    assert_eq!(states(store).await, expected);
+    assert_eq!(store.read(&TRANSACTIONS).await.len(), 1);
+}
+
+/// It tells what would become of them, the refusal of the database among it.
+pub async fn trying_a_replay_changes_nothing<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    store.refuse_amounts_above(100).await;
+    let sink = store.open().await;
+    let (position, file) = fail(&sink, 4).await;
+    commit(&sink, build::commit(&position, &file, 4..=4, vec![row(4, 1, "10")], vec![]))
+        .await
+        .unwrap();
+    let before = everything(store).await;
+    for (retry, expected) in [
+        (retry(row(0, 1, "-1")), "outdated"),
+        (retry(row(1, 2, "-1")), "replayed"),
+        (retry(row(2, 3, "500")), "failed_again"),
+        (still_bad(3, 1), "failed_again"),
+    ] {
+        let would_be = sink.replay(&retry, None).await.unwrap();
+        assert_eq!(would_be.as_str(), Some(expected), "{:?}", retry.place);
+    }
+    assert_eq!(everything(store).await, before);
+    assert_eq!(store.read(&ACTS).await, []);
+}
+
+/// The caller may ask for what is not there.
+pub async fn a_dead_letter_that_is_not_there_is_not_replayed<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    fail(&sink, 1).await;
+    let Err(Fault::Stop(stop)) = sink.replay(&retry(row(1, 7, "5")), Some(&replay_deed())).await
+    else {
+        panic!("there is none at 1")
+    };
+    assert_eq!(stop.kind, StopKind::Input);
+    assert_eq!(store.read(&TRANSACTIONS).await, []);
+    assert_eq!(store.read(&ACTS).await, []);
+}
+
+/// Whoever comes second finds it done.
+pub async fn of_two_replays_at_once_one_succeeds<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let (ours, theirs) = (store.open().await, store.open().await);
+    fail(&ours, 50).await;
+    let deeds = [replay_deed(), replay_deed()];
+    let mut counts = [0, 0];
+    for position in 0..50 {
+        let retry = if position % 2 == 0 {
+            retry(row(position, 7 + u128::from(position.unsigned_abs()), "5"))
+        } else {
+            still_bad(position, 1)
+        };
+        let (one, two) = tokio::join!(
+            ours.replay(&retry, Some(&deeds[0])),
+            theirs.replay(&retry, Some(&deeds[1]))
+        );
+        let (one, two) = (one.unwrap(), two.unwrap());
+        let done = [&one, &two].map(|replayed| replayed.as_str().is_some());
+        assert!(done[0] != done[1], "at {position}: {one:?} and {two:?}");
+        assert_eq!(one.state(), two.state());
+        counts[0] += i64::from(done[0]);
+        counts[1] += i64::from(done[1]);
+    }
+    assert_eq!(store.read(&TRANSACTIONS).await.len(), 25);
+    assert_eq!(store.read(&DEAD_LETTERS).await.len(), 75);
+    assert_eq!(counts[0] + counts[1], 50);
+}
+
+/// When the caller's future is dropped, the dead letter changed as a whole or not at all.
+pub async fn a_replay_without_its_caller_can_be_repeated<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    fail(&sink, 20).await;
+    let deed = replay_deed();
+    for position in 0..20 {
+        let retry = retry(row(position, u128::from(position.unsigned_abs()), "5"));
+        let pause = std::time::Duration::from_micros(200 * position.unsigned_abs());
+        let _dropped = tokio::time::timeout(pause, sink.replay(&retry, Some(&deed))).await;
+        let again = sink.replay(&retry, Some(&deed)).await.unwrap();
+        assert_eq!(again.state(), State::Replayed, "at {position}");
+    }
+    assert_eq!(store.read(&TRANSACTIONS).await.len(), 20);
+    let replayed = (0..20).map(|position| state(position, 1, State::Replayed));
+    assert_eq!(states(store).await, replayed.collect::<Vec<_>>());
+}
+
+/// Batches with two later versions of the key, before, after and while an earlier one is replayed: the last one stays.
+pub async fn a_replay_beside_commits_never_wins_over_a_later_record<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let (live, people) = (store.open().await, store.open().await);
+    let (position, stream) = fail(&live, ROUNDS).await;
+    let deed = replay_deed();
+    let mut outcomes = [0, 0];
+    for round in 0..ROUNDS {
+        let id = u128::from(round.unsigned_abs());
+        let first = ROUNDS + 2 * round;
+        let rows = vec![row(first, id, "1"), row(first + 1, id, "2")];
+        let batch = build::commit(&position, &stream, first..=first + 1, rows, vec![]);
+        let earlier = retry(row(round, id, "-3"));
+        let committing = commit(&live, batch);
+        let replaying = people.replay(&earlier, Some(&deed));
+        let (committed, replayed) = match round % 10 {
+            0 => {
+                let replayed = replaying.await;
+                (committing.await, replayed)
+            }
+            1 => (committing.await, replaying.await),
+            2..=5 => tokio::join!(committing, replaying),
+            _ => {
+                let (replayed, committed) = tokio::join!(replaying, committing);
+                (committed, replayed)
+            }
+        };
+        let committed = committed.unwrap();
+        assert_eq!((committed.written, committed.superseded), (1, 1));
+        match replayed.unwrap() {
+            Replayed::Written => outcomes[0] += 1,
+            Replayed::Outdated => outcomes[1] += 1,
+            other => panic!("round {round}: {other:?}"),
+        }
+    }
+    assert!(outcomes.iter().all(|&count| count >= ROUNDS / 10), "{outcomes:?}");
+    let rows = store.read(&TRANSACTIONS).await;
+    assert_eq!(rows.len(), usize::try_from(ROUNDS).unwrap());
+    for (row, round) in rows.iter().zip(0..) {
+        let found = (row.number("position"), &row["amount"]);
+        assert_eq!(found, (ROUNDS + 2 * round + 1, "2.00"), "round {round}");
+    }
+}
+
+/// A flow whose effect appends: each record has its row once.
+pub async fn appended_rows_are_replayed_once<S: Store>(store: &S)
+where
+    S::Sink: Redrive,
+{
+    let sink = store.open().await;
+    let stream = stream::<Visits>("file/1");
+    let position = own(&sink, &stream, "a", LONG).await;
+    let letters = vec![dead_letter(0), dead_letter(2)];
+    let batch = build::commit(&position, &stream, 0..=2, vec![visit(1, "ann", "/")], letters);
+    commit(&sink, batch).await.unwrap();
+
+    let deed = replay_deed();
+    let retry = |position, page| {
+        let place = place::<Visits>("file/1", 1, position, 1);
+        Arc::new(Retry { place, result: Ok(visit(position, "ann", page)) })
+    };
+    let (good, bad) = (retry(2, "/"), retry(0, ""));
+    assert_eq!(sink.replay(&good, Some(&deed)).await, Ok(Replayed::Written));
+    assert_eq!(sink.replay(&good, Some(&deed)).await, Ok(Replayed::Found(State::Replayed)));
+    let refused = sink.replay(&bad, Some(&deed)).await.unwrap();
+    assert_eq!(refused.state(), State::Retried);
+    let positions: Vec<_> =
+        store.read(&VISITS).await.iter().map(|visit| visit.number("position")).collect();
+    assert_eq!(positions, [1, 2]);
+}

@@ -1,0 +1,119 @@
+//! Committed dead letters on their way to a topic, in memory. As on a server, two that relay at once hand out different
+//! ones.
+
+use std::sync::MutexGuard;
+
+use tally_ports::{Fault, Letter, Outbox, Publish};
+use uuid::Uuid;
+
+use super::{MemoryStore, State, StoredLetter, outage, takes_one};
+
+const BYTES: usize = 4 * 1024 * 1024;
+
+impl Outbox for MemoryStore {
+    async fn relay<P: Publish>(
+        &self,
+        flow: &str,
+        limit: usize,
+        publisher: &P,
+    ) -> Result<usize, Fault> {
+        let letters = self.posted()?.take(flow, limit);
+        if letters.is_empty() {
+            return Ok(0);
+        }
+        let locked = Locked { store: self, ids: letters.iter().map(|letter| letter.id).collect() };
+        publisher.publish(&letters).await?;
+
+        let now = self.now();
+        let mut state = self.state();
+        if takes_one(&mut state.lost_marks) {
+            drop(state);
+            return Err(outage());
+        }
+        for stored in &mut state.dead_letters {
+            if locked.ids.contains(&stored.id()) {
+                stored.published_at = Some(now);
+            }
+        }
+        drop(state);
+        Ok(letters.len())
+    }
+
+    async fn backlog(&self, flow: &str) -> Result<i64, Fault> {
+        let state = self.posted()?;
+        let waiting = state.dead_letters.iter().filter(|stored| stored.is_waiting(flow));
+        Ok(i64::try_from(waiting.count()).expect("few"))
+    }
+}
+
+/// Dead letters that nobody else is handed until this is dropped.
+struct Locked<'a> {
+    store: &'a MemoryStore,
+    ids: Vec<Uuid>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.store.state().locked.retain(|id| !self.ids.contains(id));
+    }
+}
+
+impl MemoryStore {
+    fn posted(&self) -> Result<MutexGuard<'_, State>, Fault> {
+        let mut state = self.state();
+        if takes_one(&mut state.failing_outbox) { Err(outage()) } else { Ok(state) }
+    }
+}
+
+impl State {
+    /// The oldest that nobody else has, which are then locked.
+    fn take(&mut self, flow: &str, limit: usize) -> Vec<Letter> {
+        let mut bytes = 0;
+        let mut letters: Vec<Letter> = Vec::new();
+        for stored in self.dead_letters.iter().filter(|stored| stored.is_waiting(flow)) {
+            if self.locked.contains(&stored.id()) {
+                continue;
+            }
+            let raw = &stored.letter.raw;
+            bytes += [&raw.key, &raw.payload]
+                .into_iter()
+                .flatten()
+                .map(bytes::Bytes::len)
+                .sum::<usize>();
+            if letters.len() == limit || (bytes > BYTES && !letters.is_empty()) {
+                break;
+            }
+            letters.push(stored.letter());
+        }
+        self.locked.extend(letters.iter().map(|letter| letter.id));
+        letters
+    }
+}
+
+impl StoredLetter {
+    fn id(&self) -> Uuid {
+        self.letter.id(&self.stream, self.pass)
+    }
+
+    fn is_waiting(&self, flow: &str) -> bool {
+        self.stream.flow == flow && self.published_at.is_none()
+    }
+
+    fn letter(&self) -> Letter {
+        let reason = &self.letter.reason;
+        Letter {
+            id: self.id(),
+            flow: self.stream.flow.to_owned(),
+            stream: self.stream.name.clone(),
+            partition: self.stream.partition,
+            pass: self.pass,
+            position: self.letter.position,
+            attempt: self.letter.attempt,
+            raw: self.letter.raw.clone(),
+            stage: reason.stage.to_string(),
+            code: reason.code.to_string(),
+            message: reason.message.clone(),
+            failed_at: self.failed_at,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Who works on a stream, in memory.
+
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use tally_ports::{Attendance, Crew, Fault, Worker, Workers};
+
+use super::{MemoryStore, Present, State, outage, takes_one};
+
+impl Workers for MemoryStore {
+    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+        let now = self.now();
+        let mut state = self.with_workers()?;
+        let is_other = |present: &&Present| {
+            let Worker { id, flow, stream, .. } = &present.worker;
+            (flow, stream) == (&worker.flow, &worker.stream)
+                && *id != worker.id
+                && present.seen_until > now
+        };
+        if state.serves_one
+            && let Some(Present { worker, seen_until }) = state.workers.iter().find(is_other)
+        {
+            return Ok(Attendance::Full {
+                worker: worker.id.to_string(),
+                remaining: (*seen_until - now).to_std().expect("later"),
+                renewal: *seen_until,
+            });
+        }
+        let living = state.workers.iter().filter(is_other).count() + 1;
+
+        let day = chrono::TimeDelta::days(1);
+        state.workers.retain(|present| present.seen_until >= now - day);
+        let seen_until = now + lease;
+        match state.workers.iter_mut().find(|present| present.worker.id == worker.id) {
+            Some(present) => *present = Present { worker: worker.clone(), seen_until },
+            None => state.workers.push(Present { worker: worker.clone(), seen_until }),
+        }
+        let partitions = state.standings(worker.flow, &worker.stream, now);
+        Ok(Attendance::Present(Crew { living, partitions }))
+    }
+
+    async fn leave(&self, worker: &Worker) -> Result<(), Fault> {
+        self.with_workers()?.workers.retain(|present| present.worker.id != worker.id);
+        Ok(())
+    }
+}
+
+impl MemoryStore {
+    fn with_workers(&self) -> Result<MutexGuard<'_, State>, Fault> {
+        let mut state = self.state();
+        if takes_one(&mut state.failing_workers) { Err(outage()) } else { Ok(state) }
+    }
+}
