@@ -17,9 +17,10 @@ pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Resul
     #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "only brokers add to it"))]
     let mut wanted: Vec<String> = files.iter().map(|file| file.stream.clone()).collect();
     #[cfg(feature = "kafka")]
-    let log = match arguments.topic.has_brokers() {
-        true => Some(crate::topic::Log::open(settings).await?),
-        false => None,
+    let log = if arguments.topic.has_brokers() {
+        Some(crate::topic::Log::open(settings).await?)
+    } else {
+        None
     };
     #[cfg(feature = "kafka")]
     wanted.extend(log.iter().map(crate::topic::Log::stream));

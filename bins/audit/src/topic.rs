@@ -1,6 +1,7 @@
 //! The topic that was read.
 
-use std::collections::VecDeque;
+mod ranges;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,17 +11,16 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
 use tally_app::{Books, Settings, Stored};
 use tally_audit::{Compared, Findings, Kind, Violations};
-use tally_ports::audit::{Entry, Pass};
-use tally_ports::{Audit, Fault, Source, Stop, StopKind};
+use tally_ports::audit::Pass;
+use tally_ports::{Fault, Source, Stop, StopKind};
 
+use self::ranges::Ranges;
 use crate::run::into_stop;
 
 /// As many records are looked at once; a batch is closed earlier at 4 MiB.
 const RECORDS_AT_ONCE: usize = 10_000;
-/// As many entries of the ledger are fetched at once.
-const ENTRIES_AT_ONCE: usize = 1_000;
 /// Records that the broker says it has come within this time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic, as a group has read it.
 pub struct Log {
@@ -109,20 +109,21 @@ impl Log {
         let mut compared = Vec::with_capacity(self.partitions.len());
         for &partition in &self.partitions {
             let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
-            let of = Partition { log: self, books, partition };
+            let of = Comparison { log: self, books, partition };
             compared.push(of.compare::<F>(last.copied(), violations).await.map_err(into_stop)?);
         }
         Ok(compared)
     }
 }
 
-struct Partition<'a> {
+/// Of one partition.
+struct Comparison<'a> {
     log: &'a Log,
     books: &'a Books,
     partition: i32,
 }
 
-impl Partition<'_> {
+impl Comparison<'_> {
     async fn compare<F: Stored>(
         &self,
         pass: Option<&Pass>,
@@ -132,10 +133,10 @@ impl Partition<'_> {
         let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
         let mut compared = Compared::default();
-        if let Some(pass) = pass {
-            if self.is_same_log::<F>(pass, first, end, violations).await? {
-                self.count::<F>(pass, first, &mut compared, violations).await?;
-            }
+        if let Some(pass) = pass
+            && self.is_same_log::<F>(pass, first, end, violations).await?
+        {
+            self.count::<F>(pass, first, &mut compared, violations).await?;
         }
         Ok(ComparedPartition {
             topic: topic.clone(),
@@ -244,80 +245,5 @@ impl Partition<'_> {
         // Nobody looks into the records: no schema is needed.
         let decoder = Arc::new(Decoder::new(None));
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
-    }
-}
-
-/// The ranges of a pass as the log is read along them.
-struct Ranges<'a> {
-    books: &'a Books,
-    pass: &'a Pass,
-    /// Where the part of the log begins that could be read.
-    begin: i64,
-    /// Where the next page of entries begins, from the first one that lies wholly in the log on.
-    next_page: i64,
-    page: VecDeque<Entry>,
-    /// How many records were found in the first entry of the page.
-    found: i64,
-}
-
-impl<'a> Ranges<'a> {
-    fn new(books: &'a Books, pass: &'a Pass, begin: i64) -> Self {
-        let (page, found) = (VecDeque::new(), 0);
-        Self { books, pass, begin, next_page: begin, page, found }
-    }
-
-    /// There is a record at `offset`; they come in order.
-    async fn found(
-        &mut self,
-        offset: i64,
-        compared: &mut Compared,
-        violations: &mut Violations,
-    ) -> Result<(), Fault> {
-        while let Some(entry) = self.first().await? {
-            if offset <= entry.last {
-                // Where a range is missing the ledger itself has a gap.
-                self.found += i64::from(entry.first <= offset);
-                break;
-            }
-            self.close(compared, violations);
-        }
-        Ok(())
-    }
-
-    /// Nothing can be said of what lies before `resume`, and not compared yet.
-    fn unreadable(&mut self, resume: i64) {
-        self.begin = resume;
-    }
-
-    /// There are no more records.
-    async fn finish(
-        mut self,
-        compared: &mut Compared,
-        violations: &mut Violations,
-    ) -> Result<(), Fault> {
-        while self.first().await?.is_some() {
-            self.close(compared, violations);
-        }
-        Ok(())
-    }
-
-    async fn first(&mut self) -> Result<Option<&Entry>, Fault> {
-        if self.page.is_empty() && self.next_page < self.pass.next {
-            let entries =
-                self.books.entries(&self.pass.name, self.next_page, ENTRIES_AT_ONCE).await?;
-            self.next_page = entries.last().map_or(i64::MAX, |entry| entry.first.saturating_add(1));
-            // What was committed since the audit began is not compared.
-            self.page = entries.into_iter().filter(|entry| entry.last < self.pass.next).collect();
-        }
-        Ok(self.page.front())
-    }
-
-    fn close(&mut self, compared: &mut Compared, violations: &mut Violations) {
-        let Some(entry) = self.page.pop_front() else { return };
-        let is_whole = entry.first >= self.begin;
-        if is_whole && !entry.is_gap {
-            compared.range(&entry, self.found, violations);
-        }
-        self.found = 0;
     }
 }

@@ -127,7 +127,7 @@ mod serial {
     const WAITING: &str =
         "select count(*) from pg_locks where not granted and relation = 'dead_letters'::regclass";
 
-    async fn ledger(server: &OwnPostgres) -> Launch {
+    fn ledger(server: &OwnPostgres) -> Launch {
         let job = tally_testkit::job::Job::new(&server.url());
         let (sample, model) = (Sample::new(50, 0.1), ModelService::start());
         let output = job.model(model.url()).file(sample.path()).spawn().wait(LONG);
@@ -138,7 +138,7 @@ mod serial {
     #[tokio::test]
     async fn a_server_that_freezes_in_the_middle() {
         let server = OwnPostgres::start().await;
-        let audit = ledger(&server).await;
+        let audit = ledger(&server);
         let lock = server.connect().await;
         lock.batch_execute("begin; lock table dead_letters in access exclusive mode")
             .await
@@ -155,7 +155,7 @@ mod serial {
     #[tokio::test]
     async fn a_server_that_stops_in_the_middle() {
         let server = OwnPostgres::start().await;
-        let audit = ledger(&server).await;
+        let audit = ledger(&server);
         let lock = server.connect().await;
         lock.batch_execute("begin; lock table dead_letters in access exclusive mode")
             .await

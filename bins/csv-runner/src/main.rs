@@ -7,34 +7,20 @@ mod files;
 mod screen;
 mod summary;
 
-use std::io::{self, Write, stderr};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tally_app::{Layers, Settings};
+use tally_app::{Layers, Settings, exit, print, print_logged};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
-use tokio::runtime::Runtime;
 
 use crate::arguments::Arguments;
 use crate::screen::Screen;
 
-/// Standard output cannot be written.
-const EXIT_OUTPUT: u8 = 74;
-
 fn main() -> io::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let runtime = Runtime::new()?;
-    let code = match runtime.block_on(run(&arguments)) {
-        Ok(code) => code,
-        Err(stop) => {
-            let _nobody_to_tell = writeln!(stderr(), "error: {stop}");
-            stop.kind.exit_code()
-        }
-    };
-    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
-    Ok(ExitCode::from(code))
+    exit(run(&Arguments::parse()))
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
@@ -45,10 +31,7 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
         Transactions::RULES,
     )?;
     if arguments.flags.common.print_config {
-        let shown = layers.show()?;
-        let Err(error) = summary::print(&shown) else { return Ok(0) };
-        let _nobody_to_tell = writeln!(stderr(), "error: cannot write to standard output: {error}");
-        return Ok(EXIT_OUTPUT);
+        return Ok(print(&layers.show()?));
     }
     let screen = Screen::new();
     let worker =
@@ -64,11 +47,9 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
         }
     };
 
-    if report.began
-        && let Err(error) = summary::print(&report.show(arguments.summary))
-    {
-        tracing::error!("cannot write to standard output: {error}");
-        return Ok(EXIT_OUTPUT);
+    let printed = if report.began { print_logged(&report.show(arguments.summary)) } else { 0 };
+    if printed != 0 {
+        return Ok(printed);
     }
     let stopped = report.stop.map(StopKind::exit_code);
     Ok(worker.shutdown.exit_code().or(stopped).unwrap_or(0))

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write as _, stdout};
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,12 +92,6 @@ struct Json<'a> {
     files: &'a [FileReport],
     #[serde(skip_serializing_if = "Option::is_none")]
     columns: Option<&'a BTreeMap<&'static str, Facts>>,
-}
-
-/// Prints `text` on standard output.
-pub fn print(text: &str) -> io::Result<()> {
-    let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 impl Report {

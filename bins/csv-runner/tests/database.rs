@@ -107,7 +107,7 @@ async fn an_sqlite_database_of_a_newer_version() {
 
 #[tokio::test]
 async fn a_postgres_database_of_a_newer_version() {
-    let line = "ERROR the database is newer than this program: transactions has version 8 there and 2 here";
+    let line = "ERROR the database is newer than this program: transactions has version 9 there and 2 here";
     newer(&Target::postgres().await, line).await;
 }
 

@@ -56,7 +56,7 @@ fn wrong_flags(flags: &[&str], message: &str) {
 }
 
 const KNOWN: &str =
-    "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, quality, log, obs";
+    "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, kafka, quality, budget, privacy, log, obs";
 
 #[test]
 fn flags_that_are_unknown_or_cannot_be_read() {
@@ -313,6 +313,9 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         ("TALLY_ML__CONCURRENCY", "2"),
         ("OBS_PORT", "9000"),
         ("LOG_LEVEL", "warn,tally_pipeline=debug"),
+        ("TOPIC_NAME", "7"),
+        ("TALLY_KAFKA__SASL__PASSWORD", "hidden"),
+        ("TALLY_PRIVACY__MASKED", "[\"merchant\", \"description\"]"),
     ];
     let job = Job::new("postgres://me:hidden@db:5432/x?password=hidden")
         .model("https://key:hidden@ml/v1?key=hidden");
@@ -323,10 +326,27 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
     assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{output}");
     let expected = "\
         batch_size = 7 # file tally.toml\n\
+        budget.in_a_row = 1000 # default\n\
+        budget.ratio = 0.9 # default\n\
+        budget.window = 10000 # default\n\
         csv.decimal = \"auto\" # default\n\
         csv.encoding = \"utf-8\" # default\n\
         database_url = \"postgres://***@db:5432/x?***\" # flag --database-url\n\
         drain = \"10s\" # default\n\
+        kafka.brokers = \"127.0.0.1:9092\" # default\n\
+        kafka.ca_file = \"\" # default\n\
+        kafka.client_id = \"tally\" # default\n\
+        kafka.dlq_topic = \"\" # default\n\
+        kafka.group = \"tally\" # default\n\
+        kafka.linger = \"50ms\" # default\n\
+        kafka.registry_url = \"\" # default\n\
+        kafka.sasl.mechanism = \"none\" # default\n\
+        kafka.sasl.password = *** # environment TALLY_KAFKA__SASL__PASSWORD\n\
+        kafka.sasl.username = \"\" # default\n\
+        kafka.start = \"earliest\" # default\n\
+        kafka.timeout = \"10s\" # default\n\
+        kafka.tls = false # default\n\
+        kafka.topic = \"7\" # environment TOPIC_NAME\n\
         lease = \"2s\" # flag --lease\n\
         log.format = \"auto\" # default\n\
         log.level = \"warn,tally_pipeline=debug\" # environment LOG_LEVEL\n\
@@ -338,6 +358,7 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         ml.url = \"https://***@ml/v1?***\" # flag --ml-url\n\
         obs.host = \"127.0.0.1\" # default\n\
         obs.port = 9000 # environment OBS_PORT\n\
+        privacy.masked = [\"merchant\", \"description\"] # environment TALLY_PRIVACY__MASKED\n\
         quality.outlier.threshold = 0.25 # file tally.toml\n";
     assert_eq!(output.stdout, expected);
 }

@@ -63,6 +63,11 @@ pub enum Command {
         state: Option<State>,
     },
     /// Take the stored records of open ones through all stages again
+    ///
+    /// A record whose effect can be written by now is written, unless something newer is there: a later record of the same source, or
+    /// any of another one. Then its dead letter is outdated. One that fails again becomes the next attempt. Quality rules judge
+    /// batches and are not asked again: who replays a record that one of them sorted out lets it pass; their statistics do not
+    /// learn. What was cut, masked or purged cannot be replayed.
     Replay(Replay),
     /// Say of open ones that nobody needs them
     Discard {
@@ -88,7 +93,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Blank key, payload and headers for good, in whatever state; the row stays. What a topic has already got is not touched
+    /// Blank key, payload and headers for good; the row stays
+    ///
+    /// In whatever state they are, open ones among them. What a topic of dead letters has got already is not touched.
     Purge {
         /// Which.
         #[command(flatten)]

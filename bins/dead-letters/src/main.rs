@@ -3,6 +3,7 @@
 mod act;
 mod arguments;
 mod bytes;
+mod command;
 mod console;
 mod decode;
 mod export;
@@ -64,31 +65,8 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let shutdown = worker.shutdown.clone();
     let ended = async {
         let console = Console::open::<Transactions>(&layers.settings, worker).await?;
-        perform(command, arguments, &layers.settings, &console).await
+        command::run(command, arguments.output, &layers.settings, &console).await
     };
     let code = ended.await.map_or_else(Ended::told, |()| 0);
     Ok(shutdown.exit_code().unwrap_or(code))
-}
-
-async fn perform(
-    command: &Command,
-    arguments: &Arguments,
-    settings: &Settings,
-    console: &Console,
-) -> Result<(), Ended> {
-    let output = arguments.output;
-    match command {
-        Command::List(list) => list::run(list, output, console).await,
-        Command::Show { id } => show::run(*id, output, console).await,
-        Command::Stats { filters, state } => {
-            stats::run(&filters.choice(&[], *state), output, console).await
-        }
-        Command::Replay(replay) => {
-            replay::run::<Transactions>(replay, output, settings, console).await
-        }
-        Command::Discard { .. } | Command::Purge { .. } => act::run(command, output, console).await,
-        Command::Export { ids, filters, state, file } => {
-            export::run(&filters.choice(ids, *state), file.as_deref(), console).await
-        }
-    }
 }

@@ -10,6 +10,7 @@ use tally_app::{Settings, Store, Stored};
 use tally_domain::Classified;
 use tally_pipeline::Replayer;
 use tally_ports::dead_letter::TRUNCATED;
+use tally_ports::privacy::MASKED;
 use tally_ports::{
     Acts, DeadLetters, Deed, Listed, Raw, Replayed, Retry, State, Stored as StoredLetter,
 };
@@ -21,9 +22,6 @@ use crate::console::{Console, Ended, Pages, parts, print};
 use crate::decode::Decoder;
 use crate::json;
 use crate::report::Fate;
-
-/// The header that says that fields were masked.
-const MASKED: &str = "masked";
 
 /// Replays what `arguments` choose.
 pub async fn run<F: Stored + Classified>(

@@ -67,7 +67,7 @@ mod tests {
         table.row(["1".into(), "café.csv".into(), "12".into()]);
         table.row(["long one".into(), "\u{1b}[31mx".into(), String::new()]);
         let expected =
-            "ID        WHERE            N\n1         café.csv         12\nlong one  \\u{1b}[31mx\n";
+            "ID        WHERE        N\n1         café.csv     12\nlong one  \\u{1b}[31mx\n";
         assert_eq!(table.to_string(), expected);
     }
 

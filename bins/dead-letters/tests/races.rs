@@ -126,8 +126,9 @@ async fn a_replay_beside_a_running_job_never_wins_over_a_later_record(desk: Desk
         }
     }
     desk.model.omit();
+    desk.model.slow(20); // so that replays see what later batches will overwrite
     let job = desk.job("a.csv", &rows).flags(["--batch-size", "30"]);
-    let job = job.env("TALLY_BUDGET__IN_A_ROW", "1000000").spawn();
+    let job = job.env("TALLY_ML__CONCURRENCY", "1").spawn();
     let model = desk::Model::start().await;
     let mut told = std::collections::BTreeMap::new();
     loop {
@@ -152,6 +153,7 @@ async fn a_replay_beside_a_running_job_never_wins_over_a_later_record(desk: Desk
     let states =
         desk.texts("select state, count(*) from dead_letters group by state order by state").await;
     assert_eq!(told.values().sum::<u64>(), KEYS, "{told:?} {states:?}");
+    assert!(told["replayed"] > 0 && told["outdated"] > 0, "before and after: {told:?}");
     let open = desk.target.number("select count(*) from dead_letters where state = 'open'").await;
     assert_eq!(open, 0, "{told:?} {states:?}");
     assert_eq!(desk.target.number("select count(*) from dead_letters").await, KEYS.cast_signed());

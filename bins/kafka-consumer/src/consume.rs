@@ -67,7 +67,7 @@ pub async fn run<F: Stored + Classified>(
         pipeline,
         store: Arc::clone(&store),
         accepted: Mutex::new(arguments.accept_gap.clone()),
-        who: who(&worker.host),
+        who: tally_app::who(&worker.host),
         progress: Arc::clone(&progress),
     };
     let crew = Crew {
@@ -101,12 +101,6 @@ pub async fn run<F: Stored + Classified>(
 /// `GROUP/TOPIC`.
 pub fn stream_name(settings: &Settings) -> String {
     format!("{}/{}", settings.kafka.group, settings.kafka.topic)
-}
-
-/// Who acts, as far as the machine knows.
-pub fn who(host: &str) -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-    format!("{user}@{host}")
 }
 
 /// The partitions' ends as they are now, if the run is to end there. Fails for a topic that does not exist.

@@ -6,33 +6,19 @@ mod positions;
 mod progress;
 mod topic;
 
-use std::io::{self, Write, stderr};
+use std::io::{self, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tally_app::{Layers, Settings, Span};
+use tally_app::{Layers, Settings, Span, exit, print};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
-use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Command};
 
-/// Standard output cannot be written.
-const EXIT_OUTPUT: u8 = 74;
-
 fn main() -> io::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let runtime = Runtime::new()?;
-    let code = match runtime.block_on(run(&arguments)) {
-        Ok(code) => code,
-        Err(stop) => {
-            let _nobody_to_tell = writeln!(stderr(), "error: {stop}");
-            stop.kind.exit_code()
-        }
-    };
-    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
-    Ok(ExitCode::from(code))
+    exit(run(&Arguments::parse()))
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
@@ -59,12 +45,4 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
         }
     };
     Ok(worker.shutdown.exit_code().or(stopped.map(StopKind::exit_code)).unwrap_or(0))
-}
-
-/// Prints `text` on standard output; the exit code.
-fn print(text: &str) -> u8 {
-    let mut out = io::stdout().lock();
-    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return 0 };
-    let _nobody_to_tell = writeln!(stderr(), "error: cannot write to standard output: {error}");
-    EXIT_OUTPUT
 }

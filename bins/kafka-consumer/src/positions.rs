@@ -8,7 +8,7 @@ use tally_app::{Settings, Store, Stored};
 use tally_ports::{Act, Fault, Standing, Steering, Stop, Stream};
 
 use crate::arguments::Positions;
-use crate::consume::{stream_name, who, wrong};
+use crate::consume::{stream_name, wrong};
 
 /// Does what `command` says; what to print.
 ///
@@ -112,7 +112,7 @@ impl Group<'_> {
         let from = standing.map(|standing| standing.next);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let act = Act {
-            who: who(host.trim()),
+            who: tally_app::who(host.trim()),
             verb: "positions set",
             flow: F::NAME.to_owned(),
             target: format!("{}/{number}", stream.name),

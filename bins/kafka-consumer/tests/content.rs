@@ -25,10 +25,10 @@ fn good(id: u32) -> Value {
     })
 }
 
-fn with(id: u32, field: &str, value: Value) -> Option<Vec<u8>> {
+fn with(id: u32, field: &str, value: Value) -> Vec<u8> {
     let mut record = good(id);
     record[field] = value;
-    Some(record.to_string().into_bytes())
+    record.to_string().into_bytes()
 }
 
 /// A record that is bad in the `n`th of ten ways, and the code that says so.
@@ -38,11 +38,11 @@ fn bad(id: u32) -> (Option<Vec<u8>>, &'static str) {
         1 => (None, "tombstone"),
         2 => (Some(Vec::new()), "json"),
         3 => (Some(vec![0, 0, 0, 0, 9, 2, 200, 255]), "schema_unknown"),
-        4 => (with(id, "amount", Value::Null), "amount_missing"),
-        5 => (with(id, "amount", json!("1,5")), "amount_invalid"),
-        6 => (with(id, "side", json!("sideways")), "side_unknown"),
-        7 => (with(id, "amount", json!(2)), "debit_sign"),
-        8 => (with(id, "timestamp", json!("yesterday")), "timestamp_invalid"),
+        4 => (Some(with(id, "amount", Value::Null)), "amount_missing"),
+        5 => (Some(with(id, "amount", json!("1,5"))), "amount_invalid"),
+        6 => (Some(with(id, "side", json!("sideways"))), "side_unknown"),
+        7 => (Some(with(id, "amount", json!(2))), "debit_sign"),
+        8 => (Some(with(id, "timestamp", json!("yesterday"))), "timestamp_invalid"),
         _ => (Some(vec![b'{', 0xff, 0xfe]), "json"),
     }
 }
@@ -51,10 +51,8 @@ fn bad(id: u32) -> (Option<Vec<u8>>, &'static str) {
 type Sent = Vec<[String; 5]>;
 
 fn hex(bytes: Option<&[u8]>) -> String {
-    bytes.map_or_else(
-        || "none".to_owned(),
-        |bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-    )
+    let Some(bytes) = bytes else { return "none".to_owned() };
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[tokio::test]

@@ -141,14 +141,14 @@ async fn send(
     summary: &mut Summary,
 ) -> Result<(), Stop> {
     loop {
-        let published = worker.gates.source.pass(|| async {
+        let sending = worker.gates.source.pass(|| async {
             match publisher.publish(chunk.records.clone()).await {
                 Ok(()) => Ok(None),
                 Err(Unpublished::TooLarge { index }) => Ok(Some(index)),
                 Err(Unpublished::Fault(fault)) => Err(fault),
             }
         });
-        match published.await? {
+        match sending.await? {
             None => {
                 summary.sent(chunk.records.len());
                 return Ok(());
@@ -175,7 +175,8 @@ async fn read(
         for File { path, file } in &files {
             let mut source = file.read_from(0, &Value::Null).await?;
             while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
-                let chunk = encode(Arc::clone(path), batch.items, &encoder).map_err(Fault::into_stop)?;
+                let chunk =
+                    encode(Arc::clone(path), batch.items, &encoder).map_err(Fault::into_stop)?;
                 if sender.send(chunk).await.is_err() {
                     return Ok(());
                 }
@@ -192,8 +193,12 @@ fn encode(
     items: Vec<Item<tally_domain::transactions::Wire>>,
     encoder: &Encoder,
 ) -> Result<Chunk, Fault> {
-    let mut chunk =
-        Chunk { path, records: Vec::with_capacity(items.len()), rows: Vec::new(), refused: Vec::new() };
+    let mut chunk = Chunk {
+        path,
+        records: Vec::with_capacity(items.len()),
+        rows: Vec::new(),
+        refused: Vec::new(),
+    };
     for Item { position, content, .. } in items {
         match content.and_then(Message::parse) {
             Ok(message) => {

@@ -134,7 +134,6 @@ impl<F: Flow> KafkaSource<F> {
                 Err(fault) => return Err(fault),
             };
             if is_complete {
-                self.pass_what_follows();
                 return Ok(Some(self.close()));
             }
             if let Some(ending) = &self.ending {
@@ -183,15 +182,6 @@ impl<F: Flow> KafkaSource<F> {
             self.compacted = None;
         }
         Ok(self.open.len() >= limit)
-    }
-
-    /// Extends a batch that is complete over the ends of transactions right behind it.
-    fn pass_what_follows(&mut self) {
-        while self.records.is_empty() && self.compacted.is_none() && self.ending.is_none() {
-            let Some(prefetch) = &mut self.prefetch else { break };
-            let Ok(event) = prefetch.events.try_recv() else { break };
-            self.receive_event(event);
-        }
     }
 
     /// What was fetched next; nothing when the open batch has waited long enough, or nothing comes.

@@ -25,11 +25,7 @@ impl Acts for Postgres {
 }
 
 /// Writes the act with this result, within the transaction if there is one.
-pub(crate) async fn note(
-    session: &mut Session,
-    deed: &Deed,
-    result: &Value,
-) -> Result<(), Fault> {
+pub(crate) async fn note(session: &mut Session, deed: &Deed, result: &Value) -> Result<(), Fault> {
     let Act { who, verb, flow, target, reason, .. } = &deed.act;
     let (connection, limit) = session.parts();
     let query = sql_query(NOTE)

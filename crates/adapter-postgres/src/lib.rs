@@ -1,7 +1,7 @@
 //! Sink, positions, leases, ledger and dead letters on Postgres (12 or later).
 //!
 //! To add a flow: implement [`PostgresEffect`] for it (see [`transactions`] for an upsert by key), put its tables and
-//! its row-by-row function into its [`Migrations`], and name these when the store is opened. Nothing here changes.
+//! its functions for single rows into its [`Migrations`], and name these when the store is opened. Nothing here changes.
 //!
 //! # Sessions
 //! One process may own many partitions and relay dead letters besides. So that a long commit cannot cost a lease, nor

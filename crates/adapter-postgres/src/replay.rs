@@ -31,11 +31,7 @@ const NEXT_ATTEMPT: &str = "
 const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
 
 impl<F: PostgresEffect> Replay<F> for Postgres {
-    async fn replay(
-        &self,
-        retry: &Arc<Retry<F>>,
-        deed: Option<&Deed>,
-    ) -> Result<Replayed, Fault> {
+    async fn replay(&self, retry: &Arc<Retry<F>>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
         let mut session = self.commits.session().await?;
         session.run("begin isolation level read committed read write").await?;
         let replayed = replay(&mut session, retry).await?;
@@ -103,9 +99,8 @@ async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {
     let query = prepared(sql_query(LOCK).bind::<SqlUuid, _>(id));
     let found: Option<Found> =
         answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    let known = found.and_then(|Found { state, origin }| {
-        Some(Locked { state: state.parse().ok()?, origin })
-    });
+    let known = found
+        .and_then(|Found { state, origin }| Some(Locked { state: state.parse().ok()?, origin }));
     known.ok_or_else(|| {
         Fault::stop(StopKind::Input, format!("postgres: there is no dead letter {id} of ours"))
     })

@@ -12,11 +12,7 @@ use crate::atomic::transaction;
 use crate::{Failure, Sqlite, SqliteEffect, Statement, acts, execute};
 
 impl<F: SqliteEffect> Replay<F> for Sqlite {
-    async fn replay(
-        &self,
-        retry: &Arc<Retry<F>>,
-        deed: Option<&Deed>,
-    ) -> Result<Replayed, Fault> {
+    async fn replay(&self, retry: &Arc<Retry<F>>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
         let (retry, deed) = (Arc::clone(retry), deed.cloned());
         self.run(move |connection| {
             let done = transaction(connection, |connection| {

@@ -33,12 +33,17 @@ pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Resul
 /// # Errors
 /// When `settings.database_url` names such a file.
 pub fn existing(settings: &Settings) -> Result<(), Stop> {
-    match Place::of(&settings.database_url)? {
-        Place::File(path) if !path.exists() => {
+    let missing = match Place::of(&settings.database_url)? {
+        Place::File(path) => Some(path).filter(|path| !path.exists()),
+        #[cfg(feature = "postgres")]
+        Place::Server => None,
+    };
+    match missing {
+        Some(path) => {
             let path = path.display();
             Err(wrong(format!("there is no database {path}: check --database-url")))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

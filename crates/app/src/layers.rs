@@ -116,6 +116,10 @@ impl Layers {
             Value::String(_, text) => format!("{text:?}"),
             Value::Num(_, number) => shown_number(*number),
             Value::Bool(_, flag) => flag.to_string(),
+            Value::Array(_, items) => {
+                let items: Vec<String> = items.iter().map(shown_text).collect();
+                format!("[{}]", items.join(", "))
+            }
             other => format!("{other:?}"),
         };
         let source = self.figment.find_metadata(path).map_or(DEFAULT, |metadata| &metadata.name);
@@ -138,6 +142,11 @@ fn file(common: &Common) -> Result<impl Provider, Stop> {
         }
     };
     Ok(Named::new(format!("file {}", path.display()), Toml::string(&text)))
+}
+
+/// A text of a list.
+fn shown_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| format!("{value:?}"), |text| format!("{text:?}"))
 }
 
 /// One of the three is what the number is.

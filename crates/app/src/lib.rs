@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod console;
+pub mod exit;
 pub mod flags;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -15,6 +16,7 @@ pub mod url;
 
 pub use books::Books;
 pub use console::{console, existing, who};
+pub use exit::{EXIT_OUTPUT, exit, print, print_logged, say};
 pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
 pub use layers::Layers;
 pub use parts::{model, pipeline, relay};

@@ -71,3 +71,101 @@ impl Auditor for Inspection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tally_ports::Place;
+    use tally_ports::audit::{BatchOfLetter, Counts, Entry, Letter, PassName};
+
+    use super::*;
+
+    const TOPIC: &str = "group/topic";
+    const FILE: &str = "file/f";
+
+    fn name(stream: &str, pass: i32) -> PassName {
+        PassName { flow: "f".to_owned(), stream: stream.to_owned(), partition: 0, pass }
+    }
+
+    fn pass(stream: &str, number: i32, next: i64, read: i64) -> Fact {
+        Fact::Pass(Pass {
+            name: name(stream, number),
+            label: String::new(),
+            next,
+            has_ended: stream == FILE,
+            cursor: None,
+            batches: i64::from(next > 0),
+            last: (read > 0).then_some(next - 1),
+            sums: Counts { read, written: read, ..Counts::default() },
+        })
+    }
+
+    fn entry(stream: &str, number: i32, first: i64, last: i64, read: i64) -> Fact {
+        Fact::Entry(Entry {
+            id: "b".to_owned(),
+            pass: name(stream, number),
+            first,
+            last,
+            counts: Counts { read, written: read, ..Counts::default() },
+            is_gap: false,
+            dead_letters: 0,
+        })
+    }
+
+    fn letter(attempt: i32, state: &str) -> Fact {
+        let (flow, stream) = ("f".to_owned(), FILE.to_owned());
+        let place = Place { flow, stream, partition: 0, pass: 1, position: 7, attempt };
+        Fact::Letter(Letter {
+            id: place.id().to_string(),
+            place,
+            state: state.to_owned(),
+            batch_id: "b".to_owned(),
+            batch: Some(BatchOfLetter { is_of_pass: true, first: 0, last: 9 }),
+        })
+    }
+
+    #[track_caller]
+    fn check(facts: &[Fact], expected: &[Kind]) {
+        let mut inspection = Inspection::default();
+        facts.iter().cloned().for_each(|fact| inspection.see(fact));
+        let violations = inspection.finish().violations;
+        let kinds: Vec<Kind> = violations.counts().into_keys().collect();
+        assert_eq!(kinds, expected, "{violations:#?}");
+    }
+
+    #[test]
+    fn where_passes_may_begin() {
+        check(&[pass(FILE, 1, 0, 0)], &[]);
+        check(&[pass(TOPIC, 1, 0, 0), pass(TOPIC, 2, 0, 0)], &[]);
+        check(&[pass(TOPIC, 1, 500, 0)], &[]);
+        check(&[pass(TOPIC, 1, -1, 0)], &[Kind::WrongPosition]);
+        check(&[pass(TOPIC, 1, 0, 0), pass(TOPIC, 2, 500, 0)], &[Kind::WrongPosition]);
+        check(&[entry(TOPIC, 1, 500, 509, 10)], &[]);
+        check(&[entry(TOPIC, 2, 500, 509, 10)], &[Kind::WrongBegin]);
+        check(&[entry(FILE, 1, 500, 509, 10)], &[Kind::WrongBegin]);
+    }
+
+    #[test]
+    fn ranges_of_a_topic_may_have_offsets_without_records() {
+        check(&[entry(TOPIC, 1, 0, 9, 7), entry(TOPIC, 1, 10, 10, 0)], &[]);
+        check(&[entry(TOPIC, 1, 0, 9, 11)], &[Kind::WrongWidth]);
+        check(&[entry(FILE, 1, 0, 9, 7)], &[Kind::WrongWidth]);
+        check(&[entry(FILE, 1, 0, 0, 0)], &[Kind::WrongWidth]);
+    }
+
+    #[test]
+    fn passes_are_compared_with_their_own() {
+        let facts = [entry(FILE, 1, 0, 9, 10), entry(FILE, 2, 0, 9, 10), entry(TOPIC, 1, 3, 9, 7)];
+        check(&facts, &[]);
+    }
+
+    #[test]
+    fn attempts_follow_each_other() {
+        for state in ["open", "replayed", "outdated", "discarded", "purged"] {
+            check(&[letter(1, state)], &[]);
+            check(&[letter(1, "retried"), letter(2, "purged"), letter(3, state)], &[]);
+        }
+        check(&[letter(1, "retried")], &[Kind::DeadLetterState]);
+        check(&[letter(1, "discarded"), letter(2, "open")], &[Kind::DeadLetterState]);
+        check(&[letter(2, "open")], &[Kind::DeadLetterAttempts]);
+    }
+}

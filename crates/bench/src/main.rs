@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod runner;
 mod server;
+mod stream;
 mod turns;
 
 use std::ffi::OsString;
@@ -54,6 +55,24 @@ enum Inner {
         #[arg(long, default_value_os_t = std::env::temp_dir())]
         dir: PathBuf,
     },
+    /// Measures producer and kafka-consumer instead
+    Stream {
+        /// How many records a run takes
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        records: u64,
+        /// How many runs of each
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+        runs: u64,
+        /// Records per second while their age is measured
+        #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+        rate: u64,
+        /// How long that takes, in seconds
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+        /// Where the data of the services go meanwhile
+        #[arg(long, default_value_os_t = std::env::temp_dir())]
+        dir: PathBuf,
+    },
     /// Runs a command and prints what it used
     #[command(hide = true)]
     Measure {
@@ -73,6 +92,10 @@ async fn main() -> anyhow::Result<()> {
             Some(Inner::Audit { batches, runs, dir }) => {
                 let size = audit::Size { batches: *batches, runs: *runs };
                 audit::take(&size, dir).await
+            }
+            Some(Inner::Stream { records, runs, rate, seconds, dir }) => {
+                let (records, runs, rate, seconds) = (*records, *runs, *rate, *seconds);
+                stream::take(&stream::Size { records, runs, rate, seconds }, dir).await
             }
             _ => turns::take(&flags).await,
         }

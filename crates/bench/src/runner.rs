@@ -52,6 +52,11 @@ impl Model {
         let url = service.line("listening on ").await?;
         Ok(Self { url, _service: service })
     }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
 }
 
 /// Takes `sample` into the empty database at `url` and ensures that the summary accounts for each of its rows, all

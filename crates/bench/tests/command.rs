@@ -52,6 +52,21 @@ fn the_table_has_a_line_for_each() {
 }
 
 #[test]
+fn an_audit_is_measured_on_both_stores() {
+    binary("audit");
+    let output = bench(&["audit", "--batches", "2000", "--runs", "1"]).wait(TIMEOUT);
+    let table = output.stdout.as_str();
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(table.starts_with("audit of 2,000 batches with 2,000,000 records, "), "{table}");
+    for store in ["Postgres", "SQLite"] {
+        let line = table.lines().find(|line| line.starts_with(&format!("| {store} |")));
+        let cells: Vec<&str> = line.unwrap_or_else(|| panic!("{table}")).split('|').map(str::trim).collect();
+        assert!((0.01..60.0).contains(&first_number(cells[2])), "{table}");
+        assert!((1.0..1000.0).contains(&first_number(cells[3])), "{table}");
+    }
+}
+
+#[test]
 fn a_signal_takes_everything_away() {
     let bench = bench(&["--rows", "200000", "--runs", "1"]);
     let line = bench.wait_for_line("working in ", TIMEOUT);

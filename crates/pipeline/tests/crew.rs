@@ -223,11 +223,11 @@ async fn shares_even_out_as_workers_come_and_go() {
     assert!(began.elapsed() <= Duration::from_secs(3), "at once: {:?}", began.elapsed());
 
     // While nobody comes or goes, nothing moves.
-    let begun =
+    let works =
         || a.partitions.begun.load(Ordering::SeqCst) + c.partitions.begun.load(Ordering::SeqCst);
-    let before = begun();
+    let before = works();
     sleep(20 * LEASE).await;
-    assert_eq!(begun(), before);
+    assert_eq!(works(), before);
     assert_eq!(stage.shares().len(), 2);
     a.end().await.unwrap();
     c.end().await.unwrap();

@@ -1,7 +1,7 @@
 //! Every trait between the pipeline and the outside, and the values that cross them.
 //!
 //! An adapter implements [`Source`], [`Enrich`], [`Publish`], or all that a store is ([`Sink`], [`Positions`],
-//! [`Workers`], [`Steering`], [`Outbox`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
+//! [`Workers`], [`Steering`], [`Outbox`], [`DeadLetters`], [`Replay`], [`Acts`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
 
 pub mod act;
 pub mod audit;

@@ -36,9 +36,10 @@ where
             return Err(format!("{word} is none of off, error, warn, info, debug, trace"));
         }
     }
+    let parse = |levels: &str| levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"));
+    parse(levels)?;
     // Its lines on every connection are news to nobody; whoever wants them names it in `levels`, which wins.
-    let levels = format!("rskafka=warn,{levels}");
-    let filter: Targets = levels.parse().map_err(|error| format!("{levels}: {error}"))?;
+    let filter = parse(&format!("rskafka=warn,{levels}"))?;
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);
     let layer = fmt::layer().with_writer(writer).with_ansi(is_terminal).with_target(false);

@@ -198,6 +198,8 @@ pub fn outcomes<const N: usize>(expected: [(i64, &str); N]) -> Vec<(i64, String)
 pub struct Model {
     server: ScriptedServer,
     mode: Arc<AtomicUsize>,
+    /// How many milliseconds it takes for an answer.
+    delay: Arc<AtomicUsize>,
 }
 
 const ANSWER: usize = 0;
@@ -207,11 +209,13 @@ const AWAY: usize = 3;
 
 impl Model {
     pub async fn start() -> Self {
-        let mode = Arc::new(AtomicUsize::new(ANSWER));
-        let current = Arc::clone(&mode);
-        let server =
-            ScriptedServer::start(move |request| reply(request, current.load(Ordering::SeqCst)));
-        Self { server: server.await, mode }
+        let (mode, delay) = (Arc::new(AtomicUsize::new(ANSWER)), Arc::<AtomicUsize>::default());
+        let (mode_now, delay_now) = (Arc::clone(&mode), Arc::clone(&delay));
+        let server = ScriptedServer::start(move |request| {
+            let delay = Duration::from_millis(delay_now.load(Ordering::SeqCst) as u64);
+            reply(request, mode_now.load(Ordering::SeqCst)).delay(delay)
+        });
+        Self { server: server.await, mode, delay }
     }
 
     pub fn url(&self) -> String {
@@ -236,6 +240,11 @@ impl Model {
     /// It answers 503.
     pub fn away(&self) {
         self.mode.store(AWAY, Ordering::SeqCst);
+    }
+
+    /// From now on it takes so many milliseconds for an answer.
+    pub fn slow(&self, milliseconds: usize) {
+        self.delay.store(milliseconds, Ordering::SeqCst);
     }
 
     /// Returns once so many requests have come.

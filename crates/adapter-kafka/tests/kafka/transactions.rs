@@ -1,7 +1,9 @@
 //! Logs that a transactional producer wrote.
 
+use std::time::Duration;
+
 use serde_json::Value;
-use tally_adapter_kafka::Start;
+use tally_adapter_kafka::{Settings, Start};
 use tally_ports::Source;
 use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
 
@@ -49,7 +51,8 @@ async fn their_ends_are_passed_without_a_flag() {
 #[tokio::test]
 async fn the_end_of_one_belongs_to_the_batch_before() {
     let broker = Broker::shared().await;
-    let topic = Topic::new(broker).await;
+    let patient = |settings: &mut Settings| settings.linger = Duration::from_secs(3);
+    let topic = Topic::new(broker).await.with(patient).await;
     let mut java = JavaProducer::start(broker.bootstrap());
     transaction(&mut java, &topic, 2).await;
     let (mut source, view) = topic.source(0, &Value::Null, None);

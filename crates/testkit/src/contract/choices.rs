@@ -8,7 +8,8 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Reason, Stage};
 use tally_ports::{
-    Act, Change, Choice, DeadLetter, DeadLetters, Deed, Headers, Listed, Outbox, Raw, Replay, State, Stored,
+    Act, Change, Choice, DeadLetter, DeadLetters, Deed, Headers, Listed, Outbox, Raw, Replay,
+    State, Stored,
 };
 use uuid::Uuid;
 
@@ -140,10 +141,9 @@ where
     S::Sink: Redrive,
 {
     let sink = fail(store).await;
-    for choice in [
-        Choice::default(),
-        Choice { code: Some("side_missing".to_owned()), ..Choice::default() },
-    ] {
+    for choice in
+        [Choice::default(), Choice { code: Some("side_missing".to_owned()), ..Choice::default() }]
+    {
         let whole = sink.list(&choice, None, 100).await.unwrap();
         for limit in 1..=9 {
             let mut found: Vec<Listed> = Vec::new();
@@ -209,8 +209,11 @@ where
         assert!(age >= TimeDelta::zero() && age < TimeDelta::minutes(65), "{age}");
         assert_eq!(count.hour.format("%M:%S%.f").to_string(), "00:00");
     }
-    let expected =
-        [(("decode", "fields"), 3), (("validate", "id_missing"), 1), (("validate", "side_missing"), 3)];
+    let expected = [
+        (("decode", "fields"), 3),
+        (("validate", "id_missing"), 1),
+        (("validate", "side_missing"), 3),
+    ];
     assert_eq!(sums.into_iter().collect::<Vec<_>>(), expected);
 }
 
@@ -275,7 +278,10 @@ where
 
     let topic = Topic::default();
     assert_eq!(sink.relay("transactions", 100, &topic).await, Ok(5));
-    assert_eq!(topic.positions().into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([3, 7, 8, 30, 31]));
+    assert_eq!(
+        topic.positions().into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([3, 7, 8, 30, 31])
+    );
 }
 
 /// A purged record is gone for good.
@@ -301,7 +307,8 @@ where
     let stream = stream::<Transactions>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
     let headers: Headers = [("x".to_owned(), Bytes::from(vec![7; 3_000]))].into();
-    let raw = Raw { key: Some(vec![b'k'; 5_000].into()), payload: Some(vec![1; 9_000].into()), headers };
+    let raw =
+        Raw { key: Some(vec![b'k'; 5_000].into()), payload: Some(vec![1; 9_000].into()), headers };
     let letter = DeadLetter { raw: raw.clone(), ..dead_letter(0) };
     let batch = build::commit::<Transactions>(&position, &stream, 0..=0, vec![], vec![letter]);
     commit(&sink, batch).await.unwrap();

@@ -34,10 +34,7 @@ pub(super) fn replay_deed() -> Deed {
 
 /// The first attempt at a position of `file/1`, valid by now.
 fn retry(row: Row<Transactions>) -> Arc<Retry<Transactions>> {
-    Arc::new(Retry {
-        place: place::<Transactions>("file/1", 1, row.position, 1),
-        result: Ok(row),
-    })
+    Arc::new(Retry { place: place::<Transactions>("file/1", 1, row.position, 1), result: Ok(row) })
 }
 
 fn still_bad(position: i64, attempt: i32) -> Arc<Retry<Transactions>> {
@@ -54,15 +51,15 @@ where
     let stream = stream::<Transactions>("file/1");
     let position = own(sink, &stream, "a", LONG).await;
     let letters = (0..positions).map(dead_letter).collect();
-    let batch = build::commit::<Transactions>(&position, &stream, 0..=positions - 1, vec![], letters);
+    let batch =
+        build::commit::<Transactions>(&position, &stream, 0..=positions - 1, vec![], letters);
     commit(sink, batch).await.unwrap();
     (position, stream)
 }
 
 async fn states(store: &impl Store) -> Vec<(i64, i64, String)> {
-    let letter = |row: &Record| {
-        (row.number("position"), row.number("attempt"), row["state"].to_owned())
-    };
+    let letter =
+        |row: &Record| (row.number("position"), row.number("attempt"), row["state"].to_owned());
     store.read(&DEAD_LETTERS).await.iter().map(letter).collect()
 }
 
@@ -99,10 +96,7 @@ where
     assert_eq!(again, Ok(Replayed::Found(State::Replayed)));
     assert_eq!((everything(store).await, store.read(&ACTS).await), before);
 
-    assert_eq!(
-        sink.replay(&retry(row(0, 8, "5")), Some(&deed)).await,
-        Ok(Replayed::Written)
-    );
+    assert_eq!(sink.replay(&retry(row(0, 8, "5")), Some(&deed)).await, Ok(Replayed::Written));
     let [act] = store.read(&ACTS).await.try_into().unwrap();
     assert_eq!(act.json("result"), json!({"replayed": 2}));
 }
@@ -149,8 +143,7 @@ where
     commit(&sink, batch).await.unwrap();
 
     let deed = replay_deed();
-    for (at, expected) in
-        [(1, Replayed::Written), (3, Replayed::Written), (2, Replayed::Outdated)]
+    for (at, expected) in [(1, Replayed::Written), (3, Replayed::Written), (2, Replayed::Outdated)]
     {
         let replayed = sink.replay(&retry(row(at, 7, "-1")), Some(&deed)).await;
         assert_eq!(replayed, Ok(expected), "at {at}");
@@ -207,15 +200,9 @@ where
     let refused = sink.replay(&retry(row(0, 7, "500")), Some(&deed)).await.unwrap();
     let Replayed::FailedAgain { reason, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!((reason.stage, &*reason.code), (Stage::Write, store.refusal_code()));
-    assert_eq!(
-        sink.replay(&retry(row(1, 8, "50")), Some(&deed)).await,
-        Ok(Replayed::Written)
-    );
-    let expected = [
-        state(0, 1, State::Retried),
-        state(0, 2, State::Open),
-        state(1, 1, State::Replayed),
-    ];
+    assert_eq!(sink.replay(&retry(row(1, 8, "50")), Some(&deed)).await, Ok(Replayed::Written));
+    let expected =
+        [state(0, 1, State::Retried), state(0, 2, State::Open), state(1, 1, State::Replayed)];
     assert_eq!(states(store).await, expected);
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 1);
 }

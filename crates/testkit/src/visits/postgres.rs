@@ -78,9 +78,8 @@ impl PostgresEffect for Visits {
         origin: i64,
         row: &Row<Self>,
     ) -> QueryResult<Outcome> {
-        let answer: Answer = bound_to(APPEND_SINGLY, origin, slice::from_ref(row))
-            .get_result(connection)
-            .await?;
+        let answer: Answer =
+            bound_to(APPEND_SINGLY, origin, slice::from_ref(row)).get_result(connection).await?;
         Ok(answer.code.map_or(Outcome::Written, Outcome::Refused))
     }
 }

@@ -1,0 +1,86 @@
+//! The ranges of a pass, as the log is read along them.
+
+use std::collections::VecDeque;
+
+use tally_app::Books;
+use tally_audit::{Compared, Violations};
+use tally_ports::audit::{Entry, Pass};
+use tally_ports::{Audit, Fault};
+
+/// As many entries of the ledger are fetched at once.
+const ENTRIES_AT_ONCE: usize = 1_000;
+
+/// The ranges of a pass as the log is read along them.
+pub(super) struct Ranges<'a> {
+    books: &'a Books,
+    pass: &'a Pass,
+    /// Where the part of the log begins that could be read.
+    begin: i64,
+    /// Where the next page of entries begins, from the first one that lies wholly in the log on.
+    next_page: i64,
+    page: VecDeque<Entry>,
+    /// How many records were found in the first entry of the page.
+    found: i64,
+}
+
+impl<'a> Ranges<'a> {
+    pub(super) fn new(books: &'a Books, pass: &'a Pass, begin: i64) -> Self {
+        let (page, found) = (VecDeque::new(), 0);
+        Self { books, pass, begin, next_page: begin, page, found }
+    }
+
+    /// There is a record at `offset`; they come in order.
+    pub(super) async fn found(
+        &mut self,
+        offset: i64,
+        compared: &mut Compared,
+        violations: &mut Violations,
+    ) -> Result<(), Fault> {
+        while let Some(entry) = self.first().await? {
+            if offset <= entry.last {
+                // Where a range is missing the ledger itself has a gap.
+                self.found += i64::from(entry.first <= offset);
+                break;
+            }
+            self.close(compared, violations);
+        }
+        Ok(())
+    }
+
+    /// Nothing can be said of what lies before `resume`, and not compared yet.
+    pub(super) fn unreadable(&mut self, resume: i64) {
+        self.begin = resume;
+    }
+
+    /// There are no more records.
+    pub(super) async fn finish(
+        mut self,
+        compared: &mut Compared,
+        violations: &mut Violations,
+    ) -> Result<(), Fault> {
+        while self.first().await?.is_some() {
+            self.close(compared, violations);
+        }
+        Ok(())
+    }
+
+    async fn first(&mut self) -> Result<Option<&Entry>, Fault> {
+        if self.page.is_empty() && self.next_page < self.pass.next {
+            let entries =
+                self.books.entries(&self.pass.name, self.next_page, ENTRIES_AT_ONCE).await?;
+            self.next_page = entries.last().map_or(i64::MAX, |entry| entry.first.saturating_add(1));
+            // What was committed since the audit began is not compared.
+            self.page = entries.into_iter().filter(|entry| entry.last < self.pass.next).collect();
+        }
+        Ok(self.page.front())
+    }
+
+    fn close(&mut self, compared: &mut Compared, violations: &mut Violations) {
+        let Some(entry) = self.page.pop_front() else { return };
+        let is_whole = entry.first >= self.begin;
+        if is_whole && !entry.is_gap {
+            compared.range(&entry, self.found, violations);
+        }
+        self.found = 0;
+    }
+}

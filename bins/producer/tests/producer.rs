@@ -1,0 +1,197 @@
+//! What reaches the topic, what does not, and what is said of both.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tally_testkit::eventually;
+use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
+use tally_testkit::process::{Launch, Output, Process, Signal};
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(40);
+const HEADER: &str = "id;description;amount;timestamp;merchant;operation_type;side\n";
+
+/// A file in a folder of its own, and a topic to send it to.
+struct Scene {
+    folder: TempDir,
+    broker: &'static Broker,
+    topic: String,
+}
+
+impl Scene {
+    async fn new(rows: &str) -> Self {
+        let broker = Broker::shared().await;
+        let scene = Self { folder: TempDir::new().unwrap(), broker, topic: broker.topic(3).await };
+        fs::write(scene.path(), format!("{HEADER}{rows}")).unwrap();
+        scene
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("rows.csv")
+    }
+
+    fn start(&self, flags: &[&str]) -> Process {
+        Launch::new(env!("CARGO_BIN_EXE_producer"))
+            .args([self.path().to_str().unwrap(), "--brokers", self.broker.bootstrap()])
+            .args(["--topic", &self.topic])
+            .args(flags)
+            .spawn()
+    }
+
+    #[track_caller]
+    fn ended_with(&self, flags: &[&str], code: i32) -> Output {
+        let output = self.start(flags).wait(SOON);
+        assert_eq!(output.code, Some(code), "{output}");
+        output
+    }
+
+    /// Key and value of every record, by partition.
+    async fn records(&self) -> BTreeMap<i32, Vec<(String, Value)>> {
+        let mut records = BTreeMap::new();
+        for partition in 0..3 {
+            let found = self.broker.read_all(&self.topic, partition).await;
+            let pairs = found.into_iter().map(|found| {
+                let key = String::from_utf8(found.record.key.unwrap()).unwrap();
+                (key, serde_json::from_slice(&found.record.value.unwrap()).unwrap())
+            });
+            records.insert(partition, pairs.collect());
+        }
+        records
+    }
+}
+
+fn row(id: u32) -> String {
+    format!("{id};CB;-1,50;2024-01-15 08:30:00;;payment;debit\n")
+}
+
+#[tokio::test]
+async fn rows_are_sent_as_json_keyed_by_id_to_the_partitions_that_other_clients_choose() {
+    let rows: String = (1..=60).map(row).collect();
+    let scene = Scene::new(&rows).await;
+    let output = scene.ended_with(&[], 0);
+    assert!(output.stdout.starts_with("60 rows read, 60 sent in "), "{output}");
+    let records = scene.records().await;
+    let mut ids: Vec<u128> = Vec::new();
+    for (key, value) in records.values().flatten() {
+        assert_eq!(
+            *value,
+            json!({
+                "id": key, "description": "CB", "amount": -1.5, "timestamp": "2024-01-15T08:30:00",
+                "merchant": null, "operation_type": "payment", "side": "debit",
+            })
+        );
+        ids.push(u128::from_str_radix(&key.replace('-', ""), 16).unwrap());
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=60).collect::<Vec<_>>());
+
+    let other = scene.broker.topic(3).await;
+    let mut java = JavaProducer::start(scene.broker.bootstrap());
+    for (key, _) in records.values().flatten() {
+        let (key, value) = (Some(key.as_bytes()), Some(&b"x"[..]));
+        java.send(JavaRecord { topic: &other, key, value, ..Default::default() }).await;
+    }
+    java.flush().await;
+    for (partition, records) in records {
+        let mut ours: Vec<&str> = records.iter().map(|(key, _)| key.as_str()).collect();
+        let theirs = scene.broker.read_all(&other, partition).await;
+        let mut theirs: Vec<String> = theirs
+            .into_iter()
+            .map(|found| String::from_utf8(found.record.key.unwrap()).unwrap())
+            .collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        assert_eq!(ours, theirs, "partition {partition}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_reported_and_not_sent() {
+    let rows = [
+        &row(1),
+        "x;CB;-1;2024-01-15 08:30:00;;payment;debit\n",
+        "2;CB;much;2024-01-15 08:30:00;;payment;debit\n",
+        "3;CB;-1;yesterday;;payment;debit\n",
+        "4;CB;-1\n",
+        // Wrong, but it can be read: that is the consumer's to say.
+        "5;CB;1;2024-01-15 08:30:00;;payment;debit\n",
+    ];
+    let scene = Scene::new(&rows.concat()).await;
+    let output = scene.ended_with(&[], 0);
+    assert!(output.stdout.starts_with("6 rows read, 2 sent in "), "{output}");
+    for (row, code) in
+        [(1, "id_invalid"), (2, "amount_invalid"), (3, "timestamp_invalid"), (4, "fields")]
+    {
+        assert!(output.stderr.contains(&format!("row {row} is not sent")), "{output}");
+        assert!(output.stdout.contains(code), "{output}");
+    }
+    assert!(!output.stderr.contains("much"), "a value: {output}");
+    assert_eq!(scene.records().await.values().map(Vec::len).sum::<usize>(), 2);
+}
+
+#[tokio::test]
+async fn a_record_larger_than_the_topic_takes_is_reported_and_the_others_are_sent() {
+    let mut scene = Scene::new("").await;
+    // UUIDs, since it is compressed.
+    let large: String = (0..300).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+    let rows = row(1) + &format!("2;{large};-1;2024-01-15 08:30:00;;payment;debit\n") + &row(3);
+    fs::write(scene.path(), format!("{HEADER}{rows}")).unwrap();
+    scene.topic = scene.broker.topic_with(3, "max.message.bytes=2000").await;
+    let output = scene.ended_with(&[], 0);
+    assert!(output.stdout.starts_with("3 rows read, 2 sent in "), "{output}");
+    assert!(
+        output.stderr.contains("row 1 is not sent") && output.stdout.contains("too_large"),
+        "{output}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_before_the_first_record_is_said_at_once() {
+    let mut scene = Scene::new(&row(1)).await;
+    let output = scene.ended_with(&["--format", "avro"], 78);
+    assert!(output.stderr.contains("SCHEMA_REGISTRY_URL"), "{output}");
+    scene.ended_with(&["--rate", "0"], 2);
+    scene.topic.push('x');
+    let output = scene.ended_with(&[], 78);
+    assert!(output.stderr.contains("there is no topic"), "{output}");
+    fs::write(scene.path(), "").unwrap();
+    scene.ended_with(&[], 66);
+    fs::remove_file(scene.path()).unwrap();
+    scene.ended_with(&[], 66);
+}
+
+mod serial {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rate_is_kept() {
+        let rows: String = (1..=600).map(row).collect();
+        let scene = Scene::new(&rows).await;
+        let began = Instant::now();
+        scene.ended_with(&["--rate", "200/s"], 0);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(2_700), "{took:?}");
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn it_repeats_until_it_is_stopped_and_all_it_counts_is_there() {
+        let rows: String = (1..=10).map(row).collect();
+        let scene = Scene::new(&rows).await;
+        let process = scene.start(&["--repeat", "--rate", "1000/s"]);
+        eventually(SOON, async || {
+            scene.records().await.values().map(Vec::len).sum::<usize>() > 100
+        })
+        .await;
+        process.signal(Signal::SIGINT);
+        let output = process.wait(SOON);
+        assert_eq!(output.code, Some(130), "{output}");
+        let (_, rest) = output.stdout.split_once("rows read, ").unwrap();
+        let sent: usize = rest.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(scene.records().await.values().map(Vec::len).sum::<usize>(), sent);
+    }
+}

@@ -1,0 +1,49 @@
+//! How every binary ends.
+
+use std::io::{self, Write, stderr, stdout};
+use std::process::ExitCode;
+
+use tally_ports::Stop;
+use tokio::runtime::Runtime;
+
+/// The exit code when standard output or an export cannot be written.
+pub const EXIT_OUTPUT: u8 = 74;
+
+/// Runs a binary to its end; its exit code. A stop is said on standard error.
+///
+/// # Errors
+/// When no runtime can be made.
+pub fn exit(run: impl Future<Output = Result<u8, Stop>>) -> io::Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let code = match runtime.block_on(run) {
+        Ok(code) => code,
+        Err(stop) => {
+            say(&format!("error: {stop}"));
+            stop.kind.exit_code()
+        }
+    };
+    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
+    Ok(ExitCode::from(code))
+}
+
+/// Prints `text` on standard output; the exit code. What is wrong is said on standard error.
+pub fn print(text: &str) -> u8 {
+    printed(text, |problem| say(&format!("error: {problem}")))
+}
+
+/// The same once there is a log, which is told then.
+pub fn print_logged(text: &str) -> u8 {
+    printed(text, |problem| tracing::error!("{problem}"))
+}
+
+fn printed(text: &str, tell: impl FnOnce(String)) -> u8 {
+    let mut out = stdout().lock();
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return 0 };
+    tell(format!("cannot write to standard output: {error}"));
+    EXIT_OUTPUT
+}
+
+/// Says `text` on standard error; where that is closed there is nobody to tell.
+pub fn say(text: &str) {
+    let _nobody_to_tell = writeln!(stderr(), "{text}");
+}

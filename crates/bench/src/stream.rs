@@ -1,0 +1,337 @@
+//! What a topic takes on its way into Postgres: producer, kafka-consumer in each format, and how old records get.
+
+use std::fmt::Write;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rskafka::client::ClientBuilder;
+use rskafka::client::partition::{OffsetAt, UnknownTopicHandling};
+use tokio::time::sleep;
+
+use crate::figures::{grouped, mib};
+use crate::floor::Chunks;
+use crate::machine;
+use crate::measure::{Measured, Usage};
+use crate::runner::{self, Model, Sample, rate};
+use crate::server::Server;
+
+const DATABASE: &str = "run";
+const PARTITIONS: i32 = 6;
+const FETCH_BYTES: i32 = 8 << 20;
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/native");
+
+/// How much there is to take.
+pub struct Size {
+    /// Records of a run.
+    pub records: u64,
+    /// Runs of each.
+    pub runs: u64,
+    /// Records per second while their age is measured.
+    pub rate: u64,
+    /// How long that takes, in seconds.
+    pub seconds: u64,
+}
+
+/// A service of the benchmark's own, by one of the scripts; wiped with this value, and by the script's watch when this
+/// process is killed.
+struct Service {
+    script: PathBuf,
+    state: PathBuf,
+    _claim: File,
+}
+
+impl Service {
+    fn start(name: &str, folder: &Path) -> anyhow::Result<Self> {
+        let state = folder.join(name);
+        std::fs::create_dir(&state)?;
+        let claim = File::create(state.join("users"))?;
+        claim.lock_shared()?;
+        let script = Path::new(SCRIPTS).join(format!("{name}.sh"));
+        let service = Self { script, state, _claim: claim };
+        service.run(&["start"])?;
+        Ok(service)
+    }
+
+    fn run(&self, words: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.script)
+            .args(words)
+            .env("INFRA_STATE", &self.state)
+            .envs(
+                ["KAFKA", "KAFKA_CONTROLLER", "REGISTRY", "REGISTRY_MANAGEMENT"]
+                    .map(|name| (format!("{name}_PORT"), "0")),
+            )
+            .envs([("KAFKA_WIPE_IDLE", "0"), ("REGISTRY_WIPE_IDLE", "0")])
+            .stdin(Stdio::null())
+            .output()?;
+        if !output.status.success() {
+            bail!("{}: {}", self.script.display(), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Err(error) = self.run(&["wipe"]) {
+            eprintln!("a service is left to its watch: {error}");
+        }
+    }
+}
+
+/// Everything around the runs.
+struct Stage {
+    folder: PathBuf,
+    server: Server,
+    model: Model,
+    kafka: Service,
+    brokers: String,
+    registry: Service,
+}
+
+/// Takes all runs; what they took.
+pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
+    // The server's own user must be able to enter.
+    let enter = Permissions::from_mode(0o755);
+    let folder =
+        tempfile::Builder::new().prefix("tally-bench-").permissions(enter).tempdir_in(dir)?;
+    let folder = folder.path();
+    eprintln!("working in {}", folder.display());
+    let kafka = Service::start("kafka", folder)?;
+    let stage = Stage {
+        folder: folder.to_owned(),
+        server: Server::start(folder)?,
+        model: Model::start(folder).await?,
+        brokers: kafka.run(&["url"])?,
+        kafka,
+        registry: Service::start("registry", folder)?,
+    };
+    let sample = runner::sample(folder, size.records).await?;
+    let few = runner::sample(folder, size.records / 10).await?;
+    let chunks = Chunks::read(&sample)?;
+
+    let mut lines = Lines::default();
+    for turn in 1..=size.runs {
+        eprintln!("turn {turn} of {}", size.runs);
+        stage.server.make_anew(DATABASE).await?;
+        let floor = chunks.run(&mut stage.server.connect(DATABASE).await?).await?;
+        lines.add("floor: COPY and upsert", floor.rows_per_second, None);
+        for format in ["json", "avro"] {
+            let topic = stage.topic(&format!("{format}{turn}"))?;
+            let sent = stage.produce(&topic, &sample, &["--format", format]).await?;
+            lines.add(&format!("producer, {format}"), rate(sample.rows, sent.seconds), Some(&sent));
+            let read = stage.consume(&topic, &sample).await?;
+            lines.add(
+                &format!("kafka-consumer, {format}"),
+                rate(sample.rows, read.seconds),
+                Some(&read),
+            );
+        }
+        let topic = stage.topic(&format!("few{turn}"))?;
+        stage.produce(&topic, &few, &[]).await?;
+        let read = stage.consume(&topic, &few).await?;
+        lines.add(
+            "kafka-consumer, json, a tenth of the lag",
+            rate(few.rows, read.seconds),
+            Some(&read),
+        );
+    }
+    let (median, tail) = stage.ages(size).await?;
+    Ok(format!(
+        "{} records in {PARTITIONS} partitions, one consumer; runs of each, in turn: {}; in {}\n{}\n{}\n\n{}\n\n\
+         age of a record at its commit, at {} records/s for {} s: p50 {median} ms, p99 {tail} ms",
+        size.records,
+        size.runs,
+        dir.display(),
+        machine::describe(),
+        stage.server.describe().await?,
+        lines.table(),
+        size.rate,
+        size.seconds,
+    ))
+}
+
+impl Stage {
+    fn topic(&self, name: &str) -> anyhow::Result<String> {
+        self.kafka.run(&["topics", &format!("{name}:{PARTITIONS}")])?;
+        Ok(name.to_owned())
+    }
+
+    fn envs(&self, topic: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
+        Ok(vec![
+            ("KAFKA_BOOTSTRAP_SERVERS", self.brokers.clone()),
+            ("TOPIC_NAME", topic.to_owned()),
+            ("DATABASE_URL", self.server.url(DATABASE)),
+            ("ML_API_URL", self.model.url().to_owned()),
+            ("SCHEMA_REGISTRY_URL", self.registry.run(&["url"])?),
+        ])
+    }
+
+    fn start(&self, binary: &str, topic: &str, args: &[&str]) -> anyhow::Result<Measured> {
+        let envs = self.envs(topic)?;
+        let envs: Vec<(&str, &str)> =
+            envs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Measured::start(binary, &self.folder, args, &envs)
+    }
+
+    /// Sends all of `sample` and ensures that it is said to be sent.
+    async fn produce(&self, topic: &str, sample: &Sample, flags: &[&str]) -> anyhow::Result<Usage> {
+        let path = sample.path.to_str().context("a path that is not UTF-8")?;
+        let args: Vec<&str> = [path].into_iter().chain(flags.iter().copied()).collect();
+        let usage = self.start("producer", topic, &args)?.end().await?;
+        let said = format!("{0} rows read, {0} sent", sample.rows);
+        ensure!(
+            usage.output.starts_with(&said),
+            "producer does not account for all: {}",
+            usage.output
+        );
+        Ok(usage)
+    }
+
+    /// Takes the topic into an empty database and ensures that the ledger accounts for each record, and the table too.
+    async fn consume(&self, topic: &str, sample: &Sample) -> anyhow::Result<Usage> {
+        self.server.make_anew(DATABASE).await?;
+        let usage = self.start("kafka-consumer", topic, &["--until-end"])?.end().await?;
+        self.ensure_taken(sample.rows).await?;
+        Ok(usage)
+    }
+
+    async fn ensure_taken(&self, records: u64) -> anyhow::Result<()> {
+        let client = self.server.connect(DATABASE).await?;
+        let sql = "select sum(read)::bigint, sum(written)::bigint, (select count(*) from transactions) from batches";
+        let row = client.query_one(sql, &[]).await?;
+        let counts: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
+        ensure!(
+            counts == [records.cast_signed(); 3],
+            "read, written and rows are {counts:?}, not {records}"
+        );
+        Ok(())
+    }
+
+    /// Median and 99th percentile, in milliseconds, of the time from a record's own timestamp to its batch's commit.
+    async fn ages(&self, size: &Size) -> anyhow::Result<(i64, i64)> {
+        let topic = self.topic("steady")?;
+        self.server.make_anew(DATABASE).await?;
+        let sample = runner::sample(&self.folder, size.rate * size.seconds).await?;
+        let consumer = self.start("kafka-consumer", &topic, &[])?;
+        self.until_owned().await?;
+        let per_second = format!("{}/s", size.rate);
+        self.produce(&topic, &sample, &["--rate", &per_second]).await?;
+        while self.ensure_taken(sample.rows).await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        drop(consumer);
+
+        let commits = self.commits().await?;
+        let mut ages = Vec::new();
+        for partition in 0..PARTITIONS {
+            for (offset, timestamp) in self.timestamps(&topic, partition).await? {
+                let commit = commits.iter().find(|commit| commit.covers(partition, offset));
+                let commit = commit.context("a record that no batch covers")?;
+                ages.push(commit.at - timestamp);
+            }
+        }
+        ages.sort_unstable();
+        ensure!(ages.len() as u64 == sample.rows, "{} ages of {} records", ages.len(), sample.rows);
+        Ok((ages[ages.len() / 2], ages[ages.len() * 99 / 100]))
+    }
+
+    /// Returns when the consumer holds all partitions.
+    async fn until_owned(&self) -> anyhow::Result<()> {
+        let client = self.server.connect(DATABASE).await?;
+        loop {
+            let owned = client
+                .query_one("select count(*) from positions where owner is not null", &[])
+                .await;
+            if owned.is_ok_and(|row| row.get::<_, i64>(0) == i64::from(PARTITIONS)) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn commits(&self) -> anyhow::Result<Vec<Committed>> {
+        let sql = "select partition, first, last, (extract(epoch from committed_at) * 1000)::bigint from batches \
+                   order by partition, first";
+        let rows = self.server.connect(DATABASE).await?.query(sql, &[]).await?;
+        let commit = |row: &tokio_postgres::Row| Committed {
+            partition: row.get(0),
+            first: row.get(1),
+            last: row.get(2),
+            at: row.get(3),
+        };
+        Ok(rows.iter().map(commit).collect())
+    }
+
+    async fn timestamps(&self, topic: &str, partition: i32) -> anyhow::Result<Vec<(i64, i64)>> {
+        let client = ClientBuilder::new(vec![self.brokers.clone()]).build().await?;
+        let client = client.partition_client(topic, partition, UnknownTopicHandling::Error).await?;
+        let end = client.get_offset(OffsetAt::Latest).await?;
+        let (mut next, mut found) = (0, Vec::new());
+        while next < end {
+            let (records, _) = client.fetch_records(next, 1..FETCH_BYTES, 1_000).await?;
+            for record in records {
+                next = record.offset + 1;
+                found.push((record.offset, record.record.timestamp.timestamp_millis()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A batch, and when it was committed, in milliseconds since 1970.
+struct Committed {
+    partition: i32,
+    first: i64,
+    last: i64,
+    at: i64,
+}
+
+impl Committed {
+    const fn covers(&self, partition: i32, offset: i64) -> bool {
+        self.partition == partition && self.first <= offset && offset <= self.last
+    }
+}
+
+/// Runs by what they were, in the order in which they first came.
+#[derive(Default)]
+struct Lines(Vec<(String, Vec<f64>, i64)>);
+
+impl Lines {
+    fn add(&mut self, what: &str, records_per_second: f64, usage: Option<&Usage>) {
+        let peak = usage.map_or(0, |usage| usage.peak_kib);
+        eprintln!("  {what}: {} records/s, {} MiB", grouped(records_per_second), mib(peak));
+        match self.0.iter_mut().find(|(known, ..)| known == what) {
+            Some((_, rates, most)) => {
+                rates.push(records_per_second);
+                *most = peak.max(*most);
+            }
+            None => self.0.push((what.to_owned(), vec![records_per_second], peak)),
+        }
+    }
+
+    fn table(&self) -> String {
+        let medians: Vec<(f64, f64, f64)> =
+            self.0.iter().map(|(_, rates, _)| spread(rates)).collect();
+        let floor = medians.first().map_or(f64::NAN, |(_, median, _)| *median);
+        let mut table = String::from(
+            "| what | records/s: median (min-max) | of the floor | peak MiB |\n| --- | --- | --- | --- |",
+        );
+        for ((what, _, peak), (least, median, greatest)) in self.0.iter().zip(medians) {
+            let peak = if *peak == 0 { "-".to_owned() } else { mib(*peak) };
+            let rates = format!("{} ({}-{})", grouped(median), grouped(least), grouped(greatest));
+            let _never_fails =
+                write!(table, "\n| {what} | {rates} | {:.2} | {peak} |", median / floor);
+        }
+        table
+    }
+}
+
+fn spread(rates: &[f64]) -> (f64, f64, f64) {
+    let mut rates = rates.to_vec();
+    rates.sort_by(f64::total_cmp);
+    (rates[0], rates[rates.len() / 2], rates[rates.len() - 1])
+}
