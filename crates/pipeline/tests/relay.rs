@@ -96,6 +96,6 @@ async fn a_mark_that_is_lost_publishes_again() {
     let (store, topic) = (store_with(2).await, Topic::default());
     store.lose_marks(1);
     let relay = Relay::start(Arc::clone(&store), topic.clone(), Transactions::NAME);
-    relay.drain(Duration::from_secs(60)).await;
+    relay.drain(Duration::from_mins(1)).await;
     assert_eq!(*topic.positions.lock().unwrap(), [0, 1, 0, 1]);
 }
