@@ -60,7 +60,8 @@ fn an_audit_is_measured_on_both_stores() {
     assert!(table.starts_with("audit of 2,000 batches with 2,000,000 records, "), "{table}");
     for store in ["Postgres", "SQLite"] {
         let line = table.lines().find(|line| line.starts_with(&format!("| {store} |")));
-        let cells: Vec<&str> = line.unwrap_or_else(|| panic!("{table}")).split('|').map(str::trim).collect();
+        let cells: Vec<&str> =
+            line.unwrap_or_else(|| panic!("{table}")).split('|').map(str::trim).collect();
         assert!((0.01..60.0).contains(&first_number(cells[2])), "{table}");
         assert!((1.0..1000.0).contains(&first_number(cells[3])), "{table}");
     }

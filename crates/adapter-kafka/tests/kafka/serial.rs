@@ -11,7 +11,7 @@ use tally_ports::{Fault, Source, StopKind};
 use tally_testkit::kafka::{OwnKafka, PASSWORD, USER};
 use tally_testkit::visits::Visits;
 
-use crate::support::{Topic, check_follows, produce_singly, visits};
+use crate::support::{Topic, check_follows, produce_singly, read, visits};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -128,7 +128,7 @@ async fn log_in(own: &OwnKafka, broker: String, security: Security) -> Result<()
     let cluster = Cluster::connect(&settings).await?;
     let topic = Topic { name, settings, cluster };
     let (mut source, _) = topic.source(0, &Value::Null, Some(1));
-    assert_eq!(source.next_batch(1).await?.unwrap().items.len(), 1);
+    assert_eq!(read(&mut source, 0, 1).await.len(), 1);
     Ok(())
 }
 
