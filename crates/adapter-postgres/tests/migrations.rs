@@ -26,7 +26,10 @@ async fn eight_processes_at_once_migrate_once() {
     for result in join_all((0..8).map(|_| open(database.url()))).await {
         result.unwrap();
     }
-    assert_eq!(versions(&database).await, ["tally 1", "tally 2", "transactions 1", "transactions 2"]);
+    assert_eq!(
+        versions(&database).await,
+        ["tally 1", "tally 2", "transactions 1", "transactions 2"]
+    );
 }
 
 #[tokio::test]
@@ -88,5 +91,8 @@ async fn tables_and_their_version_come_together() {
 
     database.execute("alter table tally_migrations drop constraint not_yet").await;
     open(database.url()).await.unwrap();
-    assert_eq!(versions(&database).await, ["tally 1", "tally 2", "transactions 1", "transactions 2"]);
+    assert_eq!(
+        versions(&database).await,
+        ["tally 1", "tally 2", "transactions 1", "transactions 2"]
+    );
 }

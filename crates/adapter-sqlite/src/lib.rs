@@ -6,8 +6,8 @@
 //! To add a flow: implement [`SqliteEffect`] for it ([`upsert_each`] or [`append_each`], [`replay_one`] and [`Statement`]s
 //! are all it takes) and hand its [`SqliteEffect::MIGRATIONS`] to [`Sqlite::open`].
 
-mod atomic;
 mod acts;
+mod atomic;
 mod audit;
 mod commit;
 mod connection;

@@ -36,7 +36,8 @@ where
             return Err(format!("{word} is none of off, error, warn, info, debug, trace"));
         }
     }
-    let parse = |levels: &str| levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"));
+    let parse =
+        |levels: &str| levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"));
     parse(levels)?;
     // Its lines on every connection are news to nobody; whoever wants them names it in `levels`, which wins.
     let filter = parse(&format!("rskafka=warn,{levels}"))?;
