@@ -1,5 +1,6 @@
 //! The loop: batches of one partition from the source to the store, in order, several of them in flight.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,6 +21,9 @@ use uuid::Uuid;
 use crate::guard::{Budget, Guard};
 use crate::prepare::{Prepared, labels, prepare};
 use crate::{Gates, Status, Totals};
+
+/// How often it is said that a quality rule is above its threshold.
+const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// How a pipeline works.
 #[derive(Clone, Debug)]
@@ -62,6 +66,8 @@ pub struct Pipeline<F, E, S> {
     /// One permit for each batch that may be at the model.
     at_model: Arc<Semaphore>,
     guard: std::sync::Mutex<Guard>,
+    /// When each quality rule was last said to be above its threshold.
+    said: std::sync::Mutex<BTreeMap<String, Instant>>,
     flow: PhantomData<F>,
 }
 
@@ -126,11 +132,23 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
     ) -> Self {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
         let guard = std::sync::Mutex::new(Guard::new(settings.budget));
-        Self { enrich, sink, gates, status, settings, at_model, guard, flow: PhantomData }
+        let said = std::sync::Mutex::default();
+        Self { enrich, sink, gates, status, settings, at_model, guard, said, flow: PhantomData }
     }
 
     fn guard(&self) -> MutexGuard<'_, Guard> {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to say again that a quality rule is above its threshold. The ledger holds every finding; a stream's batches
+    /// are many and small.
+    fn may_say(&self, rule: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = said.get(rule).is_none_or(|at| at.elapsed() >= SAID_EVERY);
+        if may {
+            said.insert(rule.to_owned(), Instant::now());
+        }
+        may
     }
 
     /// The gates that its calls pass.
@@ -319,16 +337,11 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         observe("commit", began);
         self.pipeline.status.committed();
         count(commit, &committed);
-        for (rule, finding) in commit.quality.iter().filter(|(_, finding)| finding.above_threshold)
-        {
-            let (first, last) = (commit.first, commit.last);
-            tracing::warn!(
-                rule,
-                rate = finding.rate,
-                first,
-                last,
-                "quality rule above its threshold"
-            );
+        for (rule, finding) in &commit.quality {
+            if finding.above_threshold && self.pipeline.may_say(rule) {
+                let (rate, first, last) = (finding.rate, commit.first, commit.last);
+                tracing::warn!(rule, rate, first, last, "quality rule above its threshold");
+            }
         }
         Ok(committed)
     }

@@ -39,8 +39,9 @@ where
     let parse =
         |levels: &str| levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"));
     parse(levels)?;
-    // Its lines on every connection are news to nobody; whoever wants them names it in `levels`, which wins.
-    let filter = parse(&format!("rskafka=warn,{levels}"))?;
+    // It tells of each connection, and calls the end of a transaction an error; what matters of that our own lines say.
+    // Whoever wants it names it in `levels`, which wins.
+    let filter = parse(&format!("rskafka=off,{levels}"))?;
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);
     let layer = fmt::layer().with_writer(writer).with_ansi(is_terminal).with_target(false);
