@@ -5,6 +5,7 @@
 pub mod crew;
 pub mod gate;
 pub mod guard;
+mod measure;
 pub mod ownership;
 pub mod prepare;
 pub mod relay;

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
 use serde_json::Value;
+use tally_domain::Flow;
 use tally_domain::quality::Rules;
-use tally_domain::{Flow, Reason};
 use tally_ports::{
     Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source, Stop, StopKind,
-    Stream, metric,
+    Stream,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::guard::{Budget, Guard};
-use crate::prepare::{Prepared, labels, prepare};
+use crate::measure::{self, count, observe};
+use crate::prepare::{Prepared, prepare};
 use crate::{Gates, Status, Totals};
 
 /// How often it is said that a quality rule is above its threshold.
@@ -112,6 +112,7 @@ struct InFlight<F: Flow> {
     gap: Option<String>,
     dead_letters: Vec<DeadLetter>,
     started: Instant,
+    counted: measure::InFlight,
     rows: AbortOnDropHandle<Result<Enriched<F>, Stop>>,
 }
 
@@ -181,9 +182,10 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
 
         let commit_all = async {
             while let Some(batch) = receiver.recv().await {
-                let (commit, judged) = run.wait_for_model(batch).await?;
+                let (commit, judged, counted) = run.wait_for_model(batch).await?;
                 self.guard().admit(&commit)?;
                 let result = run.commit(&commit).await?;
+                drop(counted);
                 totals.add(&commit, judged, &result);
                 committed(totals, &commit);
                 self.guard().take(&commit, &result)?;
@@ -231,7 +233,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
                 continue;
             }
             observe("read", started);
-            gauge!(metric::INFLIGHT).increment(1.0);
+            let counted = measure::InFlight::begin();
             next = batch.last + 1;
 
             let preparing = Instant::now();
@@ -253,6 +255,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
                 gap: batch.gap,
                 dead_letters,
                 started,
+                counted,
                 rows: AbortOnDropHandle::new(tokio::spawn(
                     Arc::clone(&self).enrich(records, places, permit),
                 )),
@@ -294,7 +297,10 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
     }
 
     /// The batch with the model's answers, and how many of its records the quality rules judged.
-    async fn wait_for_model(&self, batch: InFlight<F>) -> Result<(Arc<Commit<F>>, usize), Stop> {
+    async fn wait_for_model(
+        &self,
+        batch: InFlight<F>,
+    ) -> Result<(Arc<Commit<F>>, usize, measure::InFlight), Stop> {
         let Enriched { rows, refused } = joined(batch.rows.await)?;
         let mut dead_letters = batch.dead_letters;
         if !refused.is_empty() {
@@ -326,7 +332,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             started: batch.started,
             mask,
         });
-        Ok((commit, batch.judged))
+        Ok((commit, batch.judged, batch.counted))
     }
 
     /// Commits until the database answers, then says so in metrics, log and status.
@@ -378,35 +384,4 @@ fn joined<T>(result: Result<Result<T, Stop>, tokio::task::JoinError>) -> Result<
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-fn observe(stage: &'static str, since: Instant) {
-    histogram!(metric::STAGE_DURATION, "stage" => stage).record(since.elapsed());
-}
-
-fn count<F: Flow>(commit: &Commit<F>, committed: &Committed) {
-    counter!(metric::BATCHES).increment(1);
-    for (name, value) in [
-        (metric::ROWS, commit.read),
-        (metric::ROWS_WRITTEN, committed.written),
-        (metric::ROWS_SUPERSEDED, committed.superseded),
-        (metric::ROWS_SKIPPED, committed.skipped),
-    ] {
-        counter!(name).increment(value.unsigned_abs());
-    }
-    for Reason { stage, code, .. } in commit.dead_letters.iter().map(|letter| &letter.reason) {
-        counter!(metric::DEAD_LETTERS, &labels(*stage, code)).increment(1);
-    }
-    for refused in &committed.refused {
-        counter!(metric::DEAD_LETTERS, &labels(tally_domain::Stage::Write, &refused.code))
-            .increment(1);
-    }
-    for (rule, finding) in &commit.quality {
-        gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(finding.rate);
-    }
-    gauge!(metric::INFLIGHT).decrement(1.0);
-    #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]
-    gauge!(metric::LAST_BATCH_SIZE).set(commit.read as f64);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    gauge!(metric::LAST_SUCCESS).set(now.as_secs_f64());
 }

@@ -1,0 +1,57 @@
+//! What the metrics tell of batches.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use metrics::{counter, gauge, histogram};
+use tally_domain::{Flow, Reason};
+use tally_ports::{Commit, Committed, metric};
+
+use crate::prepare::labels;
+
+/// A batch that was read and is not committed; whatever becomes of it, it is counted until this is dropped.
+pub(crate) struct InFlight(());
+
+impl InFlight {
+    pub(crate) fn begin() -> Self {
+        gauge!(metric::INFLIGHT).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        gauge!(metric::INFLIGHT).decrement(1.0);
+    }
+}
+
+/// How long a stage took that began at `since`.
+pub(crate) fn observe(stage: &'static str, since: Instant) {
+    histogram!(metric::STAGE_DURATION, "stage" => stage).record(since.elapsed());
+}
+
+/// A batch that was committed.
+pub(crate) fn count<F: Flow>(commit: &Commit<F>, committed: &Committed) {
+    counter!(metric::BATCHES).increment(1);
+    for (name, value) in [
+        (metric::ROWS, commit.read),
+        (metric::ROWS_WRITTEN, committed.written),
+        (metric::ROWS_SUPERSEDED, committed.superseded),
+        (metric::ROWS_SKIPPED, committed.skipped),
+    ] {
+        counter!(name).increment(value.unsigned_abs());
+    }
+    for Reason { stage, code, .. } in commit.dead_letters.iter().map(|letter| &letter.reason) {
+        counter!(metric::DEAD_LETTERS, &labels(*stage, code)).increment(1);
+    }
+    for refused in &committed.refused {
+        counter!(metric::DEAD_LETTERS, &labels(tally_domain::Stage::Write, &refused.code))
+            .increment(1);
+    }
+    for (rule, finding) in &commit.quality {
+        gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(finding.rate);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]
+    gauge!(metric::LAST_BATCH_SIZE).set(commit.read as f64);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(metric::LAST_SUCCESS).set(now.as_secs_f64());
+}
