@@ -1,0 +1,210 @@
+//! What a worker holds, and how that changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tally_ports::{Crew as Living, Positions, Stop, StopKind, Workers};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Crew, LIST_EVERY, LOOK_EVERY, Partitions, fair_share};
+use crate::Ended;
+
+/// The partitions that cannot be read on.
+#[derive(Clone, Default)]
+pub(super) struct Blocked(Arc<Mutex<BTreeMap<i32, Stop>>>);
+
+impl Blocked {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Stop>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What we hold.
+struct Held {
+    /// Stops all of them.
+    stop: CancellationToken,
+    /// Stops each of them.
+    partitions: BTreeMap<i32, CancellationToken>,
+    blocked: Blocked,
+}
+
+impl Held {
+    fn new(stop: CancellationToken) -> Self {
+        Self { stop, partitions: BTreeMap::new(), blocked: Blocked::default() }
+    }
+
+    /// Those that we mean to keep.
+    fn kept(&self) -> Vec<i32> {
+        let kept = self.partitions.iter().filter(|(_, stop)| !stop.is_cancelled());
+        kept.map(|(number, _)| *number).collect()
+    }
+}
+
+/// A worker at work.
+pub(super) struct Shift<S, P> {
+    pub(super) crew: Arc<Crew<S, P>>,
+    held: Held,
+    tasks: JoinSet<(i32, Result<Ended, Stop>)>,
+}
+
+impl<S: Positions + Workers, P: Partitions> Shift<S, P> {
+    /// An empty-handed one; `stop` makes it give back whatever it holds.
+    pub(super) fn begin(crew: Arc<Crew<S, P>>, stop: CancellationToken) -> Self {
+        Self { crew, held: Held::new(stop), tasks: JoinSet::new() }
+    }
+
+    /// Holds a fair share of `listed` until all is done or `stop` is cancelled.
+    pub(super) async fn work(
+        &mut self,
+        listed: Vec<i32>,
+        stop: &CancellationToken,
+    ) -> Result<Ended, Stop> {
+        let (sender, listed) = watch::channel(listed);
+        let _listing = AbortOnDropHandle::new(tokio::spawn(list(Arc::clone(&self.crew), sender)));
+        let mut look = interval(LOOK_EVERY.min(self.crew.lease / 3));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Interrupted),
+                Some(ended) = self.tasks.join_next() => self.note(ended)?,
+                _ = look.tick() => {}
+            }
+            let Some(living) = self.crew.attend(stop).await? else {
+                return Ok(Ended::Interrupted);
+            };
+            let partitions = listed.borrow().clone();
+            if let Some(ended) = self.ended(&partitions, &living) {
+                return ended;
+            }
+            let share = fair_share(partitions.len(), living.living);
+            self.give_surplus(share);
+            // A claim whose answer is not waited for expires by itself.
+            tokio::select! {
+                claimed = self.claim_free(share, &partitions, &living) => claimed?,
+                () = stop.cancelled() => return Ok(Ended::Interrupted),
+            }
+        }
+    }
+
+    /// Gives up what is more than the share, those first that can be read.
+    fn give_surplus(&self, share: usize) {
+        let mut kept = self.held.kept();
+        let surplus = kept.len().saturating_sub(share);
+        kept.sort_by_key(|number| (!self.held.blocked.lock().contains_key(number), *number));
+        for number in kept.into_iter().rev().take(surplus) {
+            tracing::info!(partition = number, share, "more than the share, giving it back");
+            self.held.partitions[&number].cancel();
+        }
+    }
+
+    /// Claims what is free, up to the share.
+    async fn claim_free(
+        &mut self,
+        share: usize,
+        partitions: &[i32],
+        living: &Living,
+    ) -> Result<(), Stop> {
+        let alive: BTreeSet<i32> = living
+            .partitions
+            .iter()
+            .filter(|standing| {
+                standing.owner.as_deref().is_some_and(|owner| owner != &*self.crew.worker.id)
+            })
+            .map(|standing| standing.partition)
+            .collect();
+        for &number in partitions {
+            if self.held.kept().len() >= share || self.held.stop.is_cancelled() {
+                return Ok(());
+            }
+            let is_free = !alive.contains(&number) && !self.held.partitions.contains_key(&number);
+            let standing = living.partitions.iter().find(|standing| standing.partition == number);
+            let is_done = standing.is_some_and(|standing| {
+                self.crew.partitions.end(number).is_some_and(|end| standing.next >= end)
+            });
+            if !is_free || is_done {
+                continue;
+            }
+            if let Some(partition) = self.crew.claim(number, standing.is_some()).await? {
+                let stop = self.held.stop.child_token();
+                self.held.partitions.insert(number, stop.clone());
+                let (crew, blocked) = (Arc::clone(&self.crew), self.held.blocked.clone());
+                self.tasks
+                    .spawn(async move { (number, crew.hold(partition, stop, &blocked).await) });
+            }
+        }
+        Ok(())
+    }
+
+    /// How the run ended, if every partition is at its end or cannot get there.
+    fn ended(&self, partitions: &[i32], living: &Living) -> Option<Result<Ended, Stop>> {
+        let blocked = self.held.blocked.lock();
+        let mut next = 0;
+        for &number in partitions {
+            let end = self.crew.partitions.end(number)?;
+            let standing = living.partitions.iter().find(|standing| standing.partition == number);
+            next = standing.map_or(i64::MIN, |standing| standing.next);
+            let is_at_end = next >= end && !self.held.partitions.contains_key(&number);
+            if !is_at_end && !blocked.contains_key(&number) {
+                return None;
+            }
+        }
+        Some(match blocked.values().next() {
+            Some(stop) => Err(stop.clone()),
+            None => Ok(Ended::AtEnd { next }),
+        })
+    }
+
+    /// Takes note of a partition that is no longer held.
+    fn note(
+        &mut self,
+        ended: Result<(i32, Result<Ended, Stop>), tokio::task::JoinError>,
+    ) -> Result<(), Stop> {
+        let (number, result) = match ended {
+            Ok(ended) => ended,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        self.held.partitions.remove(&number);
+        match result {
+            Err(stop) if stop.kind == StopKind::Taken => {
+                tracing::warn!(partition = number, "stepping down: {stop}");
+                Ok(())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Lets go of everything once what is in flight is committed.
+    pub(super) async fn give_back(&mut self) -> Result<(), Stop> {
+        self.held.stop.cancel();
+        let mut first = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            first = first.and(self.note(ended));
+        }
+        first
+    }
+}
+
+/// Asks again and again which partitions there are. While that cannot be answered, those known stay.
+async fn list<S, P: Partitions>(crew: Arc<Crew<S, P>>, listed: watch::Sender<Vec<i32>>) {
+    loop {
+        sleep(LIST_EVERY).await;
+        match crew.partitions.list().await {
+            Ok(now) => {
+                listed.send_if_modified(|known| {
+                    let is_new = *known != now;
+                    if is_new {
+                        tracing::info!("{} has {} partitions now", crew.label, now.len());
+                        *known = now;
+                    }
+                    is_new
+                });
+            }
+            Err(fault) => tracing::debug!("the partitions cannot be listed: {fault}"),
+        }
+    }
+}
