@@ -8,9 +8,7 @@ use tally_adapter_csv::CsvFile;
 use tally_app::{Settings, Stored};
 use tally_audit::{Findings, check_file};
 use tally_ports::audit::Pass;
-use tally_ports::{Source, Stop};
-
-use crate::run::into_stop;
+use tally_ports::{Fault, Source, Stop};
 
 /// As many rows are looked at once; a batch is closed earlier at 4 MiB.
 const ROWS_AT_ONCE: usize = 10_000;
@@ -45,7 +43,7 @@ impl SourceFile {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let file: CsvFile<F> = CsvFile::open(path, &csv).await?;
-            let fingerprint = file.fingerprint().await.map_err(into_stop)?;
+            let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
             files.push(Self {
                 path: path.display().to_string(),
                 stream: format!("file/{fingerprint}"),
@@ -68,7 +66,7 @@ impl SourceFile {
 async fn count<F: Stored>(file: &CsvFile<F>) -> Result<i64, Stop> {
     let mut source = file.read_from(0, &Value::Null).await?;
     let mut rows = 0;
-    while let Some(batch) = source.next_batch(ROWS_AT_ONCE).await.map_err(into_stop)? {
+    while let Some(batch) = source.next_batch(ROWS_AT_ONCE).await.map_err(Fault::into_stop)? {
         rows += i64::try_from(batch.items.len()).unwrap_or(i64::MAX);
     }
     Ok(rows)

@@ -7,33 +7,19 @@ mod run;
 #[cfg(feature = "kafka")]
 mod topic;
 
-use std::io::{self, Write, stderr, stdout};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tally_app::{Layers, Settings};
+use tally_app::{Layers, Settings, exit, print, say};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
-use tokio::runtime::Runtime;
 
 use crate::arguments::Arguments;
 
-/// Standard output cannot be written.
-const EXIT_OUTPUT: u8 = 74;
-
 fn main() -> io::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let runtime = Runtime::new()?;
-    let code = match runtime.block_on(run(&arguments)) {
-        Ok(code) => code,
-        Err(stop) => {
-            say(&format!("error: {stop}"));
-            stop.kind.exit_code()
-        }
-    };
-    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
-    Ok(ExitCode::from(code))
+    exit(run(&Arguments::parse()))
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
@@ -54,16 +40,4 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let Some(summary) = report.violations_in_words() else { return Ok(0) };
     say(&format!("error: {summary}"));
     Ok(StopKind::Data.exit_code())
-}
-
-/// Prints `text` on standard output; the exit code.
-fn print(text: &str) -> u8 {
-    let mut out = stdout().lock();
-    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return 0 };
-    say(&format!("error: cannot write to standard output: {error}"));
-    EXIT_OUTPUT
-}
-
-fn say(text: &str) {
-    let _nobody_to_tell = writeln!(stderr(), "{text}");
 }

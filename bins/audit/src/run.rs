@@ -2,7 +2,7 @@
 
 use tally_app::{Books, Settings, Stored};
 use tally_audit::Inspection;
-use tally_ports::{Audit, Fault, Stop, StopKind};
+use tally_ports::{Audit, Fault, Stop};
 
 use crate::arguments::Arguments;
 use crate::files::SourceFile;
@@ -25,8 +25,8 @@ pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Resul
     #[cfg(feature = "kafka")]
     wanted.extend(log.iter().map(crate::topic::Log::stream));
 
-    let books = Books::open::<F>(&settings.database_url).await.map_err(into_stop)?;
-    let inspection = books.show(Inspection::new(wanted)).await.map_err(into_stop)?;
+    let books = Books::open::<F>(&settings.database_url).await.map_err(Fault::into_stop)?;
+    let inspection = books.show(Inspection::new(wanted)).await.map_err(Fault::into_stop)?;
     let mut findings = inspection.finish();
     for file in &files {
         file.compare(F::NAME, &mut findings);
@@ -42,12 +42,4 @@ pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Resul
         #[cfg(feature = "kafka")]
         partitions,
     })
-}
-
-/// An audit waits for nobody.
-pub fn into_stop(fault: Fault) -> Stop {
-    match fault {
-        Fault::Stop(stop) => stop,
-        Fault::Outage { message, .. } => Stop { kind: StopKind::Away, message },
-    }
 }

@@ -15,7 +15,6 @@ use tally_ports::audit::Pass;
 use tally_ports::{Fault, Source, Stop, StopKind};
 
 use self::ranges::Ranges;
-use crate::run::into_stop;
 
 /// As many records are looked at once; a batch is closed earlier at 4 MiB.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -72,9 +71,9 @@ impl Log {
     /// When the brokers are away, or there is no such topic.
     pub async fn open(settings: &Settings) -> Result<Self, Stop> {
         let kafka = tally_app::kafka::settings(settings)?;
-        let cluster = Cluster::connect(&kafka).await.map_err(into_stop)?;
+        let cluster = Cluster::connect(&kafka).await.map_err(Fault::into_stop)?;
         let topic = settings.kafka.topic.clone();
-        let partitions = cluster.partitions(&topic).await.map_err(into_stop)?;
+        let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
         let stream = format!("{}/{topic}", settings.kafka.group);
         Ok(Self { cluster, topic, stream, partitions })
     }
@@ -110,7 +109,8 @@ impl Log {
         for &partition in &self.partitions {
             let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
             let of = Comparison { log: self, books, partition };
-            compared.push(of.compare::<F>(last.copied(), violations).await.map_err(into_stop)?);
+            compared
+                .push(of.compare::<F>(last.copied(), violations).await.map_err(Fault::into_stop)?);
         }
         Ok(compared)
     }

@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::io::{self, Write, stdout};
 use std::sync::Arc;
 
-use tally_app::{Settings, Store, Stored, Worker};
+use tally_app::{EXIT_OUTPUT, Settings, Store, Stored, Worker};
 use tally_ports::{Choice, DeadLetters, Fault, Listed, Place, Stop, StopKind};
 use uuid::Uuid;
-
-/// Standard output or a file cannot be written.
-pub const EXIT_OUTPUT: u8 = 74;
 
 /// How many dead letters are listed at once.
 const PAGE: usize = 1_000;

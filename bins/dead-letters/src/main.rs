@@ -15,32 +15,21 @@ mod show;
 mod stats;
 mod table;
 
-use std::io::{self, Write, stderr};
+use std::io::{self, stderr};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use tally_app::{Layers, Settings};
+use tally_app::{Layers, Settings, exit};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::Stop;
-use tokio::runtime::Runtime;
 
 use crate::arguments::{Arguments, Command};
-use crate::console::{Console, EXIT_OUTPUT, Ended, print};
+use crate::console::{Console, Ended};
 
 fn main() -> io::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let runtime = Runtime::new()?;
-    let code = match runtime.block_on(run(&arguments)) {
-        Ok(code) => code,
-        Err(stop) => {
-            let _nobody_to_tell = writeln!(stderr(), "error: {stop}");
-            stop.kind.exit_code()
-        }
-    };
-    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
-    Ok(ExitCode::from(code))
+    exit(run(&Arguments::parse()))
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
@@ -48,9 +37,7 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
     let layers =
         Layers::load(Settings::default(), &flags.common, flags.given(), Transactions::RULES)?;
     if flags.common.print_config {
-        let Err(Ended::Output(what, error)) = print(&layers.show()?) else { return Ok(0) };
-        let _nobody_to_tell = writeln!(stderr(), "error: cannot write to {what}: {error}");
-        return Ok(EXIT_OUTPUT);
+        return Ok(tally_app::print(&layers.show()?));
     }
     let Some(command) = &arguments.command else {
         let message = "say what to do: list, show, stats, replay, discard, export or purge";
