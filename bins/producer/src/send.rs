@@ -21,7 +21,7 @@ use crate::summary::Summary;
 
 const SCHEMA: &str = include_str!("../../../infra/schemas/transactions_v1.avsc");
 /// Rows read at once.
-const ROWS: usize = 5_000;
+const ROWS: usize = 20_000;
 /// Chunks that wait to be sent.
 const AHEAD: usize = 2;
 /// With a rate, how often records go out.

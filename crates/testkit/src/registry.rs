@@ -45,6 +45,8 @@ impl Registry {
     /// Registers an Avro schema as the subject's next version and returns its id; the same schema again has the same
     /// id.
     pub async fn register(&self, subject: &str, schema: &str) -> u32 {
+        // Where all of the workspace is built, reqwest has TLS without a provider; an earlier one may stay.
+        let _is_there = rustls::crypto::ring::default_provider().install_default();
         // A developer's HTTP proxy knows nothing of this machine.
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client
