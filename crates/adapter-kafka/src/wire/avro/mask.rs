@@ -88,3 +88,37 @@ impl Masking<'_> {
         self.json(bytes, index, deeper)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SCHEMA: &str = r#"{"type": "record", "name": "R", "fields": [
+        {"name": "id", "type": "string"},
+        {"name": "merchant", "type": ["null", "string"]},
+        {"name": "n", "type": {"type": "record", "name": "N", "fields": [
+            {"name": "merchant", "type": "string"},
+            {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}}]}},
+        {"name": "list", "type": {"type": "array", "items": "N"}}]}"#;
+
+    const DATUM: &[u8] = b"\x027\x02\x08Jane\x02X\x02\x96\x02\x02Y\x02\x05\x00";
+
+    #[test]
+    fn named_fields_are_masked_at_any_depth() {
+        let schema = WriterSchema::parse(SCHEMA, &[]).unwrap();
+        let fields = ["merchant".to_owned()];
+        assert_eq!(
+            masked(DATUM, &schema, &fields).unwrap(),
+            json!({
+                "id": "7", "merchant": "***", "n": {"merchant": "***", "amount": "-1.06"},
+                "list": [{"merchant": "***", "amount": "0.05"}],
+            })
+        );
+        for cut in 0..DATUM.len() {
+            assert!(masked(&DATUM[..cut], &schema, &fields).is_err(), "{cut}");
+        }
+        assert!(masked(&[DATUM, b"x"].concat(), &schema, &fields).is_err());
+    }
+}
