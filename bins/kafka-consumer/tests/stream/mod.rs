@@ -6,10 +6,12 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tally_testkit::eventually;
 use tally_testkit::job::{Job, ModelService, Target};
 use tally_testkit::kafka::Broker;
-use tally_testkit::process::{Launch, Process, binary};
+use tally_testkit::process::{Launch, Output, Process, binary};
+use uuid::Uuid;
 
 use crate::accounts::{LONG, Sample, assert_same_rows, rows};
 
@@ -162,4 +164,18 @@ pub fn get(address: &str, path: &str) -> String {
 /// Returns when it answers to `GET /ready` with `status`.
 pub async fn until_ready_is(address: &str, status: u16) {
     eventually(LONG, async || ready(address) == status).await;
+}
+
+/// A good record as JSON, with `id` 1 and so on.
+pub fn good(id: u32) -> Value {
+    json!({
+        "id": Uuid::from_u128(id.into()).to_string(), "description": "CB", "amount": -1.5, "merchant": null,
+        "timestamp": "2024-01-15T08:30:00", "operation_type": "payment", "side": "debit", "more": {"x": 1},
+    })
+}
+
+/// It ended with this exit code.
+#[track_caller]
+pub fn assert_code(output: &Output, code: i32) {
+    assert_eq!(output.code, Some(code), "{output}");
 }

@@ -1,0 +1,170 @@
+//! Where a group stands, who may work for it, and what it leaves behind.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[path = "../../csv-runner/tests/accounts/mod.rs"]
+mod accounts;
+mod stream;
+
+use accounts::{LONG, Sample, assert_same_rows, ended_with, rows};
+use serde_json::{Value, json};
+use stream::{Stream, VERY_LONG, address, assert_code, get, good};
+use tally_testkit::eventually;
+use tally_testkit::job::{Job, Target};
+use tally_testkit::kafka::{Broker, Record, record};
+use tally_testkit::process::Signal;
+
+#[tokio::test]
+async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {
+    let (broker, mut stream) = (Broker::shared().await, Stream::new().await);
+    let topic = std::mem::take(&mut stream.topic);
+    stream.topic = format!("{topic}s");
+    let output = stream.consumer().spawn().wait(LONG);
+    assert_code(&output, 78);
+    assert!(
+        output.stderr.contains(&format!("near name is {topic}")) || output.stderr.contains(&topic),
+        "{output}"
+    );
+    let output = stream.consumer().spawn().wait(LONG);
+    assert_code(&output, 78); // the first one made none
+    assert_eq!(broker.offsets(&topic, 0).await, (0, 0));
+}
+
+#[tokio::test]
+async fn where_a_new_group_begins_and_where_it_is_set() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let times = [1_000_000_000_000_i64, 1_100_000_000_000];
+    for (id, time) in (1..).zip(times) {
+        let timestamp = chrono::DateTime::from_timestamp_millis(time).unwrap();
+        let value = good(id).to_string();
+        broker
+            .produce(
+                &stream.topic,
+                0,
+                vec![Record { timestamp, ..record(None, Some(value.as_bytes())) }],
+            )
+            .await;
+    }
+    let run = |group: &str, start: &str| {
+        let flags = ["--until-end", "--group", group, "--start", start];
+        assert_code(&stream.consumer().flags(flags).spawn().wait(VERY_LONG), 0);
+    };
+    run("early", "earliest");
+    run("late", "latest");
+    run("timely", "2002-01-01T00:00:00Z");
+    let of = async |group: &str| {
+        let sql = format!(
+            "select coalesce(sum(read), 0) from batches where stream = '{group}/{}'",
+            stream.topic
+        );
+        stream.target.number(&sql).await
+    };
+    assert_eq!([of("early").await, of("late").await, of("timely").await], [2, 0, 1]);
+
+    let positions = |args: &[&str]| {
+        let flags =
+            ["positions"].into_iter().chain(args.iter().copied()).chain(["--group", "early"]);
+        stream.consumer().flags(flags).spawn().wait(LONG)
+    };
+    let shown = positions(&["show"]);
+    assert_code(&shown, 0);
+    let line = shown.stdout.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(line, ["0", "1", "2", "2", "0", "-"], "{shown}");
+    assert_code(&positions(&["set", "--partition", "0", "--to", "7"]), 78);
+    assert_code(&positions(&["set", "--partition", "9", "--to", "0"]), 78);
+    assert_code(&positions(&["set", "--partition", "0", "--to", "somewhere"]), 78);
+    assert_code(
+        &positions(&["set", "--partition", "0", "--to", "2002-01-01", "--reason", "again"]),
+        78,
+    );
+    assert_code(
+        &positions(&[
+            "set",
+            "--partition",
+            "0",
+            "--to",
+            "2002-01-01T00:00:00Z",
+            "--reason",
+            "again",
+        ]),
+        0,
+    );
+    run("early", "earliest");
+    assert_eq!(of("early").await, 3);
+    let gap = "select first, last, read from batches where gap like '%again%'";
+    assert_eq!(stream.target.query(gap).await.len(), 1);
+
+    let owner = stream.consumer().flags(["--group", "early"]).spawn();
+    stream.until_all_owned(None).await;
+    let output = positions(&["set", "--partition", "0", "--to", "0"]);
+    assert_code(&output, 75);
+    drop(owner);
+    stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn sqlite_serves_one_consumer() {
+    let stream = Stream::into(Target::sqlite()).await;
+    let sample = Sample::new(500);
+    stream.feed(&sample);
+    let first = stream.consumer().spawn();
+    stream.until_read(500).await;
+    let second = stream.consumer().spawn().wait(LONG);
+    assert_code(&second, 75);
+    assert!(second.stderr.contains("serves one process"), "{second}");
+    first.signal(Signal::SIGTERM);
+    ended_with(&first, 143);
+    stream.consume_to_end();
+    assert_same_rows(&rows(&stream.target).await, &sample.expected_rows());
+}
+
+/// Nothing waits for the topic of dead letters, and nothing is lost while it is not there.
+#[tokio::test]
+async fn dead_letters_wait_for_their_topic() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let sample = Sample::spoiled(1_000, 0.2);
+    let dead_letters = format!("{}-dead", stream.topic);
+    let job = || {
+        Job::new(&stream.target.url())
+            .model(stream.model.url())
+            .file(sample.path())
+            .env("KAFKA_BOOTSTRAP_SERVERS", &stream.brokers)
+            .env("DLQ_TOPIC", &dead_letters)
+    };
+    let output = job().env("TALLY_DRAIN", "1s").spawn().wait(LONG);
+    assert_code(&output, 0);
+    let published = "select count(*) from dead_letters where published_at is not null";
+    assert_eq!(stream.target.number("select count(*) from dead_letters").await, 200);
+    assert_eq!(stream.target.number(published).await, 0);
+    assert!(output.stderr.contains("dead letters"), "{output}");
+
+    broker.create_topic(&dead_letters, 1).await;
+    let consumer = stream.consumer().flags(["--dlq-topic", &dead_letters]).spawn();
+    eventually(LONG, async || stream.target.number(published).await == 200).await;
+    let at = address(&consumer);
+    eventually(LONG, async || get(&at, "/metrics").contains("ingest_relay_backlog 0")).await;
+    consumer.signal(Signal::SIGTERM);
+    ended_with(&consumer, 143);
+    let events = broker.read_all(&dead_letters, 0).await;
+    assert_eq!(events.len(), 200);
+    let event: Value = serde_json::from_slice(events[0].record.value.as_deref().unwrap()).unwrap();
+    assert_eq!((&event["source"], &event["topic"]), (&json!("file"), &Value::Null));
+    assert_code(&job().flag("--again").spawn().wait(LONG), 0);
+    assert_eq!(broker.read_all(&dead_letters, 0).await.len(), 400, "drained before it ended");
+}
+
+#[tokio::test]
+async fn lag_is_measured_while_nothing_goes_on() {
+    let stream = Stream::new().await;
+    stream.feed(&Sample::new(600));
+    let consumer = stream.consumer_with("http://127.0.0.1:9").spawn();
+    let at = address(&consumer);
+    let sum = |name: &str| -> f64 {
+        let metrics = get(&at, "/metrics");
+        let lines =
+            metrics.lines().filter(|line| line.starts_with(name) && line.contains(&stream.topic));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    eventually(LONG, async || (sum("kafka_lag_records{") - 600.0).abs() < 0.5).await;
+    eventually(LONG, async || sum("kafka_oldest_unprocessed_seconds{") > 1.0).await;
+    assert_eq!(stream::ready(&at), 503);
+}
