@@ -5,12 +5,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
-/** Creates the topics that are missing: BOOTSTRAP NAME:PARTITIONS[:KEY=VALUE,...] ... They can be used when it ends. */
+/**
+ * Creates the topics that are missing and adds the partitions that are: BOOTSTRAP NAME:PARTITIONS[:KEY=VALUE,...] ...
+ * They can be used when it ends.
+ */
 class Topics {
     public static void main(String[] args) throws Exception {
         List<NewTopic> wanted = new ArrayList<>();
@@ -40,6 +44,10 @@ class Topics {
                 }
             }
             for (NewTopic topic : wanted) {
+                if (awaitLeaders(admin, topic.name()) < topic.numPartitions()) {
+                    var grown = Map.of(topic.name(), NewPartitions.increaseTo(topic.numPartitions()));
+                    admin.createPartitions(grown).all().get();
+                }
                 System.out.println(topic.name() + ": " + awaitLeaders(admin, topic.name()) + " partitions");
             }
         }

@@ -71,6 +71,12 @@ impl Broker {
         name
     }
 
+    /// Adds partitions to a topic until it has so many. Takes a second.
+    pub async fn grow_topic(&self, name: &str, partitions: i32) {
+        let (service, spec) = (Arc::clone(&self.service), format!("{name}:{partitions}"));
+        blocking(move || service.run(&["topics", &spec])).await;
+    }
+
     /// A new topic of that name; ready for use.
     pub async fn create_topic(&self, name: &str, partitions: i32) {
         let name = name.to_owned();
