@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-#[cfg(feature = "kafka")]
-use tally_app::GroupFlags;
-use tally_app::StoreFlags;
+use tally_app::{GroupFlags, StoreFlags};
 
 /// Proves that every record which was ever read is accounted for: checks the ledger of a database in itself, against
 /// positions, dead letters and rows, and where asked to against the files and the topic that were read. Changes
@@ -24,7 +22,6 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     /// The topic to compare with.
-    #[cfg(feature = "kafka")]
     #[command(flatten)]
     pub topic: GroupFlags,
     /// The store to look into.

@@ -4,7 +4,6 @@ mod arguments;
 mod files;
 mod report;
 mod run;
-#[cfg(feature = "kafka")]
 mod topic;
 
 use std::io;
@@ -23,9 +22,7 @@ fn main() -> io::Result<ExitCode> {
 }
 
 async fn run(arguments: &Arguments) -> Result<u8, Stop> {
-    #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "only brokers add to it"))]
     let mut given = arguments.store.given();
-    #[cfg(feature = "kafka")]
     given.extend(arguments.topic.given());
     let common = &arguments.store.common;
     let layers = Layers::load(Settings::default(), common, given, Transactions::RULES)?;

@@ -10,6 +10,7 @@ use tally_ports::audit::{Counts, PassName};
 
 use crate::arguments::Output;
 use crate::files::SourceFile;
+use crate::topic::ComparedPartition;
 
 /// What an audit says.
 pub struct Report {
@@ -18,8 +19,7 @@ pub struct Report {
     /// The files that it was compared with.
     pub files: Vec<SourceFile>,
     /// The partitions of the topic that it was compared with.
-    #[cfg(feature = "kafka")]
-    pub partitions: Vec<crate::topic::ComparedPartition>,
+    pub partitions: Vec<ComparedPartition>,
 }
 
 impl Report {
@@ -79,7 +79,6 @@ impl Report {
         for SourceFile { path, rows, .. } in &self.files {
             line(&mut text, &format!("{path}: {rows} rows"));
         }
-        #[cfg(feature = "kafka")]
         for partition in &self.partitions {
             line(&mut text, &partition.in_words());
         }
@@ -99,10 +98,6 @@ impl Report {
         let flows: Vec<Value> = totals.flows.iter().map(json_of_flow).collect();
         let partitions: Vec<Value> = totals.partitions.iter().map(json_of_partition).collect();
         let all = Totals { of: json!({}), batches, sums: &sums };
-        #[cfg(feature = "kafka")]
-        let log = json!(self.partitions);
-        #[cfg(not(feature = "kafka"))]
-        let log = json!([]);
         json!({
             "violations": listed,
             "violation_counts": counts,
@@ -112,7 +107,7 @@ impl Report {
             "partitions_left_out": totals.left_out,
             "dead_letters": totals.letters,
             "files": self.files,
-            "log": log,
+            "log": self.partitions,
         })
     }
 }

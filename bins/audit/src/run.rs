@@ -7,6 +7,7 @@ use tally_ports::{Audit, Fault, Stop};
 use crate::arguments::Arguments;
 use crate::files::SourceFile;
 use crate::report::Report;
+use crate::topic::Log;
 
 /// Audits the store that `settings` name.
 ///
@@ -14,16 +15,9 @@ use crate::report::Report;
 /// When a source or the store cannot be read, or is away: an audit waits for nobody.
 pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Result<Report, Stop> {
     let files = SourceFile::open_all::<F>(&arguments.source, settings).await?;
-    #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "only brokers add to it"))]
     let mut wanted: Vec<String> = files.iter().map(|file| file.stream.clone()).collect();
-    #[cfg(feature = "kafka")]
-    let log = if arguments.topic.has_brokers() {
-        Some(crate::topic::Log::open(settings).await?)
-    } else {
-        None
-    };
-    #[cfg(feature = "kafka")]
-    wanted.extend(log.iter().map(crate::topic::Log::stream));
+    let log = if arguments.topic.has_brokers() { Some(Log::open(settings).await?) } else { None };
+    wanted.extend(log.iter().map(Log::stream));
 
     let books = Books::open::<F>(&settings.database_url).await.map_err(Fault::into_stop)?;
     let inspection = books.show(Inspection::new(wanted)).await.map_err(Fault::into_stop)?;
@@ -31,15 +25,9 @@ pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Resul
     for file in &files {
         file.compare(F::NAME, &mut findings);
     }
-    #[cfg(feature = "kafka")]
     let partitions = match log {
         Some(log) => log.compare::<F>(&books, &mut findings).await?,
         None => Vec::new(),
     };
-    Ok(Report {
-        findings,
-        files,
-        #[cfg(feature = "kafka")]
-        partitions,
-    })
+    Ok(Report { findings, files, partitions })
 }
