@@ -96,12 +96,29 @@ fn names_that_are_unknown() {
     let known_in = |group: &str| match group {
         "ml." => "url, connect_timeout, answer_timeout, concurrency",
         "csv." => "encoding, decimal",
+        "kafka." => {
+            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, tls, ca_file, sasl"
+        }
+        "kafka.sasl." => "mechanism, username, password",
+        "budget." => "ratio, window, in_a_row",
+        "privacy." => "masked",
         "log." => "level, format",
         "obs." => "host, port",
         "quality.outlier." => "threshold, policy",
         _ => KNOWN,
     };
-    for group in ["", "ml.", "csv.", "log.", "obs.", "quality.outlier."] {
+    for group in [
+        "",
+        "ml.",
+        "csv.",
+        "kafka.",
+        "kafka.sasl.",
+        "quality.outlier.",
+        "budget.",
+        "privacy.",
+        "log.",
+        "obs.",
+    ] {
         let known = known_in(group);
         wrong_toml(
             &format!("{group}nope = 1"),
@@ -134,6 +151,10 @@ fn every_setting_out_of_range() {
     whole("batch_size", 100_001, "1 and 100000");
     whole("ml.concurrency", 0, "1 and 64");
     whole("ml.concurrency", 65, "1 and 64");
+    for name in ["budget.window", "budget.in_a_row"] {
+        whole(name, 0, "1 and 1000000");
+        whole(name, 1_000_001, "1 and 1000000");
+    }
     let time = |name: &str, values: &[&str], range: &str| {
         for value in values {
             let message = format!("{name} is {value}: must be between {range}");
@@ -144,12 +165,24 @@ fn every_setting_out_of_range() {
     time("drain", &["1h 1s", "never"], "0s and 1h");
     time("ml.connect_timeout", &["0s", "11m", "never"], "1ms and 10m");
     time("ml.answer_timeout", &["0s", "11m", "never"], "1ms and 10m");
-    for (value, shown) in [("1.01", "1.01"), ("-0.5", "-0.5"), ("nan", "NaN")] {
-        wrong_toml(
-            &format!("quality.outlier.threshold = {value}"),
-            &format!("quality.outlier.threshold is {shown}: must be between 0 and 1"),
-        );
+    time("kafka.linger", &["1m 1s", "never"], "0s and 1m");
+    time("kafka.timeout", &["0s", "99ms", "11m", "never"], "100ms and 10m");
+    for name in ["quality.outlier.threshold", "budget.ratio"] {
+        for (value, shown) in [("1.01", "1.01"), ("-0.5", "-0.5"), ("nan", "NaN")] {
+            wrong_toml(
+                &format!("{name} = {value}"),
+                &format!("{name} is {shown}: must be between 0 and 1"),
+            );
+        }
     }
+    for name in ["kafka.brokers", "kafka.topic", "kafka.group"] {
+        wrong_toml(&format!("{name} = ' '"), &format!("{name} is empty"));
+    }
+    wrong_env(
+        "GROUP_ID",
+        "file",
+        "kafka.group is file, which stands for files: choose another name",
+    );
     let port =
         "setting obs.port (environment OBS_PORT): invalid value unsigned int `65536`, expected u16";
     wrong_env("OBS_PORT", "65536", port);
