@@ -15,18 +15,14 @@ use tally_testkit::process::Signal;
 
 #[tokio::test]
 async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {
-    let (broker, mut stream) = (Broker::shared().await, Stream::new().await);
+    let mut stream = Stream::new().await;
     let topic = std::mem::take(&mut stream.topic);
     stream.topic = format!("{topic}s");
     let output = stream.consumer().spawn().wait(LONG);
     assert_code(&output, 78);
-    assert!(
-        output.stderr.contains(&format!("near name is {topic}")) || output.stderr.contains(&topic),
-        "{output}"
-    );
+    assert!(output.stderr.contains(&format!("near name is {topic}")), "{output}");
     let output = stream.consumer().spawn().wait(LONG);
     assert_code(&output, 78); // the first one made none
-    assert_eq!(broker.offsets(&topic, 0).await, (0, 0));
 }
 
 #[tokio::test]
