@@ -1,48 +1,58 @@
-//! The names of all metrics.
+//! All metrics: their names, and what is told of them.
 
-/// Batches committed.
-pub const BATCHES: &str = "ingest_batches_total";
-/// Records of committed batches.
-pub const ROWS: &str = "ingest_rows_total";
-/// Records whose effect was written.
-pub const ROWS_WRITTEN: &str = "ingest_rows_written_total";
-/// Records of which a newer version was written.
-pub const ROWS_SUPERSEDED: &str = "ingest_rows_superseded_total";
-/// Records without effect.
-pub const ROWS_SKIPPED: &str = "ingest_rows_skipped_total";
-/// Dead letters by `stage` and `code`.
-pub const DEAD_LETTERS: &str = "ingest_dead_letters_total";
-/// Faults of dependencies by `source` and `stage`.
-pub const ERRORS: &str = "ingest_errors_total";
-/// Seconds that a batch spent in a `stage`.
-pub const STAGE_DURATION: &str = "ingest_stage_duration_seconds";
-/// Batches read and not yet committed.
-pub const INFLIGHT: &str = "ingest_inflight";
-/// Unix time of the last commit.
-pub const LAST_SUCCESS: &str = "ingest_last_success_timestamp_seconds";
-/// Records of the last batch.
-pub const LAST_BATCH_SIZE: &str = "ingest_last_batch_size";
-/// Batches read from CSV files.
-pub const CSV_CHUNKS: &str = "csv_chunks_total";
-/// Records read from CSV files.
-pub const CSV_ROWS_READ: &str = "csv_rows_read_total";
-/// 1 while the gate of a `dependency` is open, 0 during an outage.
-pub const GATE_OPEN: &str = "ingest_gate_open";
-/// The rate of a quality `rule` in the last batch.
-pub const QUALITY_RATE: &str = "ingest_quality_rate";
-/// Partitions owned by this process.
-pub const OWNED_PARTITIONS: &str = "ingest_owned_partitions";
-/// Records fetched from a topic.
-pub const KAFKA_RECORDS_POLLED: &str = "kafka_records_polled_total";
-/// Fetches that found nothing new.
-pub const KAFKA_POLL_EMPTY: &str = "kafka_poll_empty_total";
-/// Records of a `topic`'s `partition` that are not committed yet.
-pub const KAFKA_LAG_RECORDS: &str = "kafka_lag_records";
-/// Age of the oldest record of a `topic`'s `partition` that is not committed yet.
-pub const KAFKA_OLDEST_UNPROCESSED: &str = "kafka_oldest_unprocessed_seconds";
-/// 1 while a `partition` is stopped because its log cannot be read on.
-pub const PARTITION_BLOCKED: &str = "ingest_partition_blocked";
-/// Dead letters that were never published.
-pub const RELAY_BACKLOG: &str = "ingest_relay_backlog";
-/// Dead letters published.
-pub const RELAY_PUBLISHED: &str = "ingest_relay_published_total";
+/// A metric, as it is told of.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// How its value moves.
+    pub kind: Kind,
+    /// What it counts, with its unit.
+    pub help: &'static str,
+}
+
+/// How a value moves.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It is counted by its size.
+    Histogram,
+}
+
+macro_rules! metrics {
+    ($($kind:ident $constant:ident = $name:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// Every metric.
+        pub const ALL: &[Metric] =
+            &[$(Metric { name: $constant, kind: Kind::$kind, help: $help }),*];
+    };
+}
+
+metrics! {
+    Counter BATCHES = "ingest_batches_total", "Batches committed";
+    Counter ROWS = "ingest_rows_total", "Records of committed batches";
+    Counter ROWS_WRITTEN = "ingest_rows_written_total", "Records whose effect was written";
+    Counter ROWS_SUPERSEDED = "ingest_rows_superseded_total", "Records of which a newer version was written";
+    Counter ROWS_SKIPPED = "ingest_rows_skipped_total", "Records that by the flow's rule have no effect";
+    Counter DEAD_LETTERS = "ingest_dead_letters_total", "Dead letters by stage and code";
+    Counter ERRORS = "ingest_errors_total", "Failed calls to dependencies by source and stage";
+    Histogram STAGE_DURATION = "ingest_stage_duration_seconds", "Seconds that a batch spent in a stage";
+    Gauge INFLIGHT = "ingest_inflight", "Batches read and not yet committed";
+    Gauge LAST_SUCCESS = "ingest_last_success_timestamp_seconds", "Unix time of the last commit";
+    Gauge LAST_BATCH_SIZE = "ingest_last_batch_size", "Records of the last batch";
+    Counter CSV_CHUNKS = "csv_chunks_total", "Batches read from CSV files";
+    Counter CSV_ROWS_READ = "csv_rows_read_total", "Records read from CSV files";
+    Gauge GATE_OPEN = "ingest_gate_open", "1 while the dependency answers, 0 during an outage";
+    Gauge QUALITY_RATE = "ingest_quality_rate", "Share of the last batch's records that break the rule";
+    Gauge OWNED_PARTITIONS = "ingest_owned_partitions", "Partitions owned by this process";
+    Counter KAFKA_RECORDS_POLLED = "kafka_records_polled_total", "Records fetched from a topic";
+    Counter KAFKA_POLL_EMPTY = "kafka_poll_empty_total", "Fetches that found nothing new";
+    Gauge KAFKA_LAG_RECORDS = "kafka_lag_records", "Records of a topic's partition that are not committed yet";
+    Gauge KAFKA_OLDEST_UNPROCESSED = "kafka_oldest_unprocessed_seconds", "Age in seconds of the oldest record of a topic's partition that is not committed yet";
+    Gauge PARTITION_BLOCKED = "ingest_partition_blocked", "1 while a partition is stopped because its log cannot be read on";
+    Gauge RELAY_BACKLOG = "ingest_relay_backlog", "Dead letters that were never published";
+    Counter RELAY_PUBLISHED = "ingest_relay_published_total", "Dead letters published";
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tally_ports::metric;
+use tally_ports::metric::{self, Kind, Metric};
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Seconds; from a fast batch to a model that needs its whole timeout.
@@ -48,20 +48,11 @@ impl Metrics {
 }
 
 fn describe() {
-    describe_counter!(metric::BATCHES, "Batches committed");
-    describe_counter!(metric::ROWS, "Records of committed batches");
-    describe_counter!(metric::ROWS_WRITTEN, "Records whose effect was written");
-    describe_counter!(metric::ROWS_SUPERSEDED, "Records of which a newer version was written");
-    describe_counter!(metric::ROWS_SKIPPED, "Records that by the flow's rule have no effect");
-    describe_counter!(metric::DEAD_LETTERS, "Dead letters by stage and code");
-    describe_counter!(metric::ERRORS, "Failed calls to dependencies");
-    describe_histogram!(metric::STAGE_DURATION, "Seconds that a batch spent in a stage");
-    describe_gauge!(metric::INFLIGHT, "Batches read and not yet committed");
-    describe_gauge!(metric::LAST_SUCCESS, "Unix time of the last commit");
-    describe_gauge!(metric::LAST_BATCH_SIZE, "Records of the last batch");
-    describe_counter!(metric::CSV_CHUNKS, "Batches read from CSV files");
-    describe_counter!(metric::CSV_ROWS_READ, "Records read from CSV files");
-    describe_gauge!(metric::GATE_OPEN, "1 while the dependency answers, 0 during an outage");
-    describe_gauge!(metric::QUALITY_RATE, "Share of the last batch's records that break the rule");
-    describe_gauge!(metric::OWNED_PARTITIONS, "Partitions owned by this process");
+    for &Metric { name, kind, help } in metric::ALL {
+        match kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Histogram => describe_histogram!(name, help),
+        }
+    }
 }
