@@ -69,8 +69,18 @@ fn adapters_know_neither_each_other_nor_the_pipeline() {
         dependencies.iter().filter(|(name, _)| name.starts_with("tally-adapter-")).collect();
     assert_eq!(adapters.len(), 5);
     for (adapter, known) in adapters {
-        let ours: Vec<_> =
-            known.iter().filter(|name| name.starts_with("tally-")).map(String::as_str).collect();
-        assert_eq!(ours, ["tally-domain", "tally-ports"], "{adapter}");
+        assert_eq!(ours(known), ["tally-domain", "tally-ports"], "{adapter}");
     }
+}
+
+#[test]
+fn telemetry_and_audit_know_the_ports_only() {
+    let dependencies = dependencies();
+    for package in ["tally-telemetry", "tally-audit"] {
+        assert_eq!(ours(&dependencies[package]), ["tally-ports"], "{package}");
+    }
+}
+
+fn ours(known: &BTreeSet<String>) -> Vec<&str> {
+    known.iter().map(String::as_str).filter(|name| name.starts_with("tally-")).collect()
 }
