@@ -6,7 +6,7 @@ use tally_domain::transactions::Transactions;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::postgres::TestDatabase;
 use tally_testkit::visits::Visits;
-use tally_testkit::{redrive_contract, server_contract, store_contract};
+use tally_testkit::{replay_contract, server_contract, store_contract};
 
 struct Database(TestDatabase);
 
@@ -46,4 +46,4 @@ impl Store for Database {
 
 store_contract!(Database::create());
 server_contract!(Database::create());
-redrive_contract!(Database::create());
+replay_contract!(Database::create());

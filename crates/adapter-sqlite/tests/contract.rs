@@ -6,4 +6,4 @@ use database::Database;
 
 tally_testkit::store_contract!(async { Database::new() });
 tally_testkit::single_contract!(async { Database::new() });
-tally_testkit::redrive_contract!(async { Database::new() });
+tally_testkit::replay_contract!(async { Database::new() });

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::claims::own;
 use super::commits::{commit, everything};
 use super::relays::Topic;
-use super::replays::{Redrive, place, replay_deed};
+use super::replays::{Replays, place, replay_deed};
 use super::{ACTS, DEAD_LETTERS, Store};
 use crate::build::{self, LONG, act, dead_letter, stream};
 use crate::visits::Visits;
@@ -75,7 +75,7 @@ const ALL: [(&str, &str, i64); 8] = [
 /// Each filter by itself, and together.
 pub async fn filters_choose_dead_letters<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     let (all, text) = (Choice::default, |text: &str| Some(text.to_owned()));
@@ -116,7 +116,7 @@ where
 /// A moment is part of what begins with it, and not of what ends with it.
 pub async fn moments_choose_dead_letters_exactly<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     let all = sink.list(&Choice::default(), None, 100).await.unwrap();
@@ -138,7 +138,7 @@ where
 /// However small the pages are.
 pub async fn pages_list_each_dead_letter_once<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     for choice in
@@ -164,7 +164,7 @@ where
 /// With every byte, in the order asked for.
 pub async fn dead_letters_are_fetched_whole<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     let listed = sink.list(&Choice::default(), None, 100).await.unwrap();
@@ -197,7 +197,7 @@ where
 /// The hour in UTC, the first one first.
 pub async fn dead_letters_are_counted_by_hour_and_code<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     let of_transactions = Choice { flow: Some("transactions".to_owned()), ..Choice::default() };
@@ -224,7 +224,7 @@ fn deed(verb: &'static str) -> Deed {
 /// Only open ones; the act counts them.
 pub async fn open_dead_letters_are_discarded<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     let listed = sink.list(&Choice::default(), None, 100).await.unwrap();
@@ -253,7 +253,7 @@ where
 /// Key, payload and headers, whatever the state; all else stays, and the topic is not told.
 pub async fn purging_blanks_the_record<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = fail(store).await;
     let before = everything(store).await;
@@ -287,7 +287,7 @@ where
 /// A purged record is gone for good.
 pub async fn a_purged_dead_letter_is_not_replayed<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     use tally_ports::{Replayed, Retry};
     let sink = fail(store).await;
@@ -301,7 +301,7 @@ where
 /// Large keys are shown in part, and headers count.
 pub async fn a_list_shows_the_start_of_a_key<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");

@@ -2,7 +2,8 @@
 //!
 //! A test implements [`Store`] for its store and calls [`store_contract!`](crate::store_contract), which makes one
 //! test of each function; and besides [`server_contract!`](crate::server_contract) where many processes may work
-//! together, else [`single_contract!`](crate::single_contract).
+//! together, else [`single_contract!`](crate::single_contract); and [`replay_contract!`](crate::replay_contract) where
+//! people act on dead letters.
 
 mod appends;
 mod attends;
@@ -88,7 +89,7 @@ macro_rules! single_contract {
 
 /// As [`store_contract!`](crate::store_contract), for a store whose dead letters people look at and act on.
 #[macro_export]
-macro_rules! redrive_contract {
+macro_rules! replay_contract {
     ($store:expr) => {
         $crate::store_contract! { $store;
             filters_choose_dead_letters

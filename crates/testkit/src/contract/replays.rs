@@ -17,8 +17,8 @@ use crate::build::{self, LONG, act, dead_letter, row, stream};
 use crate::visits::{Visits, visit};
 
 /// What a store can do with dead letters.
-pub trait Redrive: DeadLetters + Acts + Replay<Transactions> + Replay<Visits> {}
-impl<T: DeadLetters + Acts + Replay<Transactions> + Replay<Visits>> Redrive for T {}
+pub trait Replays: DeadLetters + Acts + Replay<Transactions> + Replay<Visits> {}
+impl<T: DeadLetters + Acts + Replay<Transactions> + Replay<Visits>> Replays for T {}
 
 /// Rounds of a race.
 const ROUNDS: i64 = 1_000;
@@ -70,7 +70,7 @@ fn state(position: i64, attempt: i64, state: State) -> (i64, i64, String) {
 /// The row, the state and the act; and another time changes nothing.
 pub async fn a_replayed_row_is_written_once<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     let (position, _) = fail(&sink, 2).await;
@@ -104,7 +104,7 @@ where
 /// Not a later record of the same origin, not the same one, and none of another origin, earlier or later.
 pub async fn a_replay_never_overwrites_anything_newer<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     let (position, file) = fail(&sink, 10).await;
@@ -133,7 +133,7 @@ where
 /// A record is newer than an earlier one of its origin, also when that one was replayed.
 pub async fn a_replay_overwrites_what_is_older<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");
@@ -155,7 +155,7 @@ where
 /// Byte for byte the same record, with the new reason; replay goes on with this one only.
 pub async fn a_record_that_fails_again_is_the_next_attempt<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     fail(&sink, 1).await;
@@ -191,7 +191,7 @@ where
 /// As its first time: with the database's own code.
 pub async fn a_row_that_the_database_refuses_has_failed_again<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     store.refuse_amounts_above(100).await;
     let sink = store.open().await;
@@ -210,7 +210,7 @@ where
 /// It tells what would become of them, the refusal of the database among it.
 pub async fn trying_a_replay_changes_nothing<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     store.refuse_amounts_above(100).await;
     let sink = store.open().await;
@@ -235,7 +235,7 @@ where
 /// The caller may ask for what is not there.
 pub async fn a_dead_letter_that_is_not_there_is_not_replayed<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     fail(&sink, 1).await;
@@ -251,7 +251,7 @@ where
 /// Whoever comes second finds it done.
 pub async fn of_two_replays_at_once_one_succeeds<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let (ours, theirs) = (store.open().await, store.open().await);
     fail(&ours, 50).await;
@@ -282,7 +282,7 @@ where
 /// When the caller's future is dropped, the dead letter changed as a whole or not at all.
 pub async fn a_replay_without_its_caller_can_be_repeated<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     fail(&sink, 20).await;
@@ -302,7 +302,7 @@ where
 /// Batches with two later versions of the key, before, after and while an earlier one is replayed: the last one stays.
 pub async fn a_replay_beside_commits_never_wins_over_a_later_record<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let (live, people) = (store.open().await, store.open().await);
     let (position, stream) = fail(&live, ROUNDS).await;
@@ -348,7 +348,7 @@ where
 /// A flow whose effect appends: each record has its row once.
 pub async fn appended_rows_are_replayed_once<S: Store>(store: &S)
 where
-    S::Sink: Redrive,
+    S::Sink: Replays,
 {
     let sink = store.open().await;
     let stream = stream::<Visits>("file/1");
