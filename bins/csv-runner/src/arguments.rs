@@ -22,7 +22,7 @@ pub struct Arguments {
     /// How the summary on standard output looks
     #[arg(long, value_enum, default_value_t = Summary::Text)]
     pub summary: Summary,
-    /// The flags that every binary has.
+    /// The flags of what takes records into a store.
     #[command(flatten)]
     pub flags: Flags,
 }

@@ -26,7 +26,7 @@ impl Run {
         Self { stream, sample: Sample::new(20_000) }
     }
 
-    /// Half of the sample is read before `away` begins, the other half while or after it.
+    /// `begin` takes it away after the first commit, while most of the sample is still to come; `end` brings it back.
     async fn with<A: AsyncFnOnce(), B: AsyncFnOnce()>(self, model: &str, begin: A, end: B) {
         let Self { stream, sample } = self;
         let producer = stream.producer(&sample, &["--rate", "2000/s"]);

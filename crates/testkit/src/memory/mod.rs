@@ -1,4 +1,5 @@
-//! A store in memory: the twin of the databases, with the same contract, and faults at will.
+//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `Steering`, `Outbox`) with the same
+//! contract as the databases, and faults at will. It has none of the tools' ports.
 
 mod contract;
 mod effect;
