@@ -4,6 +4,7 @@ mod reply;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -48,8 +49,8 @@ struct Shared {
     script: Box<dyn Fn(&Request) -> Reply + Send + Sync>,
     requests: Mutex<Vec<Request>>,
     count: watch::Sender<usize>,
-    in_flight: watch::Sender<usize>,
-    most_in_flight: watch::Sender<usize>,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
 }
 
 impl ScriptedServer {
@@ -59,8 +60,8 @@ impl ScriptedServer {
             script: Box::new(script),
             requests: Mutex::default(),
             count: watch::Sender::new(0),
-            in_flight: watch::Sender::new(0),
-            most_in_flight: watch::Sender::new(0),
+            in_flight: AtomicUsize::new(0),
+            most_in_flight: AtomicUsize::new(0),
         });
         let (listening, addr) = oneshot::channel();
         let serving = Arc::clone(&shared);
@@ -94,12 +95,7 @@ impl ScriptedServer {
 
     /// The greatest number of requests that were being answered at one time. One whose client goes away is no longer.
     pub fn most_in_flight(&self) -> usize {
-        *self.shared.most_in_flight.borrow()
-    }
-
-    /// Returns once exactly `count` requests are being answered.
-    pub async fn until_in_flight(&self, count: usize) {
-        let _ = self.shared.in_flight.subscribe().wait_for(|&now| now == count).await;
+        self.shared.most_in_flight.load(Ordering::Relaxed)
     }
 }
 
@@ -190,15 +186,14 @@ struct InFlight(Arc<Shared>);
 
 impl InFlight {
     fn enter(shared: &Arc<Shared>) -> Self {
-        shared.in_flight.send_modify(|now| *now += 1);
-        let now = *shared.in_flight.borrow();
-        shared.most_in_flight.send_modify(|most| *most = now.max(*most));
+        let now = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.most_in_flight.fetch_max(now, Ordering::Relaxed);
         Self(Arc::clone(shared))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.send_modify(|now| *now -= 1);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

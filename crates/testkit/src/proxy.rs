@@ -9,6 +9,7 @@ mod postgres;
 mod rule;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::background::RUNTIME;
-use rule::{Matches, Rule, When};
+use rule::{Rule, When};
 
 /// What the proxy does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ struct Shared {
     postgres: bool,
     mode: watch::Sender<Mode>,
     rule: Mutex<Option<Rule>>,
-    accepted: watch::Sender<u64>,
+    accepted: AtomicU64,
     fired: watch::Sender<u64>,
 }
 
@@ -71,7 +72,7 @@ impl Proxy {
             postgres,
             mode: watch::Sender::new(Mode::Pass),
             rule: Mutex::new(None),
-            accepted: watch::Sender::new(0),
+            accepted: AtomicU64::new(0),
             fired: watch::Sender::new(0),
         });
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -107,23 +108,13 @@ impl Proxy {
 
     /// At the `nth` COMMIT from now (1 is the next) its connection is cut before the server gets it.
     pub fn cut_on_commit_request(&self, nth: u64) {
-        self.arm(When::BeforeRequest, nth, Matches::Commit);
+        self.arm(When::BeforeRequest, nth);
     }
 
     /// At the `nth` COMMIT from now (1 is the next) its connection is cut when the server has answered it, before the
     /// client gets the answer.
     pub fn cut_on_commit_answer(&self, nth: u64) {
-        self.arm(When::BeforeAnswer, nth, Matches::Commit);
-    }
-
-    /// The same with a test of the client's bytes: of what one read gave, or of one message of a Postgres proxy.
-    pub fn cut_on_request(&self, nth: u64, matches: impl Fn(&[u8]) -> bool + Send + 'static) {
-        self.arm(When::BeforeRequest, nth, Matches::Bytes(Box::new(matches)));
-    }
-
-    /// The same, cut at the first that the server sends after it.
-    pub fn cut_on_answer(&self, nth: u64, matches: impl Fn(&[u8]) -> bool + Send + 'static) {
-        self.arm(When::BeforeAnswer, nth, Matches::Bytes(Box::new(matches)));
+        self.arm(When::BeforeAnswer, nth);
     }
 
     /// How often a connection was cut by one of the `cut_on_` methods; each call of one cuts once.
@@ -138,21 +129,13 @@ impl Proxy {
 
     /// How many connections were accepted so far.
     pub fn accepted(&self) -> u64 {
-        *self.shared.accepted.borrow()
+        self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// Returns once [`accepted`](Self::accepted) is at least `count`.
-    pub async fn until_accepted(&self, count: u64) {
-        let _ = self.shared.accepted.subscribe().wait_for(|&accepted| accepted >= count).await;
-    }
-
-    fn arm(&self, when: When, nth: u64, matches: Matches) {
+    fn arm(&self, when: When, nth: u64) {
         assert!(nth > 0, "the next one is number 1");
-        assert!(
-            self.shared.postgres || !matches!(matches, Matches::Commit),
-            "commits need Proxy::start_postgres"
-        );
-        *self.shared.rule.lock().unwrap() = Some(Rule { when, left: nth, matches });
+        assert!(self.shared.postgres, "commits need Proxy::start_postgres");
+        *self.shared.rule.lock().unwrap() = Some(Rule { when, left: nth });
     }
 
     async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
@@ -199,7 +182,7 @@ async fn serve(
                 }
             },
             client = accept(listener.as_ref()), if listener.is_some() => {
-                shared.accepted.send_modify(|accepted| *accepted += 1);
+                shared.accepted.fetch_add(1, Ordering::Relaxed);
                 if *shared.mode.borrow() != Mode::Close {
                     connections.spawn(connection::forward(client, Arc::clone(shared)));
                 }

@@ -46,8 +46,6 @@ struct State {
     failing_commits: usize,
     failing_positions: usize,
     failing_workers: usize,
-    failing_steering: usize,
-    failing_outbox: usize,
     lost_marks: usize,
     lost_answers: usize,
 }
@@ -163,16 +161,6 @@ impl MemoryStore {
     /// The next `calls` of attend and leave do nothing and answer with an outage.
     pub fn fail_workers(&self, calls: usize) {
         self.state().failing_workers = calls;
-    }
-
-    /// The next `calls` of standings and set do nothing and answer with an outage.
-    pub fn fail_steering(&self, calls: usize) {
-        self.state().failing_steering = calls;
-    }
-
-    /// The next `calls` of relay and backlog do nothing and answer with an outage.
-    pub fn fail_outbox(&self, calls: usize) {
-        self.state().failing_outbox = calls;
     }
 
     /// The next `calls` of relay publish, but mark nothing and answer with an outage.

@@ -1,6 +1,6 @@
 //! What people change about positions, in memory.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 use serde_json::Value;
@@ -9,12 +9,12 @@ use tally_ports::{Act, Committed, Fault, Lease, Standing, Steering, StopKind, St
 use uuid::Uuid;
 
 use super::positions::taken;
-use super::{Entry, MemoryStore, State, StoredAct, is_same, outage, takes_one};
+use super::{Entry, MemoryStore, State, StoredAct, is_same};
 
 impl Steering for MemoryStore {
     async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
         let now = self.now();
-        Ok(self.steered()?.standings(flow, stream, now))
+        Ok(self.state().standings(flow, stream, now))
     }
 
     async fn set(
@@ -25,7 +25,7 @@ impl Steering for MemoryStore {
         act: &Act,
     ) -> Result<(), Fault> {
         let now = self.now();
-        let mut state = self.steered()?;
+        let mut state = self.state();
         let (pass, first) = state.set(stream, to, lease, now)?;
         if first < to {
             state.batches.push(Entry {
@@ -45,13 +45,6 @@ impl Steering for MemoryStore {
         }
         state.acts.push(StoredAct { id: Uuid::now_v7(), at: now, act: act.clone() });
         Ok(())
-    }
-}
-
-impl MemoryStore {
-    fn steered(&self) -> Result<MutexGuard<'_, State>, Fault> {
-        let mut state = self.state();
-        if takes_one(&mut state.failing_steering) { Err(outage()) } else { Ok(state) }
     }
 }
 

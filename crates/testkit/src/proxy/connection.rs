@@ -1,12 +1,13 @@
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::postgres::{Messages, Session, answers_commit, startup};
-use super::rule::{Awaited, When};
+use super::rule::When;
 use super::{Mode, Shared};
 
 /// Until both ends have closed, or one has failed, or a rule cuts it: both sockets close with this future.
@@ -27,9 +28,9 @@ async fn run(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let awaited = Mutex::new(None);
-    let requests = requests(from_client, to_server, shared, &awaited);
-    let answers = answers(from_server, to_client, shared, &awaited);
+    let is_cut_at_answer = AtomicBool::new(false);
+    let requests = requests(from_client, to_server, shared, &is_cut_at_answer);
+    let answers = answers(from_server, to_client, shared, &is_cut_at_answer);
     tokio::try_join!(requests, answers)?;
     Ok(())
 }
@@ -38,17 +39,18 @@ async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     shared: &Shared,
-    awaited: &Mutex<Option<Awaited>>,
+    is_cut_at_answer: &AtomicBool,
 ) -> io::Result<()> {
     let mut pieces = Pieces::new(shared.postgres);
     let mut session = Session::default();
     while let Some(pieces) = pieces.read(&mut client, shared).await? {
         for piece in pieces {
-            let is_commit = shared.postgres && session.commits(&piece);
-            match shared.meet(&piece, is_commit) {
-                None => {}
-                Some((When::BeforeRequest, _)) => return Err(shared.cut()),
-                Some((When::BeforeAnswer, answer)) => *awaited.lock().unwrap() = Some(answer),
+            if shared.postgres && session.commits(&piece) {
+                match shared.meet() {
+                    None => {}
+                    Some(When::BeforeRequest) => return Err(shared.cut()),
+                    Some(When::BeforeAnswer) => is_cut_at_answer.store(true, Ordering::Relaxed),
+                }
             }
             server.write_all(&piece).await?;
         }
@@ -60,17 +62,15 @@ async fn answers(
     mut server: OwnedReadHalf,
     mut client: OwnedWriteHalf,
     shared: &Shared,
-    awaited: &Mutex<Option<Awaited>>,
+    is_cut_at_answer: &AtomicBool,
 ) -> io::Result<()> {
     let mut pieces = Pieces::new(shared.postgres);
     while let Some(pieces) = pieces.read(&mut server, shared).await? {
         for piece in pieces {
-            let awaited = *awaited.lock().unwrap();
-            match awaited {
-                Some(Awaited::Anything) => return Err(shared.cut()),
-                Some(Awaited::Commit) if answers_commit(&piece) => return Err(shared.cut()),
-                _ => client.write_all(&piece).await?,
+            if is_cut_at_answer.load(Ordering::Relaxed) && answers_commit(&piece) {
+                return Err(shared.cut());
             }
+            client.write_all(&piece).await?;
         }
     }
     client.shutdown().await
@@ -109,12 +109,12 @@ impl Shared {
         let _ = self.mode.subscribe().wait_for(|&mode| mode != Mode::Blackhole).await;
     }
 
-    /// The rule that a request meets, which is then spent.
-    fn meet(&self, request: &[u8], is_commit: bool) -> Option<(When, Awaited)> {
+    /// The rule that a commit meets, which is then spent.
+    fn meet(&self) -> Option<When> {
         let mut rule = self.rule.lock().unwrap();
-        let met = rule.as_mut()?.meets(request, is_commit);
-        let rule = if met { rule.take()? } else { return None };
-        Some((rule.when, rule.awaited()))
+        let counted = rule.as_mut()?;
+        counted.left -= 1;
+        if counted.left > 0 { None } else { rule.take().map(|rule| rule.when) }
     }
 
     fn cut(&self) -> io::Error {
