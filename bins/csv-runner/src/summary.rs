@@ -6,8 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use tally_pipeline::Totals;
-use tally_pipeline::totals::Share;
+use tally_pipeline::{Share, Totals};
 use tally_ports::StopKind;
 
 use crate::arguments::Summary;

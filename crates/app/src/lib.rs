@@ -1,18 +1,18 @@
 //! The composition root's parts: settings from all their layers, and the opening of stores by URL.
 
-pub mod books;
-pub mod console;
-pub mod exit;
-pub mod flags;
+mod books;
+mod console;
+mod exit;
+mod flags;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-pub mod layers;
-pub mod parts;
-pub mod settings;
-pub mod span;
-pub mod start;
-pub mod store;
-pub mod url;
+mod layers;
+mod parts;
+mod settings;
+mod span;
+mod start;
+mod store;
+mod url;
 
 pub use books::Books;
 pub use console::{console, existing, who};

@@ -2,17 +2,17 @@
 //!
 //! Knows ports and rules only: which source, model or store is behind them is for the binaries to say.
 
-pub mod crew;
-pub mod gate;
-pub mod guard;
+mod crew;
+mod gate;
+mod guard;
 mod measure;
-pub mod ownership;
-pub mod prepare;
-pub mod relay;
-pub mod replay;
-pub mod run;
-pub mod status;
-pub mod totals;
+mod ownership;
+mod prepare;
+mod relay;
+mod replay;
+mod run;
+mod status;
+mod totals;
 
 pub use crew::{Crew, Partitions, fair_share};
 pub use gate::{Gate, Gates};
@@ -23,4 +23,4 @@ pub use replay::Replayer;
 pub use run::{Ended, Partition, Pipeline, Settings};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
-pub use totals::Totals;
+pub use totals::{Share, Totals};
