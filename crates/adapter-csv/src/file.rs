@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::marker::PhantomData;
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -132,11 +132,6 @@ impl<F: Flow> CsvFile<F> {
         Ok(CsvSource::new(Arc::clone(&table), next, place))
     }
 
-    /// Its path as it was given.
-    pub fn path(&self) -> &Path {
-        &self.table.path
-    }
-
     /// Its size in bytes when it was opened: the place where a cursor ends up.
     pub fn size(&self) -> u64 {
         self.table.stamp.size
@@ -217,6 +212,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tally_domain::transactions::Transactions;
 
     use super::*;

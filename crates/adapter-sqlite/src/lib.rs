@@ -34,7 +34,6 @@ use tally_ports::{Fault, Migrations};
 
 pub use self::audit::SqliteBooks;
 pub use self::effect::{SqliteEffect, append_each, replay_one, upsert_each};
-pub use self::migrate::LEDGER;
 pub use self::statement::{Statement, Value, execute};
 
 /// How a database is opened.

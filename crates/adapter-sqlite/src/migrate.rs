@@ -9,7 +9,7 @@ use crate::atomic::exclusive_transaction;
 use crate::{Failure, Settings, Statement, execute, fault};
 
 /// The tables of the ledger, which every flow needs.
-pub const LEDGER: Migrations = Migrations {
+const LEDGER: Migrations = Migrations {
     name: "tally",
     scripts: &[
         include_str!("../../../migrations/sqlite/tally/0001_ledger.sql"),

@@ -1,6 +1,5 @@
 //! What goes wrong at a port answers one question: try again (and when), or not.
 
-use std::fmt;
 use std::time::Duration;
 
 /// Why a call at a port has no result.
@@ -77,18 +76,5 @@ impl StopKind {
             Self::Taken => 75,
             Self::Setting => 78,
         }
-    }
-}
-
-impl fmt::Display for StopKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Data => "data",
-            Self::Blocked => "blocked",
-            Self::Input => "input",
-            Self::Away => "away",
-            Self::Taken => "taken",
-            Self::Setting => "setting",
-        })
     }
 }

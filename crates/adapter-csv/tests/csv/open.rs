@@ -128,6 +128,5 @@ async fn unknown_columns_are_named() {
 async fn the_sample_is_a_table_of_transactions() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/transactions_fr.csv");
     let file = CsvFile::<Transactions>::open(path.as_path(), &Settings::default()).await.unwrap();
-    assert_eq!(file.path(), path);
     assert!(file.unknown_columns().is_empty());
 }
