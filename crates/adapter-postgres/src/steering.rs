@@ -1,13 +1,14 @@
 //! What people change about positions.
 
 use chrono::NaiveDateTime;
-use diesel::sql_types::{BigInt, Integer, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Act, Fault, Lease, Standing, Steering, StopKind, Stream};
+use tally_ports::{Act, Deed, Fault, Lease, Standing, Steering, StopKind, Stream};
 use uuid::Uuid;
 
 use crate::Postgres;
+use crate::acts::note;
 use crate::connection::{Session, answer};
 use crate::positions::{Pass, begin_pass, lock_last_pass, taken};
 
@@ -31,10 +32,6 @@ const INSERT_ENTRY: &str = "
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality,
          gap, started_at, committed_at, worker)
     values ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, '{}', $8, clock_timestamp(), clock_timestamp(), $9)";
-
-const INSERT_ACT: &str = "
-    insert into acts (id, at, who, verb, flow, target, reason, result)
-    values ($1, clock_timestamp(), $2, $3, $4, $5, $6, $7)";
 
 impl Steering for Postgres {
     async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
@@ -64,7 +61,8 @@ impl Steering for Postgres {
         if passed.first < to {
             insert_entry(&mut session, stream, &passed, to - 1, act).await?;
         }
-        insert_act(&mut session, act).await?;
+        let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
+        note(&mut session, &deed, &act.result).await?;
         session.run("commit").await?;
         session.keep();
         Ok(())
@@ -151,20 +149,6 @@ async fn insert_entry(
         .bind::<BigInt, _>(last)
         .bind::<Text, _>(&act.reason)
         .bind::<Text, _>(&act.who);
-    answer(limit, query.execute(connection)).await?;
-    Ok(())
-}
-
-async fn insert_act(session: &mut Session, act: &Act) -> Result<(), Fault> {
-    let (connection, limit) = session.parts();
-    let query = sql_query(INSERT_ACT)
-        .bind::<SqlUuid, _>(Uuid::now_v7())
-        .bind::<Text, _>(&act.who)
-        .bind::<Text, _>(act.verb)
-        .bind::<Text, _>(&act.flow)
-        .bind::<Text, _>(&act.target)
-        .bind::<Text, _>(&act.reason)
-        .bind::<Json, _>(&act.result);
     answer(limit, query.execute(connection)).await?;
     Ok(())
 }

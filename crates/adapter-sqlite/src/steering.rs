@@ -3,9 +3,10 @@
 use chrono::NaiveDateTime;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Act, Fault, Lease, Standing, Steering, StopKind, Stream};
+use tally_ports::{Act, Deed, Fault, Lease, Standing, Steering, StopKind, Stream};
 use uuid::Uuid;
 
+use crate::acts::note;
 use crate::atomic::transaction;
 use crate::positions::{Place, begin_pass, last_pass, lost};
 use crate::{Failure, Sqlite, Statement, execute};
@@ -28,15 +29,15 @@ impl Steering for Sqlite {
             let message = format!("{} has no position {to}: the first one is 0", stream.label);
             return Err(Fault::stop(StopKind::Setting, message));
         }
-        let (stream, lease, act) = (stream.clone(), lease.copied(), act.clone());
+        let (stream, lease) = (stream.clone(), lease.copied());
+        let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
         self.run(move |connection| {
             transaction(connection, |connection| {
                 let passed = set(connection, &stream, to, lease.as_ref())?;
                 if passed.first < to {
-                    insert_entry(connection, &stream, &passed, to - 1, &act)?;
+                    insert_entry(connection, &stream, &passed, to - 1, &deed.act)?;
                 }
-                insert_act(connection, &act)?;
-                Ok(())
+                Ok(note(connection, &deed, &deed.act.result)?)
             })
         })
         .await
@@ -136,26 +137,6 @@ fn insert_entry(
         act.who.as_str().into(),
     ];
     execute::<InsertEntry>(connection, &values).map(drop)
-}
-
-struct InsertAct;
-
-impl Statement for InsertAct {
-    const SQL: &'static str = "insert into acts (id, at, who, verb, flow, target, reason, result) \
-        values (?, strftime('%Y-%m-%d %H:%M:%f', 'now'), ?, ?, ?, ?, ?, ?)";
-}
-
-fn insert_act(connection: &mut SqliteConnection, act: &Act) -> QueryResult<()> {
-    let values = [
-        Uuid::now_v7().to_string().into(),
-        act.who.as_str().into(),
-        act.verb.into(),
-        act.flow.as_str().into(),
-        act.target.as_str().into(),
-        act.reason.as_str().into(),
-        act.result.to_string().into(),
-    ];
-    execute::<InsertAct>(connection, &values).map(drop)
 }
 
 /// Where each partition of a stream stands.
