@@ -56,6 +56,22 @@ impl Settings {
             fetch_bytes: 256 * 1024,
         }
     }
+
+    /// Whether brokers are named, each by a host and a port; else [`tally_ports::StopKind::Setting`].
+    pub fn check(&self) -> Result<(), Fault> {
+        let is_address = |broker: &str| {
+            broker.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+            })
+        };
+        if self.brokers.is_empty() {
+            return Err(setting("no kafka broker is named"));
+        }
+        match self.brokers.iter().find(|broker| !is_address(broker)) {
+            Some(broker) => Err(setting(format!("{broker:?} is no kafka broker's HOST:PORT"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The brokers, as this process reaches them. Clones share the client.
@@ -91,12 +107,7 @@ impl Cluster {
     /// An outage when none answers; [`tally_ports::StopKind::Setting`] when the address, the certificates or the
     /// password are wrong.
     pub async fn connect(settings: &Settings) -> Result<Self, Fault> {
-        for broker in &settings.brokers {
-            check_address(broker)?;
-        }
-        if settings.brokers.is_empty() {
-            return Err(setting("no kafka broker is named"));
-        }
+        settings.check()?;
         let tls = settings.security.tls_config()?;
         let (settings, current) = (settings.clone(), Mutex::default());
         let shared = Shared { settings, tls, current, building: tokio::sync::Mutex::default() };
@@ -233,16 +244,5 @@ impl Cluster {
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("settings", &self.shared.settings).finish_non_exhaustive()
-    }
-}
-
-fn check_address(broker: &str) -> Result<(), Fault> {
-    let is_address = broker.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    if is_address {
-        Ok(())
-    } else {
-        Err(setting(format!("{broker:?} is no kafka broker's HOST:PORT")))
     }
 }

@@ -14,17 +14,9 @@ use crate::settings::{Mechanism, wrong};
 /// When a setting is wrong.
 pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, Stop> {
     let kafka = &settings.kafka;
-    let brokers: Vec<String> =
-        kafka.brokers.split(',').map(|broker| broker.trim().to_owned()).collect();
-    for broker in &brokers {
-        let is_address = broker
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if !is_address {
-            return Err(wrong(format!("kafka.brokers: {broker:?} is no host:port")));
-        }
-    }
+    let brokers = kafka.brokers.split(',').map(|broker| broker.trim().to_owned()).collect();
     let mut of_adapter = tally_adapter_kafka::Settings::new(brokers);
+    of_adapter.check().map_err(Fault::into_stop)?;
     of_adapter.client_id.clone_from(&kafka.client_id);
     of_adapter.linger = kafka.linger.length();
     of_adapter.timeout = kafka.timeout.length();
