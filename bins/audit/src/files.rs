@@ -36,13 +36,9 @@ impl SourceFile {
         paths: &[PathBuf],
         settings: &Settings,
     ) -> Result<Vec<Self>, Stop> {
-        let csv = tally_adapter_csv::Settings {
-            encoding: settings.csv.encoding.clone(),
-            decimal: settings.csv.decimal,
-        };
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let file: CsvFile<F> = CsvFile::open(path, &csv).await?;
+            let file: CsvFile<F> = CsvFile::open(path, &settings.csv).await?;
             let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
             files.push(Self {
                 path: path.display().to_string(),

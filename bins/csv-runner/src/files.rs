@@ -56,13 +56,9 @@ async fn open_inputs<F: Stored>(
     paths: &[PathBuf],
     settings: &Settings,
 ) -> Result<Vec<Input<F>>, Stop> {
-    let csv = tally_adapter_csv::Settings {
-        encoding: settings.csv.encoding.clone(),
-        decimal: settings.csv.decimal,
-    };
     let mut inputs = Vec::with_capacity(paths.len());
     for path in paths {
-        match CsvFile::open(path, &csv).await {
+        match CsvFile::open(path, &settings.csv).await {
             Err(stop) if stop.kind != StopKind::Input => return Err(stop),
             opened => inputs.push((path.clone(), opened)),
         }

@@ -106,13 +106,9 @@ async fn send_all(
 }
 
 async fn open(arguments: &Arguments, settings: &Settings) -> Result<Vec<File>, Stop> {
-    let csv = tally_adapter_csv::Settings {
-        encoding: settings.csv.encoding.clone(),
-        decimal: settings.csv.decimal,
-    };
     let mut files = Vec::with_capacity(arguments.files.len());
     for path in &arguments.files {
-        let file = CsvFile::open(path, &csv).await?;
+        let file = CsvFile::open(path, &settings.csv).await?;
         files.push(File { path: shown(path), file });
     }
     Ok(files)

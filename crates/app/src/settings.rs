@@ -1,7 +1,6 @@
 //! Every setting, its default and its range.
 
 use serde::{Deserialize, Serialize};
-use tally_adapter_csv::Decimal;
 use tally_domain::quality::Rules;
 use tally_pipeline::Budget;
 use tally_ports::{Stop, StopKind};
@@ -29,7 +28,7 @@ pub struct Settings {
     /// The model.
     pub ml: Ml,
     /// CSV files.
-    pub csv: Csv,
+    pub csv: tally_adapter_csv::Settings,
     /// Topics.
     pub kafka: Kafka,
     /// The quality rules, by name.
@@ -56,16 +55,6 @@ pub struct Ml {
     pub answer_timeout: Span,
     /// How many batches may be at the model at once.
     pub concurrency: usize,
-}
-
-/// CSV files.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Csv {
-    /// A label of the WHATWG encoding standard.
-    pub encoding: String,
-    /// The decimal separator.
-    pub decimal: Decimal,
 }
 
 /// Topics.
@@ -178,7 +167,7 @@ impl Default for Settings {
                 answer_timeout: Span::seconds(5),
                 concurrency: 4,
             },
-            csv: Csv { encoding: "utf-8".into(), decimal: Decimal::Auto },
+            csv: tally_adapter_csv::Settings::default(),
             kafka: Kafka {
                 brokers: "127.0.0.1:9092".into(),
                 topic: "transactions".into(),
