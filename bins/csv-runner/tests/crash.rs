@@ -1,19 +1,19 @@
 //! Killed, or cut off from the database, at the worst moments: every row once, and the ledger whole.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod accounts;
+mod summary;
 
 use std::time::Duration;
 
-use accounts::{
-    LONG, Sample, assert_went_on, committed, ended_with, outcome, summary, until_it_commits,
-};
 use fastrand::Rng;
+use summary::{assert_went_on, outcome, summary};
 use tally_testkit::eventually;
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_testkit::ledger::{committed, until_it_commits};
 use tally_testkit::postgres::TestDatabase;
 use tally_testkit::process::Signal;
 use tally_testkit::proxy::Proxy;
+use tally_testkit::sample::Sample;
 use tokio::time::timeout;
 
 /// Short, so that a run after a kill need not wait; small batches, so that many kills fit into a run.

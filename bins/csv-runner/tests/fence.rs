@@ -1,18 +1,18 @@
 //! Several runs at once, and runs that are frozen and come back: who owns a file writes, nobody else.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod accounts;
+mod summary;
 
 use std::fs;
 use std::time::Duration;
 
-use accounts::{
-    LONG, Ledger, Sample, assert_same_rows, committed, ended_with, outcome, rows, until_it_commits,
-};
+use summary::outcome;
 use tally_testkit::eventually;
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_testkit::ledger::{Ledger, committed, until_it_commits};
 use tally_testkit::process::{Process, Signal};
 use tally_testkit::proxy::{Mode, Proxy};
+use tally_testkit::sample::{Sample, assert_same_rows, rows};
 
 const LEASE: Duration = Duration::from_secs(2);
 /// What a successor may take beyond the lease.

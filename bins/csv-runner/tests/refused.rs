@@ -1,10 +1,12 @@
 //! Rows that only the database refuses.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod accounts;
+mod summary;
 
-use accounts::{Ledger, Sample, Texts, assert_same_rows, ended_with, rows, summary};
-use tally_testkit::job::{Job, ModelService, Target};
+use summary::summary;
+use tally_testkit::job::{Job, ModelService, Target, ended_with};
+use tally_testkit::ledger::Ledger;
+use tally_testkit::sample::{Sample, Texts, assert_same_rows, rows};
 use tempfile::TempDir;
 
 /// Makes the tables by a run without rows, and then the database refuse every row for which `condition` is false.

@@ -1,20 +1,20 @@
 //! Runs that are stopped and go on, files that are read again, files that have changed.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod accounts;
+mod summary;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use accounts::{
-    LONG, Ledger, Sample, assert_went_on, changed_copy, committed, ended_with, outcome,
-    until_it_commits,
-};
 use fastrand::Rng;
 use ml_api::category;
 use serde_json::{Value, json};
+use summary::{assert_went_on, outcome};
 use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_testkit::ledger::{Ledger, committed, until_it_commits};
 use tally_testkit::process::{Process, Signal};
+use tally_testkit::sample::{Sample, assert_same_rows, rows};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -282,11 +282,11 @@ async fn read_changed(target: Target) {
         passes.iter().all(|pass| pass.ended && pass.number == 1 && pass.written == 1_000),
         "{passes:?}"
     );
-    let (found, mut expected) = (accounts::rows(&target).await, sample.expected_rows());
+    let (found, mut expected) = (rows(&target).await, sample.expected_rows());
     let last = &mut expected[999];
     assert_ne!(found[999], *last);
     last[2].clone_from(&found[999][2]);
-    accounts::assert_same_rows(&found, &expected);
+    assert_same_rows(&found, &expected);
 }
 
 #[tokio::test]
@@ -297,4 +297,13 @@ async fn a_changed_file_is_a_new_file_sqlite() {
 #[tokio::test]
 async fn a_changed_file_is_a_new_file_postgres() {
     read_changed(Target::postgres().await).await;
+}
+
+/// Appends a byte to a copy of a file, or changes one, and so on.
+fn changed_copy(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+    let mut bytes = std::fs::read(path).unwrap();
+    change(&mut bytes);
+    let copy = path.with_file_name("changed.csv");
+    std::fs::write(&copy, bytes).unwrap();
+    copy
 }

@@ -1,11 +1,8 @@
 //! What is in the records: good, bad and masked ones, in both formats.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[path = "../../csv-runner/tests/accounts/mod.rs"]
-mod accounts;
 mod stream;
 
-use accounts::Sample;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -13,6 +10,7 @@ use stream::{Stream, VERY_LONG, assert_code, good};
 use tally_testkit::kafka::{Broker, Record, record};
 use tally_testkit::process::{Launch, binary};
 use tally_testkit::registry::Registry;
+use tally_testkit::sample::Sample;
 use uuid::Uuid;
 
 fn with(id: u32, field: &str, value: Value) -> Vec<u8> {

@@ -1,19 +1,18 @@
 //! Consumers that are killed, frozen, stopped, or come and go: every record once, and the ledger whole.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[path = "../../csv-runner/tests/accounts/mod.rs"]
-mod accounts;
 mod stream;
 
 use std::time::{Duration, Instant};
 
-use accounts::{LONG, Sample, until_it_commits};
 use fastrand::Rng;
 use stream::{LEASE, Stream, VERY_LONG};
 use tally_testkit::eventually;
-use tally_testkit::job::Target;
+use tally_testkit::job::{LONG, Target};
+use tally_testkit::ledger::until_it_commits;
 use tally_testkit::process::{Process, Signal};
 use tally_testkit::proxy::{Mode, Proxy};
+use tally_testkit::sample::{Sample, assert_same_rows, rows};
 
 mod serial {
     use super::*;
@@ -129,7 +128,7 @@ mod serial {
         end_all(&consumers);
         assert_eq!(stream.target.number("select count(*) from dead_letters").await, 0);
         stream.check_ledger().await;
-        accounts::assert_same_rows(&accounts::rows(&stream.target).await, &sample.expected_rows());
+        assert_same_rows(&rows(&stream.target).await, &sample.expected_rows());
     }
 }
 

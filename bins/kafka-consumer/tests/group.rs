@@ -1,17 +1,15 @@
 //! Where a group stands, who may work for it, and what it leaves behind.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[path = "../../csv-runner/tests/accounts/mod.rs"]
-mod accounts;
 mod stream;
 
-use accounts::{LONG, Sample, assert_same_rows, ended_with, rows};
 use serde_json::{Value, json};
 use stream::{Stream, VERY_LONG, address, assert_code, get, good};
 use tally_testkit::eventually;
-use tally_testkit::job::{Job, Target};
+use tally_testkit::job::{Job, LONG, Target, ended_with};
 use tally_testkit::kafka::{Broker, Record, record};
 use tally_testkit::process::Signal;
+use tally_testkit::sample::{Sample, assert_same_rows, rows};
 
 #[tokio::test]
 async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {

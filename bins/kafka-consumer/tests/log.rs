@@ -1,13 +1,11 @@
 //! What is in the log beside records: markers, gaps, what cannot be read, another topic of the same name.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[path = "../../csv-runner/tests/accounts/mod.rs"]
-mod accounts;
 mod stream;
 
-use accounts::{LONG, ended_with};
 use stream::{Stream, VERY_LONG, address, assert_code, get, good};
 use tally_testkit::eventually;
+use tally_testkit::job::{LONG, ended_with};
 use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, record};
 use tally_testkit::process::Signal;
 

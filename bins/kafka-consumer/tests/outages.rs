@@ -1,19 +1,18 @@
 //! A broker, a database or a model that is away: nothing is lost, nothing becomes a dead letter, `/ready` says so.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-#[path = "../../csv-runner/tests/accounts/mod.rs"]
-mod accounts;
 mod stream;
 
 use std::time::Duration;
 
-use accounts::{LONG, Sample, until_it_commits};
 use stream::{Stream, address, until_ready_is};
-use tally_testkit::job::{ModelService, Target};
+use tally_testkit::job::{LONG, ModelService, Target};
 use tally_testkit::kafka::OwnKafka;
+use tally_testkit::ledger::until_it_commits;
 use tally_testkit::postgres::OwnPostgres;
 use tally_testkit::process::Signal;
 use tally_testkit::proxy::{Mode, Proxy};
+use tally_testkit::sample::{Sample, assert_same_rows, rows};
 
 /// A run over which something goes away and comes back.
 struct Run {
@@ -43,7 +42,7 @@ impl Run {
         assert_eq!(consumer.wait(LONG).code, Some(143));
 
         // What was sent while the broker went away may have been sent twice, and is then read twice.
-        accounts::assert_same_rows(&accounts::rows(&stream.target).await, &sample.expected_rows());
+        assert_same_rows(&rows(&stream.target).await, &sample.expected_rows());
         stream.check_ledger().await;
         assert_eq!(stream.target.number("select count(*) from dead_letters").await, 0);
     }

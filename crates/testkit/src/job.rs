@@ -16,8 +16,10 @@ use tally_adapter_sqlite::diesel::{
 use tempfile::TempDir;
 
 use crate::postgres::TestDatabase;
-use crate::process::{Launch, Process, binary};
+use crate::process::{Launch, Output, Process, binary};
 
+/// How long anything may take on a machine that is busy with other tests.
+pub const LONG: Duration = Duration::from_secs(40);
 /// How long starting may take on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
@@ -78,6 +80,14 @@ impl Job {
     pub fn spawn(self) -> Process {
         self.launch.spawn()
     }
+}
+
+/// The process has ended with this code.
+#[track_caller]
+pub fn ended_with(process: &Process, code: i32) -> Output {
+    let output = process.wait(LONG);
+    assert_eq!(output.code, Some(code), "{output}");
+    output
 }
 
 /// The real `ml-api` on a free port, until dropped.

@@ -16,11 +16,15 @@ pub mod http;
 #[cfg(feature = "sqlite")]
 pub mod job;
 pub mod kafka;
+#[cfg(feature = "sqlite")]
+pub mod ledger;
 pub mod memory;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+#[cfg(feature = "sqlite")]
+pub mod sample;
 pub mod visits;
 
 mod background;

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tally_testkit::eventually;
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_testkit::job::{Job, LONG, ModelService, Target};
 use tally_testkit::kafka::Broker;
 use tally_testkit::process::{Launch, Output, Process, binary};
+use tally_testkit::sample::{Sample, assert_same_rows, rows};
 use uuid::Uuid;
-
-use crate::accounts::{LONG, Sample, assert_same_rows, rows};
 
 /// The lease of the consumers.
 pub const LEASE: Duration = Duration::from_secs(2);
