@@ -47,17 +47,17 @@ sample rows *flags:
 # Rows per second and peak memory of the batch job beside the floor
 bench-batch *flags:
     cargo build --release --package csv-runner --package ml-api --package tally-sample --package tally-bench
-    target/release/bench-batch {{flags}}
+    target/release/bench {{flags}}
 
 # Records per second and peak memory of producer and kafka-consumer, and the age of records at their commit
 bench-stream *flags:
     cargo build --release --package kafka-consumer --package producer --package ml-api --package tally-sample --package tally-bench
-    target/release/bench-batch stream {{flags}}
+    target/release/bench stream {{flags}}
 
 # Seconds and peak memory of an audit over a ledger of --batches (1000000) batches, on Postgres and SQLite
 bench-audit *flags:
     cargo build --release --package csv-runner --package ml-api --package tally-sample --package audit --package tally-bench
-    target/release/bench-batch audit {{flags}}
+    target/release/bench audit {{flags}}
 
 [private]
 nextest:

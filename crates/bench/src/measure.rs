@@ -146,7 +146,10 @@ impl Drop for Measured {
 pub fn beside(name: &str) -> anyhow::Result<OsString> {
     let path = env::current_exe()?.with_file_name(name);
     if !path.is_file() {
-        bail!("{} is not there: run `just bench-batch`, which builds it", path.display());
+        bail!(
+            "{} is not there: `just bench-batch`, `just bench-stream` and `just bench-audit` build what they run",
+            path.display()
+        );
     }
     Ok(path.into())
 }

@@ -1,4 +1,4 @@
-//! `bench-batch` as a process.
+//! `bench` as a process.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn bench(flags: &[&str]) -> Process {
     for name in ["csv-runner", "ml-api", "sample"] {
         binary(name);
     }
-    Process::spawn(env!("CARGO_BIN_EXE_bench-batch"), flags, &[])
+    Process::spawn(env!("CARGO_BIN_EXE_bench"), flags, &[])
 }
 
 /// `1,234.5 (1-2)` as 1234.5.
