@@ -12,7 +12,7 @@ use diesel::{Connection, RunQueryDsl, SqliteConnection, sql_query};
 use serde_json::{Value, json};
 use tally_ports::Place;
 
-use crate::figures::{grouped, mib};
+use crate::figures::{Spread, grouped, mib};
 use crate::machine;
 use crate::measure::{Measured, Usage};
 use crate::runner::{self, Model};
@@ -69,9 +69,8 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
             seconds.push(usage.seconds);
             peak = peak.max(usage.peak_kib);
         }
-        seconds.sort_by(f64::total_cmp);
-        let (least, median, greatest) =
-            (seconds[0], seconds[seconds.len() / 2], seconds[seconds.len() - 1]);
+        let Spread { least, median, greatest } =
+            Spread::of(seconds.into_iter()).context("an audit runs at least once")?;
         let peak = mib(peak);
         writeln!(lines, "| {store} | {median:.1} ({least:.1}-{greatest:.1}) | {peak} |")?;
     }

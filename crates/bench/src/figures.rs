@@ -43,14 +43,19 @@ pub const HEAD: &str = "\
 | what | rows/s: median (min-max) | of the floor | rows/s by its own summary | peak MiB |
 | --- | --- | --- | --- | --- |";
 
-struct Spread {
-    least: f64,
-    median: f64,
-    greatest: f64,
+/// Where values lie.
+pub struct Spread {
+    /// The least of them.
+    pub least: f64,
+    /// As many are below as above.
+    pub median: f64,
+    /// The greatest of them.
+    pub greatest: f64,
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+    /// Of one value at least.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let (least, greatest) = (*values.first()?, *values.last()?);
@@ -58,7 +63,8 @@ impl Spread {
         Some(Self { least, median: f64::midpoint(below, above), greatest })
     }
 
-    fn show(&self) -> String {
+    /// For the table, rounded.
+    pub fn show(&self) -> String {
         format!("{} ({}-{})", grouped(self.median), grouped(self.least), grouped(self.greatest))
     }
 }

@@ -12,7 +12,7 @@ use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{OffsetAt, UnknownTopicHandling};
 use tokio::time::sleep;
 
-use crate::figures::{grouped, mib};
+use crate::figures::{Spread, grouped, mib};
 use crate::floor::Chunks;
 use crate::machine;
 use crate::measure::{Measured, Usage};
@@ -314,24 +314,17 @@ impl Lines {
     }
 
     fn table(&self) -> String {
-        let medians: Vec<(f64, f64, f64)> =
-            self.0.iter().map(|(_, rates, _)| spread(rates)).collect();
-        let floor = medians.first().map_or(f64::NAN, |(_, median, _)| *median);
+        let spreads: Vec<Spread> =
+            self.0.iter().filter_map(|(_, rates, _)| Spread::of(rates.iter().copied())).collect();
+        let floor = spreads.first().map_or(f64::NAN, |floor| floor.median);
         let mut table = String::from(
             "| what | records/s: median (min-max) | of the floor | peak MiB |\n| --- | --- | --- | --- |",
         );
-        for ((what, _, peak), (least, median, greatest)) in self.0.iter().zip(medians) {
+        for ((what, _, peak), spread) in self.0.iter().zip(spreads) {
             let peak = if *peak == 0 { "-".to_owned() } else { mib(*peak) };
-            let rates = format!("{} ({}-{})", grouped(median), grouped(least), grouped(greatest));
-            let _never_fails =
-                write!(table, "\n| {what} | {rates} | {:.2} | {peak} |", median / floor);
+            let (rates, share) = (spread.show(), spread.median / floor);
+            let _never_fails = write!(table, "\n| {what} | {rates} | {share:.2} | {peak} |");
         }
         table
     }
-}
-
-fn spread(rates: &[f64]) -> (f64, f64, f64) {
-    let mut rates = rates.to_vec();
-    rates.sort_by(f64::total_cmp);
-    (rates[0], rates[rates.len() / 2], rates[rates.len() - 1])
 }
