@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use support::probe::{self, Freezing};
+use support::freezing::{self, Freezing};
 use support::{LEASE, contents, open, outage, own, stop, ten_rows};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
@@ -187,7 +187,7 @@ async fn a_frozen_owner_does_not_block_its_successor() {
     let (position, stream) = own::<Freezing>(&ours, "file/1", LEASE).await;
     let frozen = Arc::new(Notify::new());
     let batch =
-        Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
+        Arc::new(build::commit(&position, &stream, 0..=0, vec![freezing::row(&frozen)], vec![]));
     let commit = tokio::spawn(async move { ours.commit(&batch).await });
     frozen.notified().await;
 
@@ -212,7 +212,7 @@ async fn a_dropped_commit_ends_its_transaction() {
     let (position, stream) = own::<Freezing>(&store, "file/1", LONG).await;
     let frozen = Arc::new(Notify::new());
     let batch =
-        Arc::new(build::commit(&position, &stream, 0..=0, vec![probe::row(&frozen)], vec![]));
+        Arc::new(build::commit(&position, &stream, 0..=0, vec![freezing::row(&frozen)], vec![]));
     tokio::select! {
         result = store.commit(&batch) => panic!("{result:?}"),
         () = frozen.notified() => {}

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use support::freezing::{self, Freezing};
 use support::own;
-use support::probe::{self, Freezing};
 use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Attendance, Begin, Claim, Positions, Sink, Worker, Workers};
@@ -59,7 +59,7 @@ async fn heartbeats_that_wait_hold_up_no_others() {
     for partition in 0..4 {
         let (position, stream) = own::<Freezing>(&store, &format!("group/{partition}"), LONG).await;
         let frozen = Arc::new(Notify::new());
-        let row = probe::row(&frozen);
+        let row = freezing::row(&frozen);
         let batch = Arc::new(build::commit(&position, &stream, 0..=0, vec![row], vec![]));
         let store = store.clone();
         commits.push(tokio::spawn(async move { store.commit(&batch).await }));

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-pub mod probe;
+pub mod freezing;
 
 use std::sync::Arc;
 use std::time::Duration;
