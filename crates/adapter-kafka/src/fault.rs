@@ -112,7 +112,7 @@ mod tests {
     fn check(error: &Error, expected: &str) {
         let found = match fault("a:1", "fetch", error) {
             Fault::Outage { message, .. } => format!("outage: {message}"),
-            Fault::Stop(stop) => format!("{}: {}", stop.kind, stop.message),
+            Fault::Stop(stop) => format!("{:?}: {}", stop.kind, stop.message),
         };
         assert_eq!(found, expected);
     }
@@ -137,7 +137,7 @@ mod tests {
     fn what_only_a_person_can_change_is_a_setting() {
         check(
             &after_retries(answer(ProtocolError::TopicAuthorizationFailed)),
-            "setting: kafka at a:1: cannot fetch: the broker answers TopicAuthorizationFailed",
+            "Setting: kafka at a:1: cannot fetch: the broker answers TopicAuthorizationFailed",
         );
         let words = "Sasl handshake failed: API error: SaslAuthenticationFailed";
         check(
@@ -146,7 +146,7 @@ mod tests {
                 source: words.into(),
             })),
             &format!(
-                "setting: kafka at a:1: cannot fetch: the user name or the password is wrong ({words})"
+                "Setting: kafka at a:1: cannot fetch: the user name or the password is wrong ({words})"
             ),
         );
     }

@@ -58,7 +58,7 @@ pub fn setting<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
 pub fn stop<T: std::fmt::Debug>(result: Result<T, Fault>, expected: StopKind) -> String {
     match result {
         Err(Fault::Stop(Stop { kind, message })) if kind == expected => message,
-        other => panic!("expected a stop of the kind {expected}, got {other:?}"),
+        other => panic!("expected a stop of the kind {expected:?}, got {other:?}"),
     }
 }
 
