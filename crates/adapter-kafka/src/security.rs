@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rskafka::client::{Credentials, SaslConfig};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -50,22 +51,21 @@ pub enum Sasl {
 }
 
 impl Security {
-    /// What rustls needs, if connections are encrypted. With a provider of our own: rustls panics where two are
-    /// linked and none is installed.
+    /// What rustls needs, if connections are encrypted.
     pub(crate) fn tls_config(&self) -> Result<Option<Arc<ClientConfig>>, Fault> {
         if !self.tls {
             return Ok(None);
         }
         let roots = match &self.ca_file {
             Some(path) => roots_of_file(path)?,
-            None => roots_of_system()?,
+            None => roots_of_system().ok_or_else(|| {
+                setting(
+                    "TLS to kafka finds no trusted certificates on this machine: name a CA file",
+                )
+            })?,
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| setting(format!("cannot set up TLS to kafka: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = client_config(roots)
+            .map_err(|error| setting(format!("cannot set up TLS to kafka: {error}")))?;
         Ok(Some(Arc::new(config)))
     }
 
@@ -112,14 +112,21 @@ fn roots_of_file(path: &Path) -> Result<RootCertStore, Fault> {
     if roots.is_empty() { Err(unusable("it holds no certificate".to_owned())) } else { Ok(roots) }
 }
 
-fn roots_of_system() -> Result<RootCertStore, Fault> {
+/// The machine's certificates, if there are any.
+pub(crate) fn roots_of_system() -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        let message = "TLS to kafka finds no trusted certificates on this machine: name a CA file";
-        return Err(setting(message));
-    }
-    Ok(roots)
+    (!roots.is_empty()).then_some(roots)
+}
+
+/// By the process' crypto provider, ring where none is installed: rustls panics where two are linked and none is.
+pub(crate) fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| ring::default_provider().into());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 #[cfg(test)]

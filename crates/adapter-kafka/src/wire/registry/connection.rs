@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, RootCertStore};
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::RawError;
 use tally_ports::{Fault, StopKind};
+
+use crate::security::{client_config, roots_of_system};
 
 /// How `schema_registry_converter` begins to tell of a status that is no success; the status follows.
 const STATUS: &str = "HTTP request to schema registry failed with status ";
@@ -147,27 +149,16 @@ fn builder(base: &Url, timeout: Duration) -> Result<ClientBuilder, String> {
         .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION"))))
 }
 
-/// The process' crypto provider, ring where none is installed, and the machine's certificates. These are read only if
-/// the registry needs them, so that plain HTTP works where there are none.
-fn tls(base: &Url) -> Result<rustls::ClientConfig, String> {
-    let provider =
-        CryptoProvider::get_default().cloned().unwrap_or_else(|| ring::default_provider().into());
-    let mut roots = rustls::RootCertStore::empty();
-    if base.scheme() == "https" {
-        let found = rustls_native_certs::load_native_certs();
-        let (usable, _) = roots.add_parsable_certificates(found.certs);
-        if usable == 0 {
-            return Err(
-                "no CA certificates on this machine; install them or set SSL_CERT_FILE".into()
-            );
-        }
-    }
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+/// With the machine's certificates, which are read only if the registry needs them, so that plain HTTP works where
+/// there are none.
+fn tls(base: &Url) -> Result<ClientConfig, String> {
+    let roots = if base.scheme() == "https" {
+        roots_of_system()
+            .ok_or("no CA certificates on this machine; install them or set SSL_CERT_FILE")?
+    } else {
+        RootCertStore::empty()
+    };
+    client_config(roots).map_err(|error| error.to_string())
 }
 
 /// Why there is no answer. Holds neither the URL nor anything that the registry sent.
