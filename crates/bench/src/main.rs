@@ -1,6 +1,6 @@
-//! `bench`: rows per second and peak memory of the batch job, or of the stream, beside the floor, the least that the same
-//! rows cost in the same Postgres; or what an audit takes. The figures behind `just bench-batch`, `just bench-stream` and
-//! `just bench-audit`.
+//! `bench`: rows per second and peak memory of the batch job, or of the stream, beside the floor, the least that the
+//! same rows cost in the same Postgres; or what an audit takes. The figures behind `just bench-batch`, `just
+//! bench-stream` and `just bench-audit`.
 //!
 //! The runs take turns, so that whatever else the machine does hits all alike; each writes into a database of its
 //! own. A run that did not write every row, or says so, ends the benchmark: a broken run is not measured.

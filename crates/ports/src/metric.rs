@@ -50,8 +50,8 @@ metrics! {
     Gauge OWNED_PARTITIONS = "ingest_owned_partitions", "Partitions owned by this process";
     Counter KAFKA_RECORDS_POLLED = "kafka_records_polled_total", "Records fetched from a topic";
     Counter KAFKA_POLL_EMPTY = "kafka_poll_empty_total", "Fetches that found nothing new";
-    Gauge KAFKA_LAG_RECORDS = "kafka_lag_records", "Records of a topic's partition that are not committed yet";
-    Gauge KAFKA_OLDEST_UNPROCESSED = "kafka_oldest_unprocessed_seconds", "Age in seconds of the oldest record of a topic's partition that is not committed yet";
+    Gauge KAFKA_LAG_RECORDS = "kafka_lag_records", "Records of a partition that are not committed yet";
+    Gauge KAFKA_OLDEST_UNPROCESSED = "kafka_oldest_unprocessed_seconds", "Age in seconds of a partition's oldest uncommitted record";
     Gauge PARTITION_BLOCKED = "ingest_partition_blocked", "1 while a partition is stopped because its log cannot be read on";
     Gauge RELAY_BACKLOG = "ingest_relay_backlog", "Dead letters that were never published";
     Counter RELAY_PUBLISHED = "ingest_relay_published_total", "Dead letters published";
