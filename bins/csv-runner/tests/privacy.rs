@@ -1,11 +1,11 @@
-//! Columns that no dead letter may hold, and dead letters that are too many.
+//! Columns that no dead letter may hold.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod run;
 
 use tally_testkit::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, SOON, row};
+use crate::run::{Folder, HEADER, SOON};
 
 /// Refused by validation, by the database and by the file's frame: each without the merchant.
 async fn masked(target: Target, payload: &str, refuse: &str) {
@@ -53,24 +53,4 @@ async fn masked_columns_are_in_no_dead_letter_sqlite() {
 async fn masked_columns_are_in_no_dead_letter_postgres() {
     let refuse = "alter table transactions add check (amount > 0) not valid";
     masked(Target::postgres().await, "convert_from(payload, 'UTF8')", refuse).await;
-}
-
-#[tokio::test]
-async fn a_file_of_nothing_but_bad_rows_is_not_buried() {
-    let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
-    let bad: String = (1..=1500).map(|id| row(id).replace("-1,50", "1,50")).collect();
-    let path = folder.write("rows.csv", format!("{HEADER}{bad}"));
-    let job = || Job::new(&target.url()).model(model.url()).file(&path).flag("--batch-size=300");
-    let output = job().spawn().wait(SOON);
-    assert_eq!(output.code, Some(65), "{output}");
-    assert!(
-        output.stderr.contains("1000 records in a row") && output.stderr.contains("debit_sign"),
-        "{output}"
-    );
-    let next = "select next from positions where owner is null and ended_at is null";
-    assert_eq!(target.number(next).await, 900, "the batch over the budget is not committed");
-
-    let output = job().env("TALLY_BUDGET__IN_A_ROW", "5000").spawn().wait(SOON);
-    assert_eq!(output.code, Some(0), "{output}");
-    assert_eq!(target.number("select count(*) from dead_letters").await, 1500);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Committed, DeadLetter, Fault, Outcome, Refused, Row, Sink, StopKind};
+use tally_ports::{Commit, Committed, DeadLetter, Fault, Refused, Sink, StopKind};
 
 use crate::connection::{Session, answer};
 use crate::effect::{self, PostgresEffect};
@@ -32,9 +32,7 @@ async fn write<F: PostgresEffect>(
 ) -> Result<Option<Committed>, Fault> {
     session.run(effect::BEGIN).await?;
     let outcomes = effect::write(session, commit.lease.position, &commit.rows).await?;
-    let committed = Committed::count(&commit.rows, &outcomes);
-
-    let refused = refused(commit, &outcomes);
+    let (committed, refused) = commit.conclude(&outcomes)?;
     let dead_letters: Vec<&DeadLetter> = commit.dead_letters.iter().chain(&refused).collect();
     let inserted = dead_letters::insert(session, commit, &dead_letters).await?;
     let moved = ledger::record(session, commit, &committed, dead_letters.len()).await?;
@@ -47,15 +45,6 @@ async fn write<F: PostgresEffect>(
     }
     session.run("commit").await?;
     Ok(Some(committed))
-}
-
-/// The rows that the database refused.
-fn refused<F: PostgresEffect>(commit: &Commit<F>, outcomes: &[Outcome]) -> Vec<DeadLetter> {
-    let refused = |(row, outcome): (&Row<F>, &Outcome)| match outcome {
-        Outcome::Refused(code) => Some(commit.refused(row, code)),
-        _ => None,
-    };
-    commit.rows.iter().zip(outcomes).filter_map(refused).collect()
 }
 
 /// Finds out why the position does not stand where the batch begins: we committed it before, or it is another's.

@@ -7,7 +7,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel_async::AsyncPgConnection;
 use tally_domain::Flow;
-use tally_ports::{Fault, Migrations, Outcome, Row, StopKind};
+use tally_ports::{Fault, Migrations, Outcome, Row};
 
 use crate::connection::{Session, within};
 use crate::fault;
@@ -66,23 +66,13 @@ pub(crate) async fn write<F: PostgresEffect>(
     }
     let (connection, limit) = session.parts();
     if let Ok(outcomes) = within(limit, F::apply(connection, origin, rows)).await? {
-        return complete(outcomes, rows);
+        return Ok(outcomes);
     }
     // Fails when what failed was the connection.
     session.run("rollback to savepoint effect").await?;
     let (connection, limit) = session.parts();
     let outcomes = within(limit, F::apply_singly(connection, origin, rows)).await?;
-    complete(outcomes.map_err(|error| fault::of_rows(&error))?, rows)
-}
-
-/// The outcomes, if there is one for each row.
-fn complete<F: Flow>(outcomes: Vec<Outcome>, rows: &[Row<F>]) -> Result<Vec<Outcome>, Fault> {
-    if outcomes.len() == rows.len() {
-        return Ok(outcomes);
-    }
-    let (found, wanted, flow) = (outcomes.len(), rows.len(), F::NAME);
-    let message = format!("the effect of {flow} tells of {found} rows where there are {wanted}");
-    Err(Fault::stop(StopKind::Data, message))
+    outcomes.map_err(|error| fault::of_rows(&error))
 }
 
 /// A query whose text is always the same and which is therefore prepared once per connection;

@@ -8,7 +8,7 @@ use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
 use tally_domain::Flow;
-use tally_ports::{Commit, Committed, Fault, Outcome, Row, Sink, StopKind};
+use tally_ports::{Commit, Committed, Fault, Sink, StopKind};
 
 use crate::atomic::transaction;
 use crate::positions::milliseconds;
@@ -22,7 +22,7 @@ impl<F: SqliteEffect> Sink<F> for Sqlite {
             match transaction(connection, |connection| write(connection, &commit)) {
                 Ok(committed) => Ok(committed),
                 Err(NotWritten::Misplaced) => answer_from_ledger(connection, &commit),
-                Err(NotWritten::Failed(error)) => Err(error.into()),
+                Err(NotWritten::Failed(failure)) => Err(failure),
             }
         })
         .await
@@ -33,12 +33,12 @@ impl<F: SqliteEffect> Sink<F> for Sqlite {
 enum NotWritten {
     /// The position is not ours, does not stand where the batch begins, or the batch was committed before.
     Misplaced,
-    Failed(Error),
+    Failed(Failure),
 }
 
 impl From<Error> for NotWritten {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        Self::Failed(error.into())
     }
 }
 
@@ -48,19 +48,8 @@ fn write<F: SqliteEffect>(
     commit: &Commit<F>,
 ) -> Result<Committed, NotWritten> {
     let outcomes = F::apply(connection, commit.lease.position, &commit.rows)?;
-    assert_eq!(
-        outcomes.len(),
-        commit.rows.len(),
-        "the effect of {} answers for every row",
-        F::NAME
-    );
-
-    let committed = Committed::count(&commit.rows, &outcomes);
-    let refused_row = |(row, outcome): (&Row<F>, &Outcome)| match outcome {
-        Outcome::Refused(code) => Some(commit.refused(row, code)),
-        _ => None,
-    };
-    let refused: Vec<_> = commit.rows.iter().zip(&outcomes).filter_map(refused_row).collect();
+    let (committed, refused) =
+        commit.conclude(&outcomes).map_err(|stop| NotWritten::Failed(Fault::from(stop).into()))?;
     dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
         .map_err(misplaced_if_there)?;
     insert_entry(connection, commit, &committed).map_err(misplaced_if_there)?;
@@ -74,7 +63,7 @@ fn write<F: SqliteEffect>(
 fn misplaced_if_there(error: Error) -> NotWritten {
     match error {
         Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => NotWritten::Misplaced,
-        other => NotWritten::Failed(other),
+        other => other.into(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What stops a run because of the data: too many dead letters, or a quality rule whose policy is `stop`.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tally_domain::Flow;
 use tally_domain::quality::Verdict;
-use tally_ports::{Commit, Committed, Stop, StopKind};
+use tally_ports::{Admission, Commit, Refused, Stop, StopKind};
+use uuid::Uuid;
 
 /// How many codes are named.
 const NAMED: usize = 3;
@@ -29,89 +31,84 @@ impl Default for Budget {
     }
 }
 
-/// The last records of a process in the order of its commits, each with its code if it became a dead letter.
-#[derive(Clone)]
+/// The last records of a process in the order in which their batches were admitted.
+///
+/// A batch counts from its admission on, not from its commit: partitions commit at once, and each must know of what the
+/// others are about to commit.
 pub(crate) struct Guard {
     budget: Budget,
-    last: VecDeque<Option<Arc<str>>>,
-    /// How many of them became dead letters.
-    dead: usize,
-    in_a_row: usize,
+    last: VecDeque<Noted>,
+}
+
+/// A record that was read.
+struct Noted {
+    batch: Uuid,
+    position: i64,
+    /// Why it became a dead letter, if it did.
+    code: Option<Arc<str>>,
 }
 
 impl Guard {
     pub(crate) const fn new(budget: Budget) -> Self {
-        Self { budget, last: VecDeque::new(), dead: 0, in_a_row: 0 }
+        Self { budget, last: VecDeque::new() }
     }
 
-    /// Whether a batch may be committed. Rows that only the database will refuse are not known yet.
-    ///
-    /// # Errors
-    /// When with it too many records become dead letters.
-    pub(crate) fn admit<F: Flow>(&self, commit: &Commit<F>) -> Result<(), Stop> {
-        if commit.dead_letters.is_empty() {
-            return Ok(());
-        }
-        self.clone().take(commit, &Committed::default())
-    }
-
-    /// Remembers a batch that was committed.
-    ///
-    /// # Errors
-    /// When with what the database refused there are too many: the next one must not be committed.
-    pub(crate) fn take<F: Flow>(
-        &mut self,
-        commit: &Commit<F>,
-        committed: &Committed,
-    ) -> Result<(), Stop> {
-        let refused = committed.refused.iter().map(|row| (row.position, row.code.as_str()));
+    /// Notes the records of a batch.
+    fn note<F: Flow>(&mut self, commit: &Commit<F>) {
+        let kept = self.budget.window.max(self.budget.in_a_row);
+        self.last.drain(..self.last.len().saturating_sub(kept));
+        let rows = commit.rows.iter().map(|row| (row.position, None));
+        let letters = commit.dead_letters.iter();
         let letters =
-            commit.dead_letters.iter().map(|letter| (letter.position, &*letter.reason.code));
-        let dead: BTreeMap<i64, &str> = refused.chain(letters).collect();
-        let rows = commit.rows.iter().map(|row| row.position);
-        let mut positions: Vec<i64> =
-            rows.chain(commit.dead_letters.iter().map(|letter| letter.position)).collect();
-        positions.sort_unstable();
-        for position in positions {
-            self.note(dead.get(&position).copied());
-            let too_many = self.too_many();
-            if let Some(what) = too_many {
-                let (label, first, last) = (&commit.stream.label, commit.first, commit.last);
-                let message = format!(
-                    "{label}: {what} became dead letters up to position {position} of the batch from {first} to {last}, most of them {}: a setting must be wrong",
-                    self.top_codes()
-                );
-                return Err(Stop { kind: StopKind::Data, message });
+            letters.map(|letter| (letter.position, Some(Arc::from(&*letter.reason.code))));
+        let mut records: Vec<(i64, Option<Arc<str>>)> = rows.chain(letters).collect();
+        records.sort_unstable_by_key(|(position, _)| *position);
+        let batch = commit.id;
+        self.last.extend(records.into_iter().map(|(position, code)| Noted {
+            batch,
+            position,
+            code,
+        }));
+    }
+
+    /// Notes what the database refused of a batch.
+    fn note_refused(&mut self, batch: Uuid, refused: &[Refused]) {
+        let codes: BTreeMap<i64, &str> =
+            refused.iter().map(|row| (row.position, row.code.as_str())).collect();
+        for noted in self.last.iter_mut().filter(|noted| noted.batch == batch) {
+            if let Some(code) = codes.get(&noted.position) {
+                noted.code = Some(Arc::from(*code));
             }
         }
-        Ok(())
     }
 
-    fn note(&mut self, code: Option<&str>) {
-        self.in_a_row = if code.is_some() { self.in_a_row + 1 } else { 0 };
-        if self.last.len() == self.budget.window {
-            let oldest = self.last.pop_front().flatten();
-            self.dead -= usize::from(oldest.is_some());
-        }
-        self.dead += usize::from(code.is_some());
-        self.last.push_back(code.map(Arc::from));
-    }
-
+    /// How many became dead letters, where that is more than the budget allows.
     #[expect(clippy::cast_precision_loss, reason = "a window is far below 2^52 records")]
-    fn too_many(&self) -> Option<String> {
+    fn overrun(&self) -> Option<String> {
         let Budget { ratio, window, in_a_row } = self.budget;
-        if self.in_a_row >= in_a_row {
-            return Some(format!("{} records in a row", self.in_a_row));
+        let most = ratio * window as f64;
+        let (mut dead, mut row) = (0_usize, 0_usize);
+        for (index, noted) in self.last.iter().enumerate() {
+            let is_dead = noted.code.is_some();
+            dead += usize::from(is_dead);
+            row = if is_dead { row + 1 } else { 0 };
+            if let Some(out) = index.checked_sub(window) {
+                dead -= usize::from(self.last[out].code.is_some());
+            }
+            if row >= in_a_row {
+                return Some(format!("{row} records in a row"));
+            }
+            if index + 1 >= window && dead as f64 > most {
+                return Some(format!("{dead} of the last {window} records"));
+            }
         }
-        let is_full = self.last.len() == window;
-        (is_full && self.dead as f64 > ratio * window as f64)
-            .then(|| format!("{} of the last {window} records", self.dead))
+        None
     }
 
     /// The most frequent codes and how often each came.
     fn top_codes(&self) -> String {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for code in self.last.iter().flatten() {
+        for code in self.last.iter().filter_map(|noted| noted.code.as_deref()) {
             *counts.entry(code).or_default() += 1;
         }
         let mut codes: Vec<(usize, &str)> =
@@ -119,6 +116,59 @@ impl Guard {
         codes.sort_unstable_by(|one, other| other.cmp(one));
         let named = codes.iter().take(NAMED).map(|(count, code)| format!("{code} ({count})"));
         named.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A batch before the guard.
+#[derive(Clone)]
+pub(crate) struct Entrant {
+    guard: Arc<Mutex<Guard>>,
+    batch: Uuid,
+    /// How messages name it.
+    name: String,
+}
+
+impl Entrant {
+    /// Lets the batch in.
+    ///
+    /// # Errors
+    /// When with it too many records become dead letters.
+    pub(crate) fn enter<F: Flow>(
+        guard: &Arc<Mutex<Guard>>,
+        commit: &Commit<F>,
+    ) -> Result<Self, Stop> {
+        let (label, first, last) = (&commit.stream.label, commit.first, commit.last);
+        let name = format!("{label} from {first} to {last}");
+        let entrant = Self { guard: Arc::clone(guard), batch: commit.id, name };
+        entrant.judge(|guard| guard.note(commit))?;
+        Ok(entrant)
+    }
+
+    fn judge(&self, note: impl FnOnce(&mut Guard)) -> Result<(), Stop> {
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        note(&mut guard);
+        let Some(what) = guard.overrun() else { return Ok(()) };
+        let message = format!(
+            "{what} became dead letters with {}, most of them {}: a setting must be wrong",
+            self.name,
+            guard.top_codes()
+        );
+        Err(Stop { kind: StopKind::Data, message })
+    }
+}
+
+impl fmt::Debug for Entrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Admission for Entrant {
+    fn admit(&self, refused: &[Refused]) -> Result<(), Stop> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.judge(|guard| guard.note_refused(self.batch, refused))
     }
 }
 
@@ -141,4 +191,43 @@ pub(crate) fn admit_quality(
         finding.positions[0],
     );
     Err(Stop { kind: StopKind::Data, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_domain::transactions::Transactions;
+    use tally_ports::{Begin, Claim, Positions};
+    use tally_testkit::build::{LONG, commit, dead_letter, plain_commit, stream};
+    use tally_testkit::memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_counts_before_it_is_committed() {
+        let stream = stream::<Transactions>("group/topic");
+        let claim = MemoryStore::default().claim(&stream, "a", LONG, Begin::default()).await;
+        let Ok(Claim::Owned(position)) = claim else { panic!("not owned") };
+        let bad = |positions: std::ops::Range<i64>| {
+            let letters = positions.clone().map(dead_letter).collect();
+            let positions = positions.start..=positions.end - 1;
+            commit::<Transactions>(&position, &stream, positions, Vec::new(), letters)
+        };
+        let budget = Budget { in_a_row: 1_000, ..Budget::default() };
+
+        // Several partitions are about to commit at once.
+        let guard = Arc::new(Mutex::new(Guard::new(budget)));
+        Entrant::enter(&guard, &bad(0..600)).unwrap();
+        let stop = Entrant::enter(&guard, &bad(600..1_000)).unwrap_err();
+        assert!(stop.message.contains("1000 records in a row"), "{stop}");
+
+        // What the database refuses is found out later, when others have entered.
+        let guard = Arc::new(Mutex::new(Guard::new(budget)));
+        let first = plain_commit(&position, &stream, 0..=599);
+        let entrant = Entrant::enter(&guard, &first).unwrap();
+        Entrant::enter(&guard, &bad(600..1_000)).unwrap();
+        let refused = |position| Refused { position, code: "23514".to_owned() };
+        let refused: Vec<Refused> = (0..600).map(refused).collect();
+        entrant.admit(&refused[..599]).unwrap();
+        assert!(entrant.admit(&refused).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use crate::guard::{Budget, Guard};
+use crate::guard::{Budget, Entrant, Guard};
 use crate::measure::{self, count, observe};
 use crate::prepare::{Prepared, prepare};
 use crate::{Gates, Status, Totals};
@@ -65,7 +65,7 @@ pub struct Pipeline<F, E, S> {
     settings: Settings,
     /// One permit for each batch that may be at the model.
     at_model: Arc<Semaphore>,
-    guard: std::sync::Mutex<Guard>,
+    guard: Arc<std::sync::Mutex<Guard>>,
     /// When each quality rule was last said to be above its threshold.
     said: std::sync::Mutex<BTreeMap<String, Instant>>,
     flow: PhantomData<F>,
@@ -132,13 +132,9 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         settings: Settings,
     ) -> Self {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
-        let guard = std::sync::Mutex::new(Guard::new(settings.budget));
+        let guard = Arc::new(std::sync::Mutex::new(Guard::new(settings.budget)));
         let said = std::sync::Mutex::default();
         Self { enrich, sink, gates, status, settings, at_model, guard, said, flow: PhantomData }
-    }
-
-    fn guard(&self) -> MutexGuard<'_, Guard> {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether to say again that a quality rule is above its threshold. The ledger holds every finding; a stream's batches
@@ -182,13 +178,13 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
 
         let commit_all = async {
             while let Some(batch) = receiver.recv().await {
-                let (commit, judged, counted) = run.wait_for_model(batch).await?;
-                self.guard().admit(&commit)?;
+                let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
+                commit.admission = Some(Arc::new(Entrant::enter(&self.guard, &commit)?));
+                let commit = Arc::new(commit);
                 let result = run.commit(&commit).await?;
                 drop(counted);
                 totals.add(&commit, judged, &result);
                 committed(totals, &commit);
-                self.guard().take(&commit, &result)?;
             }
             joined(reader.await)
         };
@@ -300,7 +296,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
     async fn wait_for_model(
         &self,
         batch: InFlight<F>,
-    ) -> Result<(Arc<Commit<F>>, usize, measure::InFlight), Stop> {
+    ) -> Result<(Commit<F>, usize, measure::InFlight), Stop> {
         let Enriched { rows, refused } = joined(batch.rows.await)?;
         let mut dead_letters = batch.dead_letters;
         if !refused.is_empty() {
@@ -314,7 +310,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             }
         }
         let Partition { stream, worker, position } = &self.partition;
-        let commit = Arc::new(Commit {
+        let commit = Commit {
             id: batch.id,
             stream: Arc::clone(stream),
             lease: position.lease,
@@ -331,7 +327,8 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             gap: batch.gap,
             started: batch.started,
             mask,
-        });
+            admission: None,
+        };
         Ok((commit, batch.judged, batch.counted))
     }
 

@@ -308,7 +308,7 @@ async fn too_many_dead_letters_in_a_row_stop_before_their_batch() {
     let stop = bench.run(Scripted::new((0..40).map(undecodable)), Model::food()).await.unwrap_err();
     assert_eq!(stop.kind, StopKind::Data);
     assert!(stop.message.contains("15 records in a row"), "{stop}");
-    assert!(stop.message.contains("fields (15)"), "{stop}");
+    assert!(stop.message.contains("fields (20)"), "{stop}");
     assert_eq!(bench.ranges(), [(0, 9)]);
 }
 
@@ -328,17 +328,33 @@ async fn too_great_a_share_of_dead_letters_stops_once_the_window_is_full() {
 #[tokio::test]
 async fn a_share_within_the_budget_goes_on() {
     let mut bench = Bench::new();
-    bench.settings.budget = Budget { ratio: 0.7, window: 30, in_a_row: 3 };
+    let exactly = 2.0 / 3.0;
+    bench.settings.budget = Budget { ratio: exactly, window: 30, in_a_row: 3 };
     bench.run(Scripted::new(mostly_bad(0..100, 2)), Model::food()).await.unwrap();
     assert_eq!(bench.ranges().len(), 10);
 }
 
 #[tokio::test]
-async fn what_only_the_database_refuses_counts_for_the_next_batch() {
+async fn what_only_the_database_refuses_counts_before_it_is_committed() {
     let mut bench = Bench::new();
     bench.settings.budget = Budget { in_a_row: 15, ..Budget::default() };
     bench.store.refuse(|_, _| Some("23514".into()));
     let stop = bench.run(Scripted::new((0..60).map(good)), Model::food()).await.unwrap_err();
-    assert!(stop.message.contains("23514 (15)"), "{stop}");
-    assert_eq!(bench.ranges(), [(0, 9), (10, 19)]);
+    assert!(stop.message.contains("15 records in a row"), "{stop}");
+    assert!(stop.message.contains("23514 (20)"), "{stop}");
+    assert_eq!(bench.ranges(), [(0, 9)]);
+}
+
+#[tokio::test]
+async fn the_three_most_frequent_codes_are_named() {
+    let mut bench = Bench::new();
+    bench.settings.budget = Budget { in_a_row: 10, ..Budget::default() };
+    let codes = [("json", 4), ("avro", 1), ("fields", 3), ("encoding", 2)];
+    let codes = codes.iter().flat_map(|&(code, count)| vec![code; count]);
+    let items = (0..).zip(codes).map(|(position, code)| {
+        let reason = Reason::new(Stage::Decode, code, "broken");
+        Item { content: Err(reason), ..undecodable(position) }
+    });
+    let stop = bench.run(Scripted::new(items), Model::food()).await.unwrap_err();
+    assert!(stop.message.contains("json (4), fields (3), encoding (2): a setting"), "{stop}");
 }

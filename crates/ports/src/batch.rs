@@ -10,7 +10,7 @@ use tally_domain::quality::Report;
 use tally_domain::{Flow, Reason};
 use uuid::Uuid;
 
-use crate::{DeadLetter, Lease, Mask, Outcome, Stream};
+use crate::{DeadLetter, Lease, Mask, Outcome, Stop, StopKind, Stream};
 
 /// What a source read at once.
 #[derive(Debug)]
@@ -128,11 +128,44 @@ pub struct Commit<F: Flow> {
     pub started: Instant,
     /// Takes out of dead letters what must not be kept; those above went through it.
     pub mask: Option<Arc<dyn Mask>>,
+    /// Whether the database may refuse as many rows as it does; the dead letters above were admitted before.
+    pub admission: Option<Arc<dyn Admission>>,
+}
+
+/// Whether the database may refuse rows of a batch.
+pub trait Admission: fmt::Debug + Send + Sync + 'static {
+    /// Errs when with the `refused` rows too many records became dead letters: nothing of their batch may be committed
+    /// then. May be asked again, by each attempt to commit.
+    fn admit(&self, refused: &[Refused]) -> Result<(), Stop>;
 }
 
 impl<F: Flow> Commit<F> {
+    /// What the `outcomes` of the rows, in the same order, come to, and the dead letters of those that the database
+    /// refused.
+    ///
+    /// # Errors
+    /// When nothing of the batch may be committed: too many rows were refused, or outcomes are missing.
+    pub fn conclude(&self, outcomes: &[Outcome]) -> Result<(Committed, Vec<DeadLetter>), Stop> {
+        if outcomes.len() != self.rows.len() {
+            let (found, wanted, flow) = (outcomes.len(), self.rows.len(), F::NAME);
+            let message =
+                format!("the effect of {flow} tells of {found} rows where there are {wanted}");
+            return Err(Stop { kind: StopKind::Data, message });
+        }
+        let committed = Committed::count(&self.rows, outcomes);
+        if let Some(admission) = &self.admission {
+            admission.admit(&committed.refused)?;
+        }
+        let refused = self.rows.iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
+            Outcome::Refused(code) => Some(self.refused(row, code)),
+            _ => None,
+        });
+        let refused = refused.collect();
+        Ok((committed, refused))
+    }
+
     /// The dead letter of a row that the database refused with `code`.
-    pub fn refused(&self, row: &Row<F>, code: &str) -> DeadLetter {
+    fn refused(&self, row: &Row<F>, code: &str) -> DeadLetter {
         let raw = self.mask.as_ref().map_or_else(|| row.raw.clone(), |mask| mask.mask(&row.raw));
         DeadLetter::first(row.position, Reason::refused_by_database(code), raw)
     }
@@ -153,7 +186,7 @@ pub struct Committed {
 
 impl Committed {
     /// Counts the outcomes of `rows`, which stand in the same order.
-    pub fn count<F: Flow>(rows: &[Row<F>], outcomes: &[Outcome]) -> Self {
+    fn count<F: Flow>(rows: &[Row<F>], outcomes: &[Outcome]) -> Self {
         let mut counts = Self::default();
         for (row, outcome) in rows.iter().zip(outcomes) {
             match outcome {

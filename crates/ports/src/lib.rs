@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use act::Act;
 pub use audit::{Audit, Auditor};
-pub use batch::{Batch, Commit, Committed, Headers, Item, Raw, Refused, Row};
+pub use batch::{Admission, Batch, Commit, Committed, Headers, Item, Raw, Refused, Row};
 pub use dead_letter::{DeadLetter, Letter};
 pub use deed::{Acts, Deed};
 pub use effect::{KeyOrder, Outcome};

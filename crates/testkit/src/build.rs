@@ -123,6 +123,7 @@ pub fn commit<F: Flow>(
         gap: None,
         started: Instant::now(),
         mask: None,
+        admission: None,
     }
 }
 

@@ -148,6 +148,7 @@ macro_rules! store_contract {
             the_last_of_a_key_wins
             an_earlier_row_takes_the_place_of_a_refused_one
             refused_rows_become_dead_letters
+            a_batch_is_not_committed_when_too_many_rows_are_refused
             dead_letters_come_back_byte_for_byte
             each_dead_letter_has_its_own_headers
             appended_rows_are_not_doubled

@@ -1,13 +1,15 @@
 //! Rows that the database refuses, and rows of one key.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Reason, Stage};
-use tally_ports::{Committed, DeadLetter, Raw, Refused};
+use tally_ports::{Admission, Committed, DeadLetter, Fault, Raw, Refused, Stop, StopKind};
 
 use super::claims::own;
-use super::commits::commit;
+use super::commits::{commit, everything};
 use super::{BATCHES, DEAD_LETTERS, Record, Store, TRANSACTIONS};
 use crate::build::{self, LONG, dead_letter, row, stream};
 
@@ -179,4 +181,36 @@ pub async fn dead_letters_come_back_byte_for_byte(store: &impl Store) {
     }
     assert_eq!(stored[0].json("headers"), json!([]));
     assert_eq!(stored[5].json("headers"), json!([["csv.header", "aWQsYW1vdW50"], ["x", "AP8="]]));
+}
+
+/// Lets no row be refused.
+#[derive(Debug)]
+struct NoneRefused;
+
+impl Admission for NoneRefused {
+    fn admit(&self, refused: &[Refused]) -> Result<(), Stop> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(Stop { kind: StopKind::Data, message: format!("{} refused", refused.len()) })
+    }
+}
+
+/// Where no more dead letters may be, nothing of the batch is written, and the session goes on.
+pub async fn a_batch_is_not_committed_when_too_many_rows_are_refused(store: &impl Store) {
+    store.refuse_amounts_above(100).await;
+    let sink = store.open().await;
+    let stream = stream::<Transactions>("file/1");
+    let position = own(&sink, &stream, "a", LONG).await;
+    let before = everything(store).await;
+    let rows = vec![row(0, 1, "1"), row(1, 2, "500"), row(2, 3, "600")];
+    let mut batch = build::commit(&position, &stream, 0..=2, rows, vec![]);
+    batch.admission = Some(Arc::new(NoneRefused));
+    let Err(Fault::Stop(stop)) = commit(&sink, batch).await else { panic!("not stopped") };
+    assert_eq!((stop.kind, stop.message.as_str()), (StopKind::Data, "2 refused"));
+    assert_eq!(everything(store).await, before);
+
+    let mut batch = build::plain_commit(&position, &stream, 0..=2);
+    batch.admission = Some(Arc::new(NoneRefused));
+    assert_eq!(commit(&sink, batch).await.unwrap().written, 3);
 }

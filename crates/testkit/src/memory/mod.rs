@@ -30,10 +30,13 @@ pub struct MemoryStore {
     began: (NaiveDateTime, Instant),
 }
 
+/// Rows by their keys.
+type Table = BTreeMap<String, Record>;
+
 #[derive(Default)]
 struct State {
     /// Rows by table and key.
-    tables: BTreeMap<&'static str, BTreeMap<String, Record>>,
+    tables: BTreeMap<&'static str, Table>,
     places: Vec<Place>,
     batches: Vec<Entry>,
     dead_letters: Vec<StoredLetter>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::NaiveDateTime;
 use tally_ports::{Commit, Committed, Fault, KeyOrder, Outcome, Sink, StopKind};
 
-use super::{Entry, MemoryEffect, MemoryStore, State, StoredLetter, outage, takes_one};
+use super::{Entry, MemoryEffect, MemoryStore, State, StoredLetter, Table, outage, takes_one};
 
 impl<F: MemoryEffect> Sink<F> for MemoryStore {
     async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
@@ -39,13 +39,10 @@ impl State {
             Some(_) => {}
         }
 
-        let outcomes = self.apply(commit);
-        let committed = Committed::count(&commit.rows, &outcomes);
-        let refused =
-            commit.rows.iter().zip(&outcomes).filter_map(|(row, outcome)| match outcome {
-                Outcome::Refused(code) => Some(commit.refused(row, code)),
-                _ => None,
-            });
+        let mut table = self.tables.get(F::NAME).cloned().unwrap_or_default();
+        let outcomes = self.apply(commit, &mut table);
+        let (committed, refused) = commit.conclude(&outcomes)?;
+        self.tables.insert(F::NAME, table);
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();
         self.batches.push(Entry {
             id: commit.id,
@@ -79,9 +76,8 @@ impl State {
         Ok(committed)
     }
 
-    fn apply<F: MemoryEffect>(&mut self, commit: &Commit<F>) -> Vec<Outcome> {
+    fn apply<F: MemoryEffect>(&self, commit: &Commit<F>, table: &mut Table) -> Vec<Outcome> {
         let origin = commit.lease.position;
-        let table = self.tables.entry(F::NAME).or_default();
         let order = KeyOrder::new(&commit.rows, |row| F::key(origin, row));
         let mut codes = Vec::with_capacity(commit.rows.len());
         for index in order.all() {
