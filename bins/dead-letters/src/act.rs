@@ -23,7 +23,7 @@ pub async fn run(command: &Command, output: Output, console: &Console) -> Result
             (Change::Discard, "discard", which, choice, reason)
         }
         Command::Purge { which, state, older_than, reason } => {
-            let before = older_than.and_then(Moment::ago).map(|Moment(at)| at);
+            let before = older_than.map(|Moment(at)| at);
             if before.is_none() {
                 require(which);
             }
@@ -36,7 +36,7 @@ pub async fn run(command: &Command, output: Output, console: &Console) -> Result
     console.check_ids(&which.ids).await?;
 
     let mut deed = begin(console, verb, &choice, reason);
-    let mut pages = Pages::new(console, &choice, usize::MAX);
+    let mut pages = Pages::new(console, &choice);
     loop {
         let page = pages.next(usize::MAX).await?;
         if page.is_empty() {

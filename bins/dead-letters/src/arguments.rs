@@ -104,8 +104,8 @@ pub enum Command {
         #[arg(long, value_name = "STATE")]
         state: Option<State>,
         /// Only those that failed longer ago than this, like 30d
-        #[arg(long, value_name = "TIME")]
-        older_than: Option<Span>,
+        #[arg(long, value_name = "TIME", value_parser = Moment::ago)]
+        older_than: Option<Moment>,
         /// Why, for the table of acts
         #[arg(long, value_name = "TEXT", default_value = "no reason given")]
         reason: String,
@@ -141,7 +141,7 @@ pub struct Replay {
     /// The most records per second, like 50/s [default: as many as go]
     #[arg(long, value_name = "N/s")]
     pub rate: Option<Rate>,
-    /// The most records [default: all of them]
+    /// The most records that are tried [default: all of them]
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// A record that failed so often is left alone
@@ -246,11 +246,13 @@ impl Which {
 pub struct Moment(pub NaiveDateTime);
 
 impl Moment {
-    /// So long ago.
-    pub fn ago(span: Span) -> Option<Self> {
+    /// So long ago as `text` says, like 30d.
+    fn ago(text: &str) -> Result<Self, String> {
         let now = DateTime::<Utc>::from(SystemTime::now()).naive_utc();
-        let span = TimeDelta::from_std(span.limit()?).ok()?;
-        now.checked_sub_signed(span).map(Self)
+        let span: Option<Span> = text.parse().ok();
+        let span = span.and_then(|span| TimeDelta::from_std(span.limit()?).ok());
+        let at = span.and_then(|span| now.checked_sub_signed(span)).map(Self);
+        at.ok_or_else(|| "how long ago, like 30d, is wanted".to_owned())
     }
 }
 
@@ -261,8 +263,7 @@ impl FromStr for Moment {
         if let Some(at) = timestamp::parse(text) {
             return Ok(Self(at));
         }
-        let ago = text.parse().ok().and_then(Self::ago);
-        ago.ok_or_else(|| {
+        Self::ago(text).map_err(|_| {
             "a timestamp like 2024-01-31T23:59:59Z or how long ago, like 2h, is wanted".to_owned()
         })
     }

@@ -116,24 +116,22 @@ pub struct Pages<'a> {
     console: &'a Console,
     choice: &'a Choice,
     after: Option<Place>,
-    left: usize,
 }
 
 impl<'a> Pages<'a> {
-    /// At most `limit` of them.
-    pub const fn new(console: &'a Console, choice: &'a Choice, limit: usize) -> Self {
-        Self { console, choice, after: None, left: limit }
+    /// From the first one on.
+    pub const fn new(console: &'a Console, choice: &'a Choice) -> Self {
+        Self { console, choice, after: None }
     }
 
-    /// The next ones; none at the end.
+    /// The next ones, `most` of them; none at the end.
     pub async fn next(&mut self, most: usize) -> Result<Vec<Listed>, Ended> {
-        let limit = self.left.min(most).min(PAGE);
+        let limit = most.min(PAGE);
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let Self { console, choice, after, .. } = &*self;
+        let Self { console, choice, after } = &*self;
         let page = console.ask(|| console.store.list(choice, after.as_ref(), limit)).await?;
-        self.left -= page.len();
         if let Some(last) = page.last() {
             self.after = Some(last.place.clone());
         }

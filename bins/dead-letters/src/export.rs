@@ -17,7 +17,7 @@ pub async fn run(choice: &Choice, file: Option<&Path>, console: &Console) -> Res
     let name = file.map_or_else(|| "standard output".to_owned(), |file| file.display().to_string());
     let failed = |error| Ended::Output(name.clone(), error);
     let mut out = Out::open(file).map_err(failed)?;
-    let mut pages = Pages::new(console, choice, usize::MAX);
+    let mut pages = Pages::new(console, choice);
     loop {
         let page = pages.next(usize::MAX).await?;
         if page.is_empty() {

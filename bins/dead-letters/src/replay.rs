@@ -38,7 +38,7 @@ pub async fn run<F: Stored + Classified>(
     let mut choice = which.filters.choice(&which.ids, state);
     choice.flow.get_or_insert_with(|| F::NAME.to_owned());
 
-    let model = Arc::new(tally_app::model(settings)?);
+    let model = Arc::new(tally_app::model(settings)?.of_refused());
     let gates = console.worker.gates.clone();
     let mut run = Run {
         arguments,
@@ -48,12 +48,13 @@ pub async fn run<F: Stored + Classified>(
         replayer: Replayer::new(model, Arc::clone(&console.store), gates),
         deed: begin(console, "replay", &choice, &arguments.reason),
         pace: Pace::new(arguments.rate),
+        left: arguments.limit.unwrap_or(usize::MAX),
         at_once: arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
             settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
         }),
     };
     console.worker.status.set_in_progress(true);
-    let mut pages = Pages::new(console, &choice, arguments.limit.unwrap_or(usize::MAX));
+    let mut pages = Pages::new(console, &choice);
     let replayed = run.all::<F>(&mut pages).await;
     console.worker.status.set_in_progress(false);
     let noted = run.note().await;
@@ -70,6 +71,8 @@ struct Run<'a> {
     replayer: Replayer<Model, Store>,
     deed: Deed,
     pace: Pace,
+    /// How many more may be tried.
+    left: usize,
     /// How many records go to the model at once.
     at_once: usize,
 }
@@ -77,11 +80,13 @@ struct Run<'a> {
 impl Run<'_> {
     async fn all<F: Stored + Classified>(&mut self, pages: &mut Pages<'_>) -> Result<(), Ended> {
         loop {
-            let page = pages.next(self.at_once).await?;
+            let page = pages.next(self.at_once.min(self.left)).await?;
             if page.is_empty() || self.console.is_stopped() {
                 return Ok(());
             }
-            pages.skip_attempts();
+            if self.arguments.which.ids.is_empty() {
+                pages.skip_attempts();
+            }
             let most = self.arguments.max_attempts;
             let (fresh, exhausted): (Vec<_>, Vec<_>) =
                 page.into_iter().partition(|letter| letter.place.attempt < most);
@@ -123,17 +128,18 @@ impl Run<'_> {
             let wire =
                 self.console.worker.unless_stopped(decoding).await.ok_or(Ended::Interrupted)??;
             decoded.push((stored.listed.place.clone(), wire));
-            letters.push(stored.listed);
+            letters.push((self.decoder.mask::<F>(&stored), stored.listed));
         }
         let preparing = self.replayer.prepare::<F>(decoded);
         let retries =
             self.console.worker.unless_stopped(preparing).await.ok_or(Ended::Interrupted)??;
-        for (letter, retry) in letters.iter().zip(retries) {
+        for ((kept, letter), retry) in letters.into_iter().zip(retries) {
             self.pace.wait(self.console).await;
             if self.console.is_stopped() {
                 return Ok(());
             }
-            self.one(letter, Arc::new(retry)).await?;
+            self.one(&letter, Arc::new(Retry { kept, ..retry })).await?;
+            self.left -= 1;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
         position: Some(place.position),
         ..Choice::default()
     };
-    let mut pages = Pages::new(console, &of_record, usize::MAX);
+    let mut pages = Pages::new(console, &of_record);
     let mut attempts = Vec::new();
     loop {
         let page = pages.next(usize::MAX).await?;

@@ -105,6 +105,8 @@ async fn nothing_is_changed_by_mistake(desk: Desk) {
         (&["replay", "--all", "--rate", "0"], 2),
         (&["list", "--state", "closed"], 2),
         (&["list", "--since", "yesterday"], 2),
+        (&["purge", "--all", "--older-than", "never"], 2),
+        (&["purge", "--all", "--older-than", "300000y"], 2),
         (&["list", "--limit", "0"], 2),
         (&["list", "--stage", "reading"], 2),
     ] {

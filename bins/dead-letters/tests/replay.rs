@@ -12,13 +12,17 @@ use tally_testkit::job::{Job, Target};
 on_both_stores! {
     what_a_model_had_refused_is_written
     what_the_database_had_refused_is_written
+    what_the_model_refuses_again_is_the_next_attempt
     what_is_still_bad_is_tried_three_times
     nothing_newer_is_overwritten
     what_is_not_whole_cannot_be_replayed
+    a_mask_holds_for_what_fails_again
     a_quarantined_record_passes_and_nothing_learns
     a_row_becomes_what_it_would_have_been
     ids_filters_and_limits_choose
     each_page_goes_on_behind_new_attempts
+    a_limit_counts_what_is_tried
+    ids_of_two_attempts_are_both_told_of
     an_outage_of_the_model_is_waited_for
 }
 
@@ -107,6 +111,22 @@ async fn what_the_database_had_refused_is_written(desk: Desk) {
     assert_eq!(desk.acts("replay").await.len(), 3);
 }
 
+/// There are no good neighbours in a replay that would tell a refusal from an outage.
+async fn what_the_model_refuses_again_is_the_next_attempt(desk: Desk) {
+    desk.model.refuse();
+    let rows: String = (1..=12).map(|id| row(id, if id == 1 { "good" } else { "bad" })).collect();
+    desk.ingest("a.csv", &rows);
+    assert_eq!(desk.replay(&["--all", "--dry-run"]).1, json!({"failed_again": 11}));
+    assert_eq!(desk.replay(&["--all"]).1, json!({"failed_again": 11}));
+    desk.model.omit();
+    let lines = desk.lines(&["replay", "--position", "1"]);
+    assert_eq!((&lines[0]["attempt"], &lines[0]["code"]), (&json!(2), &json!("model_no_answer")));
+    let newest = "select max(attempt) from dead_letters where position = 1 and state = 'open'";
+    assert_eq!(desk.target.number(newest).await, 3);
+    desk.model.answer();
+    assert_eq!(desk.replay(&["--all"]).1, json!({"exhausted": 1, "replayed": 10}));
+}
+
 /// Byte for byte the same record each time, until it is enough.
 async fn what_is_still_bad_is_tried_three_times(desk: Desk) {
     desk.ingest("a.csv", &["x".to_owned() + &row(1, "good"), row(2, "good")].concat());
@@ -175,6 +195,24 @@ async fn what_is_not_whole_cannot_be_replayed(desk: Desk) {
     let lines = desk.lines(&["replay", id]);
     assert_eq!((&lines[0]["outcome"], &lines[0]["why"]), (&json!("not_open"), &json!("purged")));
     assert_eq!(desk.states().await, ["0 1 purged"]);
+}
+
+/// What was kept before it was set stays as it is.
+async fn a_mask_holds_for_what_fails_again(desk: Desk) {
+    let bad = row(1, "x").replace("debit", "both");
+    desk.ingest("a.csv", &bad);
+    let output = desk
+        .launch(&["replay", "--all"])
+        .env("TALLY_PRIVACY__MASKED", "[\"merchant\"]")
+        .spawn()
+        .wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(desk.states().await, ["0 1 retried", "0 2 open"]);
+    let id = &desk.ids().await[1];
+    let shown = desk.json(&["show", id]);
+    assert_eq!(shown["payload"], json!(bad.trim_end().replace("RATP", "***")));
+    let lines = desk.lines(&["replay", "--all"]);
+    assert_eq!(lines[0]["why"], "fields of it are masked");
 }
 
 /// Who replays it lets it pass; the statistics learned from it when it was read.
@@ -272,6 +310,27 @@ async fn each_page_goes_on_behind_new_attempts(desk: Desk) {
     let each = [0, 1, 2, 3, 4].map(|position| (position, "failed_again"));
     assert_eq!((told, counts), (outcomes(each), json!({"failed_again": 5})));
     assert_eq!(desk.target.number("select max(attempt) from dead_letters").await, 2);
+}
+
+/// Those that cannot be tried do not stand in the way of the others.
+async fn a_limit_counts_what_is_tried(desk: Desk) {
+    let rows: String = (1..=6).map(|id| row(id, "x").replace("debit", "both")).collect();
+    let masked = desk.job("a.csv", &rows).env("TALLY_PRIVACY__MASKED", "[\"merchant\"]");
+    let output = masked.spawn().wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    desk.ingest("b.csv", &rows.replace("RATP", "SNCF"));
+    let (_, counts) = desk.replay(&["--all", "--limit", "4"]);
+    assert_eq!(counts["failed_again"], json!(4));
+    assert_eq!(desk.replay(&["--all", "--limit", "0"]).1, json!({}));
+}
+
+/// Also where one is the last of a page.
+async fn ids_of_two_attempts_are_both_told_of(desk: Desk) {
+    desk.ingest("a.csv", &row(1, "x").replace("debit", "both"));
+    desk.replay(&["--all"]);
+    let ids = desk.ids().await;
+    let (told, _) = desk.replay(&[&ids[0], &ids[1], "--batch-size", "1"]);
+    assert_eq!(told, outcomes([(0, "not_open"), (0, "failed_again")]));
 }
 
 /// Nothing fails because a dependency is down.

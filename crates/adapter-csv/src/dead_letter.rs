@@ -18,7 +18,7 @@ pub const DELIMITER: &str = "csv.delimiter";
 /// `comma` or `point`.
 const DECIMAL: &str = "csv.decimal";
 /// The encoding's name.
-const ENCODING: &str = "csv.encoding";
+pub const ENCODING: &str = "csv.encoding";
 
 /// What a dead letter needs in order to be read without its file.
 pub fn headers(

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use encoding_rs::Encoding;
 use tally_domain::{Column, Flow, Kind};
 use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
-use crate::dead_letter::{DELIMITER, HEADER};
+use crate::dead_letter::{DELIMITER, ENCODING, HEADER};
 
 /// Masks columns of records of files, found by the header line that travels with each.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ impl CsvMask {
         let find = |name: &str| raw.headers.iter().find(|(found, _)| found == name);
         let (_, header) = find(HEADER)?;
         let (_, delimiter) = find(DELIMITER)?;
+        let (_, encoding) = find(ENCODING)?;
+        let encoding = Encoding::for_label(encoding)?;
         let (header, delimiter) = (without_mark(header).trim_ascii_end(), *delimiter.first()?);
         let line = raw.payload.as_deref()?;
         let (names, fields) = (fields(header, delimiter)?, fields(line, delimiter)?);
@@ -40,11 +43,8 @@ impl CsvMask {
         let mut text = Vec::with_capacity(line.len());
         let mut end = 0;
         for (name, field) in names.into_iter().zip(fields) {
-            if !self
-                .columns
-                .iter()
-                .any(|column| column.as_bytes() == unquoted(&header[name.clone()]))
-            {
+            let name = column_name(&header[name], encoding)?;
+            if !self.columns.contains(&name) {
                 continue;
             }
             text.extend_from_slice(&line[end..field.start]);
@@ -93,9 +93,12 @@ fn after_quotes(line: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-fn unquoted(name: &[u8]) -> &[u8] {
-    let inner = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
-    inner.unwrap_or(name).trim_ascii()
+/// The name as the settings spell it.
+fn column_name(field: &[u8], encoding: &'static Encoding) -> Option<String> {
+    let inner = field.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
+    let name =
+        encoding.decode_without_bom_handling_and_without_replacement(inner.unwrap_or(field))?;
+    Some(name.replace("\"\"", "\"").trim().to_owned())
 }
 
 fn without_mark(header: &[u8]) -> &[u8] {
@@ -113,7 +116,11 @@ mod tests {
         b"\xef\xbb\xbfid;\"merchant\";amount;timestamp;description;operation_type;side;note\r\n";
 
     fn raw(payload: &'static [u8]) -> Raw {
-        let headers = [(HEADER, COLUMNS), (DELIMITER, &b";"[..]), ("csv.decimal", &b"comma"[..])];
+        raw_of(COLUMNS, "UTF-8", payload)
+    }
+
+    fn raw_of(header: &'static [u8], encoding: &'static str, payload: &'static [u8]) -> Raw {
+        let headers = [(HEADER, header), (DELIMITER, b";"), (ENCODING, encoding.as_bytes())];
         let headers: Headers =
             headers.map(|(name, value)| (name.to_owned(), Bytes::from_static(value))).into();
         Raw {
@@ -145,6 +152,14 @@ mod tests {
             "***;\"Jane; \"\"J\"\"\nDoe\";-1,50;2024-01-15;\"x\";payment;debit;",
         );
         assert_eq!(found.key, None);
+    }
+
+    #[test]
+    fn columns_are_found_whatever_their_encoding_and_quotes() {
+        let columns = ["Händler".to_owned(), "a \"b\"".to_owned()];
+        let raw = raw_of(b"id; H\xe4ndler;\"a \"\"b\"\"\";x", "windows-1252", b"7;Jane;Joe;\xe4");
+        let found = CsvMask::new::<Transactions>(&columns).mask(&raw);
+        assert_eq!(found.payload.as_deref(), Some(&b"7;***;***;\xe4"[..]));
     }
 
     #[test]

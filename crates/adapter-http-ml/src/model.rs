@@ -16,6 +16,8 @@ const MOST_REFUSED_AS_A_WHOLE: usize = 10;
 #[derive(Debug)]
 pub struct Model {
     connection: Connection,
+    /// Whether a batch may be without any category.
+    of_refused: bool,
 }
 
 impl Model {
@@ -24,7 +26,14 @@ impl Model {
     ///
     /// TLS uses the process' default crypto provider, ring where none is installed, and the machine's certificates.
     pub fn new(settings: &Settings) -> Result<Self, Stop> {
-        Ok(Self { connection: Connection::new(settings)? })
+        Ok(Self { connection: Connection::new(settings)?, of_refused: false })
+    }
+
+    /// The same model for records that were refused before, as dead letters are: that it refuses all of a batch again,
+    /// or answers for none of it, is then what became of the records, and no outage.
+    #[must_use]
+    pub fn of_refused(self) -> Self {
+        Self { of_refused: true, ..self }
     }
 
     /// Asks about the `records`, which repeat none of each other, and notes in `verdicts` what is said of them.
@@ -70,7 +79,7 @@ impl<F: Classified> Enrich<F> for Model {
         let mut unanswered = distinct;
         unanswered.retain(|&record| verdicts[record].is_no_answer());
         if !unanswered.is_empty() {
-            if !verdicts.iter().any(Verdict::is_named) {
+            if !self.of_refused && !verdicts.iter().any(Verdict::is_named) {
                 return Err(self
                     .connection
                     .outage("the answer covers none of the records asked for"));
@@ -78,7 +87,8 @@ impl<F: Classified> Enrich<F> for Model {
             self.ask(&questions, &unanswered, &mut verdicts).await?;
         }
 
-        if records.len() > MOST_REFUSED_AS_A_WHOLE && !verdicts.iter().any(Verdict::is_category) {
+        let may_be_refused = self.of_refused || records.len() <= MOST_REFUSED_AS_A_WHOLE;
+        if !may_be_refused && !verdicts.iter().any(Verdict::is_category) {
             let none = format!("no category for any of {} records", records.len());
             let what = match verdicts.iter().find_map(Verdict::refused_with) {
                 Some(status) => format!("{none}: answered {status} to single records"),

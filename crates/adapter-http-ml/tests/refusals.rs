@@ -2,9 +2,11 @@
 
 mod asked;
 
-use asked::{all_asked, answer, ask_once, asked, batch, food, outage, shown, transaction};
+use asked::{
+    all_asked, answer, ask, ask_once, asked, batch, food, model_at, outage, shown, transaction,
+};
 use tally_domain::Stage;
-use tally_testkit::http::{Reply, Request};
+use tally_testkit::http::{Reply, Request, ScriptedServer};
 
 /// A model that refuses every list with a record that `is_bad`.
 fn refusing(status: u16, is_bad: impl Fn(usize) -> bool) -> impl Fn(&Request) -> Reply {
@@ -75,6 +77,18 @@ async fn more_than_ten_records_that_are_all_refused_are_an_outage() {
     let shown = shown(outcome);
     assert_eq!(shown.iter().filter(|code| *code == "!model_refused").count(), 99);
     assert_eq!(shown[76], "Food");
+}
+
+#[tokio::test]
+async fn records_that_were_refused_before_may_all_be_refused_again() {
+    let server = ScriptedServer::start(refusing(422, |_| true)).await;
+    let outcome = ask(&model_at(&server.url()).of_refused(), &batch(11)).await;
+    assert_eq!(shown(outcome), vec!["!model_refused"; 11]);
+    let server = ScriptedServer::start(|_: &_| answer([])).await;
+    let outcome = ask(&model_at(&server.url()).of_refused(), &batch(1)).await;
+    assert_eq!(shown(outcome), ["!model_no_answer"]);
+    let server = ScriptedServer::start(|_: &_| Reply::status(503)).await;
+    outage(ask(&model_at(&server.url()).of_refused(), &batch(1)).await);
 }
 
 #[tokio::test]

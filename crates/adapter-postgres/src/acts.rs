@@ -1,7 +1,7 @@
 //! What people did, in as many transactions as it takes.
 
-use diesel::sql_query;
 use diesel::sql_types::{Json, Text, Uuid as SqlUuid};
+use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use tally_ports::{Act, Acts, Deed, Fault};
@@ -38,4 +38,18 @@ pub(crate) async fn note(session: &mut Session, deed: &Deed, result: &Value) -> 
         .bind::<Json, _>(result);
     answer(limit, prepared(query).execute(connection)).await?;
     Ok(())
+}
+
+/// The result in the act's row; null where there is none yet.
+pub(crate) async fn noted(session: &mut Session, deed: &Deed) -> Result<Value, Fault> {
+    #[derive(QueryableByName)]
+    struct Noted {
+        #[diesel(sql_type = Json)]
+        result: Value,
+    }
+    let (connection, limit) = session.parts();
+    let query = sql_query("select result from acts where id = $1").bind::<SqlUuid, _>(deed.id);
+    let noted: Option<Noted> =
+        answer(limit, async { query.get_result(connection).await.optional() }).await?;
+    Ok(noted.map_or(Value::Null, |noted| noted.result))
 }

@@ -109,6 +109,12 @@ impl DeadLetters for Postgres {
         let query = sql_query(sql).bind::<Array<SqlUuid>, _>(ids);
         let changed = answer(limit, query.execute(connection)).await?;
         let changed = i64::try_from(changed).unwrap_or(i64::MAX);
+        let unheard = deed.unheard(change.as_str(), &acts::noted(&mut session, deed).await?);
+        if unheard > 0 {
+            session.run("rollback").await?;
+            session.keep();
+            return Ok(unheard);
+        }
         acts::note(&mut session, deed, &deed.result_with(change.as_str(), changed)).await?;
         session.run("commit").await?;
         session.keep();

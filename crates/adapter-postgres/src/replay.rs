@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use diesel::sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Json, Nullable, Text, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
-use tally_ports::{Deed, Fault, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind};
+use tally_ports::dead_letter::headers_to_json;
+use tally_ports::{
+    Deed, Fault, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State, StopKind,
+};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
@@ -27,6 +30,8 @@ const NEXT_ATTEMPT: &str = "
     select $2, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, $3, $4, $5,
         clock_timestamp()
     from dead_letters where id = $1";
+
+const KEEP: &str = "update dead_letters set key = $2, payload = $3, headers = $4 where id = $1";
 
 const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
 
@@ -62,6 +67,9 @@ async fn replay<F: PostgresEffect>(
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         insert_next(session, id, next, reason).await?;
+        if let Some(kept) = &retry.kept {
+            keep(session, next.id(), kept).await?;
+        }
     }
     let (connection, limit) = session.parts();
     let query =
@@ -119,6 +127,18 @@ async fn insert_next(
         .bind::<Text, _>(reason.stage.as_str())
         .bind::<Text, _>(&*reason.code)
         .bind::<Text, _>(reason.message.as_str());
+    answer(limit, prepared(query).execute(connection)).await?;
+    Ok(())
+}
+
+/// Keeps no more than `kept` of the new attempt.
+async fn keep(session: &mut Session, id: Uuid, kept: &Raw) -> Result<(), Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(KEEP)
+        .bind::<SqlUuid, _>(id)
+        .bind::<Nullable<Binary>, _>(kept.key.as_deref())
+        .bind::<Nullable<Binary>, _>(kept.payload.as_deref())
+        .bind::<Json, _>(headers_to_json(&kept.headers));
     answer(limit, prepared(query).execute(connection)).await?;
     Ok(())
 }

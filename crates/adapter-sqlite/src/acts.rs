@@ -1,6 +1,10 @@
 //! What people did, in as many transactions as it takes.
 
-use diesel::{QueryResult, SqliteConnection};
+use diesel::result::Error;
+use diesel::sql_types::Text;
+use diesel::{
+    OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
+};
 use serde_json::Value as Json;
 use tally_ports::{Act, Acts, Deed, Fault};
 
@@ -42,4 +46,18 @@ pub(crate) fn note(
         result.to_string().into(),
     ];
     execute::<Note>(connection, &values).map(drop)
+}
+
+/// The result in the act's row; null where there is none yet.
+pub(crate) fn noted(connection: &mut SqliteConnection, deed: &Deed) -> QueryResult<Json> {
+    #[derive(QueryableByName)]
+    struct Noted {
+        #[diesel(sql_type = Text)]
+        result: String,
+    }
+    let query = sql_query("select result from acts where id = ?");
+    let noted: Option<Noted> =
+        query.bind::<Text, _>(deed.id.to_string()).get_result(connection).optional()?;
+    let parse = |noted: Noted| serde_json::from_str(&noted.result);
+    noted.map_or(Ok(Json::Null), parse).map_err(|error| Error::DeserializationError(error.into()))
 }

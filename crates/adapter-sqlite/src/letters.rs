@@ -95,6 +95,10 @@ impl DeadLetters for Sqlite {
         let (ids, deed) = (ids.to_vec(), deed.clone());
         self.run(move |connection| {
             transaction(connection, |connection| {
+                let unheard = deed.unheard(change.as_str(), &acts::noted(connection, &deed)?);
+                if unheard > 0 {
+                    return Ok(unheard);
+                }
                 let mut changed = 0;
                 for id in ids {
                     changed += apply(connection, change, id)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{OptionalExtension, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_domain::Reason;
+use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Deed, Fault, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind};
 use uuid::Uuid;
 
@@ -74,6 +75,15 @@ fn replay<F: SqliteEffect>(
             id.to_string().into(),
         ];
         execute::<NextAttempt>(connection, &values)?;
+        if let Some(kept) = &retry.kept {
+            let values = [
+                kept.key.as_deref().into(),
+                kept.payload.as_deref().into(),
+                headers_to_json(&kept.headers).to_string().into(),
+                next.id().to_string().into(),
+            ];
+            execute::<Keep>(connection, &values)?;
+        }
     }
     let values = [replayed.state().as_str().into(), id.to_string().into()];
     execute::<SetState>(connection, &values)?;
@@ -133,6 +143,14 @@ impl Statement for NextAttempt {
         failed_at) \
         select ?, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, ?, ?, ?, \
         strftime('%Y-%m-%d %H:%M:%f', 'now') from dead_letters where id = ?";
+}
+
+/// Keeps no more than that of the new attempt.
+struct Keep;
+
+impl Statement for Keep {
+    const SQL: &'static str =
+        "update dead_letters set key = ?, payload = ?, headers = ? where id = ?";
 }
 
 struct SetState;

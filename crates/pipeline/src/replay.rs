@@ -43,7 +43,7 @@ impl<E, S> Replayer<E, S> {
                     places.push((index, place));
                     retries.push(None);
                 }
-                Err(reason) => retries.push(Some(Retry { place, result: Err(reason) })),
+                Err(reason) => retries.push(Some(Retry { place, result: Err(reason), kept: None })),
             }
         }
         if records.is_empty() {
@@ -58,7 +58,7 @@ impl<E, S> Replayer<E, S> {
         for (((index, place), record), answer) in places.into_iter().zip(records).zip(answers) {
             let position = place.position;
             let row = |answer| Row { position, record, answer, raw: Raw::default() };
-            retries[index] = Some(Retry { place, result: answer.map(row) });
+            retries[index] = Some(Retry { place, result: answer.map(row), kept: None });
         }
         Ok(retries.into_iter().flatten().collect())
     }

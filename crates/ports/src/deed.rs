@@ -38,8 +38,17 @@ impl Deed {
     /// The result with `count` more of `what`.
     pub fn result_with(&self, what: &str, count: i64) -> Value {
         let mut counts = self.act.result.as_object().cloned().unwrap_or_default();
-        let before = counts.get(what).and_then(Value::as_i64).unwrap_or(0);
-        counts.insert(what.to_owned(), (before + count).into());
+        counts.insert(what.to_owned(), (count_of(&self.act.result, what) + count).into());
         Value::Object(counts)
     }
+
+    /// How many more of `what` the row of the deed has by now, whose result is `noted`: those of a transaction that was
+    /// committed, though its answer did not come.
+    pub fn unheard(&self, what: &str, noted: &Value) -> i64 {
+        count_of(noted, what) - count_of(&self.act.result, what)
+    }
+}
+
+fn count_of(result: &Value, what: &str) -> i64 {
+    result.get(what).and_then(Value::as_i64).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tally_domain::{Flow, Reason};
 
-use crate::{Deed, Fault, Place, Row, State};
+use crate::{Deed, Fault, Place, Raw, Row, State};
 
 /// Where what was a dead letter is written after all.
 pub trait Replay<F: Flow>: Send + Sync + 'static {
@@ -16,7 +16,7 @@ pub trait Replay<F: Flow>: Send + Sync + 'static {
     /// Only an open dead letter changes. The row never overwrites anything newer: by one statement it is written where
     /// nothing is, or an earlier record of the same origin; a later one, and any of another origin, stays. A row that
     /// the database refuses has failed again, too. Then the next attempt is a dead letter of its own with the bytes
-    /// of this one.
+    /// of this one, or those that are kept of it.
     ///
     /// Without `deed` all is tried and then rolled back: the answer is what would become of it.
     fn replay(
@@ -33,6 +33,8 @@ pub struct Retry<F: Flow> {
     pub place: Place,
     /// The row, or why it is none again.
     pub result: Result<Row<F>, Reason>,
+    /// What is kept should it fail again, where that is less than before: a mask was set since.
+    pub kept: Option<Raw>,
 }
 
 /// What became of a dead letter that was replayed.

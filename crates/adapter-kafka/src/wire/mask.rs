@@ -52,6 +52,15 @@ impl WireMask {
         Some(json.to_string().into())
     }
 
+    /// What is left of the key, which may be a record as the payload is.
+    fn key(&self, key: &Bytes) -> Option<Bytes> {
+        match key.first() {
+            _ if self.is_key_masked => None,
+            Some(b'{' | &avro::MAGIC) => self.payload(key),
+            _ => Some(key.clone()),
+        }
+    }
+
     /// Writes the JSON `value` without the named members.
     fn write(&self, value: &str, text: &mut String, deeper: usize) -> Option<()> {
         let deeper = deeper.checked_sub(1)?;
@@ -99,7 +108,7 @@ impl Mask for WireMask {
                 None => return unreadable(raw, &self.fields),
             },
         };
-        let key = raw.key.clone().filter(|_| !self.is_key_masked);
+        let key = raw.key.as_ref().and_then(|key| self.key(key));
         Raw { key, ..masked(raw, payload, &self.fields) }
     }
 }
@@ -180,6 +189,18 @@ mod tests {
         let names: Vec<&str> = found.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!((names, found.key.is_some(), found.payload), (vec!["x", "masked"], true, None));
         assert_eq!(mask(&["id"], Some(b"{}")).key, None);
+    }
+
+    #[test]
+    fn a_key_that_is_an_object_is_masked_as_well() {
+        let mask = WireMask::new::<Transactions>(&["merchant".to_owned()], None);
+        let key = |key: &'static [u8]| {
+            mask.mask(&Raw { key: Some(Bytes::from_static(key)), ..raw(Some(b"{}")) }).key
+        };
+        let masked = Bytes::from_static(br#"{"id":7,"merchant":"***"}"#);
+        assert_eq!(key(br#"{"id":7,"merchant":"Jane"}"#), Some(masked));
+        assert_eq!(key(b"{\"merchant\":\"Jane"), None);
+        assert_eq!(key(b"7"), Some(Bytes::from_static(b"7")));
     }
 
     #[test]

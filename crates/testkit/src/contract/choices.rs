@@ -231,6 +231,8 @@ where
     let ids: Vec<Uuid> = listed[..3].iter().map(|letter| letter.id).collect();
     let mut deed = deed("discard");
     assert_eq!(sink.change(&ids[..2], Change::Discard, &deed).await, Ok(2));
+    let again = sink.change(&ids[..2], Change::Discard, &deed).await;
+    assert_eq!(again, Ok(2), "who did not hear the answer asks again and hears the same");
     deed.add("discarded", 2);
     assert_eq!(sink.change(&ids, Change::Discard, &deed).await, Ok(1));
 
@@ -260,8 +262,9 @@ where
     let listed = sink.list(&Choice::default(), None, 100).await.unwrap();
     let ids: Vec<Uuid> = listed[..2].iter().map(|letter| letter.id).collect();
     assert_eq!(sink.change(&ids[..1], Change::Discard, &deed("discard")).await, Ok(1));
-    let deed = deed("purge");
+    let mut deed = deed("purge");
     assert_eq!(sink.change(&ids, Change::Purge, &deed).await, Ok(2));
+    deed.add("purged", 2);
     assert_eq!(sink.change(&ids, Change::Purge, &deed).await, Ok(0));
 
     let rows = store.read(&DEAD_LETTERS).await;
@@ -293,7 +296,7 @@ where
     let sink = fail(store).await;
     let place = place::<Transactions>("file/1", 1, 2, 1);
     sink.change(&[place.id()], Change::Purge, &deed("purge")).await.unwrap();
-    let retry = std::sync::Arc::new(Retry { place, result: Ok(build::row(2, 2, "5")) });
+    let retry = std::sync::Arc::new(Retry { place, result: Ok(build::row(2, 2, "5")), kept: None });
     let replayed = sink.replay(&retry, Some(&replay_deed())).await;
     assert_eq!(replayed, Ok(Replayed::Found(State::Purged)));
 }

@@ -105,6 +105,7 @@ macro_rules! replay_contract {
             a_replay_never_overwrites_anything_newer
             a_replay_overwrites_what_is_older
             a_record_that_fails_again_is_the_next_attempt
+            of_a_record_that_fails_again_no_more_is_kept_than_said
             a_row_that_the_database_refuses_has_failed_again
             trying_a_replay_changes_nothing
             a_dead_letter_that_is_not_there_is_not_replayed

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Flow, Reason, Stage};
 use tally_ports::{
-    Acts, DeadLetters, Deed, Fault, Place, Position, Replay, Replayed, Retry, Row, Sink, State,
-    StopKind, Stream,
+    Acts, DeadLetters, Deed, Fault, Place, Position, Raw, Replay, Replayed, Retry, Row, Sink,
+    State, StopKind, Stream,
 };
 
 use super::claims::own;
@@ -34,13 +35,17 @@ pub(super) fn replay_deed() -> Deed {
 
 /// The first attempt at a position of `file/1`, valid by now.
 fn retry(row: Row<Transactions>) -> Arc<Retry<Transactions>> {
-    Arc::new(Retry { place: place::<Transactions>("file/1", 1, row.position, 1), result: Ok(row) })
+    Arc::new(Retry {
+        place: place::<Transactions>("file/1", 1, row.position, 1),
+        result: Ok(row),
+        kept: None,
+    })
 }
 
 fn still_bad(position: i64, attempt: i32) -> Arc<Retry<Transactions>> {
     let reason = Reason::new(Stage::Enrich, "model_refused", "the model refused it");
     let place = place::<Transactions>("file/1", 1, position, attempt);
-    Arc::new(Retry { place, result: Err(reason) })
+    Arc::new(Retry { place, result: Err(reason), kept: None })
 }
 
 /// A batch of `file/1` whose first positions are dead letters.
@@ -182,10 +187,27 @@ where
 
     let earlier = sink.replay(&retry(row(0, 7, "5")), Some(&deed)).await;
     assert_eq!(earlier, Ok(Replayed::Found(State::Retried)));
-    let newest = Arc::new(Retry { place: next, result: Ok(row(0, 7, "5")) });
+    let newest = Arc::new(Retry { place: next, result: Ok(row(0, 7, "5")), kept: None });
     assert_eq!(sink.replay(&newest, Some(&deed)).await, Ok(Replayed::Written));
     let expected = [state(0, 1, State::Retried), state(0, 2, State::Replayed)];
     assert_eq!(states(store).await, expected);
+}
+
+/// A mask that was set since its first failure holds for what is written from now on.
+pub async fn of_a_record_that_fails_again_no_more_is_kept_than_said<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    fail(&sink, 2).await;
+    let headers = [("masked".to_owned(), Bytes::from_static(b"merchant"))].into();
+    let kept = Raw { key: None, payload: Some(Bytes::from_static(b"7;***")), headers };
+    let Retry { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
+    let retry = Arc::new(Retry { place: failed, result, kept: Some(kept.clone()) });
+    sink.replay(&retry, Some(&replay_deed())).await.unwrap();
+    let ids = [1, 2].map(|attempt| place::<Transactions>("file/1", 1, 1, attempt).id());
+    let stored = sink.fetch(&ids).await.unwrap();
+    assert!(stored[0].raw == dead_letter(1).raw && stored[1].raw == kept);
 }
 
 /// As its first time: with the database's own code.
@@ -360,7 +382,7 @@ where
     let deed = replay_deed();
     let retry = |position, page| {
         let place = place::<Visits>("file/1", 1, position, 1);
-        Arc::new(Retry { place, result: Ok(visit(position, "ann", page)) })
+        Arc::new(Retry { place, result: Ok(visit(position, "ann", page)), kept: None })
     };
     let (good, bad) = (retry(2, "/"), retry(0, ""));
     assert_eq!(sink.replay(&good, Some(&deed)).await, Ok(Replayed::Written));
