@@ -254,3 +254,16 @@ impl FoundRowsFromNothing {
         }
     }
 }
+
+/// A position of which nothing is there.
+#[derive(QueryableByName)]
+pub(super) struct FoundMissing {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+}
+
+impl FoundMissing {
+    pub(super) const fn position(self) -> i64 {
+        self.position
+    }
+}

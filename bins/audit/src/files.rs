@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
-use tally_app::{Settings, Stored};
+use tally_app::{Books, Settings, Stored};
 use tally_audit::{Findings, check_file};
+use tally_domain::Classified;
 use tally_ports::audit::Pass;
 use tally_ports::{Fault, Source, Stop};
+
+use crate::records::look_for;
 
 /// As many rows are looked at once; a batch is closed earlier at 4 MiB.
 const ROWS_AT_ONCE: usize = 10_000;
@@ -22,48 +25,55 @@ pub struct SourceFile {
     pub fingerprint: String,
     /// How many rows it has.
     pub rows: i64,
-    /// `file/FINGERPRINT`.
-    #[serde(skip)]
-    pub stream: String,
 }
 
-impl SourceFile {
-    /// Counts the rows of all of them.
+/// A file that was read.
+pub struct Opened<F: Stored> {
+    path: String,
+    fingerprint: String,
+    file: CsvFile<F>,
+}
+
+impl<F: Stored + Classified> Opened<F> {
+    /// Opens all of them.
     ///
     /// # Errors
     /// When one cannot be read, or is no table.
-    pub async fn open_all<F: Stored>(
-        paths: &[PathBuf],
-        settings: &Settings,
-    ) -> Result<Vec<Self>, Stop> {
+    pub async fn all(paths: &[PathBuf], settings: &Settings) -> Result<Vec<Self>, Stop> {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
             let file: CsvFile<F> = CsvFile::open(path, &settings.csv).await?;
             let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
-            files.push(Self {
-                path: path.display().to_string(),
-                stream: format!("file/{fingerprint}"),
-                fingerprint,
-                rows: count(&file).await?,
-            });
+            files.push(Self { path: path.display().to_string(), fingerprint, file });
         }
         Ok(files)
     }
 
-    /// Compares it with what the flow says of it.
-    pub fn compare(&self, flow: &str, findings: &mut Findings) {
-        let Findings { passes, violations, .. } = findings;
-        let is_of_file = |pass: &&Pass| pass.name.stream == self.stream && pass.name.flow == flow;
-        let passes: Vec<&Pass> = passes.iter().filter(is_of_file).collect();
-        check_file(&self.path, &self.stream, self.rows, &passes, violations);
+    /// Its name in the ledger.
+    pub fn stream(&self) -> String {
+        format!("file/{}", self.fingerprint)
     }
-}
 
-async fn count<F: Stored>(file: &CsvFile<F>) -> Result<i64, Stop> {
-    let mut source = file.read_from(0, &Value::Null).await?;
-    let mut rows = 0;
-    while let Some(batch) = source.next_batch(ROWS_AT_ONCE).await.map_err(Fault::into_stop)? {
-        rows += i64::try_from(batch.items.len()).unwrap_or(i64::MAX);
+    /// Compares its rows with what the store has of them.
+    pub async fn compare(
+        self,
+        books: &Books,
+        findings: &mut Findings,
+    ) -> Result<SourceFile, Fault> {
+        let Findings { passes, violations, .. } = findings;
+        let stream = self.stream();
+        let is_of_file = |pass: &&Pass| pass.name.stream == stream && pass.name.flow == F::NAME;
+        let passes: Vec<&Pass> = passes.iter().filter(is_of_file).collect();
+        let mut source = self.file.read_from(0, &Value::Null).await?;
+        let mut rows = 0;
+        while let Some(batch) = source.next_batch(ROWS_AT_ONCE).await? {
+            rows = batch.last + 1;
+            if let Some(pass) = passes.last() {
+                let read = batch.items.into_iter().filter(|item| item.position < pass.next);
+                look_for::<F>(read, pass, books, violations).await?;
+            }
+        }
+        check_file(&self.path, &stream, rows, &passes, violations);
+        Ok(SourceFile { path: self.path, fingerprint: self.fingerprint, rows })
     }
-    Ok(rows)
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod files;
+mod records;
 mod report;
 mod run;
 mod topic;

@@ -2,10 +2,11 @@
 
 use tally_app::{Books, Settings, Stored};
 use tally_audit::Inspection;
+use tally_domain::Classified;
 use tally_ports::{Audit, Fault, Stop};
 
 use crate::arguments::Arguments;
-use crate::files::SourceFile;
+use crate::files::Opened;
 use crate::report::Report;
 use crate::topic::Log;
 
@@ -13,17 +14,21 @@ use crate::topic::Log;
 ///
 /// # Errors
 /// When a source or the store cannot be read, or is away: an audit waits for nobody.
-pub async fn run<F: Stored>(arguments: &Arguments, settings: &Settings) -> Result<Report, Stop> {
-    let files = SourceFile::open_all::<F>(&arguments.source, settings).await?;
-    let mut wanted: Vec<String> = files.iter().map(|file| file.stream.clone()).collect();
+pub async fn run<F: Stored + Classified>(
+    arguments: &Arguments,
+    settings: &Settings,
+) -> Result<Report, Stop> {
+    let opened = Opened::<F>::all(&arguments.source, settings).await?;
+    let mut wanted: Vec<String> = opened.iter().map(Opened::stream).collect();
     let log = if arguments.topic.has_brokers() { Some(Log::open(settings).await?) } else { None };
     wanted.extend(log.iter().map(Log::stream));
 
     let books = Books::open::<F>(&settings.database_url).await.map_err(Fault::into_stop)?;
     let inspection = books.show(Inspection::new(wanted)).await.map_err(Fault::into_stop)?;
     let mut findings = inspection.finish();
-    for file in &files {
-        file.compare(F::NAME, &mut findings);
+    let mut files = Vec::with_capacity(opened.len());
+    for file in opened {
+        files.push(file.compare(&books, &mut findings).await.map_err(Fault::into_stop)?);
     }
     let partitions = match log {
         Some(log) => log.compare::<F>(&books, &mut findings).await?,

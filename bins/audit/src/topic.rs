@@ -11,10 +11,12 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
 use tally_app::{Books, Settings, Stored};
 use tally_audit::{Compared, Findings, Kind, Violations};
+use tally_domain::Classified;
 use tally_ports::audit::Pass;
 use tally_ports::{Fault, Source, Stop, StopKind};
 
 use self::ranges::Ranges;
+use crate::records::look_for;
 
 /// As many records are looked at once; a batch is closed earlier at 4 MiB.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -24,6 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A topic, as a group has read it.
 pub struct Log {
     cluster: Cluster,
+    decoder: Arc<Decoder>,
     topic: String,
     stream: String,
     partitions: Vec<i32>,
@@ -75,7 +78,8 @@ impl Log {
         let topic = settings.kafka.topic.clone();
         let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
         let stream = format!("{}/{topic}", settings.kafka.group);
-        Ok(Self { cluster, topic, stream, partitions })
+        let decoder = Arc::new(Decoder::new(tally_app::kafka::registry(settings)?));
+        Ok(Self { cluster, decoder, topic, stream, partitions })
     }
 
     /// As the ledger names it.
@@ -84,7 +88,7 @@ impl Log {
     }
 
     /// Compares each partition with the last pass over it: an earlier one may be of another log.
-    pub async fn compare<F: Stored>(
+    pub async fn compare<F: Stored + Classified>(
         &self,
         books: &Books,
         findings: &mut Findings,
@@ -124,7 +128,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    async fn compare<F: Stored>(
+    async fn compare<F: Stored + Classified>(
         &self,
         pass: Option<&Pass>,
         violations: &mut Violations,
@@ -151,7 +155,7 @@ impl Comparison<'_> {
     }
 
     /// Whether the log is the one that was read, and still has what comes next.
-    async fn is_same_log<F: Stored>(
+    async fn is_same_log<F: Stored + Classified>(
         &self,
         pass: &Pass,
         first: i64,
@@ -189,7 +193,7 @@ impl Comparison<'_> {
     }
 
     /// Counts the records before the position again, and compares each range that lies wholly in the log.
-    async fn count<F: Stored>(
+    async fn count<F: Stored + Classified>(
         &self,
         pass: &Pass,
         first: i64,
@@ -216,9 +220,13 @@ impl Comparison<'_> {
                         }
                     }
                     Ok(Some(batch)) => {
-                        for item in &batch.items {
-                            ranges.found(item.position, compared, violations).await?;
+                        let mut read = Vec::with_capacity(batch.items.len());
+                        for item in batch.items {
+                            if ranges.found(item.position, compared, violations).await? {
+                                read.push(item);
+                            }
                         }
+                        look_for::<F>(read, pass, self.books, violations).await?;
                         from = batch.last + 1;
                         progress = Instant::now();
                     }
@@ -235,15 +243,14 @@ impl Comparison<'_> {
         ranges.finish(compared, violations).await
     }
 
-    fn source<F: Stored>(
+    fn source<F: Stored + Classified>(
         &self,
         next: i64,
         cursor: &Value,
         until: i64,
     ) -> (KafkaSource<F>, Arc<View>) {
         let Log { cluster, topic, .. } = self.log;
-        // Nobody looks into the records: no schema is needed.
-        let decoder = Arc::new(Decoder::new(None));
+        let decoder = Arc::clone(&self.log.decoder);
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
     }
 }

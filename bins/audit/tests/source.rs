@@ -31,6 +31,25 @@ async fn compare(target: Target) {
     assert_eq!(report["files"][0]["rows"], json!(500));
     assert_eq!(report["files"][0]["path"], json!(path));
 
+    // A row or a dead letter that is gone is missed by the record that it was made of.
+    for table in ["transactions", "dead_letters"] {
+        let position =
+            target.number(&format!("select min(position) from {table} where position > 100")).await;
+        target.execute(&format!("create table saved_{table} as select * from {table}")).await;
+        target.execute(&format!("delete from {table} where position = {position}")).await;
+        let report = audited(&target, 65, &source(&path));
+        let missing = format!("the record at {position} was read and has neither");
+        let found = report["violations"].as_array().unwrap().iter();
+        let found = found.filter(|violation| violation["kind"] == "record_missing");
+        let messages: Vec<_> =
+            found.map(|violation| violation["message"].as_str().unwrap()).collect();
+        assert!(messages.len() == 1 && messages[0].contains(&missing), "{report:#}");
+        let restore =
+            format!("delete from {table}; insert into {table} select * from saved_{table}");
+        target.execute(&restore).await;
+    }
+    audited(&target, 0, &source(&path));
+
     // Both at once: the other is another file, whatever it is called.
     let both: [&OsStr; 3] = ["--source".as_ref(), path.as_os_str(), changed.as_os_str()];
     let report = audited(&target, 65, &both);

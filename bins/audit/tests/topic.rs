@@ -103,6 +103,7 @@ async fn agrees(target: Target) {
 
     // Nobody can tell from the ledger alone that one record less was read than there was.
     read.target.execute("create table saved as select * from batches where partition = 1").await;
+    read.target.execute("create table saved_rows as select * from transactions").await;
     let lose = "update batches set read = read - 1, written = written - 1 where partition = 1 and written > 0 \
         and first = (select max(first) from batches where partition = 1 and written > 0)";
     read.target.execute(lose).await;
@@ -114,9 +115,13 @@ async fn agrees(target: Target) {
         .await;
     assert_eq!(audited(&read.target, 0, &[])["violations"], json!([]));
     read.assert_found("source_count", &format!("{}the log has ", read.pass(1)));
+    let missing = "the record at 2 was read and has neither a row nor a dead letter";
+    read.assert_found("record_missing", &format!("{}{missing}", read.pass(1)));
     read.target
         .execute("delete from batches where partition = 1; insert into batches select * from saved")
         .await;
+    let restore = "delete from transactions; insert into transactions select * from saved_rows";
+    read.target.execute(restore).await;
     read.audited(0);
 
     // What the log no longer has is not compared, whole ranges only.

@@ -11,16 +11,16 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::query_builder::SqlQuery;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use tally_ports::audit::{Entry, Fact, PassName, Tables};
+use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
 use tally_ports::{Audit, Auditor, Fault, Migrations};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::queries::{
-    FoundEntry, FoundLetter, FoundName, FoundPass, FoundRows, FoundRowsFromNothing, LETTERS,
-    PASSES, STRAYS,
+    FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows, FoundRowsFromNothing,
+    LETTERS, PASSES, STRAYS,
 };
 use crate::connection::{Limits, Session, Sessions};
 use crate::target::Target;
@@ -38,6 +38,12 @@ const PAGE: usize = 10_000;
 /// No statement of an audit is too long, all rows of a query are wanted, and a client that is gone lets go.
 const SETTINGS: &str = "
     set statement_timeout = 0; set cursor_tuple_fraction = 1; set idle_in_transaction_session_timeout = '10min'";
+
+const MISSING: &str = "
+    select k.position from unnest($1, $2, $3) as k(position, id, letter)
+    where not exists (select from {table} t where t.id = k.id)
+        and not exists (select from dead_letters d where d.id = k.letter)
+    order by k.position";
 
 /// A database, opened to be read and nothing else. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -188,6 +194,26 @@ impl Audit for PostgresBooks {
         let found: Vec<FoundEntry> = self.answer(query.load(connection)).await?;
         session.keep();
         Ok(found.into_iter().map(FoundEntry::entry).collect())
+    }
+
+    async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
+        let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
+        let Some(table) = of_flow.and_then(|tables| tables.by_id) else { return Ok(Vec::new()) };
+        let (mut positions, mut rows, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+        for Expected { position, row, letter } in records {
+            positions.push(*position);
+            rows.push(*row);
+            letters.push(*letter);
+        }
+        let mut session = self.session().await?;
+        let (connection, _) = session.parts();
+        let query = sql_query(MISSING.replace("{table}", table))
+            .bind::<Array<BigInt>, _>(positions)
+            .bind::<Array<Nullable<SqlUuid>>, _>(rows)
+            .bind::<Array<SqlUuid>, _>(letters);
+        let found: Vec<FoundMissing> = self.answer(query.load(connection)).await?;
+        session.keep();
+        Ok(found.into_iter().map(FoundMissing::position).collect())
     }
 }
 

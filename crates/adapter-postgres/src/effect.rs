@@ -21,6 +21,10 @@ pub trait PostgresEffect: Flow {
     /// with the ledger.
     const TABLES: &'static [&'static str] = &[];
 
+    /// The one of them that has a row under its `id` for each record that was written, or a newer one; an audit looks for
+    /// each record of a source there.
+    const BY_ID: Option<&'static str> = None;
+
     /// Writes the effect of all `rows` (at least one, in order of position) by one statement, or fails.
     ///
     /// `origin` is the row in `positions` from which they came. Answers what became of each row, in the same order.

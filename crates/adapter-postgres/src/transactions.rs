@@ -57,6 +57,7 @@ impl PostgresEffect for Transactions {
     };
 
     const TABLES: &'static [&'static str] = &["transactions"];
+    const BY_ID: Option<&'static str> = Some("transactions");
 
     async fn apply(
         connection: &mut AsyncPgConnection,

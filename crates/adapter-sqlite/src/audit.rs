@@ -12,12 +12,13 @@ use diesel::query_builder::SqlQuery;
 use diesel::query_dsl::LoadQuery;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::audit::{Entry, Fact, PassName, Tables};
+use serde_json::{Value, json};
+use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
 use tally_ports::{Audit, Auditor, Fault, Migrations};
 
 use self::queries::{
-    FoundEntry, FoundLetter, FoundName, FoundPass, FoundRows, FoundRowsFromNothing, LETTERS,
-    PASSES, STRAYS,
+    FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows, FoundRowsFromNothing,
+    LETTERS, PASSES, STRAYS,
 };
 use crate::{Settings, connection, fault};
 
@@ -26,6 +27,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The 16 MiB are what sorting may take before it goes on in a temporary file.
 const TO_READ: &str = "pragma query_only = on; pragma cache_size = -16384";
+
+const MISSING: &str = "select k.value ->> 0 as position from json_each(?) k \
+    where not exists (select 1 from {table} t where t.id = k.value ->> 1) \
+        and not exists (select 1 from dead_letters d where d.id = k.value ->> 2) \
+    order by 1";
 
 /// A database file, opened to be read and nothing else.
 #[derive(Clone, Debug)]
@@ -106,6 +112,20 @@ impl Audit for SqliteBooks {
                 .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
                 .load(connection)?;
             Ok(found.into_iter().map(FoundEntry::entry).collect())
+        })
+        .await
+    }
+
+    async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
+        let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
+        let Some(table) = of_flow.and_then(|tables| tables.by_id) else { return Ok(Vec::new()) };
+        let expected = |record: &Expected| (record.position, record.row, record.letter);
+        let records = Value::from_iter(records.iter().map(|record| json!(expected(record))));
+        self.run(move |connection, _| {
+            let query = sql_query(MISSING.replace("{table}", table));
+            let found: Vec<FoundMissing> =
+                query.bind::<Text, _>(records.to_string()).load(connection)?;
+            Ok(found.into_iter().map(FoundMissing::position).collect())
         })
         .await
     }

@@ -17,6 +17,10 @@ pub trait SqliteEffect: Flow {
     /// with the ledger.
     const TABLES: &'static [&'static str] = &[];
 
+    /// The one of them that has a row under its `id` for each record that was written, or a newer one; an audit looks for
+    /// each record of a source there.
+    const BY_ID: Option<&'static str> = None;
+
     /// Writes `rows`, which stand in order of position and were read from `origin`, inside the commit's transaction;
     /// answers for each of them, in the same order, what became of it.
     ///

@@ -41,6 +41,7 @@ impl SqliteEffect for Transactions {
     };
 
     const TABLES: &'static [&'static str] = &["transactions"];
+    const BY_ID: Option<&'static str> = Some("transactions");
 
     fn apply(
         connection: &mut SqliteConnection,

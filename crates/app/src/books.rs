@@ -3,7 +3,7 @@
 #[cfg(feature = "postgres")]
 use tally_adapter_postgres::{PostgresBooks, PostgresEffect};
 use tally_adapter_sqlite::{SqliteBooks, SqliteEffect};
-use tally_ports::audit::{Entry, PassName, Tables};
+use tally_ports::audit::{Entry, Expected, PassName, Tables};
 use tally_ports::{Audit, Auditor, Fault};
 
 use crate::store::{Place, Stored};
@@ -31,6 +31,7 @@ impl Books {
                     flow: F::NAME,
                     migrations: <F as SqliteEffect>::MIGRATIONS,
                     names: <F as SqliteEffect>::TABLES,
+                    by_id: <F as SqliteEffect>::BY_ID,
                 };
                 let open = move || SqliteBooks::open(path, &[tables]);
                 match tokio::task::spawn_blocking(open).await {
@@ -44,6 +45,7 @@ impl Books {
                     flow: F::NAME,
                     migrations: <F as PostgresEffect>::MIGRATIONS,
                     names: <F as PostgresEffect>::TABLES,
+                    by_id: <F as PostgresEffect>::BY_ID,
                 };
                 PostgresBooks::open(url.expose(), &[tables]).await.map(Self::Postgres)
             }
@@ -70,6 +72,14 @@ impl Audit for Books {
             Self::Sqlite(books) => books.entries(pass, first, limit).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(books) => Box::pin(books.entries(pass, first, limit)).await,
+        }
+    }
+
+    async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
+        match self {
+            Self::Sqlite(books) => books.missing(flow, records).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(books) => Box::pin(books.missing(flow, records)).await,
         }
     }
 }

@@ -90,6 +90,8 @@ fn check_width(entry: &Entry, violations: &mut Violations) {
                 format!("batch {} says why it has no records, and read {read}", named(entry))
             });
         }
+    }
+    if entry.is_gap && !pass.is_of_file() {
         return;
     }
     let width = last.saturating_sub(*first).saturating_add(1);

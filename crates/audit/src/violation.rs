@@ -64,6 +64,8 @@ pub enum Kind {
     SourceUnfinished,
     /// A source with another number of records than were read.
     SourceCount,
+    /// A record that was read and left neither a row nor a dead letter.
+    RecordMissing,
     /// A log that ends before the position.
     SourceEnd,
     /// A log that is no longer the one that was read.
@@ -102,6 +104,7 @@ impl Kind {
             Self::SourceUnknown => "source_unknown",
             Self::SourceUnfinished => "source_unfinished",
             Self::SourceCount => "source_count",
+            Self::RecordMissing => "record_missing",
             Self::SourceEnd => "source_end",
             Self::SourceReplaced => "source_replaced",
             Self::SourceLost => "source_lost",

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 
+use uuid::Uuid;
+
 use crate::{Fault, Migrations, Place};
 
 /// What a store holds, for whoever checks it. Nothing is ever written.
@@ -18,6 +20,25 @@ pub trait Audit: Send + Sync + 'static {
         first: i64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Entry>, Fault>> + Send;
+
+    /// The positions of those of the `records` that have by now neither a row in the flow's table [by
+    /// id](Tables::by_id) nor a dead letter, in order; none where the flow has no such table.
+    fn missing(
+        &self,
+        flow: &str,
+        records: &[Expected],
+    ) -> impl Future<Output = Result<Vec<i64>, Fault>> + Send;
+}
+
+/// What a record that was read must have left behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Its position.
+    pub position: i64,
+    /// The id of its row, or of a newer one of the same key; `None` where it can have none.
+    pub row: Option<Uuid>,
+    /// The id of its first dead letter.
+    pub letter: Uuid,
 }
 
 /// A flow's tables whose rows name in `origin` and `position` the record that wrote them.
@@ -29,6 +50,8 @@ pub struct Tables {
     pub migrations: Migrations,
     /// Their names.
     pub names: &'static [&'static str],
+    /// The one where every record that was written has a row, or a newer one of the same `id` does.
+    pub by_id: Option<&'static str>,
 }
 
 /// Whoever checks a store.
@@ -68,6 +91,12 @@ pub struct PassName {
 }
 
 impl PassName {
+    /// The id of the first dead letter of the record at `position`.
+    pub fn letter(&self, position: i64) -> Uuid {
+        let Self { flow, stream, partition, pass } = self.clone();
+        Place { flow, stream, partition, pass, position, attempt: 1 }.id()
+    }
+
     /// Whether it is one of a file; else it is one of a topic.
     pub fn is_of_file(&self) -> bool {
         self.stream.starts_with("file/")

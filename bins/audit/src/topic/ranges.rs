@@ -29,22 +29,24 @@ impl<'a> Ranges<'a> {
         Self { books, pass, begin, next_page: begin, page, found }
     }
 
-    /// There is a record at `offset`; they come in order.
+    /// There is a record at `offset`; they come in order. Whether the ledger says that it was read.
     pub(super) async fn found(
         &mut self,
         offset: i64,
         compared: &mut Compared,
         violations: &mut Violations,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         while let Some(entry) = self.first().await? {
             if offset <= entry.last {
                 // Where a range is missing the ledger itself has a gap.
-                self.found += i64::from(entry.first <= offset);
-                break;
+                let is_in = entry.first <= offset;
+                let was_read = is_in && !entry.is_gap;
+                self.found += i64::from(is_in);
+                return Ok(was_read);
             }
             self.close(compared, violations);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Nothing can be said of what lies before `resume`, and not compared yet.

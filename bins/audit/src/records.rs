@@ -1,0 +1,35 @@
+//! The records of a source, each against what it must have left behind.
+
+use tally_app::Books;
+use tally_audit::{Kind, Violations};
+use tally_domain::Classified;
+use tally_ports::audit::{Expected, Pass};
+use tally_ports::{Audit, Fault, Item};
+
+/// Looks for the row or the dead letter of each of `items`, which `pass` has read.
+pub async fn look_for<F: Classified>(
+    items: impl IntoIterator<Item = Item<F::Wire>>,
+    pass: &Pass,
+    books: &Books,
+    violations: &mut Violations,
+) -> Result<(), Fault> {
+    let mut expected = Vec::new();
+    for Item { position, content, .. } in items {
+        let record = match content {
+            // Whoever audits knows fewer schemas than who has read it.
+            Err(reason) if reason.code == "schema_unknown" => continue,
+            content => content.and_then(F::validate),
+        };
+        let row = record.ok().map(|record| F::id(&record));
+        expected.push(Expected { position, row, letter: pass.name.letter(position) });
+    }
+    for position in books.missing(F::NAME, &expected).await? {
+        violations.add(Kind::RecordMissing, || {
+            format!(
+                "{}: the record at {position} was read and has neither a row nor a dead letter",
+                pass.name
+            )
+        });
+    }
+    Ok(())
+}
