@@ -231,6 +231,12 @@ fn explained(error: &figment::Error) -> Stop {
         Kind::UnknownVariant(found, known) => {
             format!("setting {path}{source}: {found} is none of {}", known.join(", "))
         }
+        // What was found may be a password: only its type is told.
+        Kind::InvalidType(found, expected) if !path.is_empty() => {
+            let found = found.to_string();
+            let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            format!("setting {path}{source}: invalid type: found {kind}, expected {expected}")
+        }
         // The lines between quote the file, and with it perhaps a password.
         kind if path.is_empty() => {
             let text = kind.to_string();

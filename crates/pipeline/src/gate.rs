@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -24,6 +25,8 @@ pub struct Gate {
     stage: &'static str,
     max_outage: Option<Duration>,
     status: Arc<Status>,
+    /// How many calls are on their way.
+    passing: AtomicUsize,
     /// Held by the prober.
     outage: Mutex<Option<Outage>>,
 }
@@ -70,7 +73,8 @@ impl Gate {
         status: Arc<Status>,
     ) -> Self {
         gauge!(metric::GATE_OPEN, "dependency" => dependency).set(1.0);
-        Self { dependency, stage, max_outage, status, outage: Mutex::new(None) }
+        let (passing, outage) = (AtomicUsize::new(0), Mutex::new(None));
+        Self { dependency, stage, max_outage, status, passing, outage }
     }
 
     /// Calls until the dependency answers.
@@ -78,6 +82,16 @@ impl Gate {
     /// # Errors
     /// The call's own [`Stop`], or [`StopKind::Away`] when the outage lasts longer than allowed.
     pub async fn pass<T, Call>(&self, mut call: impl FnMut() -> Call) -> Result<T, Stop>
+    where
+        Call: Future<Output = Result<T, Fault>>,
+    {
+        let mut passing = Passing::through(self);
+        let result = self.pass_or_wait(&mut call).await;
+        passing.is_answered = true;
+        result
+    }
+
+    async fn pass_or_wait<T, Call>(&self, mut call: impl FnMut() -> Call) -> Result<T, Stop>
     where
         Call: Future<Output = Result<T, Fault>>,
     {
@@ -186,6 +200,35 @@ impl Gate {
     }
 }
 
+/// A call on its way through the gate.
+struct Passing<'a> {
+    gate: &'a Gate,
+    is_answered: bool,
+}
+
+impl<'a> Passing<'a> {
+    fn through(gate: &'a Gate) -> Self {
+        gate.passing.fetch_add(1, Ordering::SeqCst);
+        Self { gate, is_answered: false }
+    }
+}
+
+/// When the last one is given up by its caller, nobody probes any more: what was away then says nothing of now.
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        let Self { gate, is_answered } = self;
+        let is_last = gate.passing.fetch_sub(1, Ordering::SeqCst) == 1;
+        if is_last
+            && !*is_answered
+            && let Ok(mut outage) = gate.outage.try_lock()
+        {
+            *outage = None;
+            gauge!(metric::GATE_OPEN, "dependency" => gate.dependency).set(1.0);
+            gate.status.outage_ended(gate.dependency);
+        }
+    }
+}
+
 impl Outage {
     fn begin(message: String) -> Self {
         let since = Instant::now();
@@ -208,7 +251,8 @@ fn pauses() -> ExponentialBackoff {
 mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex as SyncMutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -270,6 +314,33 @@ mod tests {
         assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 60));
         assert_eq!(stop.message, "model stayed away for 60 s: 503");
         assert!(!status.has_no_outage_of("model"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_nobody_waits_for_is_forgotten() {
+        let (status, gate) = gate(Some(Duration::from_mins(1)));
+        let pass = || timeout(Duration::from_secs(40), gate.pass(|| async { away(None) }));
+        let (one, other) = (pass(), gate.pass(|| async { away(None) }));
+        let (one, other) = tokio::join!(one, timeout(Duration::from_secs(50), other));
+        assert!(one.is_err() && other.is_err());
+        assert!(status.has_no_outage_of("model"), "nobody probes");
+
+        let began = Instant::now();
+        assert!(pass().await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 40, "a new outage, not the end of an old one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_that_others_wait_for_goes_on() {
+        let (status, gate) = gate(None);
+        let given_up = timeout(Duration::from_secs(40), gate.pass(|| async { away(None) }));
+        let waiting = timeout(Duration::from_secs(50), gate.pass(|| async { away(None) }));
+        let looking = async {
+            sleep(Duration::from_secs(45)).await;
+            status.has_no_outage_of("model")
+        };
+        let (_, _, is_open) = tokio::join!(given_up, waiting, looking);
+        assert!(!is_open);
     }
 
     /// Notes when something is said at warn level.

@@ -54,3 +54,11 @@ fn a_file_that_is_no_toml_is_not_quoted() {
         load("database_url = \"postgres://u:hidden@h/db\nx = 1", &[], |_| {}).err().unwrap();
     assert!(error.contains("line 1") && !error.contains("hidden"), "{error}");
 }
+
+#[test]
+fn a_value_of_the_wrong_type_is_not_quoted() {
+    for file in ["[kafka.sasl]\npassword = 12345678", "[kafka]\nsasl = \"me:12345678\""] {
+        let error = load(file, &[], |_| {}).err().unwrap();
+        assert!(error.contains("invalid type: found ") && !error.contains("1234"), "{error}");
+    }
+}
