@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
-use tally_adapter_kafka::{Cluster, Outgoing, Publisher, Unpublished};
+use tally_adapter_kafka::{Cluster, Outgoing, Publisher};
 use tally_app::{Settings, Worker};
 use tally_domain::Reason;
 use tally_domain::transactions::{Message, Transactions};
@@ -23,7 +23,7 @@ const SCHEMA: &str = include_str!("../../../infra/schemas/transactions_v1.avsc")
 /// Rows read at once.
 const ROWS: usize = 20_000;
 /// Chunks that wait to be sent.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 /// With a rate, how often records go out.
 const TICKS_PER_SECOND: u32 = 20;
 
@@ -85,7 +85,7 @@ async fn send_all(
             () = stop.cancelled() => break,
             chunk = chunks.recv() => chunk,
         };
-        let Some(mut chunk) = chunk else { break };
+        let Some(chunk) = chunk else { break };
         for (row, Reason { code, message, .. }) in &chunk.refused {
             summary.refused(&chunk.path, *row, code, message);
         }
@@ -93,8 +93,13 @@ async fn send_all(
             () = pace.wait(chunk.records.len()) => {}
             () = stop.cancelled() => break,
         }
-        let sending = send(&publisher, worker, &mut chunk, summary);
-        let Some(sent) = worker.unless_stopped(sending).await else { break };
+        let sending = send(&publisher, worker, &chunk, summary);
+        let Some(sent) = worker.finish(sending, settings.drain.length()).await else {
+            tracing::warn!(
+                "what was in flight was not acknowledged in time; it may be in the topic"
+            );
+            break;
+        };
         sent?;
     }
     worker.status.set_in_progress(false);
@@ -133,30 +138,17 @@ struct Chunk {
 async fn send(
     publisher: &Publisher,
     worker: &Worker,
-    chunk: &mut Chunk,
+    chunk: &Chunk,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    loop {
-        let sending = worker.gates.source.pass(|| async {
-            match publisher.publish(chunk.records.clone()).await {
-                Ok(()) => Ok(None),
-                Err(Unpublished::TooLarge { index }) => Ok(Some(index)),
-                Err(Unpublished::Fault(fault)) => Err(fault),
-            }
-        });
-        match sending.await? {
-            None => {
-                summary.sent(chunk.records.len());
-                return Ok(());
-            }
-            Some(index) => {
-                chunk.records.remove(index);
-                let row = chunk.rows.remove(index);
-                let message = "the record is larger than the topic takes";
-                summary.refused(&chunk.path, row, "too_large", message);
-            }
-        }
+    let Chunk { path, records, rows, .. } = chunk;
+    let too_large = worker.gates.source.pass(|| publisher.publish(records)).await?;
+    summary.sent(records.len() - too_large.len());
+    for place in too_large {
+        let message = "the record is larger than the topic takes";
+        summary.refused(path, rows[place], "too_large", message);
     }
+    Ok(())
 }
 
 /// Reads the files in chunks until the receiver is gone.

@@ -60,7 +60,7 @@ pub mod wire;
 
 pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
-pub use publisher::{Outgoing, Publisher, Unpublished};
+pub use publisher::{Outgoing, Publisher};
 pub use security::{Sasl, Security};
 pub use source::KafkaSource;
 pub use view::{Lag, View};

@@ -37,20 +37,6 @@ pub struct Publisher {
     calls: AtomicUsize,
 }
 
-/// Why not all records of a call are in the topic.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unpublished {
-    /// Trying again with all of them is at least once.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// This record alone is over the topic's limit. The others of the call may be there or not.
-    #[error("record {index} is larger than the topic allows (max.message.bytes)")]
-    TooLarge {
-        /// Its place in the call.
-        index: usize,
-    },
-}
-
 /// One partition of the topic.
 struct Lane {
     partition: i32,
@@ -74,11 +60,12 @@ impl Publisher {
         })
     }
 
-    /// Appends `records`; returns once all in-sync replicas have all of them.
+    /// Appends `records`; returns once all in-sync replicas have all of them but those that alone are over the topic's
+    /// limit: their places in `records`, in order.
     ///
     /// At least once, and in order within a partition: one request is in flight for each. A record with a key goes where Java's
     /// producer would send it; those without a key go to one partition, in the next call to the next one.
-    pub async fn publish(&self, records: Vec<Outgoing>) -> Result<(), Unpublished> {
+    pub async fn publish(&self, records: &[Outgoing]) -> Result<Vec<usize>, Fault> {
         let turn = self.calls.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1);
         let mut parts = vec![Vec::new(); self.lanes.len()];
         for (index, record) in records.iter().enumerate() {
@@ -89,26 +76,24 @@ impl Publisher {
             parts[lane].push(index);
         }
         let parts = self.lanes.iter().zip(&parts).filter(|(_, part)| !part.is_empty());
-        let all = parts.map(|(lane, part)| self.append(lane, &records, part));
-        let mut too_large = Ok(());
-        for outcome in join_all(all).await {
-            match outcome {
-                Err(Unpublished::TooLarge { .. }) if too_large.is_ok() => too_large = outcome,
-                Err(Unpublished::Fault(_)) => return outcome,
-                _ => {}
-            }
+        let all = parts.map(|(lane, part)| self.append(lane, records, part));
+        let mut too_large = Vec::new();
+        for of_lane in join_all(all).await {
+            too_large.extend(of_lane?);
         }
-        too_large
+        too_large.sort_unstable();
+        Ok(too_large)
     }
 
-    /// Appends those of `records` that `part` names to a partition, in order.
+    /// Appends those of `records` that `part` names to a partition, in order; those of them that are too large.
     async fn append(
         &self,
         lane: &Lane,
         records: &[Outgoing],
         part: &[usize],
-    ) -> Result<(), Unpublished> {
+    ) -> Result<Vec<usize>, Fault> {
         let mut log = lane.log.lock().await;
+        let mut too_large = Vec::new();
         for request in requests(records, part) {
             // What is over the limit is split in halves; what is on top comes first.
             let mut to_send = vec![request];
@@ -119,22 +104,23 @@ impl Publisher {
                 };
                 let now = Utc::now();
                 let batch = part[range.clone()].iter().map(|index| records[*index].to_record(now));
-                match open.produce(batch.collect()).await {
-                    Ok(()) => *log = Some(open),
-                    Err(Refused::TooLarge) => {
-                        *log = Some(open);
-                        let Range { start, end } = range;
-                        let middle = start + (end - start) / 2;
-                        if middle == start {
-                            return Err(Unpublished::TooLarge { index: part[start] });
-                        }
+                let produced = open.produce(batch.collect()).await;
+                if let Err(Refused::Fault(fault)) = produced {
+                    return Err(fault);
+                }
+                *log = Some(open);
+                if let Err(Refused::TooLarge) = produced {
+                    let Range { start, end } = range;
+                    let middle = start + (end - start) / 2;
+                    if middle == start {
+                        too_large.push(part[start]);
+                    } else {
                         to_send.extend([middle..end, start..middle]);
                     }
-                    Err(Refused::Fault(fault)) => return Err(fault.into()),
                 }
             }
         }
-        Ok(())
+        Ok(too_large)
     }
 
     /// The topic was there: if it is gone, somebody may be about to make it anew.

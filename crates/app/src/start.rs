@@ -68,9 +68,14 @@ where
 impl Worker {
     /// What `work` gives; `None` when it still waits for a dependency a moment after a stop was asked for.
     pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.finish(work, GRACE).await
+    }
+
+    /// What `work` gives; `None` when it takes longer than `drain` after a stop was asked for.
+    pub async fn finish<T>(&self, work: impl Future<Output = T>, drain: Duration) -> Option<T> {
         let out_of_time = async {
             self.shutdown.token.cancelled().await;
-            tokio::time::sleep(GRACE).await;
+            tokio::time::sleep(drain).await;
         };
         tokio::select! {
             biased;

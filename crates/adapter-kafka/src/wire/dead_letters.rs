@@ -1,14 +1,13 @@
 //! Dead letters on a topic.
 
 use std::fmt;
-use std::ops::Range;
 
 use tally_ports::{Fault, Letter, Publish, StopKind};
 use tokio::sync::OnceCell;
 
 use super::event::Event;
 use super::{Encoder, Registry};
-use crate::{Outgoing, Publisher, Unpublished};
+use crate::{Outgoing, Publisher};
 
 /// The Avro schema of events.
 const SCHEMA: &str = include_str!("../../../../infra/schemas/dlqs_v1.avsc");
@@ -61,23 +60,16 @@ impl Publish for DeadLetterTopic {
         let mut events: Vec<_> =
             letters.iter().map(|letter| Event::new(letter, &self.service)).collect();
 
-        // What is still to be published, the first last. What is too large is set apart, so that only it is sent again
-        // while it is cut.
-        let mut parts = vec![Range { start: 0, end: events.len() }];
-        while let Some(part) = parts.pop() {
-            let records: Result<_, Fault> =
-                events[part.clone()].iter().map(|event| record(event, encoder)).collect();
-            match self.publisher.publish(records?).await {
-                Ok(()) => {}
-                Err(Unpublished::Fault(fault)) => return Err(fault),
-                Err(Unpublished::TooLarge { index }) => {
-                    let at = part.start + index;
-                    if part.len() == 1 {
-                        let cut = events[at].cut();
-                        events[at] = cut.ok_or_else(|| self.too_large(&letters[at]))?;
-                    }
-                    parts.extend(around(part, at));
-                }
+        // Those that are too large are cut, and only they are sent again.
+        let mut left: Vec<usize> = (0..events.len()).collect();
+        while !left.is_empty() {
+            let records: Result<Vec<_>, Fault> =
+                left.iter().map(|&at| record(&events[at], encoder)).collect();
+            let too_large = self.publisher.publish(&records?).await?;
+            left = too_large.into_iter().map(|place| left[place]).collect();
+            for &at in &left {
+                let cut = events[at].cut();
+                events[at] = cut.ok_or_else(|| self.too_large(&letters[at]))?;
             }
         }
         Ok(())
@@ -93,10 +85,4 @@ impl fmt::Debug for DeadLetterTopic {
 fn record(event: &Event<'_>, encoder: &Encoder) -> Result<Outgoing, Fault> {
     let value = encoder.encode(event)?;
     Ok(Outgoing { key: Some(event.key()), value: Some(value), headers: event.headers() })
-}
-
-/// What comes after the place `at`, the place alone, and what comes before it.
-fn around(part: Range<usize>, at: usize) -> impl Iterator<Item = Range<usize>> {
-    let parts = [at + 1..part.end, at..at + 1, part.start..at];
-    parts.into_iter().filter(|part| !part.is_empty())
 }

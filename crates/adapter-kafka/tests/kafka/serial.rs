@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 use tally_adapter_kafka::{
-    Cluster, KafkaSource, Outgoing, Publisher, Sasl, Security, Settings, Start, Unpublished, View,
+    Cluster, KafkaSource, Outgoing, Publisher, Sasl, Security, Settings, Start, View,
 };
 use tally_ports::{Fault, Source, StopKind};
 use tally_testkit::kafka::{OwnKafka, PASSWORD, USER};
@@ -71,12 +71,12 @@ async fn a_broker_that_is_stopped_and_started_again_costs_nothing() {
         let again = source.next_batch(1).await.unwrap_err();
         assert!(matches!(again, Fault::Outage { .. }), "{again}");
     }
-    let publishing = publisher.publish(vec![visit()]).await;
-    assert!(matches!(publishing, Err(Unpublished::Fault(Fault::Outage { .. }))), "{publishing:?}");
+    let publishing = publisher.publish(&[visit()]).await;
+    assert!(matches!(publishing, Err(Fault::Outage { .. })), "{publishing:?}");
 
     own.start_again().await;
     read_on(&mut source, &view, &mut next, 20).await;
-    publisher.publish(vec![visit()]).await.unwrap();
+    publisher.publish(&[visit()]).await.unwrap();
     read_on(&mut source, &view, &mut next, 21).await;
     assert_eq!(topic.cluster.offset(&topic.name, 0, Start::Latest).await, Ok(21));
 }
@@ -88,7 +88,7 @@ async fn a_frozen_broker_is_an_outage_within_the_timeout() {
     produce_singly(&own, &topic.name, visits(0..20)).await;
     let (mut source, view) = topic.source(0, &Value::Null, None);
     let publisher = Publisher::open(&topic.cluster, &topic.name).await.unwrap();
-    publisher.publish(vec![visit()]).await.unwrap();
+    publisher.publish(&[visit()]).await.unwrap();
     let mut next = 0;
     take(&crate::support::next(&mut source, 1).await, &view, &mut next);
 
@@ -104,14 +104,14 @@ async fn a_frozen_broker_is_an_outage_within_the_timeout() {
         assert!(matches!(again, Fault::Outage { .. }), "{again}");
         assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
     }
-    let publishing = publisher.publish(vec![visit()]).await;
-    assert!(matches!(publishing, Err(Unpublished::Fault(Fault::Outage { .. }))), "{publishing:?}");
+    let publishing = publisher.publish(&[visit()]).await;
+    assert!(matches!(publishing, Err(Fault::Outage { .. })), "{publishing:?}");
     let asking = topic.cluster.offset(&topic.name, 0, Start::Latest).await;
     assert!(matches!(asking, Err(Fault::Outage { .. })), "{asking:?}");
 
     own.thaw();
     read_on(&mut source, &view, &mut next, 21).await;
-    publisher.publish(vec![visit()]).await.unwrap();
+    publisher.publish(&[visit()]).await.unwrap();
     assert!(topic.cluster.offset(&topic.name, 0, Start::Latest).await.unwrap() >= 22);
 }
 
