@@ -72,7 +72,7 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
         let Spread { least, median, greatest } =
             Spread::of(seconds.into_iter()).context("an audit runs at least once")?;
         let peak = mib(peak);
-        writeln!(lines, "| {store} | {median:.1} ({least:.1}-{greatest:.1}) | {peak} |")?;
+        writeln!(lines, "| {store} | {median:.2} ({least:.2}-{greatest:.2}) | {peak} |")?;
     }
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let number = |number: u64| grouped(number as f64);

@@ -54,10 +54,10 @@ fn the_table_has_a_line_for_each() {
 #[test]
 fn an_audit_is_measured_on_both_stores() {
     binary("audit");
-    let output = bench(&["audit", "--batches", "2000", "--runs", "1"]).wait(TIMEOUT);
+    let output = bench(&["audit", "--batches", "20000", "--runs", "1"]).wait(TIMEOUT);
     let table = output.stdout.as_str();
     assert_eq!(output.code, Some(0), "{output}");
-    assert!(table.starts_with("audit of 2,000 batches with 2,000,000 records, "), "{table}");
+    assert!(table.starts_with("audit of 20,000 batches with 20,000,000 records, "), "{table}");
     for store in ["Postgres", "SQLite"] {
         let line = table.lines().find(|line| line.starts_with(&format!("| {store} |")));
         let cells: Vec<&str> =
