@@ -9,6 +9,7 @@ use tally_app::{Books, Settings, Stored};
 use tally_audit::{Findings, check_file};
 use tally_domain::Classified;
 use tally_ports::audit::Pass;
+use tally_ports::position::FILE;
 use tally_ports::{Fault, Source, Stop};
 
 use crate::records::look_for;
@@ -51,7 +52,7 @@ impl<F: Stored + Classified> Opened<F> {
 
     /// Its name in the ledger.
     pub fn stream(&self) -> String {
-        format!("file/{}", self.fingerprint)
+        format!("{FILE}{}", self.fingerprint)
     }
 
     /// Compares its rows with what the store has of them.

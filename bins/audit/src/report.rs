@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tally_audit::{Findings, FlowTotals, Kind, PartitionTotals};
 use tally_ports::audit::{Counts, PassName};
+use tally_ports::position::FILE;
 
 use crate::arguments::Output;
 use crate::files::SourceFile;
@@ -164,10 +165,10 @@ const HEAD: &str = "partition pass         next    batches         read      wri
 fn row_of_partition(partition: &PartitionTotals) -> String {
     let PassName { stream, partition: number, pass, .. } = &partition.last.name;
     // What tells files apart for people is their path; the hash is for `--output json`.
-    let stream = match stream.strip_prefix("file/") {
+    let stream = match stream.strip_prefix(FILE) {
         Some(hash) => {
             let short: String = hash.chars().take(12).collect();
-            format!("file/{short} {}", partition.last.label)
+            format!("{FILE}{short} {}", partition.last.label)
         }
         None => stream.clone(),
     };

@@ -9,6 +9,7 @@ use tally_adapter_http_ml::Model;
 use tally_app::{GRACE, Settings, Store, Stored, Worker};
 use tally_domain::Classified;
 use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, own};
+use tally_ports::position::FILE;
 use tally_ports::{Begin, Commit, Fault, Position, Positions, Sink, Stop, StopKind, Stream};
 
 use crate::arguments::Arguments;
@@ -168,7 +169,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         let fingerprint = fingerprint.map_err(Fault::into_stop)?;
         let label = path.display().to_string();
         let stream =
-            Stream { flow: F::NAME, name: format!("file/{fingerprint}"), partition: 0, label };
+            Stream { flow: F::NAME, name: format!("{FILE}{fingerprint}"), partition: 0, label };
         report.fingerprint = Some(fingerprint);
 
         let Worker { name, gates, shutdown, status, .. } = self.worker;

@@ -4,6 +4,7 @@ use tally_adapter_csv::CsvMask;
 use tally_adapter_kafka::wire::{self, WireMask};
 use tally_app::Settings;
 use tally_domain::{Flow, Reason};
+use tally_ports::position::FILE;
 use tally_ports::{Fault, Mask, Raw, Stop, Stored};
 
 /// The formats of all sources, and what must not be kept of them.
@@ -44,5 +45,5 @@ impl Decoder {
 }
 
 fn is_of_file(stored: &Stored) -> bool {
-    stored.listed.place.stream.starts_with("file/")
+    stored.listed.place.stream.starts_with(FILE)
 }

@@ -1,6 +1,7 @@
 //! `list`: one page.
 
 use serde::Serialize;
+use tally_ports::position::FILE;
 use tally_ports::{DeadLetters, Listed};
 use uuid::Uuid;
 
@@ -69,7 +70,7 @@ fn table(page: &[Listed], next: Option<Uuid>) -> String {
 pub fn spot(letter: &Listed) -> String {
     let place = &letter.place;
     let label = letter.label.as_deref().unwrap_or(&place.stream);
-    if place.stream.starts_with("file/") {
+    if place.stream.starts_with(FILE) {
         format!("{label}@{}", place.position)
     } else {
         format!("{label}/{}@{}", place.partition, place.position)

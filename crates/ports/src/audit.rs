@@ -5,6 +5,7 @@ use std::future::Future;
 
 use uuid::Uuid;
 
+use crate::position::FILE;
 use crate::{Fault, Migrations, Place};
 
 /// What a store holds, for whoever checks it. Nothing is ever written.
@@ -99,7 +100,7 @@ impl PassName {
 
     /// Whether it is one of a file; else it is one of a topic.
     pub fn is_of_file(&self) -> bool {
-        self.stream.starts_with("file/")
+        self.stream.starts_with(FILE)
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
+/// With this the names of files' streams begin, and no other stream's.
+pub const FILE: &str = "file/";
+
 /// A partition of a stream, as the ledger names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tally_ports::Letter;
 use tally_ports::dead_letter::{TRUNCATED, headers_to_json};
-
-/// The first part of a file's stream.
-const FILE: &str = "file/";
+use tally_ports::position::FILE;
 
 /// A dead letter as `service` tells of it. Serializes as the JSON event, and for binary formats as `dlqs_v1`.
 #[derive(Clone, Copy)]
