@@ -22,7 +22,7 @@ pub struct Topic<F: Stored + Classified> {
     pub cluster: Cluster,
     pub decoder: Arc<Decoder>,
     pub name: String,
-    /// Where a partition that was never read begins.
+    /// Where a group begins that is new to the topic.
     pub start: Start,
     /// Where the run ends, if it does.
     pub ends: Option<Ends>,
@@ -40,8 +40,12 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
         self.cluster.partitions(&self.name).await
     }
 
-    async fn begin(&self, partition: i32) -> Result<i64, Fault> {
+    async fn start(&self, partition: i32) -> Result<i64, Fault> {
         self.cluster.offset(&self.name, partition, self.start).await
+    }
+
+    async fn first(&self, partition: i32) -> Result<i64, Fault> {
+        self.cluster.offset(&self.name, partition, Start::Earliest).await
     }
 
     /// A partition that was added since ends where it begins.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{Attendance, Crew, Fault, Standing, Worker, Workers};
@@ -43,6 +43,15 @@ const ATTEND: &str = "
     ) as last on true
     order by last.partition";
 
+/// In order of the partitions, so that two at once wait for each other in one direction only.
+const BEGIN: &str = "
+    insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at)
+    select $1, $2, partition, 1, $3, next, 0, clock_timestamp()
+    from unnest($4, $5) as start (partition, next)
+    where not exists (select from positions where flow = $1 and stream = $2)
+    order by partition
+    on conflict do nothing";
+
 const LEAVE: &str = "delete from workers where id = $1";
 
 impl Workers for Postgres {
@@ -63,6 +72,26 @@ impl Workers for Postgres {
         let living = usize::try_from(others).unwrap_or(0) + 1;
         let partitions = found.into_iter().filter_map(Found::standing).collect();
         Ok(Attendance::Present(Crew { living, partitions }))
+    }
+
+    async fn begin(
+        &self,
+        worker: &Worker,
+        label: &str,
+        starts: &[(i32, i64)],
+    ) -> Result<(), Fault> {
+        let (partitions, nexts): (Vec<i32>, Vec<i64>) = starts.iter().copied().unzip();
+        let mut session = self.control.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(BEGIN)
+            .bind::<Text, _>(worker.flow)
+            .bind::<Text, _>(&worker.stream)
+            .bind::<Text, _>(label)
+            .bind::<Array<Integer>, _>(partitions)
+            .bind::<Array<BigInt>, _>(nexts);
+        answer(limit, query.execute(connection)).await?;
+        session.keep();
+        Ok(())
     }
 
     async fn leave(&self, worker: &Worker) -> Result<(), Fault> {

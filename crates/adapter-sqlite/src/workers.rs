@@ -7,10 +7,10 @@ use diesel::sql_types::{Text, Timestamp};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
-use tally_ports::{Attendance, Crew, Fault, Worker, Workers};
+use tally_ports::{Attendance, Crew, Fault, Stream, Worker, Workers};
 
 use crate::atomic::transaction;
-use crate::positions::milliseconds;
+use crate::positions::{begin_pass, milliseconds};
 use crate::steering::standings;
 use crate::{Failure, Sqlite, Statement, execute};
 
@@ -20,6 +20,19 @@ impl Workers for Sqlite {
         let worker = worker.clone();
         self.run(move |connection| {
             transaction(connection, |connection| attend(connection, &worker, lease))
+        })
+        .await
+    }
+
+    async fn begin(
+        &self,
+        worker: &Worker,
+        label: &str,
+        starts: &[(i32, i64)],
+    ) -> Result<(), Fault> {
+        let (worker, label, starts) = (worker.clone(), label.to_owned(), starts.to_vec());
+        self.run(move |connection| {
+            transaction(connection, |connection| Ok(begin(connection, &worker, &label, &starts)?))
         })
         .await
     }
@@ -50,6 +63,22 @@ fn attend(
     execute::<Present>(connection, &values)?;
     let partitions = standings(connection, worker.flow, &worker.stream)?;
     Ok(Attendance::Present(Crew { living: 1, partitions }))
+}
+
+fn begin(
+    connection: &mut SqliteConnection,
+    worker: &Worker,
+    label: &str,
+    starts: &[(i32, i64)],
+) -> QueryResult<()> {
+    if !standings(connection, worker.flow, &worker.stream)?.is_empty() {
+        return Ok(());
+    }
+    for &(partition, next) in starts {
+        let (flow, name, label) = (worker.flow, worker.stream.clone(), label.to_owned());
+        begin_pass(connection, &Stream { flow, name, partition, label }, 1, next)?;
+    }
+    Ok(())
 }
 
 #[derive(QueryableByName)]

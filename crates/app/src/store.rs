@@ -153,6 +153,15 @@ impl Workers for Store {
         on_store!(self, store => store.attend(worker, lease))
     }
 
+    async fn begin(
+        &self,
+        worker: &Worker,
+        label: &str,
+        starts: &[(i32, i64)],
+    ) -> Result<(), Fault> {
+        on_store!(self, store => store.begin(worker, label, starts))
+    }
+
     async fn leave(&self, worker: &Worker) -> Result<(), Fault> {
         on_store!(self, store => store.leave(worker))
     }

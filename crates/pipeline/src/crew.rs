@@ -37,8 +37,11 @@ pub trait Partitions: Send + Sync + 'static {
     /// Which there are now.
     fn list(&self) -> impl Future<Output = Result<Vec<i32>, Fault>> + Send;
 
-    /// The first position of one that was never read.
-    fn begin(&self, partition: i32) -> impl Future<Output = Result<i64, Fault>> + Send;
+    /// Where one begins whose stream was never read.
+    fn start(&self, partition: i32) -> impl Future<Output = Result<i64, Fault>> + Send;
+
+    /// The first position of one that was added to its stream later.
+    fn first(&self, partition: i32) -> impl Future<Output = Result<i64, Fault>> + Send;
 
     /// The position at which the work on it ends; `None` when it never does.
     fn end(&self, partition: i32) -> Option<i64>;
@@ -129,10 +132,22 @@ impl<S: Positions + Workers, P: Partitions> Crew<S, P> {
         }
     }
 
+    /// Begins a stream that was never read, all partitions at once: what is added later is read from its first position
+    /// on, wherever the others began.
+    async fn begin(&self, partitions: &[i32]) -> Result<(), Stop> {
+        let mut starts = Vec::with_capacity(partitions.len());
+        for &number in partitions {
+            let at = self.gates.source.pass(|| self.partitions.start(number)).await?;
+            starts.push((number, at));
+        }
+        let begin = || self.store.begin(&self.worker, &self.label, &starts);
+        self.gates.database.pass(begin).await
+    }
+
     async fn claim(&self, partition: i32, was_read: bool) -> Result<Option<Partition>, Stop> {
         let mut begin = Begin::default();
         if !was_read {
-            match self.partitions.begin(partition).await {
+            match self.partitions.first(partition).await {
                 Ok(at) => begin.at = at,
                 Err(Fault::Stop(stop)) => return Err(stop),
                 Err(Fault::Outage { message, .. }) => {

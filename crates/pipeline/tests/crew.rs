@@ -44,8 +44,12 @@ impl Partitions for Fake {
         Ok((0..i32::try_from(self.count.load(Ordering::SeqCst)).unwrap()).collect())
     }
 
-    async fn begin(&self, _: i32) -> Result<i64, Fault> {
+    async fn start(&self, _: i32) -> Result<i64, Fault> {
         Ok(7)
+    }
+
+    async fn first(&self, _: i32) -> Result<i64, Fault> {
+        Ok(3)
     }
 
     fn end(&self, partition: i32) -> Option<i64> {
@@ -241,6 +245,9 @@ async fn a_partition_that_was_never_read_begins_where_it_should() {
     stage.until_shares(&[("a", 1)]).await;
     let standing = stage.standing(0).await.unwrap();
     assert_eq!((standing.pass, standing.next), (1, 7));
+    a.partitions.count.store(2, Ordering::SeqCst);
+    stage.until_shares(&[("a", 2)]).await;
+    assert_eq!(stage.standing(1).await.unwrap().next, 3, "added later: from its first position on");
     a.end().await.unwrap();
 }
 

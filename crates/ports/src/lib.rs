@@ -111,6 +111,15 @@ pub trait Workers: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Attendance, Fault>> + Send;
 
+    /// Begins the worker's stream if it has no position yet: a first pass of each partition where `starts` says, owned
+    /// by nobody, all of them or none. Of two that call at once one row of each partition is left.
+    fn begin(
+        &self,
+        worker: &Worker,
+        label: &str,
+        starts: &[(i32, i64)],
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Says that `worker` is gone; its leases are not touched. Safe to call again.
     fn leave(&self, worker: &Worker) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -81,6 +81,12 @@ impl<S: Positions + Workers, P: Partitions> Shift<S, P> {
             if let Some(ended) = self.ended(&partitions, &living) {
                 return ended;
             }
+            if living.partitions.is_empty() {
+                tokio::select! {
+                    begun = self.crew.begin(&partitions) => begun?,
+                    () = stop.cancelled() => return Ok(Ended::Interrupted),
+                }
+            }
             let share = fair_share(partitions.len(), living.living);
             self.give_surplus(share);
             // A claim whose answer is not waited for expires by itself.

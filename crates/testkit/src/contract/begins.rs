@@ -1,12 +1,13 @@
 //! Where passes begin.
 
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Positions};
+use tally_ports::{Begin, Claim, Positions, Steering, Workers};
 
 use super::Store;
 use super::claims::own;
 use super::commits::commit;
-use crate::build::{LONG, plain_commit, stream};
+use crate::build::{LONG, plain_commit, stream, worker};
+use crate::visits::Visits;
 
 /// The start that is asked for is the first pass's only: neither a pass in progress nor another pass cares.
 pub async fn a_first_claim_begins_where_it_is_told(store: &impl Store) {
@@ -29,4 +30,42 @@ pub async fn a_first_claim_begins_where_it_is_told(store: &impl Store) {
     sink.finish(&first.lease, 50).await.unwrap();
     let second = claim(40, true).await;
     assert_eq!((second.pass, second.next), (2, 0));
+}
+
+/// All partitions at once, owned by nobody; a stream that has a position is left as it is, whichever partition has it.
+pub async fn only_a_new_stream_is_begun(store: &impl Store) {
+    let sink = store.open().await;
+    let ann = worker::<Transactions>("ann", "group/topic");
+    own(&sink, &stream::<Transactions>("group/other"), "a", LONG).await;
+    own(&sink, &stream::<Visits>("group/topic"), "a", LONG).await;
+    sink.begin(&ann, "topic", &[(0, 40), (1, 0), (2, 7)]).await.unwrap();
+    sink.begin(&ann, "topic", &[(0, 50), (1, 50), (3, 50)]).await.unwrap();
+    assert_eq!(begun(&sink).await, [(0, 1, 40), (1, 1, 0), (2, 1, 7)]);
+
+    let first = own(&sink, &stream::<Transactions>("group/topic"), "a", LONG).await;
+    assert_eq!((first.pass, first.next), (1, 40));
+    assert!(first.cursor.is_null() && first.stats.is_null(), "{first:?}");
+}
+
+/// Each partition has one row, and where they begin is what one of the two said.
+pub async fn of_two_beginnings_at_once_one_row_is_left(store: &impl Store) {
+    let (ours, theirs) = (store.open().await, store.open().await);
+    let [ann, bob] = ["ann", "bob"].map(|id| worker::<Transactions>(id, "group/topic"));
+    let (forward, backward) = ([(0, 40), (1, 40), (2, 40)], [(2, 50), (1, 50), (0, 50)]);
+    let both =
+        tokio::join!(ours.begin(&ann, "topic", &forward), theirs.begin(&bob, "topic", &backward));
+    assert_eq!(both, (Ok(()), Ok(())));
+    let found = begun(&ours).await;
+    let all_at = |next| [(0, 1, next), (1, 1, next), (2, 1, next)];
+    assert!(found == all_at(40) || found == all_at(50), "{found:?}");
+}
+
+/// Partition, pass and next position; nobody owns them.
+async fn begun(sink: &impl Steering) -> Vec<(i32, i32, i64)> {
+    let standings = sink.standings("transactions", "group/topic").await.unwrap();
+    assert!(standings.iter().all(|standing| standing.owner.is_none()), "{standings:?}");
+    standings
+        .into_iter()
+        .map(|standing| (standing.partition, standing.pass, standing.next))
+        .collect()
 }

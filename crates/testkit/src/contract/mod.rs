@@ -133,6 +133,8 @@ macro_rules! store_contract {
             of_many_claims_at_once_one_wins
             a_claim_goes_on_where_the_last_commit_ended
             a_first_claim_begins_where_it_is_told
+            only_a_new_stream_is_begun
+            of_two_beginnings_at_once_one_row_is_left
             a_finished_pass_is_not_claimed_again
             a_second_pass_starts_anew
             finishing_is_fenced

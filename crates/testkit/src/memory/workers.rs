@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use tally_ports::{Attendance, Crew, Fault, Worker, Workers};
+use tally_ports::{Attendance, Crew, Fault, Stream, Worker, Workers};
 
 use super::{MemoryStore, Present, State, outage, takes_one};
 
@@ -37,6 +37,24 @@ impl Workers for MemoryStore {
         }
         let partitions = state.standings(worker.flow, &worker.stream, now);
         Ok(Attendance::Present(Crew { living, partitions }))
+    }
+
+    async fn begin(
+        &self,
+        worker: &Worker,
+        label: &str,
+        starts: &[(i32, i64)],
+    ) -> Result<(), Fault> {
+        let now = self.now();
+        let mut state = self.with_workers()?;
+        if !state.standings(worker.flow, &worker.stream, now).is_empty() {
+            return Ok(());
+        }
+        for &(partition, next) in starts {
+            let (flow, name, label) = (worker.flow, worker.stream.clone(), label.to_owned());
+            state.add(&Stream { flow, name, partition, label }, 1, next, now);
+        }
+        Ok(())
     }
 
     async fn leave(&self, worker: &Worker) -> Result<(), Fault> {
