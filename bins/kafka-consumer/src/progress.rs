@@ -20,16 +20,10 @@ pub struct Progress {
     began: Instant,
     /// Records committed.
     read: AtomicI64,
-    /// What is being read.
+    /// What is held.
     views: Mutex<BTreeMap<i32, Arc<View>>>,
     /// What was read by those that are done.
     totals: Mutex<Totals>,
-}
-
-/// A partition that is being read; until dropped.
-pub struct Shown<'a> {
-    progress: &'a Progress,
-    partition: i32,
 }
 
 impl Progress {
@@ -39,10 +33,16 @@ impl Progress {
         Self { topic, began: Instant::now(), read: AtomicI64::new(0), views, totals }
     }
 
-    /// A partition is being read.
-    pub fn begin(&self, partition: i32, view: Arc<View>) -> Shown<'_> {
+    /// A partition is ours, and is shown until [`end`](Self::end).
+    pub fn begin(&self, partition: i32, view: Arc<View>) {
         self.views().insert(partition, view);
-        Shown { progress: self, partition }
+    }
+
+    /// It is no longer: another worker measures it from now on.
+    pub fn end(&self, partition: i32) {
+        if self.views().remove(&partition).is_some() {
+            self.export(partition, 0, Duration::ZERO);
+        }
     }
 
     /// So many records more were committed.
@@ -111,14 +111,6 @@ impl Progress {
 
     fn views(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<View>>> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Shown<'_> {
-    /// Another worker measures it from now on.
-    fn drop(&mut self) {
-        self.progress.views().remove(&self.partition);
-        self.progress.export(self.partition, 0, Duration::ZERO);
     }
 }
 

@@ -65,14 +65,13 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
             &partition.position.cursor,
             self.end(number),
         );
-        let shown = self.progress.begin(number, Arc::clone(&view));
+        self.progress.begin(number, Arc::clone(&view));
         let mut totals = Totals::default();
         let committed = |_: &Totals, commit: &Commit<F>| {
             view.committed(commit.last + 1);
             self.progress.add(commit.read);
         };
         let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;
-        drop(shown);
         self.progress.merge(totals);
         match ran {
             Err(stop) if stop.kind == StopKind::Blocked => {
@@ -83,6 +82,11 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
             }
             other => other,
         }
+    }
+
+    /// One that is stopped is shown as long as it is held.
+    fn let_go(&self, partition: i32) {
+        self.progress.end(partition);
     }
 }
 

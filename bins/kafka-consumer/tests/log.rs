@@ -115,6 +115,8 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     running.wait_for_line(&format!("--accept-gap {range}"), LONG);
     assert_eq!(stream::ready(&at), 503);
     assert!(get(&at, "/metrics").contains("ingest_partition_blocked{partition=\"2\"} 1"));
+    let lag = format!("kafka_lag_records{{topic=\"{}\",partition=\"2\"}} 3", stream.topic);
+    eventually(LONG, async || get(&at, "/metrics").contains(&lag)).await;
     let owned =
         "select count(*) from positions where partition = 2 and lease_until > clock_timestamp()";
     assert_eq!(stream.target.number(owned).await, 1, "it stays owned");

@@ -53,6 +53,9 @@ pub trait Partitions: Send + Sync + 'static {
         partition: Partition,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<Ended, Stop>> + Send;
+
+    /// Takes note that a partition is no longer ours.
+    fn let_go(&self, partition: i32);
 }
 
 /// A worker among others.
@@ -200,6 +203,7 @@ impl<S: Positions + Workers, P: Partitions> Crew<S, P> {
             other => other,
         };
         drop(heartbeat);
+        self.partitions.let_go(number);
         self.release(&lease).await;
         tracing::info!(partition = number, "let go");
         result

@@ -77,6 +77,8 @@ impl Partitions for Fake {
         }
         outcome.unwrap_or(Ok(Ended::Interrupted))
     }
+
+    fn let_go(&self, _: i32) {}
 }
 
 /// Takes a partition off the board when work on it ends, in whichever way.
