@@ -6,8 +6,9 @@ mod stream;
 use std::time::Duration;
 
 use stream::{Stream, address, until_ready_is};
+use tally_testkit::eventually;
 use tally_testkit::job::{LONG, ModelService, Target};
-use tally_testkit::kafka::OwnKafka;
+use tally_testkit::kafka::{OwnKafka, record};
 use tally_testkit::ledger::until_it_commits;
 use tally_testkit::postgres::OwnPostgres;
 use tally_testkit::process::Signal;
@@ -75,6 +76,32 @@ mod serial {
         let (broker, run) = on_own_broker().await;
         let model = run.stream.model.url().to_owned();
         run.with(&model, async || broker.freeze(), async || broker.thaw()).await;
+    }
+
+    /// Postgres waits for a publish half a lease only, so that the client's own timeout is never met.
+    #[tokio::test]
+    async fn dead_letters_go_on_over_a_new_connection() {
+        let (broker, run) = on_own_broker().await;
+        broker.create_topic("dead", 1).await;
+        let bad = vec![record(None, Some(b"no record"))];
+        broker.produce("transactions", 0, bad).await;
+        let proxy = Proxy::start(broker.bootstrap().parse().unwrap()).await;
+        let stream = Stream { brokers: proxy.addr().to_string(), ..run.stream };
+        let consumer = stream.consumer().env("TALLY_KAFKA__TIMEOUT", "5m");
+        let consumer = consumer.flags(["--dlq-topic", "dead"]).spawn();
+        stream.until_read(1).await;
+        let published = "select count(*) from dead_letters where published_at is not null";
+        eventually(LONG, async || stream.target.number(published).await == 1).await;
+
+        broker.freeze();
+        stream.target.execute("update dead_letters set published_at = null").await;
+        let connected = proxy.accepted();
+        let reconnects = tokio::time::timeout(LONG, proxy.until_accepted(connected + 1)).await;
+        broker.thaw();
+        assert_eq!(reconnects, Ok(()), "who else connects waits for five minutes");
+        eventually(LONG, async || stream.target.number(published).await == 1).await;
+        consumer.signal(Signal::SIGTERM);
+        assert_eq!(consumer.wait(LONG).code, Some(143));
     }
 
     #[tokio::test]

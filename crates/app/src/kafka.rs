@@ -1,9 +1,10 @@
 //! Topics, as the settings name them.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
 use tally_ports::{Fault, Letter, Publish, Stop};
-use tokio::sync::OnceCell;
 
 use crate::Settings;
 use crate::settings::{Mechanism, wrong};
@@ -61,7 +62,8 @@ pub(crate) struct DeadLetters {
     registry: Option<Registry>,
     topic: String,
     service: &'static str,
-    opened: OnceCell<DeadLetterTopic>,
+    /// Out of its place during a call: one that is given up takes its connections with it, for they may hang.
+    opened: Mutex<Option<DeadLetterTopic>>,
 }
 
 impl DeadLetters {
@@ -71,8 +73,12 @@ impl DeadLetters {
             registry: registry(all)?,
             topic: all.kafka.dlq_topic.clone(),
             service,
-            opened: OnceCell::new(),
+            opened: Mutex::default(),
         })
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<DeadLetterTopic>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self) -> Result<DeadLetterTopic, Fault> {
@@ -84,6 +90,13 @@ impl DeadLetters {
 
 impl Publish for DeadLetters {
     async fn publish(&self, letters: &[Letter]) -> Result<(), Fault> {
-        self.opened.get_or_try_init(|| self.open()).await?.publish(letters).await
+        let opened = self.opened().take();
+        let topic = match opened {
+            Some(topic) => topic,
+            None => self.open().await?,
+        };
+        let published = topic.publish(letters).await;
+        *self.opened() = Some(topic);
+        published
     }
 }
