@@ -23,6 +23,20 @@ async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {
     assert_code(&output, 78); // the first one made none
 }
 
+#[test]
+fn groups_and_topics_that_would_be_confused_are_wrong_settings() {
+    for (flags, name) in [
+        (["--group", "file"], "kafka.group"),
+        (["--group", "file/x"], "kafka.group"),
+        (["--dlq-topic", "t"], "kafka.dlq_topic"),
+    ] {
+        let consumer = Job::consumer("sqlite:not-made.db", "127.0.0.1:9", "t").flags(flags);
+        let output = consumer.spawn().wait(LONG);
+        assert_code(&output, 78);
+        assert!(output.stderr.contains(name), "{output}");
+    }
+}
+
 #[tokio::test]
 async fn where_a_new_group_begins_and_where_it_is_set() {
     let (broker, stream) = (Broker::shared().await, Stream::new().await);

@@ -215,8 +215,15 @@ impl Settings {
                 return Err(wrong(format!("kafka.{name} is empty")));
             }
         }
-        if self.kafka.group == "file" {
-            return Err(wrong("kafka.group is file, which stands for files: choose another name"));
+        let Kafka { group, topic, dlq_topic, .. } = &self.kafka;
+        if group == "file" || group.starts_with("file/") {
+            let meaning = "which stands for files: choose another name";
+            return Err(wrong(format!("kafka.group is {group}, {meaning}")));
+        }
+        if dlq_topic == topic {
+            return Err(wrong(format!(
+                "kafka.dlq_topic is {topic}, as kafka.topic is: each dead letter would be read again"
+            )));
         }
         range("budget.window", self.budget.window, 1, 1_000_000)?;
         range("budget.in_a_row", self.budget.in_a_row, 1, 1_000_000)?;
