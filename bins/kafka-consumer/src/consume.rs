@@ -7,7 +7,7 @@ use tally_adapter_kafka::wire::{Decoder, WireMask};
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, Stored, Worker};
 use tally_domain::Classified;
-use tally_pipeline::{Crew, Ended, Pipeline};
+use tally_pipeline::{Crew, Pipeline};
 use tally_ports::{Stop, StopKind};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -92,8 +92,10 @@ pub async fn run<F: Stored + Classified>(
     worker.status.set_in_progress(false);
     progress.summarize();
     // After a signal what is left is the next start's.
-    if let (Some(relay), Ok(Ended::AtEnd { .. })) = (relay, &ended) {
-        relay.drain(settings.drain.length()).await;
+    if let Some(relay) = relay
+        && !worker.shutdown.token.is_cancelled()
+    {
+        let _in_time = worker.unless_stopped(relay.drain(settings.drain.length())).await;
     }
     ended.map(|_| ())
 }

@@ -160,6 +160,24 @@ async fn dead_letters_wait_for_their_topic() {
     assert_eq!(broker.read_all(&dead_letters, 0).await.len(), 400, "drained before it ended");
 }
 
+/// Its relay looks each second, and the run ends sooner.
+#[tokio::test]
+async fn dead_letters_are_published_before_the_data_ends_the_run() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let dead_letters = broker.topic(1).await;
+    let values = ["no record".to_owned(), good(1).to_string()];
+    let records = values.iter().map(|value| record(None, Some(value.as_bytes())));
+    broker.produce(&stream.topic, 0, records.collect()).await;
+    let output = Job::consumer(&stream.target.url(), &stream.brokers, &stream.topic)
+        .model(stream.model.url())
+        .flags(["--until-end", "--batch-size=1", "--dlq-topic", &dead_letters])
+        .env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", "stop")
+        .spawn()
+        .wait(VERY_LONG);
+    assert_code(&output, 65);
+    assert_eq!(broker.read_all(&dead_letters, 0).await.len(), 1, "{output}");
+}
+
 #[tokio::test]
 async fn lag_is_measured_while_nothing_goes_on() {
     let stream = Stream::new().await;
