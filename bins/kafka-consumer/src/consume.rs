@@ -69,6 +69,7 @@ pub async fn run<F: Stored + Classified>(
         accepted: Mutex::new(arguments.accept_gap.clone()),
         who: tally_app::who(&worker.host),
         progress: Arc::clone(&progress),
+        drain: settings.drain.length(),
     };
     let crew = Crew {
         store,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::json;
 use tally_adapter_http_ml::Model;
@@ -11,6 +12,7 @@ use tally_app::{Store, Stored};
 use tally_domain::Classified;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
 use tally_ports::{Act, Commit, Fault, Steering, Stop, StopKind};
+use tokio::time::sleep;
 
 use crate::progress::Progress;
 
@@ -33,6 +35,8 @@ pub struct Topic<F: Stored + Classified> {
     /// Who accepted them.
     pub who: String,
     pub progress: Arc<Progress>,
+    /// How long what is in flight may take after a stop.
+    pub drain: Duration,
 }
 
 impl<F: Stored + Classified> Partitions for Topic<F> {
@@ -74,10 +78,17 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
         let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;
         self.progress.merge(totals);
         match ran {
-            Err(stop) if stop.kind == StopKind::Blocked => {
+            Err(reason) if reason.kind == StopKind::Blocked => {
                 let accepted = view.gap().filter(|gap| self.take_accepted(gap));
-                let gap = accepted.ok_or(stop)?;
-                self.pass_over(&partition, &gap).await?;
+                let gap = accepted.ok_or(reason)?;
+                let out_of_time = async {
+                    stop.cancelled().await;
+                    sleep(self.drain).await;
+                };
+                tokio::select! {
+                    passed = self.pass_over(&partition, &gap) => passed?,
+                    () = out_of_time => tracing::warn!("{gap} was not passed over in time"),
+                }
                 Ok(Ended::Interrupted) // it is free now, and claimed anew where it stands
             }
             other => other,

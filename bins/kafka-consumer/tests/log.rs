@@ -130,6 +130,16 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     let output =
         stream.consumer().flags(["--until-end", "--accept-gap", &wrong]).spawn().wait(VERY_LONG);
     assert_code(&output, 65);
+    stream.target.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = '53100'; end $$; \
+         create trigger refuse before insert on acts for each row execute function refuse()",
+    ).await;
+    let accepting = stream.consumer().flags(["--accept-gap", &range]).env("TALLY_DRAIN", "1s");
+    let accepting = accepting.spawn();
+    accepting.wait_for_line("away, waiting for it", LONG);
+    accepting.signal(Signal::SIGTERM);
+    ended_with(&accepting, 143);
+    stream.target.execute("drop trigger refuse on acts").await;
     for _ in 0..2 {
         let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
         assert_code(&accepting.wait(VERY_LONG), 0);
