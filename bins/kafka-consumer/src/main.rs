@@ -32,7 +32,7 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
     }
     let settings = layers.settings;
     if let Some(Command::Positions { command }) = &arguments.command {
-        return positions::run::<Transactions>(command, &settings).await.map(|text| print(&text));
+        return positions::run::<Transactions>(command, &settings).await;
     }
 
     let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;

@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use tally_adapter_kafka::{Cluster, Start};
-use tally_app::{Settings, Store, Stored};
+use tally_app::{Settings, Store, Stored, print};
 use tally_ports::{Act, Fault, Standing, Steering, Stop, Stream};
 
 use crate::arguments::Positions;
 use crate::consume::{stream_name, wrong};
 
-/// Does what `command` says; what to print.
+/// Does what `command` says and prints what was done, each partition as soon as it is; the exit code.
 ///
 /// # Errors
 /// When the store or the brokers are away, for a place that is none, and while somebody owns what is to be moved.
-pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<String, Stop> {
+pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<u8, Stop> {
     let cluster =
         Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
     let partitions = cluster.partitions(&settings.kafka.topic).await.map_err(Fault::into_stop)?;
@@ -23,7 +23,7 @@ pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<
         store.standings(F::NAME, &stream_name(settings)).await.map_err(Fault::into_stop)?;
     let group = Group { settings, cluster, store, standings };
     match command {
-        Positions::Show => group.show(&partitions).await,
+        Positions::Show => Ok(print(&group.show(&partitions).await?)),
         Positions::Set { partition, to, reason } => {
             let chosen = match partition {
                 None => partitions,
@@ -34,11 +34,13 @@ pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<
                 }
             };
             let place = Place::parse(to)?;
-            let mut text = String::new();
             for number in chosen {
-                text += &group.set::<F>(number, place, reason).await?;
+                let code = print(&group.set::<F>(number, place, reason).await?);
+                if code != 0 {
+                    return Ok(code);
+                }
             }
-            Ok(text)
+            Ok(0)
         }
     }
 }

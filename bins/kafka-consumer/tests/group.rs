@@ -110,6 +110,52 @@ async fn where_a_new_group_begins_and_where_it_is_set() {
 }
 
 #[tokio::test]
+async fn positions_are_set_forward_one_by_one() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let records = (1..=5).map(|id| record(None, Some(good(id).to_string().as_bytes())));
+    broker.produce(&stream.topic, 0, records.collect()).await;
+    let set = |args: &[&str]| {
+        let flags = ["positions", "set", "--to"].into_iter().chain(args.iter().copied());
+        stream.consumer().flags(flags).spawn().wait(LONG)
+    };
+    let said = |from: &str, to| format!("{}/0: from {from} to {to}\n", stream.topic);
+    for (args, from, to) in [
+        (["1", "--partition", "0", "--reason=one"], "the start", 1), // never read
+        (["3", "--partition", "0", "--reason=three"], "1", 3),
+        (["latest", "--partition", "0", "--reason=all"], "3", 5),
+        (["earliest", "--partition", "0", "--reason=again"], "5", 0),
+    ] {
+        let output = set(&args);
+        assert_code(&output, 0);
+        assert_eq!(output.stdout, said(from, to));
+    }
+    let rows = async |sql: &str| {
+        let rows = stream.target.query(sql).await;
+        rows.into_iter()
+            .map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    let ledger = "select pass, first, last, read, gap from batches order by first";
+    let [one, three, all] = ["one", "three", "all"].map(|why| format!("positions set: {why}"));
+    let passed = [format!("1 0 0 0 {one}"), format!("1 1 2 0 {three}"), format!("1 3 4 0 {all}")];
+    assert_eq!(rows(ledger).await, passed);
+    let acts = "select verb, target, reason, result->>'to' from acts order by id";
+    let target = format!("tally/{}/0", stream.topic);
+    let act = |why: &str, to| format!("positions set {target} positions set: {why} {to}");
+    let expected = [act("one", 1), act("three", 3), act("all", 5), act("again", 0)];
+    assert_eq!(rows(acts).await, expected);
+
+    // Of all partitions those before the one that somebody owns are set, and it is said of each.
+    assert_code(&set(&["latest"]), 0);
+    let own = "update positions set owner = 'ann', lease_until = clock_timestamp() + interval '1 minute' where partition = 3";
+    stream.target.execute(own).await;
+    let output = set(&["earliest"]);
+    assert_code(&output, 75);
+    assert_eq!(output.stdout.lines().count(), 3, "{output}");
+    assert!(output.stderr.contains("partition 3") && output.stderr.contains("ann"), "{output}");
+}
+
+#[tokio::test]
 async fn sqlite_serves_one_consumer() {
     let stream = Stream::into(Target::sqlite()).await;
     let sample = Sample::new(500);
