@@ -162,9 +162,11 @@ async fn sqlite_serves_one_consumer() {
     stream.feed(&sample);
     let first = stream.consumer().spawn();
     stream.until_read(500).await;
-    let second = stream.consumer().spawn().wait(LONG);
-    assert_code(&second, 75);
-    assert!(second.stderr.contains("serves one process"), "{second}");
+    for flags in [&[][..], &["--group", "other"]] {
+        let second = stream.consumer().flags(flags).spawn().wait(LONG);
+        assert_code(&second, 75);
+        assert!(second.stderr.contains("serves one process"), "{second}");
+    }
     first.signal(Signal::SIGTERM);
     ended_with(&first, 143);
     stream.consume_to_end();

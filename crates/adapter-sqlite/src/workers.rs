@@ -1,4 +1,4 @@
-//! Who works on a stream: one worker at a time.
+//! Who works: one worker at a time.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::positions::{begin_pass, milliseconds};
 use crate::steering::standings;
 use crate::{Failure, Sqlite, Statement, execute};
 
-/// Commits and heartbeats share the one writer of the file, so it serves one worker of a stream.
+/// Commits and heartbeats share the one writer of the file, so it serves one worker, whatever its stream.
 impl Workers for Sqlite {
     async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
         let worker = worker.clone();
@@ -94,11 +94,9 @@ struct Other {
 fn living_other(connection: &mut SqliteConnection, worker: &Worker) -> QueryResult<Option<Other>> {
     sql_query(
         "select id, seen_until, strftime('%Y-%m-%d %H:%M:%f', 'now') as now from workers \
-         where flow = ? and stream = ? and id <> ? and seen_until > strftime('%Y-%m-%d %H:%M:%f', 'now') \
+         where id <> ? and seen_until > strftime('%Y-%m-%d %H:%M:%f', 'now') \
          order by seen_until desc limit 1",
     )
-    .bind::<Text, _>(worker.flow)
-    .bind::<Text, _>(&worker.stream)
     .bind::<Text, _>(&*worker.id)
     .get_result(connection)
     .optional()

@@ -205,6 +205,7 @@ async fn workers_that_died_long_ago_are_forgotten() {
     let sqlite = database.open().await;
     for (id, name) in [("old", "group/topic"), ("older", "group/other"), ("dead", "group/third")] {
         sqlite.attend(&worker::<Transactions>(id, name), LONG).await.unwrap();
+        database.execute("update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now')");
     }
     database.execute(
         "update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '-25 hours') where id <> 'dead'; \

@@ -118,14 +118,12 @@ impl<S: Positions + Workers, P: Partitions> Crew<S, P> {
                 Attendance::Full { worker, remaining, renewal } => (worker, remaining, renewal),
             };
             let (since, first_renewal) = *waiting.get_or_insert_with(|| {
-                tracing::warn!("{} is worked on by {other}, waiting for its end", self.label);
+                tracing::warn!("{other} works with this store, waiting for its end");
                 (Instant::now(), renewal)
             });
             if since.elapsed() >= 2 * self.lease && renewal > first_renewal {
-                let message = format!(
-                    "{} is worked on by {other}, which is alive, and this store serves one process",
-                    self.label
-                );
+                let message =
+                    format!("{other} works with this store, is alive, and it serves one process");
                 return Err(Stop { kind: StopKind::Taken, message });
             }
             tokio::select! {

@@ -103,8 +103,8 @@ pub trait Positions: Send + Sync + 'static {
 /// Who works on a stream together. All times are the database's.
 pub trait Workers: Send + Sync + 'static {
     /// Says that `worker` lives for another `lease`, and answers who else does and where each partition stands. A
-    /// store that serves one process answers [`Attendance::Full`], and notes nothing, while another worker of the
-    /// stream lives.
+    /// store that serves one process answers [`Attendance::Full`], and notes nothing, while another worker lives, on
+    /// whatever stream.
     fn attend(
         &self,
         worker: &Worker,

@@ -27,7 +27,7 @@ pub struct Worker {
 pub enum Attendance {
     /// It may.
     Present(Crew),
-    /// The store serves one worker of a stream, and another one lives.
+    /// The store serves one worker, and another one lives.
     Full {
         /// Which.
         worker: String,

@@ -152,6 +152,17 @@ pub async fn a_second_worker_is_kept_out(store: &impl Store) {
     assert_eq!(ids(store).await, ["bob"]);
 }
 
+/// Another flow or another stream is no other store.
+pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
+    let workers = store.open().await;
+    attend(&workers, &worker::<Transactions>("ann", NAME), LONG).await;
+    for other in [worker::<Transactions>("bob", "group/other"), worker::<Visits>("cem", NAME)] {
+        let attendance = workers.attend(&other, LONG).await.unwrap();
+        assert!(matches!(attendance, Attendance::Full { .. }), "{}: {attendance:?}", other.id);
+    }
+    assert_eq!(ids(store).await, ["ann"]);
+}
+
 /// One that does not say any more that it lives keeps nobody out.
 pub async fn a_dead_worker_is_replaced(store: &impl Store) {
     let workers = store.open().await;

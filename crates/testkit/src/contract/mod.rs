@@ -70,18 +70,20 @@ macro_rules! server_contract {
     ($store:expr) => {
         $crate::store_contract! { $store;
             workers_count_each_other
+            workers_of_other_streams_do_not_count
             a_dead_worker_no_longer_counts
             two_relays_at_once_hand_out_different_ones
         }
     };
 }
 
-/// As [`store_contract!`](crate::store_contract), for a store that serves one worker of a stream.
+/// As [`store_contract!`](crate::store_contract), for a store that serves one worker.
 #[macro_export]
 macro_rules! single_contract {
     ($store:expr) => {
         $crate::store_contract! { $store;
             a_second_worker_is_kept_out
+            a_worker_of_another_stream_is_kept_out
             a_dead_worker_is_replaced
         }
     };
@@ -157,7 +159,6 @@ macro_rules! store_contract {
             appended_rows_are_not_doubled
             appended_rows_can_be_refused
             who_attends_is_noted_until_it_leaves
-            workers_of_other_streams_do_not_count
             who_attends_is_told_where_partitions_stand
             setting_forward_passes_a_range
             setting_back_begins_another_pass

@@ -11,14 +11,13 @@ impl Workers for MemoryStore {
     async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
         let now = self.now();
         let mut state = self.with_workers()?;
+        let lives = |present: &&Present| present.worker.id != worker.id && present.seen_until > now;
         let is_other = |present: &&Present| {
-            let Worker { id, flow, stream, .. } = &present.worker;
-            (flow, stream) == (&worker.flow, &worker.stream)
-                && *id != worker.id
-                && present.seen_until > now
+            let Worker { flow, stream, .. } = &present.worker;
+            (flow, stream) == (&worker.flow, &worker.stream) && lives(present)
         };
         if state.serves_one
-            && let Some(Present { worker, seen_until }) = state.workers.iter().find(is_other)
+            && let Some(Present { worker, seen_until }) = state.workers.iter().find(lives)
         {
             return Ok(Attendance::Full {
                 worker: worker.id.to_string(),
