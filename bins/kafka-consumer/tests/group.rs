@@ -8,7 +8,7 @@ use stream::{Stream, VERY_LONG, address, assert_code, get, good};
 use tally_testkit::eventually;
 use tally_testkit::job::{Job, LONG, Target, ended_with};
 use tally_testkit::kafka::{Broker, Record, record};
-use tally_testkit::process::Signal;
+use tally_testkit::process::{Output, Signal};
 use tally_testkit::sample::{Sample, assert_same_rows, rows};
 
 #[tokio::test]
@@ -35,6 +35,25 @@ fn groups_and_topics_that_would_be_confused_are_wrong_settings() {
         assert_code(&output, 78);
         assert!(output.stderr.contains(name), "{output}");
     }
+}
+
+#[test]
+fn a_password_goes_neither_unused_nor_unprotected_in_silence() {
+    let consumer = |mechanism: &str, name: &str| {
+        let consumer = Job::consumer("sqlite:not-made.db", "127.0.0.1:9", "t").env(name, "ann");
+        let consumer = consumer.env("TALLY_KAFKA__SASL__MECHANISM", mechanism);
+        consumer.env("LOG_FORMAT", "pretty").flags(["--max-outage", "1s"]).spawn().wait(LONG)
+    };
+    for name in ["username", "password"] {
+        let output = consumer("none", &format!("TALLY_KAFKA__SASL__{}", name.to_uppercase()));
+        assert_code(&output, 78);
+        assert!(output.stderr.contains(&format!("kafka.sasl.{name}")), "{output}");
+    }
+    let warns = |output: &Output| output.stderr.matches("kafka.tls is not set").count();
+    let output = consumer("plain", "TALLY_KAFKA__SASL__USERNAME");
+    assert_code(&output, 69);
+    assert_eq!(warns(&output), 1, "{output}");
+    assert_eq!(warns(&consumer("scram-sha-256", "TALLY_KAFKA__SASL__USERNAME")), 0);
 }
 
 #[tokio::test]

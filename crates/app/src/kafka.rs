@@ -1,6 +1,6 @@
 //! Topics, as the settings name them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
@@ -36,6 +36,21 @@ fn security(settings: &Settings) -> Result<Security, Stop> {
     };
     if sasl.is_some() && kafka.sasl.username.is_empty() {
         return Err(wrong("kafka.sasl.username is empty"));
+    }
+    for (name, value) in [("username", &kafka.sasl.username), ("password", &kafka.sasl.password)] {
+        if sasl.is_none() && !value.is_empty() {
+            return Err(wrong(format!(
+                "kafka.sasl.{name} is set and kafka.sasl.mechanism is none"
+            )));
+        }
+    }
+    if kafka.sasl.mechanism == Mechanism::Plain && !kafka.tls {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            tracing::warn!(
+                "kafka.sasl.mechanism is plain and kafka.tls is not set: anybody on the way can read the password"
+            );
+        });
     }
     let ca_file = Some(&kafka.ca_file).filter(|path| !path.is_empty()).map(Into::into);
     if ca_file.is_some() && !kafka.tls {
