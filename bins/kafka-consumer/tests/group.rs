@@ -263,6 +263,23 @@ async fn lag_is_measured_while_nothing_goes_on() {
 }
 
 #[tokio::test]
+async fn a_run_to_the_end_beside_one_without() {
+    let stream = Stream::new().await;
+    let sample = Sample::new(2_000);
+    stream.feed(&sample);
+    let stuck = stream.consumer_with("http://127.0.0.1:9").env("TALLY_DRAIN", "1s").spawn();
+    stream.until_all_owned(None).await;
+    let to_end = stream.consumer().flag("--until-end").spawn();
+    stream.until_read(1).await;
+    // What it brought to its end is the other's again, although it still waits for the rest.
+    eventually(LONG, async || stream.shares().await == [6]).await;
+    stuck.signal(Signal::SIGTERM);
+    ended_with(&stuck, 143);
+    assert_code(&to_end.wait(VERY_LONG), 0);
+    stream.check_taken(&sample).await;
+}
+
+#[tokio::test]
 async fn partitions_that_are_added_are_picked_up() {
     let (broker, stream) = (Broker::shared().await, Stream::new().await);
     let consumer = stream.consumer().flags(["--start", "latest"]).spawn();

@@ -14,8 +14,8 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use metrics::gauge;
 use tally_ports::{
-    Attendance, Begin, Claim, Crew as Living, Fault, Lease, Positions, Stop, StopKind, Stream,
-    Worker, Workers, metric,
+    Attendance, Begin, Claim, Crew as Living, Fault, Lease, Positions, Steering, Stop, StopKind,
+    Stream, Worker, Workers, metric,
 };
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -81,7 +81,7 @@ pub const fn fair_share(partitions: usize, living: usize) -> usize {
     if living == 0 { partitions } else { partitions.div_ceil(living) }
 }
 
-impl<S: Positions + Workers, P: Partitions> Crew<S, P> {
+impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
     /// Holds a fair share of the partitions until `stop` is cancelled or all of them are at their ends, whoever brought
     /// them there. Everything held is given back.
     ///
@@ -99,7 +99,7 @@ impl<S: Positions + Workers, P: Partitions> Crew<S, P> {
         let result = shift.work(listed, stop).await;
         let drained = shift.give_back().await;
         let result = result.and_then(|ended| drained.map(|()| ended));
-        let _expires_by_itself = timeout(GRACE, shift.crew.store.leave(&shift.crew.worker)).await;
+        shift.crew.leave().await;
         result
     }
 
@@ -131,6 +131,21 @@ impl<S: Positions + Workers, P: Partitions> Crew<S, P> {
                 () = stop.cancelled() => return Ok(None),
             }
         }
+    }
+
+    /// Where the partitions stand, without counting among the living; `None` when a stop was asked for.
+    async fn watch(&self, stop: &CancellationToken) -> Result<Option<Living>, Stop> {
+        let look = || self.store.standings(self.worker.flow, &self.worker.stream);
+        tokio::select! {
+            standings = self.gates.database.pass(look) => {
+                Ok(Some(Living { living: 0, partitions: standings? }))
+            }
+            () = stop.cancelled() => Ok(None),
+        }
+    }
+
+    async fn leave(&self) {
+        let _expires_by_itself = timeout(GRACE, self.store.leave(&self.worker)).await;
     }
 
     /// Begins a stream that was never read, all partitions at once: what is added later is read from its first position

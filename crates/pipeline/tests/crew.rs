@@ -325,6 +325,28 @@ async fn a_run_with_an_end_waits_for_what_others_hold() {
     other.end().await.unwrap();
 }
 
+/// Else the others would leave to it what it will never read.
+#[tokio::test(start_paused = true)]
+async fn a_run_with_an_end_and_nothing_left_to_get_does_not_count() {
+    let stage = Stage::new();
+    let other = stage.start("other", stage.fake(2));
+    stage.until_shares(&[("other", 2)]).await;
+    let finish = Arc::new(Notify::new());
+    let mut fake = stage.fake(2);
+    fake.finish = Some((Arc::clone(&finish), Arc::clone(&stage.store)));
+    *fake.ends.lock().unwrap() = Some(BTreeMap::from([(0, 100), (1, 100)]));
+    let a = stage.start("a", fake);
+    stage.until_shares(&[("a", 1), ("other", 1)]).await;
+    finish.notify_one();
+    stage.until_shares(&[("other", 2)]).await;
+    sleep(5 * LEASE).await;
+    assert!(!a.run.is_finished());
+    other.end().await.unwrap();
+    stage.until_shares(&[("a", 1)]).await; // what nobody brings to its end any more
+    finish.notify_one();
+    assert_eq!(a.run.await.unwrap(), Ok(Ended::AtEnd { next: 100 }));
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_stop_ends_the_run_and_all_is_given_back() {
     let stage = Stage::new();

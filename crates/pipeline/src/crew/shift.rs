@@ -1,9 +1,9 @@
 //! What a worker holds, and how that changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tally_ports::{Crew as Living, Positions, Stop, StopKind, Workers};
+use tally_ports::{Crew as Living, Positions, Steering, Stop, StopKind, Workers};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -49,12 +49,15 @@ pub(super) struct Shift<S, P> {
     pub(super) crew: Arc<Crew<S, P>>,
     held: Held,
     tasks: JoinSet<(i32, Result<Ended, Stop>)>,
+    /// Whether we count among the living. Who has an end and nothing left to get does not, for the others are to share
+    /// all partitions.
+    is_present: bool,
 }
 
-impl<S: Positions + Workers, P: Partitions> Shift<S, P> {
+impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
     /// An empty-handed one; `stop` makes it give back whatever it holds.
     pub(super) fn begin(crew: Arc<Crew<S, P>>, stop: CancellationToken) -> Self {
-        Self { crew, held: Held::new(stop), tasks: JoinSet::new() }
+        Self { crew, held: Held::new(stop), tasks: JoinSet::new(), is_present: true }
     }
 
     /// Holds a fair share of `listed` until all is done or `stop` is cancelled.
@@ -74,12 +77,20 @@ impl<S: Positions + Workers, P: Partitions> Shift<S, P> {
                 Some(ended) = self.tasks.join_next() => self.note(ended)?,
                 _ = look.tick() => {}
             }
-            let Some(living) = self.crew.attend(stop).await? else {
-                return Ok(Ended::Interrupted);
+            let looked = if self.is_present {
+                self.crew.attend(stop).await?
+            } else {
+                self.crew.watch(stop).await?
             };
+            let Some(living) = looked else { return Ok(Ended::Interrupted) };
             let partitions = listed.borrow().clone();
             if let Some(ended) = self.ended(&partitions, &living) {
                 return ended;
+            }
+            if !self.is_present {
+                let is_anything_free = self.free(&partitions, &living).next().is_some();
+                self.is_present = is_anything_free;
+                continue;
             }
             if living.partitions.is_empty() {
                 tokio::select! {
@@ -94,7 +105,42 @@ impl<S: Positions + Workers, P: Partitions> Shift<S, P> {
                 claimed = self.claim_free(share, &partitions, &living) => claimed?,
                 () = stop.cancelled() => return Ok(Ended::Interrupted),
             }
+            if self.has_nothing_to_get(share, &partitions, &living) {
+                self.crew.leave().await;
+                self.is_present = false;
+            }
         }
+    }
+
+    /// Whether the work has an end, we hold nothing, and neither is anything free nor will anybody give us some.
+    fn has_nothing_to_get(&self, share: usize, partitions: &[i32], living: &Living) -> bool {
+        let mut shares = BTreeMap::<&str, usize>::new();
+        for owner in living.partitions.iter().filter_map(|standing| standing.owner.as_deref()) {
+            *shares.entry(owner).or_default() += 1;
+        }
+        partitions.iter().all(|number| self.crew.partitions.end(*number).is_some())
+            && self.held.partitions.is_empty()
+            && self.free(partitions, living).next().is_none()
+            && shares.values().all(|count| *count <= share)
+    }
+
+    /// Those of `partitions` that nobody holds and that are not at their ends, and whether they were ever read.
+    fn free<'a>(
+        &'a self,
+        partitions: &'a [i32],
+        living: &'a Living,
+    ) -> impl Iterator<Item = (i32, bool)> + 'a {
+        partitions.iter().filter_map(move |&number| {
+            let standing = living.partitions.iter().find(|standing| standing.partition == number);
+            let is_others = standing
+                .and_then(|standing| standing.owner.as_deref())
+                .is_some_and(|owner| owner != &*self.crew.worker.id);
+            let is_done = standing.is_some_and(|standing| {
+                self.crew.partitions.end(number).is_some_and(|end| standing.next >= end)
+            });
+            let is_free = !is_others && !is_done && !self.held.partitions.contains_key(&number);
+            is_free.then_some((number, standing.is_some()))
+        })
     }
 
     /// Gives up what is more than the share, those first that can be read.
@@ -115,27 +161,12 @@ impl<S: Positions + Workers, P: Partitions> Shift<S, P> {
         partitions: &[i32],
         living: &Living,
     ) -> Result<(), Stop> {
-        let alive: BTreeSet<i32> = living
-            .partitions
-            .iter()
-            .filter(|standing| {
-                standing.owner.as_deref().is_some_and(|owner| owner != &*self.crew.worker.id)
-            })
-            .map(|standing| standing.partition)
-            .collect();
-        for &number in partitions {
+        let free: Vec<_> = self.free(partitions, living).collect();
+        for (number, was_read) in free {
             if self.held.kept().len() >= share || self.held.stop.is_cancelled() {
                 return Ok(());
             }
-            let is_free = !alive.contains(&number) && !self.held.partitions.contains_key(&number);
-            let standing = living.partitions.iter().find(|standing| standing.partition == number);
-            let is_done = standing.is_some_and(|standing| {
-                self.crew.partitions.end(number).is_some_and(|end| standing.next >= end)
-            });
-            if !is_free || is_done {
-                continue;
-            }
-            if let Some(partition) = self.crew.claim(number, standing.is_some()).await? {
+            if let Some(partition) = self.crew.claim(number, was_read).await? {
                 let stop = self.held.stop.child_token();
                 self.held.partitions.insert(number, stop.clone());
                 let (crew, blocked) = (Arc::clone(&self.crew), self.held.blocked.clone());

@@ -171,7 +171,7 @@ impl MemoryStore {
         self.state().lost_marks = calls;
     }
 
-    /// From now on it serves one worker of a stream, as a file does.
+    /// From now on it serves one worker, as a file does.
     pub fn serve_one_worker(&self) {
         self.state().serves_one = true;
     }
