@@ -81,18 +81,22 @@ impl Reader {
         let log = self.open().await?;
         self.send(Event::Verified).await?;
         let mut seen = Instant::now();
-        // The end of the log as it was before the fetch, and where an answer held no record at all.
-        let (mut end, mut nothing_at) = (i64::MIN, None);
+        // The end of the log as it was before the fetch; where an answer held no record at all, and how much to ask for
+        // there.
+        let (mut end, mut nothing) = (i64::MIN, None);
         while self.until.is_none_or(|until| self.spot.next < until) {
             let next = self.spot.next;
             if seen.elapsed() > UNSEEN {
                 self.spot.verify(&log).await?;
             }
-            let wait = if next < end { Duration::ZERO } else { self.wait };
-            let is_bare = nothing_at == Some(next);
-            let limit = if is_bare { self.pace.most() } else { self.pace.limit() };
+            let bare = nothing.filter(|(at, _)| *at == next).map(|(_, limit)| limit);
+            let wait = if next < end && bare.is_none() { Duration::ZERO } else { self.wait };
+            let limit = bare.unwrap_or(self.pace.limit());
+            let asked = Instant::now();
             let answer = log.fetch(next, limit, wait).await?;
             seen = Instant::now();
+            // A broker waits only as long as it has nothing to send: what came sooner is a batch, with records or not.
+            let is_batch = seen - asked < wait;
             match answer {
                 Answer::Records { records, high } if !records.is_empty() => {
                     self.pace.went_well();
@@ -106,11 +110,14 @@ impl Reader {
                         self.reached_end();
                     }
                 }
-                Answer::Records { .. } if limit < self.pace.most() => nothing_at = Some(next),
-                Answer::Records { .. } => self.pass(next + 1, true).await?,
-                // The batch that holds this offset has no record there; what comes then is another matter.
-                Answer::Marker | Answer::Undecodable(_) if is_bare => {
+                Answer::Records { .. } if bare.is_some() && is_batch => {
                     self.pass(next + 1, true).await?;
+                    nothing = Some((next + 1, limit));
+                }
+                Answer::Records { .. } => nothing = Some((next, bare.unwrap_or(self.pace.most()))),
+                // It may be one behind the batch that holds this offset.
+                Answer::Marker | Answer::Undecodable(_) if bare.is_some() && limit > ONE_BATCH => {
+                    nothing = Some((next, ONE_BATCH));
                 }
                 Answer::Marker if limit == ONE_BATCH => {
                     self.pace.went_well();
