@@ -2,6 +2,7 @@
 # Java, and programs from Maven Central: source it after lib.sh, do not run it.
 #   INFRA_CACHE  jars, unpacked programs and compiled classes, shared by all states and kept by every wipe
 #                (default ${XDG_CACHE_HOME:-~/.cache}/tally)
+#   INFRA_JVM    where Javas are looked for besides JAVA_HOME and PATH (default /usr/lib/jvm)
 
 [ -n "${INFRA_CACHE:-}" ] || [ -n "${XDG_CACHE_HOME:-}${HOME:-}" ] || die "HOME is not set: set INFRA_CACHE"
 INFRA_CACHE=$(realpath -m "${INFRA_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/tally}")
@@ -14,7 +15,7 @@ tool_flags=(-Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData)
 # java_home MAJOR PROGRAM: the oldest Java that is new enough and has the program; nothing where there is none
 java_home() {
   local home v best='' best_v=999
-  for home in "${JAVA_HOME:-}" "$(realpath "$(command -v java || echo /)" | sed 's|/bin/java$||')" /usr/lib/jvm/*; do
+  for home in "${JAVA_HOME:-}" "$(realpath -m "$(command -v java || echo /nowhere/bin/java)" | sed 's|/bin/java$||')" "${INFRA_JVM:-/usr/lib/jvm}"/*; do
     if [ -z "$home" ] || [ ! -x "$home/bin/$2" ]; then continue; fi
     if [ -r "$home/release" ]; then
       v=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$home/release")
@@ -30,7 +31,7 @@ mvn_quiet() { # what Maven says is shown only when it fails
   local out
   need mvn maven
   out=$(mvn -q -B --strict-checksums "$@" 2>&1) ||
-    { printf '%s\n' "$out" | grep -m 3 ERROR >&2; die "Maven failed: is its repository within reach?"; }
+    { printf '%s\n' "$out" | grep -m 3 ERROR >&2 || true; die "Maven failed: is its repository within reach?"; }
 }
 
 # What is fetched is complete in a folder beside its place, then moved there: the place is there or not. One fetch at a

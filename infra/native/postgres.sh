@@ -6,7 +6,7 @@
 #   postgres.sh ca             the certificate that clients trust (PG_TLS=1)
 #   postgres.sh stop           twice is fine
 #   postgres.sh wipe           stop, also a frozen one, and remove its data
-# PG_PORT (25432; 0 picks a free one and keeps it), PG_SUPERUSER (postgres), PG_PASSWORD (postgres), PG_DB (tally),
+# PG_HOME (where servers are looked for besides PATH: /usr/lib/postgresql), PG_PORT (25432; 0 picks a free one and keeps it), PG_SUPERUSER (postgres), PG_PASSWORD (postgres), PG_DB (tally),
 # PG_OS_USER (postgres, else nobody), PG_DIR ($INFRA_STATE/postgres: the OS user must be able to reach it),
 # PG_FSYNC (on), PG_MAX_CONNECTIONS (100), PG_TLS (1: TLS as well, for localhost and 127.0.0.1),
 # PG_WIPE_IDLE (seconds: wiped by itself once nobody has held a shared flock on $INFRA_STATE/users for so long)
@@ -19,7 +19,7 @@ export PGPASSWORD=${PG_PASSWORD:-postgres}
 
 bindir() { # the newest complete server installation
   local b
-  for b in "$(pg_config --bindir 2>/dev/null || true)" $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV) \
+  for b in "$(pg_config --bindir 2>/dev/null || true)" $(printf '%s\n' "${PG_HOME:-/usr/lib/postgresql}"/*/bin | sort -rV) \
     "$(dirname "$(command -v postgres || echo /nonexistent/x)")"; do
     [ -x "$b/initdb" ] && [ -x "$b/pg_ctl" ] && [ -x "$b/psql" ] && { echo "$b"; return; }
   done
