@@ -260,6 +260,27 @@ async fn lag_is_measured_while_nothing_goes_on() {
     eventually(LONG, async || (sum("kafka_lag_records{") - 600.0).abs() < 0.5).await;
     eventually(LONG, async || sum("kafka_oldest_unprocessed_seconds{") > 1.0).await;
     assert_eq!(stream::ready(&at), 503);
+    let metrics = get(&at, "/metrics");
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {metrics}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(value("kafka_records_polled_total") > 0.0);
+    assert!(value("ingest_gate_open{dependency=\"model\"}") < 0.5);
+    assert!(value("ingest_gate_open{dependency=\"kafka\"}") > 0.5);
+}
+
+#[test]
+fn a_longest_outage_ends_a_stream() {
+    for consumer in [
+        Job::consumer("sqlite:not-made.db", "127.0.0.1:9", "t"),
+        Job::consumer("postgres://127.0.0.1:9/none", "127.0.0.1:9", "t"),
+    ] {
+        let output = consumer.flags(["--max-outage", "1s"]).spawn().wait(LONG);
+        assert_code(&output, 69);
+        assert!(output.stderr.contains("kafka stayed away for "), "{output}");
+    }
 }
 
 #[tokio::test]

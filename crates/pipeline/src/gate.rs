@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -25,9 +24,7 @@ pub struct Gate {
     stage: &'static str,
     max_outage: Option<Duration>,
     status: Arc<Status>,
-    /// How many calls are on their way.
-    passing: AtomicUsize,
-    /// Held by the prober.
+    /// Held by the prober; those who wait for it stand in line.
     outage: Mutex<Option<Outage>>,
 }
 
@@ -73,8 +70,7 @@ impl Gate {
         status: Arc<Status>,
     ) -> Self {
         gauge!(metric::GATE_OPEN, "dependency" => dependency).set(1.0);
-        let (passing, outage) = (AtomicUsize::new(0), Mutex::new(None));
-        Self { dependency, stage, max_outage, status, passing, outage }
+        Self { dependency, stage, max_outage, status, outage: Mutex::new(None) }
     }
 
     /// Calls until the dependency answers.
@@ -85,9 +81,9 @@ impl Gate {
     where
         Call: Future<Output = Result<T, Fault>>,
     {
-        let mut passing = Passing::through(self);
+        let mut given_up = GivenUp { gate: self, is_answered: false };
         let result = self.pass_or_wait(&mut call).await;
-        passing.is_answered = true;
+        given_up.is_answered = true;
         result
     }
 
@@ -200,28 +196,17 @@ impl Gate {
     }
 }
 
-/// A call on its way through the gate.
-struct Passing<'a> {
+/// A call that is given up by its caller, unless it was answered.
+struct GivenUp<'a> {
     gate: &'a Gate,
     is_answered: bool,
 }
 
-impl<'a> Passing<'a> {
-    fn through(gate: &'a Gate) -> Self {
-        gate.passing.fetch_add(1, Ordering::SeqCst);
-        Self { gate, is_answered: false }
-    }
-}
-
-/// When the last one is given up by its caller, nobody probes any more: what was away then says nothing of now.
-impl Drop for Passing<'_> {
+/// Where nobody else waits, nobody probes any more: what was away then says nothing of now.
+impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
         let Self { gate, is_answered } = self;
-        let is_last = gate.passing.fetch_sub(1, Ordering::SeqCst) == 1;
-        if is_last
-            && !*is_answered
-            && let Ok(mut outage) = gate.outage.try_lock()
-        {
+        if !*is_answered && let Ok(mut outage) = gate.outage.try_lock() {
             *outage = None;
             gauge!(metric::GATE_OPEN, "dependency" => gate.dependency).set(1.0);
             gate.status.outage_ended(gate.dependency);
@@ -251,6 +236,7 @@ fn pauses() -> ExponentialBackoff {
 mod tests {
     use std::collections::VecDeque;
     use std::sync::Mutex as SyncMutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::time::timeout;
 

@@ -70,6 +70,19 @@ async fn many_records_keep_their_order_over_several_requests() {
 }
 
 #[tokio::test]
+async fn batches_are_compressed_by_lz4() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let records: Vec<Outgoing> = (0..100).map(|_| outgoing(None, "x".repeat(100))).collect();
+    publisher(broker, &topic).await.publish(&records).await.unwrap();
+    let segment = broker.segment(&topic, 0);
+    // A batch's attributes, after its offset, length, epoch, format and checksum: the last three bits are the codec.
+    let attributes = i16::from_be_bytes(segment[21..23].try_into().unwrap());
+    assert_eq!(attributes & 7, 3);
+    assert!(segment.len() < 1_000, "{} bytes of one batch", segment.len());
+}
+
+#[tokio::test]
 async fn what_is_too_large_together_is_split() {
     let broker = Broker::shared().await;
     let topic = broker.topic_with(1, "max.message.bytes=20000").await;

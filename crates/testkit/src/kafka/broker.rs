@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -69,6 +70,13 @@ impl Broker {
             (Arc::clone(&self.service), format!("{name}:{partitions}:{settings}"));
         blocking(move || service.run(&["topics", &spec])).await;
         name
+    }
+
+    /// The first bytes of a partition as the broker keeps them.
+    pub fn segment(&self, topic: &str, partition: i32) -> Vec<u8> {
+        let log = format!("kafka/data/{topic}-{partition}/00000000000000000000.log");
+        let path = self.service.folder().join(log);
+        fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
     }
 
     /// Adds partitions to a topic until it has so many. Takes a second.
