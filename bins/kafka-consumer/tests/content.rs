@@ -156,22 +156,55 @@ async fn masked_fields_reach_neither_the_table_nor_the_topic() {
 async fn avro_through_the_registry() {
     let (stream, registry, sample) =
         (Stream::new().await, Registry::shared().await, Sample::new(2_000));
-    let producer = Launch::new(binary("producer"))
-        .args([
-            sample.path().to_str().unwrap(),
-            "--brokers",
-            &stream.brokers,
-            "--topic",
-            &stream.topic,
-        ])
-        .args(["--format", "avro"])
-        .env("SCHEMA_REGISTRY_URL", registry.url())
-        .spawn();
-    assert_code(&producer.wait(VERY_LONG), 0);
+    feed_avro(&stream, &sample, registry);
     let consumer =
         stream.consumer().flag("--until-end").env("SCHEMA_REGISTRY_URL", registry.url()).spawn();
     assert_code(&consumer.wait(VERY_LONG), 0);
     stream.check_taken(&sample).await;
+}
+
+fn feed_avro(stream: &Stream, sample: &Sample, registry: &Registry) {
+    let producer = Launch::new(binary("producer"))
+        .args([sample.path().to_str().unwrap(), "--brokers", &stream.brokers])
+        .args(["--topic", &stream.topic, "--format", "avro"])
+        .env("SCHEMA_REGISTRY_URL", registry.url())
+        .spawn();
+    assert_code(&producer.wait(VERY_LONG), 0);
+}
+
+/// Records without a merchant are put aside, as JSON without their descriptions.
+#[tokio::test]
+async fn masked_fields_of_avro_records() {
+    let (stream, registry, sample) =
+        (Stream::new().await, Registry::shared().await, Sample::new(500));
+    feed_avro(&stream, &sample, registry);
+    let broker = Broker::shared().await;
+    let dead_letters = broker.topic(1).await;
+    let consumer = stream
+        .consumer()
+        .flags(["--until-end", "--dlq-topic", &dead_letters])
+        .env("SCHEMA_REGISTRY_URL", registry.url())
+        .env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", "quarantine")
+        .env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0")
+        .env("TALLY_PRIVACY__MASKED", "[\"description\"]")
+        .spawn();
+    assert_code(&consumer.wait(VERY_LONG), 0);
+    let payloads = "select convert_from(payload, 'UTF8') from dead_letters";
+    let payloads = stream.target.query(payloads).await;
+    assert!(!payloads.is_empty());
+    for payload in &payloads {
+        let payload: Value = serde_json::from_str(payload[0].as_deref().unwrap()).unwrap();
+        assert_eq!((&payload["description"], &payload["merchant"]), (&json!("***"), &Value::Null));
+        assert!(payload["id"].is_string(), "{payload}");
+    }
+    let events = broker.read_all(&dead_letters, 0).await;
+    assert_eq!(events.len(), payloads.len());
+    for event in events {
+        let value = event.record.value.unwrap();
+        assert_eq!(value[0], 0, "Avro as well");
+        let text = String::from_utf8_lossy(&value);
+        assert!(text.contains(r#""description":"***""#), "{text}");
+    }
 }
 
 /// A tombstone, an empty value, and a record just below the broker's limit of a mebibyte.
