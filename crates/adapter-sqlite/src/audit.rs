@@ -120,7 +120,7 @@ impl Audit for SqliteBooks {
         let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
         let Some(table) = of_flow.and_then(|tables| tables.by_id) else { return Ok(Vec::new()) };
         let expected = |record: &Expected| (record.position, record.row, record.letter);
-        let records = Value::from_iter(records.iter().map(|record| json!(expected(record))));
+        let records: Value = records.iter().map(|record| json!(expected(record))).collect();
         self.run(move |connection, _| {
             let query = sql_query(MISSING.replace("{table}", table));
             let found: Vec<FoundMissing> =

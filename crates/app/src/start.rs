@@ -67,8 +67,11 @@ where
 
 impl Worker {
     /// What `work` gives; `None` when it still waits for a dependency a moment after a stop was asked for.
-    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.finish(work, GRACE).await
+    pub fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> impl Future<Output = Option<T>> {
+        self.finish(work, GRACE)
     }
 
     /// What `work` gives; `None` when it takes longer than `drain` after a stop was asked for.

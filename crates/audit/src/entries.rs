@@ -84,12 +84,10 @@ fn check_width(entry: &Entry, violations: &mut Violations) {
         return;
     }
     let read = counts.read;
-    if entry.is_gap {
-        if read != 0 {
-            violations.add_of(Kind::RecordsInGap, pass, || {
-                format!("batch {} says why it has no records, and read {read}", named(entry))
-            });
-        }
+    if entry.is_gap && read != 0 {
+        violations.add_of(Kind::RecordsInGap, pass, || {
+            format!("batch {} says why it has no records, and read {read}", named(entry))
+        });
     }
     if entry.is_gap && !pass.is_of_file() {
         return;

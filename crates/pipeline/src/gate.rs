@@ -82,21 +82,12 @@ impl Gate {
         Call: Future<Output = Result<T, Fault>>,
     {
         let mut given_up = GivenUp { gate: self, is_answered: false };
-        let result = self.pass_or_wait(&mut call).await;
-        given_up.is_answered = true;
-        result
-    }
-
-    async fn pass_or_wait<T, Call>(&self, mut call: impl FnMut() -> Call) -> Result<T, Stop>
-    where
-        Call: Future<Output = Result<T, Fault>>,
-    {
-        loop {
+        let result = loop {
             let mut retry_after = None;
             if self.status.has_no_outage_of(self.dependency) {
                 match call().await {
-                    Ok(value) => return Ok(value),
-                    Err(Fault::Stop(stop)) => return Err(stop),
+                    Ok(value) => break Ok(value),
+                    Err(Fault::Stop(stop)) => break Err(stop),
                     Err(Fault::Outage { message, retry_after: asked }) => {
                         self.close(&message);
                         retry_after = asked;
@@ -108,8 +99,10 @@ impl Gate {
             if self.status.has_no_outage_of(self.dependency) {
                 continue; // another call's probe succeeded while this one waited
             }
-            return self.probe(&mut outage, retry_after, call).await;
-        }
+            break self.probe(&mut outage, retry_after, call).await;
+        };
+        given_up.is_answered = true;
+        result
     }
 
     async fn probe<T, Call>(
