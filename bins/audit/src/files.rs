@@ -10,7 +10,7 @@ use tally_audit::{Findings, check_file};
 use tally_domain::Classified;
 use tally_ports::audit::Pass;
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Source, Stop};
+use tally_ports::{Fault, Item, Source, Stop};
 
 use crate::records::look_for;
 
@@ -69,8 +69,11 @@ impl<F: Stored + Classified> Opened<F> {
         let mut rows = 0;
         while let Some(batch) = source.next_batch(ROWS_AT_ONCE).await? {
             rows = batch.last + 1;
-            if let Some(pass) = passes.last() {
-                let read = batch.items.into_iter().filter(|item| item.position < pass.next);
+            // Each by the last pass that got so far.
+            let mut items = batch.items;
+            for pass in passes.iter().rev() {
+                let is_left = |item: &mut Item<F::Wire>| item.position < pass.next;
+                let read: Vec<_> = items.extract_if(.., is_left).collect();
                 look_for::<F>(read, pass, books, violations).await?;
             }
         }

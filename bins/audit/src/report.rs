@@ -84,7 +84,9 @@ impl Report {
             line(&mut text, &partition.in_words());
         }
         if violations.is_empty() {
-            line(&mut text, "every record is accounted for");
+            let is_all = self.partitions.iter().all(|partition| partition.schema_unknown == 0);
+            let all = if is_all { "every record" } else { "every record that could be read" };
+            line(&mut text, &format!("{all} is accounted for"));
         }
         text
     }

@@ -51,18 +51,30 @@ pub struct ComparedPartition {
     pub records: i64,
     /// Records that were read and are not there any more: compacted.
     pub compacted: i64,
+    /// Records that cannot be looked for: their schema is not known here.
+    pub schema_unknown: i64,
 }
 
 impl ComparedPartition {
     /// For people.
     pub fn in_words(&self) -> String {
-        let Self { topic, partition, first, end, batches, records, compacted, .. } = self;
+        let Self {
+            topic, partition, first, end, batches, records, compacted, schema_unknown, ..
+        } = self;
         let log = format!("{topic}/{partition}, whose log is from {first} to {end}");
         match self.next {
             None => format!("{log}: never read"),
-            Some(next) => format!(
-                "{log}: read to {next}, {records} records in {batches} batches counted again, {compacted} compacted since"
-            ),
+            Some(next) => {
+                let text = format!(
+                    "{log}: read to {next}, {records} records in {batches} batches counted again, {compacted} compacted since"
+                );
+                match schema_unknown {
+                    0 => text,
+                    unknown => format!(
+                        "{text}, {unknown} not looked for: their schema is unknown (SCHEMA_REGISTRY_URL)"
+                    ),
+                }
+            }
         }
     }
 }
@@ -136,11 +148,11 @@ impl Comparison<'_> {
         let Log { cluster, topic, .. } = self.log;
         let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
-        let mut compared = Compared::default();
+        let (mut compared, mut schema_unknown) = (Compared::default(), 0);
         if let Some(pass) = pass
             && self.is_same_log::<F>(pass, first, end, violations).await?
         {
-            self.count::<F>(pass, first, &mut compared, violations).await?;
+            schema_unknown = self.count::<F>(pass, first, &mut compared, violations).await?;
         }
         Ok(ComparedPartition {
             topic: topic.clone(),
@@ -151,6 +163,7 @@ impl Comparison<'_> {
             batches: compared.ranges,
             records: compared.found,
             compacted: compared.fewer,
+            schema_unknown,
         })
     }
 
@@ -192,16 +205,17 @@ impl Comparison<'_> {
         }
     }
 
-    /// Counts the records before the position again, and compares each range that lies wholly in the log.
+    /// Counts the records before the position again, compares each range that lies wholly in the log, and looks for what
+    /// each record left behind; how many could not be looked for.
     async fn count<F: Stored + Classified>(
         &self,
         pass: &Pass,
         first: i64,
         compared: &mut Compared,
         violations: &mut Violations,
-    ) -> Result<(), Fault> {
+    ) -> Result<i64, Fault> {
         let mut ranges = Ranges::new(self.books, pass, first);
-        let mut from = first;
+        let (mut from, mut schema_unknown) = (first, 0);
         while from < pass.next {
             let (mut source, view) = self.source::<F>(from, &Value::Null, pass.next);
             let mut progress = Instant::now();
@@ -226,7 +240,7 @@ impl Comparison<'_> {
                                 read.push(item);
                             }
                         }
-                        look_for::<F>(read, pass, self.books, violations).await?;
+                        schema_unknown += look_for::<F>(read, pass, self.books, violations).await?;
                         from = batch.last + 1;
                         progress = Instant::now();
                     }
@@ -240,7 +254,8 @@ impl Comparison<'_> {
                 }
             }
         }
-        ranges.finish(compared, violations).await
+        ranges.finish(compared, violations).await?;
+        Ok(schema_unknown)
     }
 
     fn source<F: Stored + Classified>(

@@ -225,7 +225,7 @@ impl Settings {
                 "kafka.dlq_topic is {topic}, as kafka.topic is: each dead letter would be read again"
             )));
         }
-        range("budget.window", self.budget.window, 1, 1_000_000)?;
+        range("budget.window", self.budget.window, 1, 100_000)?;
         range("budget.in_a_row", self.budget.in_a_row, 1, 1_000_000)?;
         if !(0.0..=1.0).contains(&self.budget.ratio) {
             let ratio = self.budget.ratio;

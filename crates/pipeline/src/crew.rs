@@ -149,7 +149,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
     }
 
     /// Begins a stream that was never read, all partitions at once: what is added later is read from its first position
-    /// on, wherever the others began.
+    /// on, wherever the others began. Waits until it is known where each of them starts.
     async fn begin(&self, partitions: &[i32]) -> Result<(), Stop> {
         let mut starts = Vec::with_capacity(partitions.len());
         for &number in partitions {

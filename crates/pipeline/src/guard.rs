@@ -1,8 +1,8 @@
 //! What stops a run because of the data: too many dead letters, or a quality rule whose policy is `stop`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tally_domain::Flow;
@@ -34,10 +34,12 @@ impl Default for Budget {
 /// The last records of a process in the order in which their batches were admitted.
 ///
 /// A batch counts from its admission on, not from its commit: partitions commit at once, and each must know of what the
-/// others are about to commit.
+/// others are about to commit. One that is not committed after all no longer counts.
 pub(crate) struct Guard {
     budget: Budget,
     last: VecDeque<Noted>,
+    /// The batches whose commit has no outcome yet.
+    in_flight: BTreeSet<Uuid>,
 }
 
 /// A record that was read.
@@ -50,13 +52,17 @@ struct Noted {
 
 impl Guard {
     pub(crate) const fn new(budget: Budget) -> Self {
-        Self { budget, last: VecDeque::new() }
+        Self { budget, last: VecDeque::new(), in_flight: BTreeSet::new() }
     }
 
     /// Notes the records of a batch.
     fn note<F: Flow>(&mut self, commit: &Commit<F>) {
         let kept = self.budget.window.max(self.budget.in_a_row);
-        self.last.drain(..self.last.len().saturating_sub(kept));
+        while self.last.len() > kept
+            && self.last.front().is_some_and(|noted| !self.in_flight.contains(&noted.batch))
+        {
+            self.last.pop_front();
+        }
         let rows = commit.rows.iter().map(|row| (row.position, None));
         let letters = commit.dead_letters.iter();
         let letters =
@@ -64,6 +70,7 @@ impl Guard {
         let mut records: Vec<(i64, Option<Arc<str>>)> = rows.chain(letters).collect();
         records.sort_unstable_by_key(|(position, _)| *position);
         let batch = commit.id;
+        self.in_flight.insert(batch);
         self.last.extend(records.into_iter().map(|(position, code)| Noted {
             batch,
             position,
@@ -119,8 +126,7 @@ impl Guard {
     }
 }
 
-/// A batch before the guard.
-#[derive(Clone)]
+/// A batch that the guard let in; forgotten with this value, unless it [was committed](Self::was_committed).
 pub(crate) struct Entrant {
     guard: Arc<Mutex<Guard>>,
     batch: Uuid,
@@ -144,8 +150,17 @@ impl Entrant {
         Ok(entrant)
     }
 
+    /// Its records count from now on whatever becomes of this value.
+    pub(crate) fn was_committed(&self) {
+        self.guard().in_flight.remove(&self.batch);
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn judge(&self, note: impl FnOnce(&mut Guard)) -> Result<(), Stop> {
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.guard();
         note(&mut guard);
         let Some(what) = guard.overrun() else { return Ok(()) };
         let message = format!(
@@ -154,6 +169,15 @@ impl Entrant {
             guard.top_codes()
         );
         Err(Stop { kind: StopKind::Data, message })
+    }
+}
+
+impl Drop for Entrant {
+    fn drop(&mut self) {
+        let mut guard = self.guard();
+        if guard.in_flight.remove(&self.batch) {
+            guard.last.retain(|noted| noted.batch != self.batch);
+        }
     }
 }
 
@@ -216,18 +240,34 @@ mod tests {
 
         // Several partitions are about to commit at once.
         let guard = Arc::new(Mutex::new(Guard::new(budget)));
-        Entrant::enter(&guard, &bad(0..600)).unwrap();
+        let first = Entrant::enter(&guard, &bad(0..600)).unwrap();
         let stop = Entrant::enter(&guard, &bad(600..1_000)).unwrap_err();
         assert!(stop.message.contains("1000 records in a row"), "{stop}");
 
-        // What the database refuses is found out later, when others have entered.
+        // What was not committed does not count: neither the one that was not let in nor one that failed.
+        Entrant::enter(&guard, &bad(600..999)).unwrap();
+        first.was_committed();
+        drop(first);
+        let second = Entrant::enter(&guard, &bad(600..999)).unwrap();
+        assert!(Entrant::enter(&guard, &bad(999..1_000)).is_err());
+        drop(second);
+        Entrant::enter(&guard, &bad(999..1_000)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_database_refuses_is_found_out_when_others_have_entered() {
+        let stream = stream::<Transactions>("group/topic");
+        let claim = MemoryStore::default().claim(&stream, "a", LONG, Begin::default()).await;
+        let Ok(Claim::Owned(position)) = claim else { panic!("not owned") };
+        let good = |first: i64| plain_commit(&position, &stream, first..=first + 599);
+        let budget = Budget { in_a_row: 600, window: 10, ..Budget::default() };
         let guard = Arc::new(Mutex::new(Guard::new(budget)));
-        let first = plain_commit(&position, &stream, 0..=599);
-        let entrant = Entrant::enter(&guard, &first).unwrap();
-        Entrant::enter(&guard, &bad(600..1_000)).unwrap();
+        let entrant = Entrant::enter(&guard, &good(0)).unwrap();
+        let _others =
+            [600, 1_200, 1_800].map(|first| Entrant::enter(&guard, &good(first)).unwrap());
         let refused = |position| Refused { position, code: "23514".to_owned() };
         let refused: Vec<Refused> = (0..600).map(refused).collect();
-        entrant.admit(&refused[..599]).unwrap();
-        assert!(entrant.admit(&refused).is_err());
+        let stop = entrant.admit(&refused).unwrap_err();
+        assert!(stop.message.contains("10 of the last 10 records"), "{stop}");
     }
 }

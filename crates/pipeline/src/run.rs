@@ -9,8 +9,8 @@ use serde_json::Value;
 use tally_domain::Flow;
 use tally_domain::quality::Rules;
 use tally_ports::{
-    Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source, Stop, StopKind,
-    Stream,
+    Admission, Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source, Stop,
+    StopKind, Stream,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -179,9 +179,11 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         let commit_all = async {
             while let Some(batch) = receiver.recv().await {
                 let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
-                commit.admission = Some(Arc::new(Entrant::enter(&self.guard, &commit)?));
+                let entrant = Arc::new(Entrant::enter(&self.guard, &commit)?);
+                commit.admission = Some(Arc::clone(&entrant) as Arc<dyn Admission>);
                 let commit = Arc::new(commit);
                 let result = run.commit(&commit).await?;
+                entrant.was_committed();
                 drop(counted);
                 totals.add(&commit, judged, &result);
                 committed(totals, &commit);

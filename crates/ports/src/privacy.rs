@@ -15,7 +15,8 @@ pub const MASK: &str = "***";
 /// Takes the values of named fields out of a record's bytes, in the format of the source they come from.
 pub trait Mask: fmt::Debug + Send + Sync + 'static {
     /// The record without the values of those fields, at whatever depth, its key and headers among them, and with the
-    /// header [`MASKED`]. Of bytes in which the fields cannot be told only length and hash are kept.
+    /// header [`MASKED`]. Of a payload in which the fields cannot be told only length and hash are kept, of such a key
+    /// nothing.
     fn mask(&self, raw: &Raw) -> Raw;
 }
 

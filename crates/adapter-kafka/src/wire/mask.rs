@@ -44,7 +44,7 @@ impl WireMask {
             return json.get().starts_with('{').then(|| text.into());
         }
         let (id, datum) = avro::unframe(payload).ok()?;
-        // It was just read by it, if it can be read at all.
+        // A payload was just read by it, if it can be read at all.
         let Some(Found::Schema(schema)) = self.registry.as_ref()?.remembered(id) else {
             return None;
         };
@@ -52,11 +52,11 @@ impl WireMask {
         Some(json.to_string().into())
     }
 
-    /// What is left of the key, which may be a record as the payload is.
+    /// What is left of the key, which may be a record as the payload is: nothing where it then cannot be read.
     fn key(&self, key: &Bytes) -> Option<Bytes> {
-        match key.first() {
+        match key.trim_ascii_start().first() {
             _ if self.is_key_masked => None,
-            Some(b'{' | &avro::MAGIC) => self.payload(key),
+            Some(b'{' | b'[' | &avro::MAGIC) => self.payload(key),
             _ => Some(key.clone()),
         }
     }
@@ -199,7 +199,8 @@ mod tests {
         };
         let masked = Bytes::from_static(br#"{"id":7,"merchant":"***"}"#);
         assert_eq!(key(br#"{"id":7,"merchant":"Jane"}"#), Some(masked));
-        assert_eq!(key(b"{\"merchant\":\"Jane"), None);
+        assert_eq!(key(b" {\"merchant\":\"Jane"), None);
+        assert_eq!(key(br#"[{"merchant":"Jane"}]"#), None);
         assert_eq!(key(b"7"), Some(Bytes::from_static(b"7")));
     }
 

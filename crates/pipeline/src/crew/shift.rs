@@ -97,6 +97,8 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
                     begun = self.crew.begin(&partitions) => begun?,
                     () = stop.cancelled() => return Ok(Ended::Interrupted),
                 }
+                look.reset_immediately();
+                continue;
             }
             let share = fair_share(partitions.len(), living.living);
             self.give_surplus(share);
