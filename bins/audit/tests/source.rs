@@ -7,9 +7,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tally_testkit::job::{ModelService, Target};
+use tally_testkit::job::{Job, ModelService, Target};
 
-use crate::books::{Sample, audit, audited};
+use crate::books::{LONG, Sample, audit, audited};
 
 fn source(path: &Path) -> [&OsStr; 2] {
     ["--source".as_ref(), path.as_os_str()]
@@ -100,4 +100,20 @@ async fn a_file_that_cannot_be_read() {
     assert_eq!(output.code, Some(66), "{output}");
     assert!(output.stderr.contains("missing.csv"), "{output}");
     assert_eq!(output.stdout, "");
+}
+
+/// A second pass that came to nothing yet does not hide what the first one has read.
+#[tokio::test]
+async fn each_record_is_looked_for_by_the_pass_that_read_it() {
+    let target = Target::sqlite();
+    let (sample, model) = (Sample::new(50, 0.0), ModelService::start());
+    sample.ingested(&target, &model, &[]);
+    let again = Job::new(&target.url()).model("http://127.0.0.1:9").file(sample.path());
+    let output = again.flags(["--again", "--max-outage=1s"]).spawn().wait(LONG);
+    assert_eq!(output.code, Some(69), "{output}");
+    assert_eq!(target.number("select count(*) from positions where ended_at is null").await, 1);
+    audited(&target, 0, &source(&sample.path()));
+    target.execute("delete from transactions where position = 7").await;
+    let report = audited(&target, 65, &source(&sample.path()));
+    assert_only(&report, "record_missing", "pass 1: the record at 7 was read");
 }

@@ -8,8 +8,10 @@ use std::ffi::OsStr;
 use serde_json::{Value, json};
 use tally_testkit::job::{Job, ModelService, Target};
 use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
+use tally_testkit::process::{Launch, binary};
+use tally_testkit::registry::Registry;
 
-use crate::books::{LONG, audit_of, audited};
+use crate::books::{LONG, Sample, audit_of, audited};
 
 fn payload(id: u32) -> Vec<u8> {
     let (timestamp, side) = ("2024-01-15 08:30:00", if id % 10 == 3 { "neither" } else { "debit" });
@@ -192,4 +194,30 @@ async fn brokers_and_topics_that_are_not_there() {
         read.topic
     );
     assert!(output.stdout.contains(&says), "{output}");
+}
+
+#[tokio::test]
+async fn records_of_a_schema_that_is_not_known_are_told_of() {
+    let (read, registry) = (Read::new(Target::sqlite(), 1).await, Registry::shared().await);
+    let sample = Sample::new(20, 0.0);
+    let producer = Launch::new(binary("producer"))
+        .args([sample.path().to_str().unwrap(), "--brokers", read.broker.bootstrap()])
+        .args(["--topic", &read.topic, "--format=avro"])
+        .env("SCHEMA_REGISTRY_URL", registry.url());
+    assert_eq!(producer.spawn().wait(LONG).code, Some(0));
+    let job = Job::consumer(&read.target.url(), read.broker.bootstrap(), &read.topic);
+    let job = job.model(read.model.url()).flag("--until-end");
+    let output = job.env("SCHEMA_REGISTRY_URL", registry.url()).spawn().wait(LONG);
+    assert_eq!(output.code, Some(0), "{output}");
+    read.target.execute("delete from transactions where position = 7").await;
+
+    let of_topic = ["--brokers", read.broker.bootstrap(), "--topic", &read.topic];
+    let audit = || audit_of(&read.target.url(), &of_topic);
+    let output = audit().spawn().wait(LONG);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.stdout.contains("20 not looked for: their schema is unknown"), "{output}");
+    assert!(output.stdout.contains("every record that could be read"), "{output}");
+    let output = audit().env("SCHEMA_REGISTRY_URL", registry.url()).spawn().wait(LONG);
+    assert_eq!(output.code, Some(65), "{output}");
+    assert!(output.stdout.contains("the record at 7 was read and has neither"), "{output}");
 }
