@@ -152,8 +152,8 @@ fn every_setting_out_of_range() {
     whole("ml.concurrency", 0, "1 and 64");
     whole("ml.concurrency", 65, "1 and 64");
     for name in ["budget.window", "budget.in_a_row"] {
-        whole(name, 0, "1 and 1000000");
-        whole(name, 1_000_001, "1 and 1000000");
+        whole(name, 0, "1 and 100000");
+        whole(name, 100_001, "1 and 100000");
     }
     let time = |name: &str, values: &[&str], range: &str| {
         for value in values {

@@ -226,7 +226,7 @@ impl Settings {
             )));
         }
         range("budget.window", self.budget.window, 1, 100_000)?;
-        range("budget.in_a_row", self.budget.in_a_row, 1, 1_000_000)?;
+        range("budget.in_a_row", self.budget.in_a_row, 1, 100_000)?;
         if !(0.0..=1.0).contains(&self.budget.ratio) {
             let ratio = self.budget.ratio;
             return Err(wrong(format!("budget.ratio is {ratio}: must be between 0 and 1")));
