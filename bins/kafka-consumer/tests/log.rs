@@ -186,3 +186,28 @@ async fn a_topic_that_was_deleted_and_made_again() {
     assert_eq!(stream.target.number("select count(*) from transactions").await, 30);
     stream.check_ledger().await;
 }
+
+#[tokio::test]
+async fn records_that_were_deleted_before_they_were_read() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let produce = async |ids: std::ops::Range<u32>| {
+        let records = ids.map(|id| record(None, Some(good(id).to_string().as_bytes())));
+        broker.produce(&stream.topic, 0, records.collect()).await;
+    };
+    produce(0..10).await;
+    stream.consume_to_end();
+    produce(10..20).await;
+    broker.delete_records(&stream.topic, 0, 15).await;
+    let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    let range = format!("{}/0@10-14", stream.topic);
+    assert!(output.stderr.contains(&range), "{output}");
+    assert_eq!(stream.read().await, 10, "nothing is read behind the hole");
+
+    let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
+    assert_code(&accepting.wait(VERY_LONG), 0);
+    let gap = "select count(*) from batches where first = 10 and last = 14 and read = 0 and gap is not null";
+    assert_eq!(stream.target.number(gap).await, 1);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 15);
+    stream.check_ledger().await;
+}
