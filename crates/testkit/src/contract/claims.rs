@@ -1,15 +1,14 @@
 //! Who owns a partition.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, Sink, StopKind, Stream};
 
 use super::{POSITIONS, Store};
 use crate::build::{AGAIN, LONG, plain_commit, stream};
-use crate::contract::commits::commit;
 use crate::eventually;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -240,7 +239,7 @@ pub async fn a_claim_goes_on_where_the_last_commit_ended(store: &impl Store) {
     let position = own(&sink, &stream, "a", LONG).await;
     let mut batch = plain_commit(&position, &stream, 0..=4);
     batch.stats = serde_json::json!({ "seen": 5 });
-    commit(&sink, batch).await.unwrap();
+    sink.commit(&Arc::new(batch)).await.unwrap();
 
     let next = own(&store.open().await, &stream, "a", LONG).await;
     assert_eq!((next.pass, next.next), (1, 5));
