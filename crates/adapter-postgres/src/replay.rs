@@ -7,9 +7,7 @@ use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{
-    Deed, Fault, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State, StopKind,
-};
+use tally_ports::{Deed, Fault, Place, Raw, Replay, Replayed, Retry, Row, State, StopKind};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
@@ -63,7 +61,7 @@ async fn replay<F: PostgresEffect>(
     }
     let replayed = match &retry.result {
         Ok(row) => write(session, &retry.place, origin, row).await?,
-        Err(reason) => failed_again(&retry.place, reason.clone()),
+        Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         insert_next(session, id, next, reason).await?;
@@ -91,15 +89,7 @@ async fn write<F: PostgresEffect>(
     })?;
     let (connection, limit) = session.parts();
     let outcome = within(limit, F::replay(connection, origin, row)).await?;
-    Ok(match outcome.map_err(|error| fault::of_rows(&error))? {
-        Outcome::Written | Outcome::Skipped => Replayed::Written,
-        Outcome::Superseded => Replayed::Outdated,
-        Outcome::Refused(code) => failed_again(place, Reason::refused_by_database(code)),
-    })
-}
-
-fn failed_again(place: &Place, reason: Reason) -> Replayed {
-    Replayed::FailedAgain { next: place.next_attempt(), reason }
+    Ok(Replayed::of(place, outcome.map_err(|error| fault::of_rows(&error))?))
 }
 
 async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {

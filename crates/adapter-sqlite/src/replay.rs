@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{OptionalExtension, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Fault, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind};
+use tally_ports::{Deed, Fault, Place, Replay, Replayed, Retry, Row, State, StopKind};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
@@ -64,7 +63,7 @@ fn replay<F: SqliteEffect>(
     }
     let replayed = match &retry.result {
         Ok(row) => write(connection, &retry.place, origin, row)?,
-        Err(reason) => failed_again(&retry.place, reason.clone()),
+        Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         let values = [
@@ -101,15 +100,7 @@ fn write<F: SqliteEffect>(
         let what = format!("pass {pass} over partition {partition} of {stream}");
         Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
     })?;
-    Ok(match F::replay(connection, origin, row)? {
-        Outcome::Written | Outcome::Skipped => Replayed::Written,
-        Outcome::Superseded => Replayed::Outdated,
-        Outcome::Refused(code) => failed_again(place, Reason::refused_by_database(code)),
-    })
-}
-
-fn failed_again(place: &Place, reason: Reason) -> Replayed {
-    Replayed::FailedAgain { next: place.next_attempt(), reason }
+    Ok(Replayed::of(place, F::replay(connection, origin, row)?))
 }
 
 /// The state, and the row in `positions` that the record came by.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tally_domain::{Flow, Reason};
 
-use crate::{Deed, Fault, Place, Raw, Row, State};
+use crate::{Deed, Fault, Outcome, Place, Raw, Row, State};
 
 /// Where what was a dead letter is written after all.
 pub trait Replay<F: Flow>: Send + Sync + 'static {
@@ -56,6 +56,20 @@ pub enum Replayed {
 }
 
 impl Replayed {
+    /// What the effect's `outcome` makes of the dead letter at `place`.
+    pub fn of(place: &Place, outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Written | Outcome::Skipped => Self::Written,
+            Outcome::Superseded => Self::Outdated,
+            Outcome::Refused(code) => Self::again(place, Reason::refused_by_database(code)),
+        }
+    }
+
+    /// The record at `place` failed again.
+    pub fn again(place: &Place, reason: Reason) -> Self {
+        Self::FailedAgain { next: place.next_attempt(), reason }
+    }
+
     /// Its name in the result of an act; `None` where nothing changed.
     pub const fn as_str(&self) -> Option<&'static str> {
         match self {
