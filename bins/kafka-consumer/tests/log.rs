@@ -117,6 +117,11 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     assert!(get(&at, "/metrics").contains("ingest_partition_blocked{partition=\"2\"} 1"));
     let lag = format!("kafka_lag_records{{topic=\"{}\",partition=\"2\"}} 3", stream.topic);
     eventually(LONG, async || get(&at, "/metrics").contains(&lag)).await;
+    let age =
+        format!("kafka_oldest_unprocessed_seconds{{topic=\"{}\",partition=\"2\"}} ", stream.topic);
+    let age =
+        || get(&at, "/metrics").lines().find_map(|line| line.strip_prefix(&age)?.parse().ok());
+    eventually(LONG, async || age().is_some_and(|seconds: f64| seconds > 1.0)).await;
     let owned =
         "select count(*) from positions where partition = 2 and lease_until > clock_timestamp()";
     assert_eq!(stream.target.number(owned).await, 1, "it stays owned");

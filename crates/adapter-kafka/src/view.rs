@@ -19,7 +19,8 @@ pub struct View {
 pub struct Lag {
     /// Offsets between the last one committed and the end of the log.
     pub records: i64,
-    /// The age of the oldest record that was fetched and is not committed, by its own timestamp.
+    /// The age of the oldest record that was fetched and is not committed, by its own timestamp. Where the log cannot be
+    /// read on, what comes next is at least as old as that.
     pub oldest: Option<Duration>,
 }
 
@@ -36,6 +37,8 @@ struct State {
     /// The timestamp of the first record that waits to be handed out.
     waiting: Option<i64>,
     gap: Option<Gap>,
+    /// Since when.
+    blocked: Option<i64>,
 }
 
 impl View {
@@ -47,6 +50,7 @@ impl View {
             handed_out: VecDeque::new(),
             waiting: None,
             gap: None,
+            blocked: None,
         };
         Self { state: Mutex::new(state) }
     }
@@ -70,7 +74,8 @@ impl View {
     pub fn lag(&self) -> Lag {
         let state = self.state();
         let records = state.end.saturating_sub(state.committed).max(0);
-        let oldest = state.handed_out.front().map(|(_, timestamp)| *timestamp).or(state.waiting);
+        let oldest = state.handed_out.front().map(|(_, timestamp)| *timestamp);
+        let oldest = oldest.or(state.waiting).or(state.blocked);
         let age = |timestamp| {
             let millis = Utc::now().timestamp_millis().saturating_sub(timestamp);
             Duration::from_millis(u64::try_from(millis).unwrap_or(0))
@@ -110,7 +115,9 @@ impl View {
     }
 
     pub(crate) fn block(&self, gap: Gap) {
-        self.state().gap = Some(gap);
+        let mut state = self.state();
+        state.gap = Some(gap);
+        state.blocked.get_or_insert_with(|| Utc::now().timestamp_millis());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
