@@ -68,7 +68,7 @@ async fn a_model_that_answers_three_calls_of_seven_gets_through() {
     let path = folder.write("rows.csv", table(1..=3000));
     let model = ScriptedServer::start(|request| match request.number % 7 {
         0 => Reply::status(429).header("retry-after", "0"),
-        1 => Reply::status(500),
+        1 => Reply::status(500).header("retry-after", "0"),
         2 => Reply::reset(),
         3 => Reply::status(200).body("<html>busy</html>"),
         _ => answer_or_refuse(request),
