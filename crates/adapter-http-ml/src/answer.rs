@@ -238,7 +238,7 @@ mod tests {
 
     /// Checks what an answer of A's item, then this one, then C's says of A, B and C.
     #[track_caller]
-    fn check_between(item: &str, expected: [Said; 3]) {
+    fn check_between(item: &str, expected: &[Said; 3]) {
         let [a, c] =
             [A, C].map(|id| format!(r#"{{"transaction_id": "{id}", "category": "Food"}}"#));
         let asked = [A, B, C].map(|id| Uuid::try_parse(id).unwrap());
@@ -277,7 +277,7 @@ mod tests {
             "1".to_owned(),
             r#""\ud800""#.to_owned(),
         ] {
-            check_between(&item, [food(), Said::Nothing, food()]);
+            check_between(&item, &[food(), Said::Nothing, food()]);
         }
     }
 
@@ -285,8 +285,8 @@ mod tests {
     fn other_fields_of_an_item_are_passed_over() {
         for note in [r#""\ud800""#, r#"["\udc00", {"a": "\ud800\ud800"}]"#, "1e999", "null"] {
             let fields = format!(r#""transaction_id": "{B}", "category": "Food""#);
-            check_between(&format!(r#"{{{fields}, "note": {note}}}"#), [food(), food(), food()]);
-            check_between(&format!(r#"{{"note": {note}, {fields}}}"#), [food(), food(), food()]);
+            check_between(&format!(r#"{{{fields}, "note": {note}}}"#), &[food(), food(), food()]);
+            check_between(&format!(r#"{{"note": {note}, {fields}}}"#), &[food(), food(), food()]);
         }
     }
 

@@ -70,14 +70,14 @@ impl Inquiry {
                     self.verdicts[record] = Verdict::Said(Said::Nothing);
                 }
             }
-            Heard::Refusal(status) => match list[..] {
-                [record] => self.verdicts[record] = Verdict::Refused(status),
-                // The first half comes first.
-                _ => {
+            Heard::Refusal(status) => {
+                if let [record] = list[..] {
+                    self.verdicts[record] = Verdict::Refused(status);
+                } else {
                     let second = list.split_off(list.len() / 2);
                     self.waiting.extend([second, list]);
                 }
-            },
+            }
         }
         false
     }

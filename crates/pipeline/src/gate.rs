@@ -1,7 +1,7 @@
 //! The outage gate: the one place that tries again.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard as SyncGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -27,7 +27,7 @@ pub struct Gate {
     /// Held by the prober; those who wait for it stand in line.
     outage: Mutex<Option<Outage>>,
     /// When a call that was no probe was last answered.
-    answered: SyncMutex<Instant>,
+    answered: std::sync::Mutex<Instant>,
 }
 
 /// The gates of a pipeline.
@@ -72,7 +72,7 @@ impl Gate {
         status: Arc<Status>,
     ) -> Self {
         gauge!(metric::GATE_OPEN, "dependency" => dependency).set(1.0);
-        let (outage, answered) = (Mutex::new(None), SyncMutex::new(Instant::now()));
+        let (outage, answered) = (Mutex::new(None), std::sync::Mutex::new(Instant::now()));
         Self { dependency, stage, max_outage, status, outage, answered }
     }
 
@@ -187,7 +187,7 @@ impl Gate {
         began.max(*self.lock_answered())
     }
 
-    fn lock_answered(&self) -> SyncGuard<'_, Instant> {
+    fn lock_answered(&self) -> std::sync::MutexGuard<'_, Instant> {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
