@@ -10,7 +10,7 @@ use reqwest::{Client, Response, StatusCode};
 use tally_ports::{Fault, Stop, StopKind};
 use uuid::Uuid;
 
-use crate::answer::{self, Said};
+use crate::answer::{self, Said, Unfit};
 use crate::endpoint::Endpoint;
 use crate::{Settings, outage, tls};
 
@@ -34,10 +34,12 @@ pub(crate) struct Connection {
     is_proven: AtomicBool,
 }
 
-/// What the model answers that is not an outage.
+/// What the model answers that is not an outage by itself.
 pub(crate) enum Heard {
-    /// For each record what is said of it.
+    /// For each record what is said of it; at least one is named.
     Answer(Vec<Said>),
+    /// A list that names none of the records.
+    Nothing(Unfit),
     /// It refuses the list, with this status.
     Refusal(u16),
 }
@@ -97,12 +99,16 @@ impl Connection {
                 let Some(body) = self.read(response, limit).await? else {
                     return Err(self.outage(&format!("the answer is longer than {limit} bytes")));
                 };
-                let answer =
-                    answer::read(&body, asked).map_err(|unfit| self.outage(&unfit.to_string()))?;
-                if answer.iter().any(|said| *said != Said::Nothing) {
-                    self.is_proven.store(true, Ordering::Relaxed);
+                match answer::read(&body, asked) {
+                    Ok(answer) => {
+                        self.is_proven.store(true, Ordering::Relaxed);
+                        Ok(Heard::Answer(answer))
+                    }
+                    Err(unfit @ (Unfit::NoFitItem | Unfit::NamesNone)) => Ok(Heard::Nothing(unfit)),
+                    Err(unfit @ (Unfit::NotJson | Unfit::NoList)) => {
+                        Err(self.outage(&unfit.to_string()))
+                    }
                 }
-                Ok(Heard::Answer(answer))
             }
             _ => Err(self.unfit(&response)),
         }

@@ -6,14 +6,21 @@
 //! | the model | the record |
 //! | --- | --- |
 //! | names one category of 1 to 64 characters, not blank, without U+0000 | has it |
-//! | does not name it, or names it with `null`, an unusable category or two different ones | is asked for once more with all others of its kind, then `model_no_answer` |
+//! | names it in no fit item, or with `null`, an unusable category or two different ones | is asked for once more with all others of its kind, then `model_no_answer` |
 //! | answers 400, 413 or 422 | the list is split in halves until the refused record stands alone: `model_refused` |
 //! | answers anything else, or not at all | [`Fault::Outage`](tally_ports::Fault::Outage): nothing is lost by waiting |
 //!
-//! When the first answers to a batch name none of its records, that is an outage, even for a batch of one: a model
-//! that lost its data answers so, and waiting loses nothing. Once they name some, the model works, and records that it
-//! does not even name when asked again cost only themselves. A batch of more than ten records that ends without one
-//! category, refused or unanswered, is an outage as well.
+//! An item is fit when it is an object with the texts `transaction_id` and `category` (or `null`), once each; its other
+//! fields are passed over. One that is not fit is no answer for its record and changes nothing for the others.
+//!
+//! When the first answers to a batch name none of its records in a fit item, that is an outage, even for a batch of
+//! one: a model that lost its data answers so, and waiting loses nothing. Once they name some, the model works, and
+//! records that it does not even name when asked again cost only themselves. A batch of more than ten records that ends
+//! without one category, refused or unanswered, is an outage as well.
+//!
+//! An [`Inquiry`] keeps what was answered about its batch, so a request that was answered is not sent again after an
+//! outage. After one of the two kinds above, nothing that the model said about the batch is believed, and the first
+//! request is the next one.
 //!
 //! A list never holds two records of one id, for the answers could not be told apart: a record that repeats an
 //! earlier one byte by byte shares its answer, another version of the same id goes into a list of its own.
@@ -24,11 +31,13 @@
 mod answer;
 mod connection;
 mod endpoint;
+mod inquiry;
 mod model;
 mod outage;
 mod question;
 mod settings;
 mod tls;
 
+pub use inquiry::Inquiry;
 pub use model::Model;
 pub use settings::Settings;

@@ -67,6 +67,11 @@ impl Questions {
         }
     }
 
+    /// How many records the batch has.
+    pub(crate) fn count(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The record whose answer is also that of the record `index`: itself, or an earlier one that it repeats.
     pub(crate) fn answered_with(&self, index: usize) -> usize {
         self.same_as[index]

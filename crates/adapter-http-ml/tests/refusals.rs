@@ -92,7 +92,7 @@ async fn records_that_were_refused_before_may_all_be_refused_again() {
 }
 
 #[tokio::test]
-async fn an_outage_while_it_is_split_concerns_the_whole_batch() {
+async fn an_outage_while_it_is_split_says_when_to_ask_again() {
     let script = |request: &Request| match asked(request).as_slice() {
         [3, 4] => Reply::status(503).header("retry-after", "7"),
         records if records.contains(&2) => Reply::status(422),

@@ -1,7 +1,7 @@
 //! The outage gate: the one place that tries again.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -26,6 +26,8 @@ pub struct Gate {
     status: Arc<Status>,
     /// Held by the prober; those who wait for it stand in line.
     outage: Mutex<Option<Outage>>,
+    /// When a call that was no probe was last answered.
+    answered: std::sync::Mutex<Instant>,
 }
 
 /// The gates of a pipeline.
@@ -54,7 +56,7 @@ impl Gates {
 }
 
 struct Outage {
-    since: Instant,
+    began: Instant,
     /// When to say it again.
     said: Interval,
     pauses: ExponentialBackoff,
@@ -70,10 +72,14 @@ impl Gate {
         status: Arc<Status>,
     ) -> Self {
         gauge!(metric::GATE_OPEN, "dependency" => dependency).set(1.0);
-        Self { dependency, stage, max_outage, status, outage: Mutex::new(None) }
+        let (outage, answered) = (Mutex::new(None), std::sync::Mutex::new(Instant::now()));
+        Self { dependency, stage, max_outage, status, outage, answered }
     }
 
     /// Calls until the dependency answers.
+    ///
+    /// An outage lasts from the failure that closes the gate, or from the last answer to a call that was in flight
+    /// then, to the probe's success.
     ///
     /// # Errors
     /// The call's own [`Stop`], or [`StopKind::Away`] when the outage lasts longer than allowed.
@@ -86,7 +92,10 @@ impl Gate {
             let mut retry_after = None;
             if self.status.has_no_outage_of(self.dependency) {
                 match call().await {
-                    Ok(value) => break Ok(value),
+                    Ok(value) => {
+                        *self.lock_answered() = Instant::now();
+                        break Ok(value);
+                    }
                     Err(Fault::Stop(stop)) => break Err(stop),
                     Err(Fault::Outage { message, retry_after: asked }) => {
                         self.close(&message);
@@ -127,7 +136,7 @@ impl Gate {
             };
             match self.said_while(attempt, current).await? {
                 Ok(value) => {
-                    let lasted = current.since.elapsed();
+                    let lasted = self.since(current.began).elapsed();
                     *outage = None;
                     self.open(lasted);
                     return Ok(value);
@@ -148,11 +157,12 @@ impl Gate {
         attempt: impl Future<Output = T>,
         outage: &mut Outage,
     ) -> Result<T, Stop> {
-        let Outage { since, said, message, .. } = outage;
+        let Outage { began, said, message, .. } = outage;
+        let began = *began;
         let give_up = async {
-            match self.max_outage {
-                Some(longest) => sleep_until(*since + longest).await,
-                None => std::future::pending().await,
+            let Some(longest) = self.max_outage else { return std::future::pending().await };
+            while self.since(began).elapsed() < longest {
+                sleep_until(self.since(began) + longest).await;
             }
         };
         tokio::pin!(attempt, give_up);
@@ -160,16 +170,25 @@ impl Gate {
             tokio::select! {
                 result = &mut attempt => return Ok(result),
                 _ = said.tick() => {
-                    let seconds = since.elapsed().as_secs();
+                    let seconds = self.since(began).elapsed().as_secs();
                     tracing::warn!(dependency = self.dependency, seconds, "still away: {}", message);
                 }
                 () = &mut give_up => {
-                    let seconds = since.elapsed().as_secs();
+                    let seconds = self.since(began).elapsed().as_secs();
                     let message = format!("{} stayed away for {seconds} s: {}", self.dependency, message);
                     return Err(Stop { kind: StopKind::Away, message });
                 }
             }
         }
+    }
+
+    /// Since when an outage that began then has been without an answer.
+    fn since(&self, began: Instant) -> Instant {
+        began.max(*self.lock_answered())
+    }
+
+    fn lock_answered(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the gate, unless it is closed, and remembers what is wrong.
@@ -209,10 +228,10 @@ impl Drop for GivenUp<'_> {
 
 impl Outage {
     fn begin(message: String) -> Self {
-        let since = Instant::now();
-        let mut said = interval_at(since + SAID_EVERY, SAID_EVERY);
+        let began = Instant::now();
+        let mut said = interval_at(began + SAID_EVERY, SAID_EVERY);
         said.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { since, said, pauses: pauses(), message }
+        Self { began, said, pauses: pauses(), message }
     }
 }
 

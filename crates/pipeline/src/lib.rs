@@ -5,6 +5,7 @@
 mod crew;
 mod gate;
 mod guard;
+mod inquire;
 mod measure;
 mod ownership;
 mod prepare;

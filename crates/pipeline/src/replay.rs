@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tally_domain::{Flow, Reason};
-use tally_ports::{Deed, Enrich, Place, Raw, Replay, Replayed, Retry, Row, State, Stop, StopKind};
+use tally_ports::{Deed, Enrich, Place, Raw, Replay, Replayed, Retry, Row, State, Stop};
 
 use crate::Gates;
+use crate::inquire::inquire;
 
 /// Takes dead letters through validation and the model into the store, each behind its gate.
 ///
@@ -50,11 +51,7 @@ impl<E, S> Replayer<E, S> {
             return Ok(retries.into_iter().flatten().collect());
         }
 
-        let answers = self.gates.model.pass(|| self.enrich.enrich(&records)).await?;
-        if answers.len() != records.len() {
-            let message = format!("{} answers to {} records", answers.len(), records.len());
-            return Err(Stop { kind: StopKind::Data, message });
-        }
+        let answers = inquire(&*self.enrich, &self.gates.model, &records).await?;
         for (((index, place), record), answer) in places.into_iter().zip(records).zip(answers) {
             let position = place.position;
             let row = |answer| Row { position, record, answer, raw: Raw::default() };

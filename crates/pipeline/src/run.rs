@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::guard::{Budget, Entrant, Guard};
+use crate::inquire::inquire;
 use crate::measure::{self, count, observe};
 use crate::prepare::{Prepared, prepare};
 use crate::{Gates, Status, Totals};
@@ -278,11 +279,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             return Ok(enriched);
         }
         let gate = &self.pipeline.gates.model;
-        let answers = gate.pass(|| self.pipeline.enrich.enrich(&records)).await?;
-        if answers.len() != records.len() {
-            let message = format!("{} answers to {} records", answers.len(), records.len());
-            return Err(Stop { kind: StopKind::Data, message });
-        }
+        let answers = inquire(&*self.pipeline.enrich, gate, &records).await?;
         for ((record, (position, raw)), answer) in records.into_iter().zip(places).zip(answers) {
             match answer {
                 Ok(answer) => enriched.rows.push(Row { position, record, answer, raw }),

@@ -51,14 +51,28 @@ pub trait Source<F: Flow>: Send {
     ) -> impl Future<Output = Result<Option<Batch<F::Wire>>, Fault>> + Send;
 }
 
-/// Asks a model about records.
+/// Asks a model about records, a batch at a time, in as many requests as that takes.
 pub trait Enrich<F: Flow>: Send + Sync + 'static {
-    /// For each record, in order, the answer or why there is none. A fault concerns the dependency, never a record.
-    fn enrich(
+    /// What one batch was asked and what was answered so far.
+    type Inquiry: Send;
+
+    /// An inquiry about `records`. Sends nothing yet.
+    fn begin(&self, records: &[F::Record]) -> Result<Self::Inquiry, Stop>;
+
+    /// Asks on until the model has an answer for some record; `None` while there is more to ask. At the end, for each
+    /// record, in order, the answer or why there is none.
+    ///
+    /// The inquiry keeps every answer. So after a fault that allows it, and after this future was dropped, the caller
+    /// calls again with the same inquiry, and no request that was answered is sent again. A fault concerns the
+    /// dependency, never a record.
+    fn ask(
         &self,
-        records: &[F::Record],
-    ) -> impl Future<Output = Result<Vec<Result<F::Answer, Reason>>, Fault>> + Send;
+        inquiry: &mut Self::Inquiry,
+    ) -> impl Future<Output = Result<Option<Answers<F>>, Fault>> + Send;
 }
+
+/// For each record of a batch, in order, the model's answer or why there is none.
+pub type Answers<F> = Vec<Result<<F as Flow>::Answer, Reason>>;
 
 /// Where rows, dead letters, the ledger and positions are written, together.
 pub trait Sink<F: Flow>: Send + Sync + 'static {

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tally_adapter_http_ml::{Model, Settings};
+use tally_adapter_http_ml::{Inquiry, Model, Settings};
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Flow, Reason};
-use tally_ports::{Enrich, Fault};
+use tally_ports::{Answers, Enrich, Fault};
 use tally_testkit::http::{Reply, Request, ScriptedServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -55,8 +55,31 @@ pub fn model_as(settings: &Settings) -> Model {
     Model::new(settings).unwrap()
 }
 
+/// Asks about all of the batch, or until a fault.
 pub async fn ask(model: &Model, records: &[Transaction]) -> Outcome {
-    Enrich::<Transactions>::enrich(model, records).await
+    ask_on(model, &mut inquiry(model, records)).await
+}
+
+/// The batch before its first request.
+pub fn inquiry(model: &Model, records: &[Transaction]) -> Inquiry {
+    Enrich::<Transactions>::begin(model, records).unwrap()
+}
+
+/// Asks about what is left of the batch, or until a fault.
+pub async fn ask_on(model: &Model, inquiry: &mut Inquiry) -> Outcome {
+    loop {
+        if let Some(answers) = ask_more(model, inquiry).await? {
+            return Ok(answers);
+        }
+    }
+}
+
+/// Asks until the next answer.
+pub async fn ask_more(
+    model: &Model,
+    inquiry: &mut Inquiry,
+) -> Result<Option<Answers<Transactions>>, Fault> {
+    Enrich::<Transactions>::ask(model, inquiry).await
 }
 
 /// Starts a model with this script and asks it once.

@@ -97,6 +97,7 @@ impl fmt::Debug for Wire {
 }
 
 /// A valid transaction; only [`Flow::validate`] makes one. Its `Debug` shows no values.
+#[derive(Clone)]
 pub struct Transaction {
     id: Uuid,
     description: String,

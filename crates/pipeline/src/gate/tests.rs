@@ -67,6 +67,38 @@ async fn it_gives_up_after_the_longest_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_answer_starts_the_longest_outage_and_the_pauses_anew() {
+    let (_, gate) = gate(Some(Duration::from_secs(8)));
+    let began = Instant::now();
+    for _ in 0..5 {
+        let answers = scripted([away(None), away(None), away(None), Ok(7)]);
+        assert_eq!(gate.pass(|| next(&answers)).await, Ok(7));
+    }
+    let waited = began.elapsed().as_secs_f64();
+    assert!((17.5..=35.1).contains(&waited), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_call_in_flight_starts_the_longest_outage_anew() {
+    let (status, gate) = gate(Some(Duration::from_mins(1)));
+    let began = Instant::now();
+    let in_flight = gate.pass(|| async {
+        sleep(Duration::from_secs(40)).await;
+        Ok(7)
+    });
+    let looking = async {
+        sleep(Duration::from_secs(45)).await;
+        status.has_no_outage_of("model")
+    };
+    let failing = gate.pass(|| async { away(None) });
+    let (answer, stop, is_open) = tokio::join!(in_flight, failing, looking);
+    assert_eq!((answer, is_open), (Ok(7), false));
+    let stop = stop.unwrap_err();
+    assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 100));
+    assert_eq!(stop.message, "model stayed away for 60 s: 503");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_that_nobody_waits_for_is_forgotten() {
     let (status, gate) = gate(Some(Duration::from_mins(1)));
     let pass = || timeout(Duration::from_secs(40), gate.pass(|| async { away(None) }));

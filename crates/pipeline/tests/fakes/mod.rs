@@ -1,4 +1,5 @@
 //! A source and a model that do what a test says, around the store in memory.
+#![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Reason, Stage};
 use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
 use tally_ports::{
-    Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source, Stop, Stream,
+    Answers, Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source, Stop,
+    Stream,
 };
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
@@ -96,10 +98,19 @@ pub fn food(records: &[Transaction]) -> Vec<Result<String, Reason>> {
 }
 
 impl Enrich<Transactions> for Model {
-    async fn enrich(&self, records: &[Transaction]) -> Result<Vec<Result<String, Reason>>, Fault> {
+    type Inquiry = Vec<Transaction>;
+
+    fn begin(&self, records: &[Transaction]) -> Result<Vec<Transaction>, Stop> {
+        Ok(records.to_vec())
+    }
+
+    async fn ask(
+        &self,
+        records: &mut Vec<Transaction>,
+    ) -> Result<Option<Answers<Transactions>>, Fault> {
         let (pause, answer) = (self.script)(self.calls.fetch_add(1, Ordering::SeqCst), records);
         tokio::time::sleep(pause).await;
-        answer
+        answer.map(Some)
     }
 }
 
@@ -137,7 +148,11 @@ impl Bench {
     }
 
     /// One run from the partition's position on.
-    pub async fn run(&mut self, source: Scripted, model: Model) -> Result<Ended, Stop> {
+    pub async fn run(
+        &mut self,
+        source: Scripted,
+        model: impl Enrich<Transactions>,
+    ) -> Result<Ended, Stop> {
         let position = self.claim().await;
         self.run_at(position, source, model).await
     }
@@ -147,7 +162,7 @@ impl Bench {
         &mut self,
         position: Position,
         source: Scripted,
-        model: Model,
+        model: impl Enrich<Transactions>,
     ) -> Result<Ended, Stop> {
         let gates = Gates::new(&self.status, "file", self.max_outage);
         let (model, store) = (Arc::new(model), Arc::new(self.store.clone()));

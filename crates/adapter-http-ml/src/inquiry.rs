@@ -1,0 +1,180 @@
+//! What a batch was asked and what was answered.
+
+use bytes::Bytes;
+use tally_domain::{Reason, Stage};
+use uuid::Uuid;
+
+use crate::answer::{Said, Unfit};
+use crate::connection::Heard;
+use crate::question::Questions;
+
+/// A batch with more records than this is never refused as a whole: when not one of them gets a category, the model
+/// is at fault.
+const MOST_REFUSED_AS_A_WHOLE: usize = 10;
+
+/// One batch on its way through the model: what is still to be asked, and what was answered.
+pub struct Inquiry {
+    questions: Questions,
+    /// What became of each record so far.
+    verdicts: Vec<Verdict>,
+    /// The lists still to be asked about, the next one last.
+    waiting: Vec<Vec<usize>>,
+    /// Why the last answer that named none of its records did not.
+    unfit: Option<Unfit>,
+    /// Whether all were asked about, so that it is the turn of those without an answer.
+    is_second_round: bool,
+}
+
+impl Inquiry {
+    pub(crate) fn new(questions: Questions) -> Self {
+        let (verdicts, waiting) = (Vec::new(), Vec::new());
+        let mut inquiry =
+            Self { questions, verdicts, waiting, unfit: None, is_second_round: false };
+        inquiry.begin();
+        inquiry
+    }
+
+    /// The first request is next, and nothing is answered.
+    fn begin(&mut self) {
+        self.verdicts = vec![Verdict::Said(Said::Nothing); self.questions.count()];
+        self.is_second_round = false;
+        self.wait(&self.questions.distinct());
+    }
+
+    fn wait(&mut self, records: &[usize]) {
+        self.waiting = self.questions.lists(records);
+        self.waiting.reverse();
+    }
+
+    /// The list to ask about next: its questions and their ids; `None` once all is answered.
+    pub(crate) fn next(&self) -> Option<(Bytes, Vec<Uuid>)> {
+        let list = self.waiting.last()?;
+        Some((self.questions.body(list), self.questions.ids(list)))
+    }
+
+    /// Notes what the model says of the next list; whether it gives a category.
+    pub(crate) fn note(&mut self, heard: Heard) -> bool {
+        let Some(mut list) = self.waiting.pop() else { return false };
+        match heard {
+            Heard::Answer(answer) => {
+                let is_category = |said: &Said| matches!(said, Said::Category(_));
+                let has_category = answer.iter().any(is_category);
+                for (record, said) in list.into_iter().zip(answer) {
+                    self.verdicts[record] = Verdict::Said(said);
+                }
+                return has_category;
+            }
+            Heard::Nothing(unfit) => {
+                self.unfit = Some(unfit);
+                for record in list {
+                    self.verdicts[record] = Verdict::Said(Said::Nothing);
+                }
+            }
+            Heard::Refusal(status) => {
+                if let [record] = list[..] {
+                    self.verdicts[record] = Verdict::Refused(status);
+                } else {
+                    let second = list.split_off(list.len() / 2);
+                    self.waiting.extend([second, list]);
+                }
+            }
+        }
+        false
+    }
+
+    /// Once all lists are answered: those without an answer are next, if this was the first round.
+    ///
+    /// Errs with what is wrong when the model is at fault, which it never is for records that it refused before
+    /// (`of_refused`). Nothing that it said is believed then: the first request is next.
+    pub(crate) fn end_round(&mut self, of_refused: bool) -> Result<(), String> {
+        if !self.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut unanswered =
+            if self.is_second_round { Vec::new() } else { self.questions.distinct() };
+        unanswered.retain(|&record| self.verdicts[record].is_no_answer());
+        let fault = if unanswered.is_empty() { self.no_category() } else { self.names_none() };
+        if let Some(fault) = fault.filter(|_| !of_refused) {
+            self.begin();
+            return Err(fault);
+        }
+        self.is_second_round = true;
+        self.wait(&unanswered);
+        Ok(())
+    }
+
+    fn names_none(&self) -> Option<String> {
+        let is_named = self.verdicts.iter().any(Verdict::is_named);
+        self.unfit.filter(|_| !is_named).map(|unfit| unfit.to_string())
+    }
+
+    fn no_category(&self) -> Option<String> {
+        let count = self.verdicts.len();
+        if count <= MOST_REFUSED_AS_A_WHOLE || self.verdicts.iter().any(Verdict::is_category) {
+            return None;
+        }
+        let none = format!("no category for any of {count} records");
+        Some(match self.verdicts.iter().find_map(Verdict::refused_with) {
+            Some(status) => format!("{none}: answered {status} to single records"),
+            None => none,
+        })
+    }
+
+    /// For each record, in order, the category or why there is none; `None` while there is more to ask.
+    pub(crate) fn conclude(&self) -> Option<Vec<Result<String, Reason>>> {
+        let verdict_on =
+            |record| self.verdicts[self.questions.answered_with(record)].clone().conclude();
+        self.waiting.is_empty().then(|| (0..self.verdicts.len()).map(verdict_on).collect())
+    }
+}
+
+/// What became of one record.
+#[derive(Clone, Debug)]
+enum Verdict {
+    /// In the last answer to a list that held it; nothing before the first.
+    Said(Said),
+    /// It was refused by itself, with this HTTP status.
+    Refused(u16),
+}
+
+impl Verdict {
+    fn is_no_answer(&self) -> bool {
+        matches!(self, Self::Said(Said::Nothing | Said::NoCategory))
+    }
+
+    fn is_named(&self) -> bool {
+        matches!(self, Self::Said(Said::NoCategory | Said::Category(_)))
+    }
+
+    fn is_category(&self) -> bool {
+        matches!(self, Self::Said(Said::Category(_)))
+    }
+
+    fn refused_with(&self) -> Option<u16> {
+        match self {
+            Self::Said(_) => None,
+            Self::Refused(status) => Some(*status),
+        }
+    }
+
+    fn conclude(self) -> Result<String, Reason> {
+        match self {
+            Self::Said(Said::Category(category)) => Ok(category),
+            Self::Said(Said::NoCategory) => {
+                Err(no_answer("the model gave no usable category when asked twice"))
+            }
+            Self::Said(Said::Nothing) => {
+                Err(no_answer("the model gave no answer when asked twice"))
+            }
+            Self::Refused(status) => Err(Reason::new(
+                Stage::Enrich,
+                "model_refused",
+                format!("the model refused the record: it answered {status}"),
+            )),
+        }
+    }
+}
+
+fn no_answer(message: &str) -> Reason {
+    Reason::new(Stage::Enrich, "model_no_answer", message)
+}

@@ -1,0 +1,30 @@
+//! One batch through the model.
+
+use tally_domain::Flow;
+use tally_ports::{Answers, Enrich, Stop, StopKind};
+use tokio::sync::Mutex;
+
+use crate::Gate;
+
+/// The model's answers to `records`, in order; waits at `gate` while the model is unavailable.
+///
+/// Each pass of the gate ends with an answer. So an outage keeps what was answered before it, and every answer ends an
+/// outage.
+pub(crate) async fn inquire<F: Flow, E: Enrich<F>>(
+    enrich: &E,
+    gate: &Gate,
+    records: &[F::Record],
+) -> Result<Answers<F>, Stop> {
+    let inquiry = Mutex::new(enrich.begin(records)?);
+    let ask = || async { enrich.ask(&mut *inquiry.lock().await).await };
+    let answers = loop {
+        if let Some(answers) = gate.pass(ask).await? {
+            break answers;
+        }
+    };
+    if answers.len() != records.len() {
+        let message = format!("{} answers to {} records", answers.len(), records.len());
+        return Err(Stop { kind: StopKind::Data, message });
+    }
+    Ok(answers)
+}
