@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const LEASE: Duration = Duration::from_secs(5);
+const DAY: Duration = Duration::from_hours(24);
 
 struct Waiting {
     store: Arc<MemoryStore>,
@@ -77,6 +78,48 @@ async fn a_longer_lease_than_ours_is_waited_for() {
     let began = Instant::now();
     assert!(matches!(waiting.own(false).await, Ok(Ownership::Owned(_))));
     assert!(began.elapsed() >= 6 * LEASE, "{:?}", began.elapsed());
+}
+
+/// The first look at it comes when the clock is right again.
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_a_clock_that_was_ahead_is_taken_over_after_its_length() {
+    for length in [LEASE, 6 * LEASE] {
+        let waiting = Waiting::new();
+        let claim = waiting.store.claim(&waiting.stream, "dead", length, Begin::default()).await;
+        assert!(matches!(claim, Ok(Claim::Owned(_))));
+        waiting.store.turn_clock_back(DAY);
+        let began = Instant::now();
+        assert!(matches!(waiting.own(false).await, Ok(Ownership::Owned(_))));
+        let took = began.elapsed();
+        assert!(took >= length && took <= length + LEASE / 5, "{took:?} for {length:?}");
+    }
+}
+
+/// The clock goes back while the lease is waited for.
+#[tokio::test(start_paused = true)]
+async fn an_owner_is_alive_or_dead_whatever_the_clock_does() {
+    let waiting = Waiting::new();
+    let claim = waiting.store.claim(&waiting.stream, "other", 3 * LEASE, Begin::default()).await;
+    let Ok(Claim::Owned(position)) = claim else { panic!("{claim:?}") };
+    waiting.store.turn_clock_back(DAY);
+    let store = Arc::clone(&waiting.store);
+    let began = Instant::now();
+    let owned = tokio::spawn({
+        let store = Arc::clone(&store);
+        let stream = Arc::clone(&waiting.stream);
+        async move {
+            let gate = Gate::new("database", "commit", None, Arc::default());
+            let stop = CancellationToken::new();
+            own(&*store, &gate, &stream, "me", LEASE, Begin::default(), &stop).await
+        }
+    });
+    // Nobody renews, but what is noted of the lease changes: whoever took that for a renewal would give up.
+    tokio::time::sleep(5 * LEASE / 2).await;
+    assert!(!owned.is_finished(), "{:?}", owned.await);
+    let _heartbeat = Heartbeat::start(store, position.lease);
+    let stop = owned.await.unwrap().unwrap_err();
+    assert_eq!(stop.kind, StopKind::Taken, "it renews");
+    assert!(began.elapsed() < 3 * LEASE, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

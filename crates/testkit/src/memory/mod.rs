@@ -11,7 +11,7 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -130,6 +130,7 @@ pub struct StoredAct {
 /// A row of `workers`.
 struct Present {
     worker: Worker,
+    seen_at: NaiveDateTime,
     seen_until: NaiveDateTime,
 }
 
@@ -182,6 +183,19 @@ impl MemoryStore {
             place.epoch += 1;
             place.owner = Some("thief".to_owned());
             place.lease_until = Some(NaiveDateTime::MAX);
+        }
+    }
+
+    /// The clock goes back: what was noted of leases and signs of life lies further ahead than before.
+    pub fn turn_clock_back(&self, by: Duration) {
+        let mut state = self.state();
+        for place in &mut state.places {
+            place.updated_at += by;
+            place.lease_until = place.lease_until.map(|until| until + by);
+        }
+        for present in &mut state.workers {
+            present.seen_at += by;
+            present.seen_until += by;
         }
     }
 
