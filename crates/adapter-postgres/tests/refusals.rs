@@ -157,7 +157,7 @@ async fn a_views_check_option_is_the_rows_fault() {
 async fn an_index_row_that_is_too_large_is_the_rows_fault() {
     let index = "create index by_description on transactions (description); ".to_owned();
     let long = "if new.position = 3 then \
-        new.description := (select string_agg(md5(n::text), '') from generate_series(1, 500) n); end if;";
+        new.description := (select string_agg(md5(n::text), '') from generate_series(1, 150) n); end if;";
     refused(&(index + &trigger(long, false)), "54000", Some("by_description")).await;
 }
 
