@@ -105,6 +105,38 @@ async fn make_tables(target: &Target, model: &ModelService) {
     target.execute("delete from positions").await;
 }
 
+/// Nobody waits longer than the lease for whoever was killed while the clock was a day ahead.
+async fn killed_a_day_ahead(target: Target) {
+    let (sample, model) = (Sample::new(20_000), ModelService::start());
+    let flags = ["--batch-size=200", "--lease=2s", "--summary=json"];
+    let job = || Job::new(&target.url()).model(model.url()).file(sample.path()).flags(flags);
+    let process = job().spawn();
+    until_it_commits(&process, &target).await;
+    process.kill9();
+    assert_eq!(process.wait(LONG).signal, Some(Signal::SIGKILL));
+    let owned = "select count(*) from positions where owner is not null and ended_at is null";
+    assert_eq!(target.number(owned).await, 1, "it came to its end");
+    target.turn_clock_back_a_day().await;
+
+    let next = job().spawn();
+    let line = next.wait_for_line("is owned by", LONG);
+    let (_, lives) = line.split_once("its lease lives for another ").unwrap();
+    let seconds: f64 = lives.split_once(" s").unwrap().0.parse().unwrap();
+    assert!((1.0..=2.0).contains(&seconds), "{line}");
+    assert_went_on(&ended_with(&next, 0), &sample);
+    sample.check_taken(&target, 1).await;
+}
+
+#[tokio::test]
+async fn killed_while_the_clock_was_a_day_ahead_sqlite() {
+    killed_a_day_ahead(Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn killed_while_the_clock_was_a_day_ahead_postgres() {
+    killed_a_day_ahead(Target::postgres().await).await;
+}
+
 /// Every other time the server has committed and the answer is lost, or it never hears of the COMMIT.
 #[tokio::test]
 async fn commits_that_are_cut_off_are_found_or_made() {

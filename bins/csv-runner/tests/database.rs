@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tally_testkit::job::{Job, ModelService, SqliteFile, Target};
+use tally_testkit::postgres::TestDatabase;
 use tally_testkit::process::{Launch, Output, binary};
 
 use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, run, said, summary, table};
@@ -107,7 +108,7 @@ async fn an_sqlite_database_of_a_newer_version() {
 
 #[tokio::test]
 async fn a_postgres_database_of_a_newer_version() {
-    let line = "ERROR the database is newer than this program: transactions has version 9 there and 2 here";
+    let line = "ERROR the database is newer than this program: transactions has version 10 there and 3 here";
     newer(&Target::postgres().await, line).await;
 }
 
@@ -119,13 +120,13 @@ async fn migrations_are_refused_when_they_may_not_be_run() {
     assert_eq!(folder.names(), ["good.csv"]);
 
     folder.write("tally.db", "");
-    let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 2, \
+    let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 3, \
         and migrations are not to be run";
     refused(&folder, &sqlite_url(&folder, "tally.db"), &["--no-migrate"], (78, pending));
     assert_eq!(fs::read(folder.path().join("tally.db")).unwrap(), b"");
 
     let target = Target::postgres().await;
-    let pending = "ERROR the database lacks the migrations tally 1, tally 2, transactions 1, transactions 2: run once without --no-migrate";
+    let pending = "ERROR the database lacks the migrations tally 1, tally 2, tally 3, transactions 1, transactions 2, transactions 3: run once without --no-migrate";
     refused(&folder, &target.url(), &["--no-migrate"], (78, pending));
     assert!(!target.has_tables().await);
 
@@ -161,6 +162,23 @@ async fn a_database_that_does_not_let_us_in() {
         "sslmode in the database URL is not one of disable, prefer, require or verify-full",
     );
     assert!(!target.has_tables().await);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text() {
+    let folder = Folder::new();
+    for encoding in ["LATIN1", "WIN1252"] {
+        let database = TestDatabase::encoded(encoding).await;
+        let name = format!("{}/{}", database.addr(), database.name());
+        let line = format!(
+            "ERROR postgres: the encoding of the database {name} is {encoding}, which cannot hold every text: \
+             use one made with `create database NAME encoding 'UTF8' template template0`"
+        );
+        for flags in [&[][..], &["--no-migrate"]] {
+            refused(&folder, &database.url(), flags, (78, &line));
+        }
+        assert!(!Target::Postgres(database).has_tables().await);
+    }
 }
 
 #[tokio::test]

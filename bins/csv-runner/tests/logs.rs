@@ -197,7 +197,7 @@ async fn neither_content_nor_secrets_are_seen_when_things_go_wrong() {
              create trigger {name} before insert on transactions for each row execute function refuse()"
         )
     };
-    for (code, exit) in [("53100", 69), ("XX000", 69), ("42501", 78), ("23514", 0)] {
+    for (code, exit) in [("53100", 69), ("XX000", 69), ("42P01", 78), ("23514", 0)] {
         target.execute(&raising("refuse", code)).await;
         assert_eq!(start(&target.url(), model.url()).code, Some(exit), "{code}");
     }

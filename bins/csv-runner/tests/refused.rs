@@ -6,8 +6,10 @@ mod summary;
 use summary::summary;
 use tally_testkit::job::{Job, ModelService, Target, ended_with};
 use tally_testkit::ledger::Ledger;
+use tally_testkit::postgres::TestDatabase;
 use tally_testkit::sample::{Sample, Texts, assert_same_rows, rows};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Makes the tables by a run without rows, and then the database refuse every row for which `condition` is false.
 /// Answers the code that its dead letters will have.
@@ -159,6 +161,57 @@ async fn the_earlier_record_of_a_refused_one_stays_across_batches_sqlite() {
 #[tokio::test]
 async fn the_earlier_record_of_a_refused_one_stays_across_batches_postgres() {
     refuse_winners(Target::postgres().await, "1").await;
+}
+
+/// What `sql` plants refuses every tenth row with `code`; the run, in the database that `url` names, goes to its end.
+async fn every_tenth_is_refused(sql: &str, url: impl Fn(&TestDatabase) -> String, code: &str) {
+    let (sample, model) = (Sample::new(1_000), ModelService::start());
+    let target = Target::postgres().await;
+    plant_check(&target, &model, "true").await;
+    target.execute(sql).await;
+    let Target::Postgres(database) = &target else { unreachable!() };
+    let job = Job::new(&url(database)).model(model.url()).file(sample.path());
+    let output = ended_with(&job.flags(["--summary=json", "--batch-size=200"]).spawn(), 0);
+
+    assert_eq!(summary(&output)["dead_letters"], serde_json::json!({ code: 100 }));
+    let expected: Vec<Texts> = (0..100).map(|n| dead_letter(10 * n + 3, code)).collect();
+    assert_same_rows(&dead_letters(&target).await, &expected);
+    let numbered = (0..).zip(sample.expected_rows());
+    let fit: Vec<Texts> =
+        numbered.filter(|(position, _)| position % 10 != 3).map(|(_, row)| row).collect();
+    assert_same_rows(&rows(&target).await, &fit);
+    Ledger::read(&target).await.check_whole(&target).await;
+}
+
+const RAISE: &str = "create function refuse() returns trigger language plpgsql as \
+    $$ begin if new.position % 10 = 3 then raise exception 'not %', new.description; end if; return new; end $$;";
+
+#[tokio::test]
+async fn rows_at_which_a_trigger_raises() {
+    let trigger = "create trigger refuse before insert on transactions for each row execute function refuse()";
+    every_tenth_is_refused(&format!("{RAISE} {trigger}"), TestDatabase::url, "P0001").await;
+}
+
+#[tokio::test]
+async fn rows_at_which_a_deferred_trigger_raises() {
+    let trigger = "create constraint trigger refuse after insert on transactions deferrable initially deferred \
+        for each row execute function refuse()";
+    every_tenth_is_refused(&format!("{RAISE} {trigger}"), TestDatabase::url, "P0001").await;
+}
+
+/// Under a role that owns nothing and may write.
+#[tokio::test]
+async fn rows_that_row_level_security_refuses() {
+    let role = format!("tally_{}", Uuid::now_v7().simple());
+    let secure = format!(
+        "create role {role} login password 'right'; \
+         grant select, insert, update, delete on all tables in schema public to {role}; \
+         alter table transactions enable row level security; \
+         create policy planted on transactions using (true) with check (position % 10 <> 3)"
+    );
+    every_tenth_is_refused(&secure, |database| database.url_as(&role, "right"), "42501").await;
+    let other = TestDatabase::create().await;
+    other.execute(&format!("drop role {role}")).await;
 }
 
 /// A trigger that leaves rows out without a word does not make them disappear.

@@ -5,6 +5,7 @@ mod desk;
 
 use desk::{Desk, SOON, launch, row};
 use tally_testkit::job::Target;
+use tally_testkit::postgres::TestDatabase;
 use tally_testkit::process::Launch;
 
 const NO_MODEL: &str = "http://127.0.0.1:9";
@@ -29,6 +30,14 @@ async fn pending_migrations_are_refused_on_request() {
     assert!(output.stderr.contains("run once without --no-migrate"), "{output}");
     let output = launch(&target.url(), NO_MODEL, &["list"]).spawn().wait(SOON);
     assert_eq!((output.code, &*output.stdout), (Some(0), "no dead letters\n"), "{output}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_utf8_is_refused() {
+    let database = TestDatabase::encoded("LATIN1").await;
+    let output = launch(&database.url(), NO_MODEL, &["list"]).spawn().wait(SOON);
+    assert_eq!(output.code, Some(78), "{output}");
+    assert!(output.stderr.contains("is LATIN1"), "{output}");
 }
 
 #[tokio::test]

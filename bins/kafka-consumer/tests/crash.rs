@@ -65,6 +65,16 @@ mod serial {
     }
 
     #[tokio::test]
+    async fn killed_while_the_clock_was_a_day_ahead_sqlite() {
+        killed_a_day_ahead(Stream::into(Target::sqlite()).await).await;
+    }
+
+    #[tokio::test]
+    async fn killed_while_the_clock_was_a_day_ahead_postgres() {
+        killed_a_day_ahead(Stream::new().await).await;
+    }
+
+    #[tokio::test]
     async fn a_consumer_frozen_past_its_lease_steps_down() {
         frozen(Moment::Any).await;
     }
@@ -138,6 +148,23 @@ async fn assert_nothing_moves(stream: &Stream) {
     let before = stream.target.query(epochs).await;
     tokio::time::sleep(5 * LEASE).await;
     assert_eq!(stream.target.query(epochs).await, before);
+}
+
+/// Neither its leases nor its sign of life keep the next one away for longer than they are.
+async fn killed_a_day_ahead(stream: Stream) {
+    let sample = Sample::new(10_000);
+    stream.feed(&sample);
+    let killed = stream.consumer_with("http://127.0.0.1:9").spawn(); // so it commits nothing
+    let (owned, target) =
+        ("select count(*) from positions where owner is not null", &stream.target);
+    let owns_all = async || target.has_tables().await && target.number(owned).await == 6;
+    eventually(LONG, owns_all).await;
+    killed.kill9();
+    assert_eq!(killed.wait(LONG).signal, Some(Signal::SIGKILL));
+    assert!(owns_all().await && target.number("select count(*) from workers").await == 1);
+    stream.target.turn_clock_back_a_day().await;
+    stream.consume_to_end();
+    stream.check_taken(&sample).await;
 }
 
 /// When a consumer is frozen.

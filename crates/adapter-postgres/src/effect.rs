@@ -7,7 +7,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel_async::AsyncPgConnection;
 use tally_domain::Flow;
-use tally_ports::{Fault, Migrations, Outcome, Row};
+use tally_ports::{Fault, Migrations, Outcome, Refusal, Row};
 
 use crate::connection::{Session, within};
 use crate::fault;
@@ -34,12 +34,12 @@ pub trait PostgresEffect: Flow {
         rows: &[Row<Self>],
     ) -> impl Future<Output = QueryResult<Vec<Outcome>>> + Send;
 
-    /// Writes the effect of each row that the database does not refuse, and tells the others'
-    /// [`Outcome::Refused`] with their SQLSTATE. Called after [`apply`](Self::apply) failed and was undone.
+    /// Writes the effect of each row that the database does not refuse, and tells why it refuses the others. Called
+    /// after [`apply`](Self::apply) failed and was undone.
     ///
-    /// Runs in the server, by a plpgsql function that catches `data_exception` and `integrity_constraint_violation`
-    /// for each row and answers their SQLSTATE. Whatever else fails must not be answered but raised, with the
-    /// SQLSTATE as its message: it is an outage of the database, not a fault of the row.
+    /// Runs in the server, by a plpgsql function that for each row catches what fails and answers what the function
+    /// `tally_refusal` of the ledger's migrations makes of it; [`refusal`] reads that. What is not the row's fault
+    /// `tally_refusal` raises again, with the SQLSTATE as its message: an outage of the database, or a wrong setting.
     fn apply_singly(
         connection: &mut AsyncPgConnection,
         origin: i64,
@@ -57,7 +57,18 @@ pub trait PostgresEffect: Flow {
 }
 
 /// Begins the transaction of a commit; `effect` is where it goes back to when the rows cannot be written together.
-pub(crate) const BEGIN: &str = "begin isolation level read committed read write; savepoint effect";
+/// Deferred constraints are checked with each statement: at COMMIT nobody could tell which row is at fault.
+pub(crate) const BEGIN: &str = "begin isolation level read committed read write; set constraints all immediate; \
+    savepoint effect";
+
+/// What a flow's function for single rows answered for a row that the database refuses: the SQLSTATE and, after a blank,
+/// the name of the constraint.
+pub fn refusal(answer: &str) -> Refusal {
+    match answer.split_once(' ') {
+        Some((code, name)) => Refusal { constraint: Some(name.to_owned()), ..Refusal::new(code) },
+        None => Refusal::new(answer),
+    }
+}
 
 /// Writes the rows together, else one by one.
 pub(crate) async fn write<F: PostgresEffect>(

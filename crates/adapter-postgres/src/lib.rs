@@ -51,7 +51,7 @@ use std::time::Duration;
 pub use audit::PostgresBooks;
 pub use diesel;
 pub use diesel_async;
-pub use effect::{PostgresEffect, Prepared, prepared};
+pub use effect::{PostgresEffect, Prepared, prepared, refusal};
 use tally_ports::{Fault, Migrations};
 
 use crate::connection::{Limits, Sessions};
@@ -104,8 +104,8 @@ pub struct Postgres {
 impl Postgres {
     /// Connects, applies pending migrations of the ledger and of `flows`, and opens the pools.
     ///
-    /// A wrong URL, password or database, a missing privilege, a server certificate that is not trusted, a database
-    /// that is newer than this program and pending migrations that may not be applied are
+    /// A wrong URL, password or database, a database that is not UTF8, a missing privilege, a server certificate that is
+    /// not trusted, a database that is newer than this program and pending migrations that may not be applied are
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
     pub async fn open(settings: &Settings, flows: &[Migrations]) -> Result<Self, Fault> {
         let target = Target::parse(&settings.url, settings.lease)?;

@@ -17,6 +17,7 @@ const LEDGER: Migrations = Migrations {
     scripts: &[
         include_str!("../../../migrations/postgres/tally/0001_ledger.sql"),
         include_str!("../../../migrations/postgres/tally/0002_workers_and_acts.sql"),
+        include_str!("../../../migrations/postgres/tally/0004_refusals_and_signs_of_life.sql"),
     ],
 };
 
@@ -94,7 +95,22 @@ async fn connect(target: &Target) -> Result<Client, Fault> {
          set idle_in_transaction_session_timeout = {lock}; set client_min_messages = warning"
     );
     ask(LOOK_TIMEOUT, "settings of the session", client.batch_execute(&settings)).await?;
+    check_encoding(&client, name).await?;
     Ok(client)
+}
+
+/// In any other encoding one record whose text it cannot hold would be an outage without end.
+async fn check_encoding(client: &Client, name: &str) -> Result<(), Fault> {
+    let query = client.query_one("select current_setting('server_encoding')", &[]);
+    let encoding: String = ask(LOOK_TIMEOUT, "reading the encoding", query).await?.get(0);
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let message = format!(
+        "postgres: the encoding of the database {name} is {encoding}, which cannot hold every text: use one made with \
+         `create database NAME encoding 'UTF8' template template0`"
+    );
+    Err(Fault::stop(StopKind::Setting, message))
 }
 
 /// By name, how many scripts the database has.

@@ -18,7 +18,9 @@ use crate::effect::prepared;
 const LAST_PASS: &str = "
     select id, epoch, pass as number, next, cursor, stats, ended_at, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
-        (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining
+        (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining,
+        case when updated_at > clock_timestamp() then (extract(epoch from lease_until - updated_at) * 1000)::bigint end
+            as ahead
     from positions
     where flow = $1 and stream = $2 and partition = $3
     order by pass desc
@@ -72,14 +74,10 @@ impl Positions for Postgres {
 
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
         let mut session = self.control.session().await?;
-        let (connection, limit) = session.parts();
-        let query = sql_query(RENEW)
-            .bind::<BigInt, _>(lease.position)
-            .bind::<BigInt, _>(lease.epoch)
-            .bind::<BigInt, _>(milliseconds(lease.duration));
-        let renewed = answer(limit, prepared(query).execute(connection)).await?;
+        let Lease { position, epoch, duration } = *lease;
+        let renewed = renew(&mut session, position, epoch, milliseconds(duration)).await?;
         session.keep();
-        if renewed == 1 { Ok(()) } else { Err(taken(lease)) }
+        if renewed { Ok(()) } else { Err(taken(lease)) }
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Fault> {
@@ -105,6 +103,31 @@ impl Positions for Postgres {
     }
 }
 
+/// Whether there was something to renew.
+async fn renew(
+    session: &mut Session,
+    position: i64,
+    epoch: i64,
+    milliseconds: i64,
+) -> Result<bool, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(RENEW)
+        .bind::<BigInt, _>(position)
+        .bind::<BigInt, _>(epoch)
+        .bind::<BigInt, _>(milliseconds);
+    let renewed = answer(limit, prepared(query).execute(connection)).await?;
+    Ok(renewed == 1)
+}
+
+/// When the clock went back: the lease of the last pass, whoever holds it, counts from now on, else it would live on for as
+/// long as the clock was ahead.
+pub(crate) async fn set_back(session: &mut Session, stream: &Stream) -> Result<(), Fault> {
+    if let Some(Pass { id, epoch, ahead: Some(length), .. }) = last_pass(session, stream).await? {
+        renew(session, id, epoch, length).await?;
+    }
+    Ok(())
+}
+
 async fn claim(
     session: &mut Session,
     stream: &Stream,
@@ -112,6 +135,7 @@ async fn claim(
     lease: Duration,
     begin: Begin,
 ) -> Result<Claim, Fault> {
+    set_back(session, stream).await?;
     loop {
         let last = lock_last_pass(session, stream).await?;
         match last {
@@ -238,6 +262,9 @@ pub(crate) struct Pass {
     pub(crate) alive: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     remaining: Option<i64>,
+    /// How long the lease is, when it was renewed at a time that is still to come: the clock went back.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    ahead: Option<i64>,
 }
 
 #[derive(QueryableByName)]

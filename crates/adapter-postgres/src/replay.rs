@@ -11,7 +11,7 @@ use tally_ports::{Deed, Fault, Place, Raw, Replay, Replayed, Retry, Row, State, 
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
-use crate::effect::{PostgresEffect, prepared};
+use crate::effect::{self, PostgresEffect, prepared};
 use crate::{Postgres, acts, fault};
 
 /// Who has locked the dead letter is the only one who may change its state.
@@ -36,7 +36,7 @@ const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
 impl<F: PostgresEffect> Replay<F> for Postgres {
     async fn replay(&self, retry: &Arc<Retry<F>>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
         let mut session = self.commits.session().await?;
-        session.run("begin isolation level read committed read write").await?;
+        session.run(effect::BEGIN).await?;
         let replayed = replay(&mut session, retry).await?;
         match (deed, replayed.as_str()) {
             (Some(deed), Some(what)) => {

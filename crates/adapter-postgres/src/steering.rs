@@ -10,11 +10,12 @@ use uuid::Uuid;
 use crate::Postgres;
 use crate::acts::note;
 use crate::connection::{Session, answer};
-use crate::positions::{Pass, begin_pass, lock_last_pass, taken};
+use crate::positions::{Pass, begin_pass, lock_last_pass, set_back, taken};
 
+/// Of a lease that was renewed at a time that is still to come nobody knows whether it is alive: a claim finds out.
 const STANDINGS: &str = "
     select distinct on (partition) partition, pass, next, updated_at,
-        case when lease_until > clock_timestamp() then owner end as owner
+        case when clock_timestamp() between updated_at and lease_until then owner end as owner
     from positions
     where flow = $1 and stream = $2
     order by partition, pass desc";
@@ -56,6 +57,7 @@ impl Steering for Postgres {
             return Err(Fault::stop(StopKind::Setting, message));
         }
         let mut session = self.claims.session().await?;
+        set_back(&mut session, stream).await?; // also where nothing is set then
         session.run("begin isolation level read committed read write").await?;
         let passed = set(&mut session, stream, to, lease).await?;
         if passed.first < to {

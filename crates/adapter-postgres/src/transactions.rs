@@ -11,10 +11,10 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamp, Untyped, Uuid 
 use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tally_domain::transactions::Transactions;
-use tally_ports::{KeyOrder, Migrations, Outcome, Row};
+use tally_ports::{KeyOrder, Migrations, Outcome, Refusal, Row};
 use uuid::Uuid;
 
-use crate::effect::{PostgresEffect, Prepared, prepared};
+use crate::effect::{PostgresEffect, Prepared, prepared, refusal};
 
 /// Amounts travel as cents: `numeric` has no cheap form of its own.
 const UPSERT: &str = "
@@ -53,6 +53,7 @@ impl PostgresEffect for Transactions {
         scripts: &[
             include_str!("../../../migrations/postgres/transactions/0001_transactions.sql"),
             include_str!("../../../migrations/postgres/transactions/0002_replay.sql"),
+            include_str!("../../../migrations/postgres/transactions/0003_refusals.sql"),
         ],
     };
 
@@ -86,17 +87,17 @@ impl PostgresEffect for Transactions {
             return Err(Error::NotFound);
         }
         let mut answers = answers.into_iter();
-        let codes: Vec<Option<String>> = order
+        let refusals: Vec<Option<Refusal>> = order
             .all()
             .map(|index| {
                 if has_nul(&rows[index]) {
-                    Some(NUL_REFUSED.to_owned())
+                    Some(Refusal::new(NUL_REFUSED))
                 } else {
-                    answers.next().and_then(|answer| answer.code)
+                    answers.next()?.code.as_deref().map(refusal)
                 }
             })
             .collect();
-        Ok(order.outcomes_of_all(&codes))
+        Ok(order.outcomes_of_all(&refusals))
     }
 
     async fn replay(
@@ -105,14 +106,14 @@ impl PostgresEffect for Transactions {
         row: &Row<Self>,
     ) -> QueryResult<Outcome> {
         if has_nul(row) {
-            return Ok(Outcome::Refused(NUL_REFUSED.to_owned()));
+            return Ok(Outcome::Refused(Refusal::new(NUL_REFUSED)));
         }
         let columns = Columns::of(slice::from_ref(row), once(0));
         let answer: Answer = columns.bound_to(REPLAY, origin).get_result(connection).await?;
         Ok(match answer.code {
             None => Outcome::Written,
             Some(code) if code == SUPERSEDED => Outcome::Superseded,
-            Some(code) => Outcome::Refused(code),
+            Some(code) => Outcome::Refused(refusal(&code)),
         })
     }
 }

@@ -14,14 +14,21 @@ use crate::effect::prepared;
 use crate::positions::milliseconds;
 
 /// One round trip. What it writes it does not see itself: the worker counts besides the others. Those that died long ago
-/// are removed, but not waited for when somebody else does the same.
+/// are removed, and those that were seen at a time that is still to come, since the clock went back, count from now on;
+/// neither is waited for when somebody else does the same.
 const ATTEND: &str = "
     with present as (
-        insert into workers (id, flow, stream, host, pid, seen_until)
-        values ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 millisecond')
+        insert into workers (id, flow, stream, host, pid, seen_at, seen_until)
+        values ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6 * interval '1 millisecond')
         on conflict (id) do update set
             flow = excluded.flow, stream = excluded.stream, host = excluded.host, pid = excluded.pid,
-            seen_until = excluded.seen_until
+            seen_at = excluded.seen_at, seen_until = excluded.seen_until
+    ), set_back as (
+        update workers set seen_until = clock_timestamp() + (seen_until - seen_at), seen_at = clock_timestamp()
+        where id in (
+            select id from workers where seen_at > clock_timestamp() and id <> $1
+            for update skip locked
+        )
     ), long_dead as (
         delete from workers where id in (
             select id from workers
@@ -36,7 +43,7 @@ const ATTEND: &str = "
     ) as others
     left join (
         select distinct on (partition) partition, pass, next, updated_at,
-            case when lease_until > clock_timestamp() then owner end as owner
+            case when clock_timestamp() between updated_at and lease_until then owner end as owner
         from positions
         where flow = $2 and stream = $3
         order by partition, pass desc

@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{contents, open, outage, own, setting, ten_rows};
-use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_adapter_postgres::{Postgres, PostgresBooks, PostgresEffect, Settings};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Positions, Sink};
 use tally_testkit::build::LONG;
@@ -36,6 +36,28 @@ async fn a_wrong_password_user_or_database_is_a_wrong_setting() {
     assert!(unknown_database.contains("3D000"), "{unknown_database}");
 
     database.execute(&format!("drop role {role}")).await;
+}
+
+/// Its encoding is told before anything is made, and also to whoever only reads or may not migrate.
+#[tokio::test]
+async fn a_database_that_is_not_utf8_is_a_wrong_setting() {
+    for encoding in ["LATIN1", "WIN1252", "SQL_ASCII"] {
+        let database = TestDatabase::encoded(encoding).await;
+        let settings = Settings { migrate: false, ..Settings::new(database.url()) };
+        let refused = [
+            setting(open(database.url()).await),
+            setting(Postgres::open(&settings, &[]).await),
+            setting(PostgresBooks::open(&database.url(), &[]).await),
+        ];
+        let name = format!("{}/{}", database.addr(), database.name());
+        for message in refused {
+            let found = format!("the encoding of the database {name} is {encoding}, ");
+            assert!(message.contains(&found) && message.contains("encoding 'UTF8'"), "{message}");
+        }
+        let tables = "select 1 from pg_tables where schemaname = 'public'";
+        assert!(database.query_text(tables).await.is_empty());
+    }
+    open(TestDatabase::encoded("UTF8").await.url()).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
 use tally_domain::transactions::Transactions;
+use tally_testkit::clock::POSTGRES_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::postgres::TestDatabase;
 use tally_testkit::visits::Visits;
@@ -39,8 +40,16 @@ impl Store for Database {
         self.0.execute(&format!("alter table transactions add check (amount <= {limit})")).await;
     }
 
+    async fn turn_clock_back_a_day(&self) {
+        self.0.execute(POSTGRES_TURNED_BACK_A_DAY).await;
+    }
+
     fn refusal_code(&self) -> &'static str {
         "23514"
+    }
+
+    fn refusing_constraint(&self) -> Option<&'static str> {
+        Some("transactions_amount_check")
     }
 }
 

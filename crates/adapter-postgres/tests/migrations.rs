@@ -28,7 +28,7 @@ async fn eight_processes_at_once_migrate_once() {
     }
     assert_eq!(
         versions(&database).await,
-        ["tally 1", "tally 2", "transactions 1", "transactions 2"]
+        ["tally 1", "tally 2", "tally 3", "transactions 1", "transactions 2", "transactions 3"]
     );
 }
 
@@ -37,16 +37,16 @@ async fn a_newer_database_is_not_touched() {
     let database = TestDatabase::create().await;
     open(database.url()).await.unwrap();
     database
-        .execute("insert into tally_migrations (name, version) values ('transactions', 3)")
+        .execute("insert into tally_migrations (name, version) values ('transactions', 4)")
         .await;
     let message = setting(open(database.url()).await);
     assert!(
-        message.contains("newer than this program: transactions has version 3 there and 2 here"),
+        message.contains("newer than this program: transactions has version 4 there and 3 here"),
         "{message}"
     );
 
     // Tables of a flow that this program does not know are none of its business.
-    database.execute("update tally_migrations set name = 'invoices' where name = 'transactions' and version = 3").await;
+    database.execute("update tally_migrations set name = 'invoices' where name = 'transactions' and version = 4").await;
     open(database.url()).await.unwrap();
 }
 
@@ -55,7 +55,8 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
     assert!(
-        message.contains("tally 1, tally 2, transactions 1") && message.contains("--no-migrate"),
+        message.contains("tally 1, tally 2, tally 3, transactions 1")
+            && message.contains("--no-migrate"),
         "{message}"
     );
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
@@ -74,7 +75,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     database.execute("create table transactions (of text, somebody text, else_ text)").await;
     let message = setting(open(database.url()).await);
     assert!(message.contains("migration transactions 1") && message.contains("42P07"), "{message}");
-    assert_eq!(versions(&database).await, ["tally 1", "tally 2"]);
+    assert_eq!(versions(&database).await, ["tally 1", "tally 2", "tally 3"]);
 }
 
 /// Tables without their version would be in the way of the next attempt.
@@ -93,6 +94,6 @@ async fn tables_and_their_version_come_together() {
     open(database.url()).await.unwrap();
     assert_eq!(
         versions(&database).await,
-        ["tally 1", "tally 2", "transactions 1", "transactions 2"]
+        ["tally 1", "tally 2", "tally 3", "transactions 1", "transactions 2", "transactions 3"]
     );
 }

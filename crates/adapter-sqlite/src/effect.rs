@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::result::Error;
 use diesel::{QueryResult, SqliteConnection};
 use tally_domain::Flow;
-use tally_ports::{KeyOrder, Migrations, Outcome, Row};
+use tally_ports::{KeyOrder, Migrations, Outcome, Refusal, Row};
 
 use crate::fault;
 
@@ -59,15 +59,15 @@ pub fn upsert_each<F: Flow, K: Ord>(
     mut write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<usize>,
 ) -> QueryResult<Vec<Outcome>> {
     let order = KeyOrder::new(rows, key);
-    let mut codes = Vec::with_capacity(rows.len());
+    let mut refusals = Vec::with_capacity(rows.len());
     for index in order.all() {
-        codes.push(match write(connection, &rows[index]) {
-            Ok(0) => Some(fault::TRIGGER.to_owned()), // it said `raise(ignore)`
+        refusals.push(match write(connection, &rows[index]) {
+            Ok(0) => Some(Refusal::new(fault::TRIGGER)), // it said `raise(ignore)`
             Ok(_) => None,
-            Err(error) => Some(refused(connection, error)?.to_owned()),
+            Err(error) => Some(refused(connection, error)?),
         });
     }
-    Ok(order.outcomes_of_all(&codes))
+    Ok(order.outcomes_of_all(&refusals))
 }
 
 /// Appends `rows` one by one with `write`, in order of position.
@@ -92,22 +92,21 @@ pub fn replay_one(
     write: impl FnOnce(&mut SqliteConnection) -> QueryResult<usize>,
     is_newer_there: impl FnOnce(&mut SqliteConnection) -> QueryResult<bool>,
 ) -> QueryResult<Outcome> {
-    let code = match write(connection) {
-        Ok(0) if is_newer_there(connection)? => return Ok(Outcome::Superseded),
-        Ok(0) => fault::TRIGGER,
-        Ok(_) => return Ok(Outcome::Written),
-        Err(error) => refused(connection, error)?,
-    };
-    Ok(Outcome::Refused(code.to_owned()))
+    Ok(match write(connection) {
+        Ok(0) if is_newer_there(connection)? => Outcome::Superseded,
+        Ok(0) => Outcome::Refused(Refusal::new(fault::TRIGGER)),
+        Ok(_) => Outcome::Written,
+        Err(error) => Outcome::Refused(refused(connection, error)?),
+    })
 }
 
-/// The code of the constraint that refused a row, or the error when it is none.
-fn refused(connection: &mut SqliteConnection, error: Error) -> QueryResult<&'static str> {
-    let Some(code) = fault::refusal(&error) else { return Err(error) };
+/// Why a constraint refused a row, or the error when it is none.
+fn refused(connection: &mut SqliteConnection, error: Error) -> QueryResult<Refusal> {
+    let Some(refusal) = fault::refusal(&error) else { return Err(error) };
     // A constraint or a trigger of a flow's own may say `rollback`, which ends the whole transaction; the rows after it
     // would then be written for good, each by itself. Only outside of a transaction can one be begun.
     match connection.batch_execute("begin") {
         Ok(()) => Err(error),
-        Err(_) => Ok(code),
+        Err(_) => Ok(refusal),
     }
 }

@@ -3,27 +3,27 @@
 use std::path::Path;
 
 use diesel::result::{DatabaseErrorKind, Error};
-use tally_ports::{Fault, StopKind};
+use tally_ports::{Fault, Refusal, StopKind};
 
 /// What a trigger's text begins with when the row that fired it is at fault.
 pub(crate) const TRIGGER: &str = "constraint_trigger";
 
-/// The code of a row that a constraint refused; `None` when the row is not at fault.
-pub(crate) fn refusal(error: &Error) -> Option<&'static str> {
-    match error {
-        Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Some("constraint_unique"),
-        Error::DatabaseError(DatabaseErrorKind::NotNullViolation, _) => Some("constraint_not_null"),
-        Error::DatabaseError(DatabaseErrorKind::CheckViolation, _) => Some("constraint_check"),
-        Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
-            Some("constraint_foreign_key")
+/// Why a constraint refused a row; `None` when the row is not at fault.
+pub(crate) fn refusal(error: &Error) -> Option<Refusal> {
+    let Error::DatabaseError(kind, information) = error else { return None };
+    let code = match kind {
+        DatabaseErrorKind::UniqueViolation => "constraint_unique",
+        DatabaseErrorKind::NotNullViolation => "constraint_not_null",
+        DatabaseErrorKind::CheckViolation => "constraint_check",
+        DatabaseErrorKind::ForeignKeyViolation => "constraint_foreign_key",
+        DatabaseErrorKind::Unknown if information.message().starts_with(TRIGGER) => {
+            return Some(Refusal::new(TRIGGER)); // its text is the trigger's, which may quote the row
         }
-        Error::DatabaseError(DatabaseErrorKind::Unknown, information)
-            if information.message().starts_with(TRIGGER) =>
-        {
-            Some(TRIGGER)
-        }
-        _ => None,
-    }
+        _ => return None,
+    };
+    // The name of a check, or its expression where it has none; of others the columns; of a foreign key nothing.
+    let named = information.message().split_once(" constraint failed: ");
+    Some(Refusal { constraint: named.map(|(_, name)| name.to_owned()), ..Refusal::new(code) })
 }
 
 /// The fault of an error of a database that could be opened.
@@ -112,27 +112,41 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(sql: &str, expected: Option<&str>) {
+    fn check(sql: &str, expected: Option<(&str, Option<&str>)>) {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
         let tables = "pragma foreign_keys = on; create table p (id text primary key); insert into p values ('x'); \
-            create table t (a text not null, b integer check (b > 0), c text unique, p text references p (id)) strict; \
+            create table t (a text not null, b integer check (b > 0), c text unique, p text references p (id), \
+                constraint short check (length(a) < 9)) strict; \
+            create unique index lower on t (lower(a)); \
+            create trigger told before insert on t when new.b = 7 \
+                begin select raise(abort, 'constraint_trigger constraint failed: 4711'); end; \
             insert into t values ('a', 1, 'taken', 'x');";
         connection.batch_execute(tables).unwrap();
         let error = connection.batch_execute(sql).unwrap_err();
-        assert_eq!(refusal(&error), expected, "{error}");
+        let found = refusal(&error);
+        let found = found.as_ref().map(|refusal| (&*refusal.code, refusal.constraint.as_deref()));
+        assert_eq!(found, expected, "{error}");
         let text = text(&error);
         assert!(!text.contains("'4711'") && !text.contains("taken"), "{text}");
     }
 
     #[test]
     fn constraints_are_the_rows_fault_and_nothing_else_is() {
-        check("insert into t values (null, 1, null, null)", Some("constraint_not_null"));
-        check("insert into t values ('a', 0, null, null)", Some("constraint_check"));
-        check("insert into t values ('a', 1, 'taken', null)", Some("constraint_unique"));
-        check("insert into p values ('x')", Some("constraint_unique"));
-        check("insert into t values ('a', 1, null, 'y')", Some("constraint_foreign_key"));
+        let named = |code, name| Some((code, Some(name)));
+        let not_null = named("constraint_not_null", "t.a");
+        check("insert into t values (null, 1, null, null)", not_null);
+        check("insert into t values ('b', 0, null, null)", named("constraint_check", "b > 0"));
+        let short = named("constraint_check", "short");
+        check("insert into t values ('bbbbbbbbb', 1, null, null)", short);
+        check("insert into t values ('b', 1, 'taken', null)", named("constraint_unique", "t.c"));
+        let lower = named("constraint_unique", "index 'lower'");
+        check("insert into t values ('A', 1, null, null)", lower);
+        check("insert into p values ('x')", named("constraint_unique", "p.id"));
+        let foreign_key = Some(("constraint_foreign_key", None));
+        check("insert into t values ('b', 1, null, 'y')", foreign_key);
+        check("insert into t values ('b', 7, null, null)", Some(("constraint_trigger", None)));
         check("insert into nowhere values (1)", None);
-        check("insert into t values ('a', '4711 taken', null, null)", None);
+        check("insert into t values ('b', '4711 taken', null, null)", None);
         check("insert into", None);
     }
 }

@@ -29,9 +29,11 @@ impl Positions for Sqlite {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
-        let Lease { position, epoch, duration } = *lease;
-        let values = [milliseconds(duration).into(), position.into(), epoch.into()];
-        if self.touches::<Renew, 3>(values).await? { Ok(()) } else { Err(lost(lease)) }
+        if self.touches::<Renew, 3>(Renew::values(lease)).await? {
+            Ok(())
+        } else {
+            Err(lost(lease))
+        }
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Fault> {
@@ -64,6 +66,12 @@ impl Statement for Renew {
         lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds'), \
         updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
         where id = ? and epoch = ? and owner is not null";
+}
+
+impl Renew {
+    fn values(lease: &Lease) -> [Value<'static>; 3] {
+        [milliseconds(lease.duration).into(), lease.position.into(), lease.epoch.into()]
+    }
 }
 
 struct Release;
@@ -120,6 +128,20 @@ impl Place {
     }
 }
 
+/// When the clock went back: the lease of the last pass, whoever holds it, counts from now on, else it would live on for as
+/// long as the clock was ahead.
+pub(crate) fn set_back(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<()> {
+    let Some(last) = last_pass(connection, stream)? else { return Ok(()) };
+    if last.updated_at > last.now
+        && let Some(until) = last.lease_until
+    {
+        let duration = (until - last.updated_at).to_std().unwrap_or_default();
+        let lease = Lease { position: last.id, epoch: last.epoch, duration };
+        execute::<Renew>(connection, &Renew::values(&lease))?;
+    }
+    Ok(())
+}
+
 fn claim(
     connection: &mut SqliteConnection,
     stream: &Stream,
@@ -127,6 +149,7 @@ fn claim(
     lease: Duration,
     begin: Begin,
 ) -> Result<Claim, Failure> {
+    set_back(connection, stream)?;
     loop {
         let Some(last) = last_pass(connection, stream)? else {
             begin_pass(connection, stream, 1, begin.at)?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::acts::note;
 use crate::atomic::transaction;
-use crate::positions::{Place, begin_pass, last_pass, lost};
+use crate::positions::{Place, begin_pass, last_pass, lost, set_back};
 use crate::{Failure, Sqlite, Statement, execute};
 
 impl Steering for Sqlite {
@@ -32,6 +32,8 @@ impl Steering for Sqlite {
         let (stream, lease) = (stream.clone(), lease.copied());
         let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
         self.run(move |connection| {
+            // Also where nothing is set then.
+            transaction(connection, |connection| set_back(connection, &stream))?;
             transaction(connection, |connection| {
                 let passed = set(connection, &stream, to, lease.as_ref())?;
                 if passed.first < to {
@@ -139,7 +141,8 @@ fn insert_entry(
     execute::<InsertEntry>(connection, &values).map(drop)
 }
 
-/// Where each partition of a stream stands.
+/// Where each partition of a stream stands. Of a lease that was renewed at a time that is still to come nobody knows
+/// whether it is alive: a claim finds out.
 pub(crate) fn standings(
     connection: &mut SqliteConnection,
     flow: &str,
@@ -161,7 +164,7 @@ pub(crate) fn standings(
     // With one max() SQLite takes the other columns from the row that has it.
     let found: Vec<Found> = sql_query(
         "select partition, max(pass) as pass, next, updated_at, \
-         case when lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now') then owner end as owner \
+         case when strftime('%Y-%m-%d %H:%M:%f', 'now') between updated_at and lease_until then owner end as owner \
          from positions where flow = ? and stream = ? group by partition order by partition",
     )
     .bind::<Text, _>(flow)

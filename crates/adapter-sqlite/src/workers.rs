@@ -47,6 +47,7 @@ fn attend(
     worker: &Worker,
     lease: Duration,
 ) -> Result<Attendance, Failure> {
+    execute::<SetBack>(connection, &[])?;
     if let Some(Other { id, seen_until, now }) = living_other(connection, worker)? {
         let remaining = (seen_until - now).to_std().unwrap_or_default();
         return Ok(Attendance::Full { worker: id, remaining, renewal: seen_until });
@@ -105,10 +106,21 @@ fn living_other(connection: &mut SqliteConnection, worker: &Worker) -> QueryResu
 struct Present;
 
 impl Statement for Present {
-    const SQL: &'static str = "insert into workers (id, flow, stream, host, pid, seen_until) \
-        values (?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds')) \
+    const SQL: &'static str = "insert into workers (id, flow, stream, host, pid, seen_at, seen_until) \
+        values (?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'), \
+        strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds')) \
         on conflict (id) do update set flow = excluded.flow, stream = excluded.stream, host = excluded.host, \
-        pid = excluded.pid, seen_until = excluded.seen_until";
+        pid = excluded.pid, seen_at = excluded.seen_at, seen_until = excluded.seen_until";
+}
+
+/// When the clock went back: whoever was seen at a time that is still to come counts from now on.
+struct SetBack;
+
+impl Statement for SetBack {
+    const SQL: &'static str = "update workers set seen_at = strftime('%Y-%m-%d %H:%M:%f', 'now'), \
+        seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now', \
+        (unixepoch(seen_until, 'subsec') - unixepoch(seen_at, 'subsec')) || ' seconds') \
+        where seen_at > strftime('%Y-%m-%d %H:%M:%f', 'now')";
 }
 
 struct RemoveLongDead;

@@ -20,11 +20,14 @@ impl Reason {
         Self { stage, code: Cow::Borrowed(code), message: message.into() }
     }
 
-    /// The reason of a row that the database refused with `code`.
-    pub fn refused_by_database(code: impl Into<String>) -> Self {
-        let code = code.into();
-        let message = format!("the database refused the row: {code}");
-        Self { stage: Stage::Write, code: Cow::Owned(code), message }
+    /// The reason of a row that the database refused with `code`, by the constraint of that name where it told one. What
+    /// is odd in a name is escaped.
+    pub fn refused_by_database(code: &str, constraint: Option<&str>) -> Self {
+        let mut message = format!("the database refused the row: {code}");
+        if let Some(name) = constraint {
+            message += &format!(", constraint {}", name.escape_debug());
+        }
+        Self { stage: Stage::Write, code: Cow::Owned(code.to_owned()), message }
     }
 }
 
@@ -59,5 +62,23 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_is_named_and_its_name_is_harmless() {
+        let reason = Reason::refused_by_database("23514", Some("transactions_amount_check"));
+        let text = "the database refused the row: 23514, constraint transactions_amount_check";
+        assert_eq!((&*reason.code, &*reason.message), ("23514", text));
+        let odd = Reason::refused_by_database("23514", Some("a \n\u{1b}[2J\u{202e}\u{0}é"));
+        let escaped =
+            "the database refused the row: 23514, constraint a \\n\\u{1b}[2J\\u{202e}\\0é";
+        assert_eq!(odd.message, escaped);
+        let unnamed = Reason::refused_by_database("P0001", None);
+        assert_eq!(unnamed.message, "the database refused the row: P0001");
     }
 }

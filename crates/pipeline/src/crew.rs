@@ -11,16 +11,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::NaiveDateTime;
 use metrics::gauge;
 use tally_ports::{
     Attendance, Begin, Claim, Crew as Living, Fault, Lease, Positions, Steering, Stop, StopKind,
     Stream, Worker, Workers, metric,
 };
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::shift::{Blocked, Shift};
+use crate::ownership::Waiting;
 use crate::{Ended, Gates, Heartbeat, Partition, Status};
 
 /// How often a worker looks what has changed, unless a third of the lease is shorter.
@@ -105,7 +105,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
 
     /// Who lives; `None` when a stop was asked for.
     async fn attend(&self, stop: &CancellationToken) -> Result<Option<Living>, Stop> {
-        let mut waiting: Option<(Instant, NaiveDateTime)> = None;
+        let mut waiting: Option<Waiting> = None;
         loop {
             let attending =
                 self.gates.database.pass(|| self.store.attend(&self.worker, self.lease));
@@ -117,11 +117,11 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
                 Attendance::Present(living) => return Ok(Some(living)),
                 Attendance::Full { worker, remaining, renewal } => (worker, remaining, renewal),
             };
-            let (since, first_renewal) = *waiting.get_or_insert_with(|| {
+            let waiting = waiting.get_or_insert_with(|| {
                 tracing::warn!("{other} works with this store, waiting for its end");
-                (Instant::now(), renewal)
+                Waiting::begin(renewal)
             });
-            if since.elapsed() >= 2 * self.lease && renewal > first_renewal {
+            if waiting.finds_alive(renewal, self.lease) {
                 let message =
                     format!("{other} works with this store, is alive, and it serves one process");
                 return Err(Stop { kind: StopKind::Taken, message });

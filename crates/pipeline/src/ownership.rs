@@ -44,7 +44,7 @@ pub async fn own<P: Positions>(
     begin: Begin,
     stop: &CancellationToken,
 ) -> Result<Ownership, Stop> {
-    let mut waiting: Option<(Instant, NaiveDateTime)> = None;
+    let mut waiting: Option<Waiting> = None;
     loop {
         let claim = gate.pass(|| positions.claim(stream, owner, lease, begin)).await?;
         let (holder, remaining, renewal) = match claim {
@@ -52,15 +52,15 @@ pub async fn own<P: Positions>(
             Claim::Finished { at, records } => return Ok(Ownership::Finished { at, records }),
             Claim::Held { owner, remaining, renewal } => (owner, remaining, renewal),
         };
-        let (since, first_renewal) = *waiting.get_or_insert_with(|| {
+        let waiting = waiting.get_or_insert_with(|| {
             tracing::warn!(
                 "{} is owned by {holder}; its lease lives for another {:.1} s, waiting",
                 stream.label,
                 remaining.as_secs_f64()
             );
-            (Instant::now(), renewal)
+            Waiting::begin(renewal)
         });
-        if since.elapsed() >= 2 * lease && renewal > first_renewal {
+        if waiting.finds_alive(renewal, lease) {
             let message = format!(
                 "{} is owned by {holder}, which is alive and renews its lease",
                 stream.label
@@ -73,6 +73,24 @@ pub async fn own<P: Positions>(
             () = sleep(pause) => {}
             () = stop.cancelled() => return Ok(Ownership::Interrupted),
         }
+    }
+}
+
+/// Waiting for somebody who may be dead.
+pub(crate) struct Waiting {
+    since: Instant,
+    renewal: NaiveDateTime,
+}
+
+impl Waiting {
+    pub(crate) fn begin(renewal: NaiveDateTime) -> Self {
+        Self { since: Instant::now(), renewal }
+    }
+
+    /// Whether after two leases the other is found to be alive, by its last `renewal`.
+    pub(crate) fn finds_alive(&mut self, renewal: NaiveDateTime, lease: Duration) -> bool {
+        self.renewal = self.renewal.min(renewal); // earlier than before: the store's clock went back
+        self.since.elapsed() >= 2 * lease && renewal > self.renewal
     }
 }
 

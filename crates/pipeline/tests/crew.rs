@@ -387,6 +387,45 @@ async fn a_store_for_one_process_turns_the_second_away() {
     b.end().await.unwrap();
 }
 
+/// One that works on all partitions is killed while the clock is a day ahead.
+#[tokio::test(start_paused = true)]
+async fn who_was_killed_while_the_clock_was_ahead_is_succeeded_after_a_lease() {
+    for serves_one in [false, true] {
+        let stage = Stage::new();
+        if serves_one {
+            stage.store.serve_one_worker();
+        }
+        let killed = stage.start("killed", stage.fake(2));
+        stage.until_shares(&[("killed", 2)]).await;
+        killed.run.abort();
+        stage.until_shares(&[]).await;
+        stage.store.turn_clock_back(Duration::from_hours(24));
+        let (began, next) = (Instant::now(), stage.start("next", stage.fake(2)));
+        stage.until_shares(&[("next", 2)]).await;
+        // Where one is served, it is waited for first and its leases after that.
+        let leases = if serves_one { 2 } else { 1 };
+        let (took, longest) = (began.elapsed(), leases * LEASE + Duration::from_secs(2));
+        assert!(took >= LEASE && took <= longest, "{took:?}");
+        next.end().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_for_one_process_notices_a_worker_that_lives_whatever_the_clock_does() {
+    let stage = Stage::new();
+    stage.store.serve_one_worker();
+    let a = stage.start("a", stage.fake(2));
+    stage.until_shares(&[("a", 2)]).await;
+    let b = stage.start("b", stage.fake(2));
+    stage.store.turn_clock_back(Duration::from_hours(24));
+    sleep(LEASE).await;
+    stage.store.turn_clock_back(Duration::from_hours(24));
+    let began = Instant::now();
+    assert_eq!(b.run.await.unwrap().unwrap_err().kind, StopKind::Taken);
+    assert!(began.elapsed() < 3 * LEASE, "{:?}", began.elapsed());
+    a.end().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_heard_while_the_database_is_away() {
     let stage = Stage::new();

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const LEASE: Duration = Duration::from_secs(5);
+const DAY: Duration = Duration::from_hours(24);
 
 struct Waiting {
     store: Arc<MemoryStore>,
@@ -77,6 +78,49 @@ async fn a_longer_lease_than_ours_is_waited_for() {
     let began = Instant::now();
     assert!(matches!(waiting.own(false).await, Ok(Ownership::Owned(_))));
     assert!(began.elapsed() >= 6 * LEASE, "{:?}", began.elapsed());
+}
+
+/// The first look at it comes when the clock is right again.
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_a_clock_that_was_ahead_is_taken_over_after_its_length() {
+    for length in [LEASE, 6 * LEASE] {
+        let waiting = Waiting::new();
+        let claim = waiting.store.claim(&waiting.stream, "dead", length, Begin::default()).await;
+        assert!(matches!(claim, Ok(Claim::Owned(_))));
+        waiting.store.turn_clock_back(DAY);
+        let began = Instant::now();
+        assert!(matches!(waiting.own(false).await, Ok(Ownership::Owned(_))));
+        let took = began.elapsed();
+        assert!(took >= length && took <= length + LEASE / 5, "{took:?} for {length:?}");
+    }
+}
+
+/// The clock goes back again while the lease is waited for.
+#[tokio::test(start_paused = true)]
+async fn an_owner_is_alive_or_dead_whatever_the_clock_does() {
+    for is_alive in [false, true] {
+        let waiting = Waiting::new();
+        let position = waiting.claim("other").await;
+        let _heartbeat =
+            is_alive.then(|| Heartbeat::start(Arc::clone(&waiting.store), position.lease));
+        waiting.store.turn_clock_back(DAY);
+        let store = Arc::clone(&waiting.store);
+        tokio::spawn(async move {
+            tokio::time::sleep(LEASE / 2).await;
+            store.turn_clock_back(DAY);
+        });
+        let began = Instant::now();
+        let owned = waiting.own(false).await;
+        let took = began.elapsed();
+        if is_alive {
+            assert_eq!(owned.unwrap_err().kind, StopKind::Taken);
+            assert!(took >= 2 * LEASE && took < 3 * LEASE, "{took:?}");
+        } else {
+            assert!(matches!(owned, Ok(Ownership::Owned(_))), "{owned:?}");
+            // From when it was seen that the clock went back.
+            assert!(took >= LEASE && took < 2 * LEASE, "{took:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use tally_domain::quality::Report;
 use tally_domain::{Flow, Reason};
 use uuid::Uuid;
 
-use crate::{DeadLetter, Lease, Mask, Outcome, Stop, StopKind, Stream};
+use crate::{DeadLetter, Lease, Mask, Outcome, Refusal, Stop, StopKind, Stream};
 
 /// What a source read at once.
 #[derive(Debug)]
@@ -157,17 +157,17 @@ impl<F: Flow> Commit<F> {
             admission.admit(&committed.refused)?;
         }
         let refused = self.rows.iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
-            Outcome::Refused(code) => Some(self.refused(row, code)),
+            Outcome::Refused(refusal) => Some(self.refused(row, refusal)),
             _ => None,
         });
         let refused = refused.collect();
         Ok((committed, refused))
     }
 
-    /// The dead letter of a row that the database refused with `code`.
-    fn refused(&self, row: &Row<F>, code: &str) -> DeadLetter {
+    /// The dead letter of a row that the database refused.
+    fn refused(&self, row: &Row<F>, refusal: &Refusal) -> DeadLetter {
         let raw = self.mask.as_ref().map_or_else(|| row.raw.clone(), |mask| mask.mask(&row.raw));
-        DeadLetter::first(row.position, Reason::refused_by_database(code), raw)
+        DeadLetter::first(row.position, refusal.into(), raw)
     }
 }
 
@@ -193,7 +193,7 @@ impl Committed {
                 Outcome::Written => counts.written += 1,
                 Outcome::Superseded => counts.superseded += 1,
                 Outcome::Skipped => counts.skipped += 1,
-                Outcome::Refused(code) => {
+                Outcome::Refused(Refusal { code, .. }) => {
                     counts.refused.push(Refused { position: row.position, code: code.clone() });
                 }
             }

@@ -1,7 +1,7 @@
 //! What a batch's rows did to a flow's tables.
 
 use crate::Row;
-use tally_domain::Flow;
+use tally_domain::{Flow, Reason};
 
 /// What became of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +12,30 @@ pub enum Outcome {
     Superseded,
     /// By the flow's rule it has no effect.
     Skipped,
-    /// The database refused it, with this SQLSTATE or constraint kind.
-    Refused(String),
+    /// The database refused it.
+    Refused(Refusal),
+}
+
+/// Why the database refused a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The SQLSTATE or `SQLite`'s constraint kind.
+    pub code: String,
+    /// The name of the constraint, where the database tells one. Never a value of the row.
+    pub constraint: Option<String>,
+}
+
+impl Refusal {
+    /// One of which only the code is known.
+    pub fn new(code: impl Into<String>) -> Self {
+        Self { code: code.into(), constraint: None }
+    }
+}
+
+impl From<&Refusal> for Reason {
+    fn from(Refusal { code, constraint }: &Refusal) -> Self {
+        Self::refused_by_database(code, constraint.as_deref())
+    }
 }
 
 /// The rows of a batch in the order in which upserts by key touch them: by key, so that two writers never wait for
@@ -53,16 +75,16 @@ impl KeyOrder {
     }
 
     /// What became of each row, in order of position, after all of them were upserted one after the other in this
-    /// order; `codes`, in this order too, says which were refused. The last one that was not refused was written.
-    pub fn outcomes_of_all(&self, codes: &[Option<String>]) -> Vec<Outcome> {
+    /// order; `refusals`, in this order too, says which were refused. The last one that was not refused was written.
+    pub fn outcomes_of_all(&self, refusals: &[Option<Refusal>]) -> Vec<Outcome> {
         let mut outcomes = vec![Outcome::Superseded; self.order.len()];
         let mut key_has_winner = false;
-        for (&(index, is_last), code) in self.order.iter().zip(codes).rev() {
+        for (&(index, is_last), refusal) in self.order.iter().zip(refusals).rev() {
             if is_last {
                 key_has_winner = false;
             }
-            outcomes[index] = match code {
-                Some(code) => Outcome::Refused(code.clone()),
+            outcomes[index] = match refusal {
+                Some(refusal) => Outcome::Refused(refusal.clone()),
                 None if key_has_winner => Outcome::Superseded,
                 None => {
                     key_has_winner = true;

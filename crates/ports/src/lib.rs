@@ -27,7 +27,7 @@ pub use audit::{Audit, Auditor};
 pub use batch::{Admission, Batch, Commit, Committed, Headers, Item, Raw, Refused, Row};
 pub use dead_letter::{DeadLetter, Letter};
 pub use deed::{Acts, Deed};
-pub use effect::{KeyOrder, Outcome};
+pub use effect::{KeyOrder, Outcome, Refusal};
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
 pub use migration::Migrations;
@@ -90,7 +90,8 @@ pub trait Sink<F: Flow>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Committed, Fault>> + Send;
 }
 
-/// Who owns which partition, and how far it was read. All times are the database's.
+/// Who owns which partition, and how far it was read. All times are the database's. When its clock went back, so that a
+/// lease lies further ahead than it is long, the lease counts from the next claim on, unless it is renewed.
 pub trait Positions: Send + Sync + 'static {
     /// Claims the stream's partition for `owner`: the pass in progress, else (the first time, or with `again`
     /// after a finished pass) a new pass, as `begin` says. Every claim that succeeds raises the epoch, so that an earlier owner can
@@ -114,7 +115,8 @@ pub trait Positions: Send + Sync + 'static {
     fn finish(&self, lease: &Lease, next: i64) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
-/// Who works on a stream together. All times are the database's.
+/// Who works on a stream together. All times are the database's; when its clock went back, whoever was said to live
+/// longer than its lease lives for its lease from the next attendance on, unless it says so again.
 pub trait Workers: Send + Sync + 'static {
     /// Says that `worker` lives for another `lease`, and answers who else does and where each partition stands. A
     /// store that serves one process answers [`Attendance::Full`], and notes nothing, while another worker lives, on

@@ -82,7 +82,7 @@ pub enum Claim {
         owner: String,
         /// How long the lease lives unless it is renewed.
         remaining: Duration,
-        /// Grows whenever the owner renews: equal values mean that it did not.
+        /// Grows whenever the owner renews: equal values mean that it did not. Falls when the store's clock went back.
         renewal: NaiveDateTime,
     },
     /// The last pass was finished and no other was asked for.

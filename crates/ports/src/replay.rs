@@ -61,7 +61,7 @@ impl Replayed {
         match outcome {
             Outcome::Written | Outcome::Skipped => Self::Written,
             Outcome::Superseded => Self::Outdated,
-            Outcome::Refused(code) => Self::again(place, Reason::refused_by_database(code)),
+            Outcome::Refused(refusal) => Self::again(place, Reason::from(&refusal)),
         }
     }
 

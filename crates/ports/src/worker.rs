@@ -33,7 +33,7 @@ pub enum Attendance {
         worker: String,
         /// How long it lives unless it says so again.
         remaining: Duration,
-        /// Grows whenever it says so: equal values mean that it did not.
+        /// Grows whenever it says so: equal values mean that it did not. Falls when the store's clock went back.
         renewal: NaiveDateTime,
     },
 }

@@ -15,6 +15,7 @@ use tally_adapter_sqlite::diesel::{
 };
 use tempfile::TempDir;
 
+use crate::clock::{POSTGRES_TURNED_BACK_A_DAY, SQLITE_TURNED_BACK_A_DAY};
 use crate::postgres::TestDatabase;
 use crate::process::{Launch, Output, Process, binary};
 
@@ -175,6 +176,15 @@ impl Target {
             }
             Self::Postgres(database) => database.execute(sql).await,
         }
+    }
+
+    /// The database's clock goes back a day.
+    pub async fn turn_clock_back_a_day(&self) {
+        let sql = match self {
+            Self::Sqlite(_) => SQLITE_TURNED_BACK_A_DAY,
+            Self::Postgres(_) => POSTGRES_TURNED_BACK_A_DAY,
+        };
+        self.execute(sql).await;
     }
 
     /// Whether something has made the tables; queries fail before.

@@ -11,6 +11,7 @@
 )]
 
 pub mod build;
+pub mod clock;
 pub mod contract;
 pub mod http;
 #[cfg(feature = "sqlite")]

@@ -12,6 +12,7 @@ use tally_adapter_sqlite::diesel::{
 use tally_adapter_sqlite::{Settings, Sqlite, SqliteEffect};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Fault, Migrations};
+use tally_testkit::clock::SQLITE_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::visits::Visits;
 use tempfile::TempDir;
@@ -93,7 +94,7 @@ impl Store for Database {
     /// `SQLite` cannot add a check to a table: a trigger writes into one that has it.
     async fn refuse_amounts_above(&self, limit: i64) {
         self.try_open().unwrap();
-        self.execute("create table refused (never check (false))");
+        self.execute("create table refused (never constraint never check (false))");
         for when in ["insert", "update"] {
             self.execute(&format!(
                 "create trigger refuse_{when} before {when} on transactions when cast(new.amount as real) > {limit} \
@@ -102,7 +103,15 @@ impl Store for Database {
         }
     }
 
+    async fn turn_clock_back_a_day(&self) {
+        self.execute(SQLITE_TURNED_BACK_A_DAY);
+    }
+
     fn refusal_code(&self) -> &'static str {
         "constraint_check"
+    }
+
+    fn refusing_constraint(&self) -> Option<&'static str> {
+        Some("never")
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
-use tally_ports::{Attendance, Crew, Positions, Standing, Stream, Worker, Workers};
+use tally_ports::{
+    Attendance, Begin, Claim, Crew, Positions, Standing, Steering, Stream, Worker, Workers,
+};
 
 use super::claims::own;
 use super::commits::commit;
@@ -100,6 +102,26 @@ pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
     .await;
 }
 
+/// A lease that was noted by a clock that was a day ahead keeps nobody from claiming: that finds out whether it is alive.
+pub async fn who_attends_claims_what_a_clock_that_was_ahead_holds(store: &impl Store) {
+    let sink = store.open().await;
+    let (ann, stream) = (worker::<Transactions>("ann", NAME), stream::<Transactions>(NAME));
+    own(&sink, &stream, "dead", LONG).await;
+    let owner = async || {
+        let [attended] = attend(&sink, &ann, LONG).await.partitions.try_into().unwrap();
+        let [looked] = sink.standings("transactions", NAME).await.unwrap().try_into().unwrap();
+        assert_eq!(attended, looked);
+        let Standing { owner, .. } = attended;
+        owner
+    };
+    assert_eq!(owner().await.as_deref(), Some("dead"));
+    store.turn_clock_back_a_day().await;
+    assert_eq!(owner().await, None);
+    let claim = sink.claim(&stream, "ann", LONG, Begin::default()).await.unwrap();
+    assert!(matches!(claim, Claim::Held { .. }), "{claim:?}");
+    assert_eq!(owner().await.as_deref(), Some("dead"));
+}
+
 /// Everybody counts everybody who lives, and nobody twice.
 pub async fn workers_count_each_other(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
@@ -123,6 +145,19 @@ pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
     attend(&workers, &bob, SHORT).await;
     eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 1).await;
     assert_eq!(attend(&workers, &bob, LONG).await.living, 2);
+}
+
+/// Who was killed while the clock was a day ahead counts for its lease and no longer; who lives goes on to count.
+pub async fn a_worker_of_a_clock_that_was_ahead_no_longer_counts(store: &impl Store) {
+    let workers = store.open().await;
+    let [ann, bob, cem] = ["ann", "bob", "cem"].map(|id| worker::<Transactions>(id, NAME));
+    attend(&workers, &bob, Duration::from_secs(1)).await;
+    attend(&workers, &cem, LONG).await;
+    store.turn_clock_back_a_day().await;
+    assert_eq!(attend(&workers, &ann, LONG).await.living, 3);
+    eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 2).await;
+    assert_eq!(attend(&workers, &cem, SHORT).await.living, 2);
+    eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 1).await;
 }
 
 /// It is told who is there and whether that one is alive, and nothing is noted of it.
@@ -161,6 +196,31 @@ pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
         assert!(matches!(attendance, Attendance::Full { .. }), "{}: {attendance:?}", other.id);
     }
     assert_eq!(ids(store).await, ["ann"]);
+}
+
+/// One that was killed while the clock was a day ahead keeps others out for its lease and no longer.
+pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) {
+    let workers = store.open().await;
+    let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
+    let look = async || match workers.attend(&bob, LONG).await.unwrap() {
+        Attendance::Full { remaining, renewal, .. } => Some((remaining, renewal)),
+        Attendance::Present(_) => None,
+    };
+    attend(&workers, &ann, LONG).await;
+    store.turn_clock_back_a_day().await;
+    let (remaining, first) = look().await.unwrap();
+    assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
+    assert_eq!(look().await.unwrap().1, first, "nobody said that it lives");
+    eventually(PATIENCE, async || {
+        attend(&workers, &ann, LONG).await;
+        look().await.unwrap().1 > first
+    })
+    .await;
+
+    attend(&workers, &ann, Duration::from_secs(1)).await;
+    store.turn_clock_back_a_day().await;
+    assert!(look().await.is_some(), "it may be alive");
+    eventually(PATIENCE, async || look().await.is_none()).await;
 }
 
 /// One that does not say any more that it lives keeps nobody out.

@@ -12,6 +12,8 @@ use crate::build::{AGAIN, LONG, plain_commit, stream};
 use crate::eventually;
 
 const SHORT: Duration = Duration::from_millis(50);
+/// Ends while a test waits, but not at once.
+const LESS: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A claim that must succeed.
@@ -164,6 +166,61 @@ pub async fn a_renewed_lease_lives_on(store: &impl Store) {
         renewal > first_renewal
     })
     .await;
+}
+
+/// Who was killed while the clock was a day ahead is not waited for any longer than its lease, however often it is looked
+/// at, and its lease is not taken any earlier.
+pub async fn a_lease_of_a_clock_that_was_ahead_ends_after_its_length(store: &impl Store) {
+    let (ours, theirs) = (store.open().await, store.open().await);
+    let (short, long) = (stream::<Transactions>("file/1"), stream::<Transactions>("file/2"));
+    let lost = own(&ours, &short, "a", LESS).await;
+    own(&ours, &long, "a", LONG).await;
+    store.turn_clock_back_a_day().await;
+
+    let look =
+        async |stream| match theirs.claim(stream, "b", SHORT, Begin::default()).await.unwrap() {
+            Claim::Held { owner, remaining, renewal } => {
+                assert_eq!(owner, "a");
+                (remaining, renewal)
+            }
+            other => panic!("{other:?}"),
+        };
+    let (remaining, _) = look(&short).await;
+    assert!(remaining > LESS / 2 && remaining <= LESS, "{remaining:?}");
+    let (first, renewal) = look(&long).await;
+    assert!(first > LONG / 2 && first <= LONG, "{first:?}");
+    let taken = take_over(&theirs, &short, "b").await;
+    assert_eq!(taken.lease.position, lost.lease.position);
+    assert!(taken.lease.epoch > lost.lease.epoch);
+    let (then, same) = look(&long).await;
+    assert!(then < first && same == renewal, "it goes on ending: {first:?}, then {then:?}");
+}
+
+/// Whoever lives through it stays the owner.
+pub async fn a_lease_of_a_clock_that_was_ahead_can_be_renewed(store: &impl Store) {
+    let (ours, theirs) = (store.open().await, store.open().await);
+    let stream = stream::<Transactions>("file/1");
+    let position = own(&ours, &stream, "a", LONG).await;
+    store.turn_clock_back_a_day().await;
+    let look = async || match theirs.claim(&stream, "b", LONG, Begin::default()).await.unwrap() {
+        Claim::Held { remaining, renewal, .. } => (remaining, renewal),
+        other => panic!("{other:?}"),
+    };
+    let (_, first_renewal) = look().await;
+    eventually(PATIENCE, async || {
+        ours.renew(&position.lease).await.unwrap();
+        look().await.1 > first_renewal
+    })
+    .await;
+
+    store.turn_clock_back_a_day().await;
+    ours.renew(&position.lease).await.unwrap();
+    let (remaining, _) = look().await;
+    assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
+    store.turn_clock_back_a_day().await;
+    ours.commit(&Arc::new(plain_commit(&position, &stream, 0..=4))).await.unwrap();
+    let (remaining, _) = look().await;
+    assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
 }
 
 /// Who releases need not be waited for; releasing again is no fault.

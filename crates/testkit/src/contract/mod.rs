@@ -60,8 +60,16 @@ pub trait Store: Send + Sync {
     /// From now on the database itself refuses transactions with an amount above `limit`.
     fn refuse_amounts_above(&self, limit: i64) -> impl Future<Output = ()> + Send;
 
+    /// The store's clock goes back a day: what was noted of leases and signs of life lies a day further ahead.
+    fn turn_clock_back_a_day(&self) -> impl Future<Output = ()> + Send;
+
     /// The code that such a refusal has.
     fn refusal_code(&self) -> &'static str;
+
+    /// The name of the constraint that refuses then.
+    fn refusing_constraint(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// As [`store_contract!`](crate::store_contract), for a store that several processes share.
@@ -72,6 +80,7 @@ macro_rules! server_contract {
             workers_count_each_other
             workers_of_other_streams_do_not_count
             a_dead_worker_no_longer_counts
+            a_worker_of_a_clock_that_was_ahead_no_longer_counts
             two_relays_at_once_hand_out_different_ones
         }
     };
@@ -85,6 +94,7 @@ macro_rules! single_contract {
             a_second_worker_is_kept_out
             a_worker_of_another_stream_is_kept_out
             a_dead_worker_is_replaced
+            a_worker_of_a_clock_that_was_ahead_is_replaced
         }
     };
 }
@@ -130,6 +140,9 @@ macro_rules! store_contract {
             an_expired_lease_is_taken_over
             every_claim_raises_the_epoch
             a_renewed_lease_lives_on
+            a_lease_of_a_clock_that_was_ahead_ends_after_its_length
+            a_lease_of_a_clock_that_was_ahead_can_be_renewed
+            a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length
             a_released_lease_is_free_at_once
             a_lost_lease_can_be_neither_renewed_nor_released
             of_many_claims_at_once_one_wins
@@ -160,6 +173,7 @@ macro_rules! store_contract {
             appended_rows_can_be_refused
             who_attends_is_noted_until_it_leaves
             who_attends_is_told_where_partitions_stand
+            who_attends_claims_what_a_clock_that_was_ahead_holds
             setting_forward_passes_a_range
             setting_back_begins_another_pass
             a_partition_never_read_is_set_by_its_first_pass

@@ -117,7 +117,7 @@ pub async fn refused_rows_become_dead_letters(store: &impl Store) {
         let at = letter.number("position");
         let of = DeadLetter::first(
             at,
-            Reason::refused_by_database(store.refusal_code()),
+            Reason::refused_by_database(store.refusal_code(), store.refusing_constraint()),
             Raw::default(),
         );
         assert_eq!(&letter["id"], of.id(&stream, 1).to_string());

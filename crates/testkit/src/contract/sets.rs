@@ -1,6 +1,7 @@
 //! What people change about positions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tally_domain::transactions::Transactions;
@@ -10,6 +11,7 @@ use super::claims::{assert_setting, assert_taken, own};
 use super::commits::{commit, everything};
 use super::{ACTS, BATCHES, POSITIONS, Record, Store};
 use crate::build::{LONG, act, plain_commit, stream};
+use crate::eventually;
 
 const NAME: &str = "group/topic";
 
@@ -78,6 +80,23 @@ pub async fn setting_forward_passes_a_range(store: &impl Store) {
     assert!(position.cursor.is_null(), "{position:?}");
     assert_eq!(position.stats, json!({ "seen": 10 }));
     commit(&sink, plain_commit(&position, &stream.into(), 25..=29)).await.unwrap();
+}
+
+/// A lease that was noted by a clock that was a day ahead is spared for as long as it is, and no longer.
+pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &impl Store) {
+    let sink = store.open().await;
+    let stream = stream::<Transactions>(NAME);
+    own(&sink, &stream, "a", Duration::from_secs(1)).await;
+    store.turn_clock_back_a_day().await;
+    assert_taken(sink.set(&stream, 7, None, &act("too early")).await);
+    eventually(Duration::from_secs(20), async || {
+        sink.set(&stream, 7, None, &act("its owner is gone")).await.is_ok()
+    })
+    .await;
+    assert_eq!(standing(&sink).await, (1, 7));
+    let reasons: Vec<_> =
+        store.read(&ACTS).await.iter().map(|act| act["reason"].to_owned()).collect();
+    assert_eq!(reasons, ["its owner is gone"]);
 }
 
 /// What was read stays in the ledger; the next pass begins there, as one that passed what is before it.

@@ -1,6 +1,7 @@
 //! The store in memory as the contract looks at it.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tally_domain::Flow;
@@ -68,6 +69,10 @@ impl Store for MemoryStore {
             let is_above = || row["amount"].replace('.', "").parse::<i64>().unwrap() > limit;
             (flow == Transactions::NAME && is_above()).then(|| REFUSAL.to_owned())
         });
+    }
+
+    async fn turn_clock_back_a_day(&self) {
+        self.turn_clock_back(Duration::from_hours(24));
     }
 
     fn refusal_code(&self) -> &'static str {
@@ -156,7 +161,7 @@ fn act_record(stored: &StoredAct) -> Record {
 }
 
 fn worker_record(present: &Present) -> Record {
-    let Present { worker, seen_until } = present;
+    let Present { worker, seen_until, .. } = present;
     let texts = [
         worker.id.to_string(),
         worker.flow.to_owned(),

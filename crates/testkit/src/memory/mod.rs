@@ -11,7 +11,7 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -43,6 +43,8 @@ struct State {
     acts: Vec<StoredAct>,
     workers: Vec<Present>,
     serves_one: bool,
+    /// How far the clock went back.
+    turned_back: Duration,
     /// The dead letters that somebody publishes just now.
     locked: BTreeSet<Uuid>,
     refusals: Vec<Refusal>,
@@ -130,6 +132,7 @@ pub struct StoredAct {
 /// A row of `workers`.
 struct Present {
     worker: Worker,
+    seen_at: NaiveDateTime,
     seen_until: NaiveDateTime,
 }
 
@@ -185,6 +188,11 @@ impl MemoryStore {
         }
     }
 
+    /// The clock goes back.
+    pub fn turn_clock_back(&self, by: Duration) {
+        self.state().turned_back += by;
+    }
+
     /// The rows of a flow, in order of their keys.
     pub fn rows<F: MemoryEffect>(&self) -> Vec<Record> {
         self.state().tables.get(F::NAME).into_iter().flat_map(BTreeMap::values).cloned().collect()
@@ -231,7 +239,7 @@ impl MemoryStore {
 
     fn now(&self) -> NaiveDateTime {
         let (began, at) = self.began;
-        began + TimeDelta::from_std(at.elapsed()).expect("a short test")
+        began + TimeDelta::from_std(at.elapsed()).expect("a short test") - self.state().turned_back
     }
 }
 

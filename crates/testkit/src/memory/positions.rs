@@ -18,6 +18,7 @@ impl Positions for MemoryStore {
     ) -> Result<Claim, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
+        state.set_back(stream, now);
         let last = state.places.iter().rposition(|place| is_same(&place.stream, stream));
         let index = match last.map(|index| (index, &state.places[index])) {
             None => state.add(stream, 1, begin.at, now),
@@ -93,6 +94,15 @@ impl State {
     pub(super) fn place(&mut self, lease: &Lease) -> Option<&mut Place> {
         let index = usize::try_from(lease.position - 1).ok()?;
         self.places.get_mut(index).filter(|place| place.epoch == lease.epoch)
+    }
+
+    /// When the clock went back: the lease of the last pass counts from now on.
+    pub(super) fn set_back(&mut self, stream: &Stream, now: NaiveDateTime) {
+        let last = self.places.iter_mut().rfind(|place| is_same(&place.stream, stream));
+        if let Some(place) = last.filter(|place| place.updated_at > now) {
+            place.lease_until = place.lease_until.map(|until| now + (until - place.updated_at));
+            place.updated_at = now;
+        }
     }
 
     /// Adds a pass that nobody owns yet; answers its index.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use tally_ports::{Commit, Committed, Fault, KeyOrder, Outcome, Sink, StopKind};
+use tally_ports::{Commit, Committed, Fault, KeyOrder, Outcome, Refusal, Sink, StopKind};
 
 use super::{Entry, MemoryEffect, MemoryStore, State, StoredLetter, Table, outage, takes_one};
 
@@ -79,7 +79,7 @@ impl State {
     fn apply<F: MemoryEffect>(&self, commit: &Commit<F>, table: &mut Table) -> Vec<Outcome> {
         let origin = commit.lease.position;
         let order = KeyOrder::new(&commit.rows, |row| F::key(origin, row));
-        let mut codes = Vec::with_capacity(commit.rows.len());
+        let mut refusals = Vec::with_capacity(commit.rows.len());
         for index in order.all() {
             let row = &commit.rows[index];
             let record = F::record(origin, row);
@@ -87,8 +87,8 @@ impl State {
             if code.is_none() {
                 table.insert(F::key(origin, row), record);
             }
-            codes.push(code);
+            refusals.push(code.map(Refusal::new));
         }
-        order.outcomes_of_all(&codes)
+        order.outcomes_of_all(&refusals)
     }
 }

@@ -26,6 +26,7 @@ impl Steering for MemoryStore {
     ) -> Result<(), Fault> {
         let now = self.now();
         let mut state = self.state();
+        state.set_back(stream, now);
         let (pass, first) = state.set(stream, to, lease, now)?;
         if first < to {
             state.batches.push(Entry {
@@ -105,7 +106,7 @@ impl State {
                 partition,
                 pass: place.pass,
                 next: place.next,
-                owner: place.holder(now).map(str::to_owned),
+                owner: place.holder(now).filter(|_| place.updated_at <= now).map(str::to_owned),
                 updated_at: place.updated_at,
             });
         }

@@ -11,13 +11,17 @@ impl Workers for MemoryStore {
     async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
         let now = self.now();
         let mut state = self.with_workers()?;
+        for present in state.workers.iter_mut().filter(|present| present.seen_at > now) {
+            present.seen_until = now + (present.seen_until - present.seen_at);
+            present.seen_at = now;
+        }
         let lives = |present: &&Present| present.worker.id != worker.id && present.seen_until > now;
         let is_other = |present: &&Present| {
             let Worker { flow, stream, .. } = &present.worker;
             (flow, stream) == (&worker.flow, &worker.stream) && lives(present)
         };
         if state.serves_one
-            && let Some(Present { worker, seen_until }) = state.workers.iter().find(lives)
+            && let Some(Present { worker, seen_until, .. }) = state.workers.iter().find(lives)
         {
             return Ok(Attendance::Full {
                 worker: worker.id.to_string(),
@@ -29,10 +33,10 @@ impl Workers for MemoryStore {
 
         let day = chrono::TimeDelta::days(1);
         state.workers.retain(|present| present.seen_until >= now - day);
-        let seen_until = now + lease;
+        let seen = Present { worker: worker.clone(), seen_at: now, seen_until: now + lease };
         match state.workers.iter_mut().find(|present| present.worker.id == worker.id) {
-            Some(present) => *present = Present { worker: worker.clone(), seen_until },
-            None => state.workers.push(Present { worker: worker.clone(), seen_until }),
+            Some(present) => *present = seen,
+            None => state.workers.push(seen),
         }
         let partitions = state.standings(worker.flow, &worker.stream, now);
         Ok(Attendance::Present(Crew { living, partitions }))

@@ -25,13 +25,19 @@ impl TestDatabase {
         Self::on(shared().await).await
     }
 
+    /// One whose texts are stored in `encoding`.
+    pub async fn encoded(encoding: &str) -> Self {
+        Self::made(shared().await, &format!("encoding '{encoding}' template template0")).await
+    }
+
     pub(super) async fn on(server: Arc<Server>) -> Self {
+        Self::made(server, "template template0").await
+    }
+
+    async fn made(server: Arc<Server>, how: &str) -> Self {
         let name = format!("t_{}", Uuid::now_v7().simple());
-        super::execute(
-            &server.superuser_url("postgres"),
-            &format!("create database {name} template template0"),
-        )
-        .await;
+        let create = format!("create database {name} {how}");
+        super::execute(&server.superuser_url("postgres"), &create).await;
         Self { name, server }
     }
 

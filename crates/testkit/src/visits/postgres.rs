@@ -10,7 +10,7 @@ use tally_adapter_postgres::diesel::sql_types::{
 };
 use tally_adapter_postgres::diesel::{QueryResult, QueryableByName, sql_query};
 use tally_adapter_postgres::diesel_async::{AsyncPgConnection, RunQueryDsl};
-use tally_adapter_postgres::{PostgresEffect, Prepared, diesel, prepared};
+use tally_adapter_postgres::{PostgresEffect, Prepared, diesel, prepared, refusal};
 use tally_ports::{Migrations, Outcome, Row};
 
 use super::Visits;
@@ -27,16 +27,20 @@ const SCRIPT: &str = "
 
     create function visits_append(row_origin bigint, row_position bigint, row_who text, row_page text, row_at timestamp)
     returns text language plpgsql as $$
+    declare
+        at_constraint text;
+        at_table text;
+        at_column text;
     begin
         insert into visits (origin, position, who, page, at)
         values (row_origin, row_position, row_who, row_page, row_at)
         on conflict (origin, position) do nothing;
         return null;
     exception
-        when data_exception or integrity_constraint_violation then
-            return sqlstate;
         when others then
-            raise exception using errcode = sqlstate, message = sqlstate;
+            get stacked diagnostics
+                at_constraint = constraint_name, at_table = table_name, at_column = column_name;
+            return tally_refusal(sqlstate, at_constraint, at_table, at_column, 'visits', '{select, insert}');
     end
     $$";
 
@@ -68,8 +72,7 @@ impl PostgresEffect for Visits {
         rows: &[Row<Self>],
     ) -> QueryResult<Vec<Outcome>> {
         let answers: Vec<Answer> = bound_to(APPEND_SINGLY, origin, rows).load(connection).await?;
-        let outcome = |answer: Answer| answer.code.map_or(Outcome::Written, Outcome::Refused);
-        Ok(answers.into_iter().map(outcome).collect())
+        Ok(answers.into_iter().map(Answer::outcome).collect())
     }
 
     /// Nothing is ever newer: each record is a row of its own.
@@ -80,7 +83,7 @@ impl PostgresEffect for Visits {
     ) -> QueryResult<Outcome> {
         let answer: Answer =
             bound_to(APPEND_SINGLY, origin, slice::from_ref(row)).get_result(connection).await?;
-        Ok(answer.code.map_or(Outcome::Written, Outcome::Refused))
+        Ok(answer.outcome())
     }
 }
 
@@ -106,4 +109,10 @@ fn bound_to<'a>(
 struct Answer {
     #[diesel(sql_type = Nullable<Text>)]
     code: Option<String>,
+}
+
+impl Answer {
+    fn outcome(self) -> Outcome {
+        self.code.map_or(Outcome::Written, |code| Outcome::Refused(refusal(&code)))
+    }
 }

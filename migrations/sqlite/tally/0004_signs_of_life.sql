@@ -1,0 +1,3 @@
+-- When the worker last said that it lives: seen_until is that much later as its lease is long. A value ahead of the clock
+-- tells that the clock went back. Null for a worker of an earlier version.
+alter table workers add column seen_at text;
