@@ -52,6 +52,7 @@ mod split;
 mod window;
 
 pub use dead_letter::decode;
+pub use decimal::Amounts;
 pub use file::{CsvFile, byte_of};
 pub use mask::CsvMask;
 pub use settings::{Decimal, Settings};
