@@ -129,7 +129,11 @@ mod tests {
     fn facts(kind: Kind, texts: &[&str]) -> Facts {
         let mut facts = Facts::default();
         for text in texts {
-            facts.note(&Column { name: "x", kind }, Some(text), Notation::Shown(DecimalSign::Comma));
+            facts.note(
+                &Column { name: "x", kind },
+                Some(text),
+                Notation::Shown(DecimalSign::Comma),
+            );
         }
         facts
     }

@@ -75,6 +75,8 @@ fn unframed() -> Vec<Rows> {
                 &long[..MIB],
             )
             .with("truncated", "true")
+            // What follows is behind the first 256 KiB.
+            .with("csv.decimal", "undecided")
             .neighbours([1]),
         Rows::new("over 1 MiB in two lines", format!("{long_start}\n{long_end}\n{}", row(62)))
             .letter(
@@ -84,6 +86,7 @@ fn unframed() -> Vec<Rows> {
                 long_start,
             )
             .letter(1, ("fields", &at(3, "6 fields instead of 7")), None, &long_end)
+            .with("csv.decimal", "undecided")
             .neighbours([2]),
         Rows::new("not UTF-8", [latin1, b"\n".as_slice(), row(72).as_bytes()].concat())
             .letter(
@@ -111,7 +114,7 @@ fn valid() -> Vec<Rows> {
         .written(["0|two\nlines\r\nand \"quotes\"; too|-1.00"]),
         Rows::whole("comma and point", &comma, format!("{comma}\n141,\"a,b\",-1.50,2024-01-15 08:30:00,,payment,debit\n"))
             .written(["0|a,b|-1.50"]),
-        Rows::whole("tab", &tab, format!("{tab}\n151\ta;b\t+1,5\t2024-01-15 08:30:00\t\trefund\tcredit\n"))
+        Rows::whole("tab", &tab, format!("{tab}\n151\ta;b\t1,5\t2024-01-15 08:30:00\t\trefund\tcredit\n"))
             .written(["0|a;b|1.50"]),
         Rows::whole(
             "other order",
@@ -155,6 +158,11 @@ fn invalid(name: &'static str, first_id: u32, cases: &[(&str, &str, &str, &str)]
 fn values() -> Vec<Rows> {
     const ID: &str = "id is neither a UUID nor an integer from 0 to 2^128 - 1";
     const AMOUNT: &str = "amount is not a decimal number";
+    const POINT: &str =
+        "amount has a decimal point, but is read with a decimal comma (csv.decimal)";
+    const COMMA: &str =
+        "amount has a decimal comma, but is read with a decimal point (csv.decimal)";
+    const GROUPS: &str = "amount has thousands that are not in groups of three digits";
     const RANGE: &str =
         "amount has more than ten digits before or more than two after the decimal separator";
     const DEBIT: &str = "amount of a debit is not below 0";
@@ -166,15 +174,15 @@ fn values() -> Vec<Rows> {
             "amounts",
             1000,
             &[
-                ("amount", "1e5", "amount_invalid", AMOUNT),
+                ("amount", "1e5", "amount_invalid", "amount has an exponent: write it out"),
                 ("amount", "NaN", "amount_invalid", AMOUNT),
                 ("amount", "inf", "amount_invalid", AMOUNT),
-                ("amount", "-12.34", "amount_invalid", AMOUNT),
-                ("amount", "1.234,56", "amount_invalid", AMOUNT),
+                ("amount", "-12.34", "amount_invalid", POINT),
+                ("amount", "1.234,56", "debit_sign", DEBIT),
                 ("amount", "- 5", "amount_invalid", AMOUNT),
-                ("amount", "12 EUR", "amount_invalid", AMOUNT),
-                ("amount", "-12,345", "amount_range", RANGE),
-                ("amount", "12,345", "amount_range", &format!("{RANGE};{DEBIT}")),
+                ("amount", "12 EUR", "amount_invalid", "amount has a currency code: leave it out"),
+                ("amount", "-1234,567", "amount_range", RANGE),
+                ("amount", "1234,567", "amount_range", &format!("{RANGE};{DEBIT}")),
                 ("amount", "-99999999999,99", "amount_range", RANGE),
                 ("amount", "-0,00", "debit_sign", DEBIT),
                 ("amount", "1,50", "debit_sign", DEBIT),
@@ -216,21 +224,25 @@ fn values() -> Vec<Rows> {
                 ),
             ],
         ),
-        // In a file with decimal points a comma is none, and all that is wrong with a row is told.
+        // In a file with decimal points, nine in ten, a comma is none, and all that is wrong with a row is told.
         Rows::whole(
             "points",
             "id,description,amount,timestamp,merchant,operation_type,side",
             "id,description,amount,timestamp,merchant,operation_type,side\n\
              3000,x,-1.5,2024-01-15 08:30:00,,,debit\n\
              3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit\n\
-             x,x\0,\"1,234.56\",soon,\0,,Debit\n",
+             x,x\0,\"12,34.56\",soon,\0,,Debit\n"
+                .to_owned()
+                + &(3003..3011)
+                    .map(|id| format!("{id},x,-1.5,2024-01-15 08:30:00,,,debit\n"))
+                    .collect::<String>(),
         )
         .with("csv.delimiter", ",")
         .with("csv.decimal", "point")
-        .written(["0|x|-1.50"])
+        .written([0, 3, 4, 5, 6, 7, 8, 9, 10].map(|at| format!("{at}|x|-1.50")))
         .letter(
             1,
-            ("amount_invalid", AMOUNT),
+            ("amount_invalid", COMMA),
             Some("3001"),
             "3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit",
         )
@@ -239,12 +251,12 @@ fn values() -> Vec<Rows> {
             (
                 "id_invalid",
                 &format!(
-                    "{ID};{AMOUNT};side is neither debit nor credit;{TIME};\
+                    "{ID};{GROUPS};side is neither debit nor credit;{TIME};\
                      description contains U+0000;merchant contains U+0000"
                 ),
             ),
             Some("x"),
-            "x,x\0,\"1,234.56\",soon,\0,,Debit",
+            "x,x\0,\"12,34.56\",soon,\0,,Debit",
         ),
     ]
 }
@@ -278,11 +290,14 @@ async fn another_encoding_is_read_by_its_name() {
 #[tokio::test]
 async fn a_decimal_separator_is_taken_by_its_name() {
     let file = Rows::new("points", row(1).replace("-1,50", "-1.50") + &row(2))
-        .with("csv.decimal", "point")
+        .with("csv.decimal", "point-set")
         .neighbours([0])
         .letter(
             1,
-            ("amount_invalid", "amount is not a decimal number"),
+            (
+                "amount_invalid",
+                "amount has a decimal comma, but is read with a decimal point (csv.decimal)",
+            ),
             Some("2"),
             row(2).trim_end(),
         );

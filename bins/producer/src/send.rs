@@ -164,8 +164,8 @@ async fn read(
         for File { path, file } in &files {
             let mut source = file.read_from(0, &Value::Null).await?;
             while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
-                let chunk =
-                    encode(Arc::clone(path), batch.items, batch.notation, &encoder).map_err(Fault::into_stop)?;
+                let chunk = encode(Arc::clone(path), batch.items, batch.notation, &encoder)
+                    .map_err(Fault::into_stop)?;
                 if sender.send(chunk).await.is_err() {
                     return Ok(());
                 }

@@ -34,12 +34,8 @@ impl Amounts {
         header: &Header,
         encoding: &'static Encoding,
     ) -> Result<Self, Fault> {
-        let set = |sign| Self {
-            notation: Notation::Set(sign),
-            comma: None,
-            point: None,
-            unclear: None,
-        };
+        let set =
+            |sign| Self { notation: Notation::Set(sign), comma: None, point: None, unclear: None };
         match setting {
             Decimal::Comma => Ok(set(DecimalSign::Comma)),
             Decimal::Point => Ok(set(DecimalSign::Point)),
@@ -138,7 +134,7 @@ impl Amounts {
                  ten: set csv.decimal"
             )),
             (.., Some(unclear)) => Some(format!(
-                "no amount shows the decimal sign, and that of line {unclear} needs it: set csv.decimal"
+                "no amount in the first 256 KiB shows the decimal sign, which that of line {unclear} needs: set csv.decimal"
             )),
             _ => None,
         }

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 pub use self::notation::{DecimalSign, Notation, Votes};
-pub use self::text::{Separators, Unreadable, separators};
 use self::text::Number;
+pub use self::text::{Separators, Unreadable, separators};
 
 /// The first amount, in cents, that no longer fits `numeric(12,2)`.
 const LIMIT_CENTS: i64 = 1_000_000_000_000;
@@ -42,7 +42,8 @@ impl Amount {
     /// When it is anything else.
     pub fn parse(text: &str, notation: Notation) -> Result<Parsed, Unreadable> {
         let Number { is_negative, whole, fraction } = text::read(text, notation)?;
-        let is_zero = !whole.bytes().chain(fraction.bytes()).any(|byte| matches!(byte, b'1'..=b'9'));
+        let is_zero =
+            !whole.bytes().chain(fraction.bytes()).any(|byte| matches!(byte, b'1'..=b'9'));
         let sign = match (is_zero, is_negative) {
             (true, _) => Ordering::Equal,
             (false, true) => Ordering::Less,

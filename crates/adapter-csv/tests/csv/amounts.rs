@@ -55,7 +55,9 @@ async fn the_sign_is_taken_that_amounts_show_whatever_the_delimiter() {
 #[tokio::test]
 async fn without_a_vote_it_is_undecided_whatever_the_delimiter() {
     let unclear = |line: u64| {
-        format!("no amount shows the decimal sign, and that of line {line} needs it: set csv.decimal")
+        format!(
+            "no amount in the first 256 KiB shows the decimal sign, which that of line {line} needs: set csv.decimal"
+        )
     };
     check(table(["7", "-3,000"]), Notation::Undecided, None, Some(&unclear(3))).await;
     check("id,amount,text\n1,-3.000,a\n", Notation::Undecided, None, Some(&unclear(2))).await;
@@ -82,7 +84,8 @@ async fn nine_votes_in_ten_decide() {
 
 #[tokio::test]
 async fn lines_are_physical_ones() {
-    let content = "\n\"id\";amount;\"text\nof two lines\"\n1;2;\"a\nb\"\n\n;;\n3;4\n\"4\n\";1,5;a\n";
+    let content =
+        "\n\"id\";amount;\"text\nof two lines\"\n1;2;\"a\nb\"\n\n;;\n3;4\n\"4\n\";1,5;a\n";
     let content = content.replace("\"text\nof two lines\"", "text;\"note\nof two lines\"");
     let content = content.replace(";\"a\nb\"", ";\"a\nb\";").replace("1,5;a", "1,5;a;");
     check(&content, COMMA, Some(9), Some("amounts have a decimal comma, as line 9 shows")).await;

@@ -26,7 +26,8 @@ async fn they_take_no_position_and_are_counted() {
 
 #[tokio::test]
 async fn resuming_between_them_agrees_on_positions() {
-    let content = format!("id;amount;text\n{BLANK}1;2;a\n{BLANK}2;3;b\n{BLANK}{BLANK}3;4;c\n{BLANK}");
+    let content =
+        format!("id;amount;text\n{BLANK}1;2;a\n{BLANK}2;3;b\n{BLANK}{BLANK}3;4;c\n{BLANK}");
     let file = file_of(content);
     let whole = open(&file, &Settings::default()).await;
     let expected = all_shown(&read_on(&whole, 0, &Value::Null, 100).await.unwrap());

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rskafka::record::{Record, RecordAndOffset};
 use serde_json::Value;
-use tally_domain::amount::Notation;
 use tally_domain::Reason;
+use tally_domain::amount::Notation;
 use tally_ports::{Batch, Headers, Item, Raw};
 use tokio::time::Instant;
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use tally_adapter_kafka::wire::{Decoder, Encoder};
-use tally_domain::amount::Notation;
 use tally_domain::Flow;
+use tally_domain::amount::Notation;
 use tally_domain::transactions::{Message, Transactions, Wire};
 use tally_ports::{Fault, StopKind};
 use tally_testkit::http::{Reply, ScriptedServer};
@@ -107,7 +107,8 @@ async fn through_each_format_a_record_stays_what_it_is_in_a_file() {
         let wire = random.wire();
         let in_a_file = outcome(wire.clone());
         for encoder in [&Encoder::json(), &avro] {
-            let value = encoder.encode(&Message::parse(wire.clone(), Notation::Plain).unwrap()).unwrap();
+            let value =
+                encoder.encode(&Message::parse(wire.clone(), Notation::Plain).unwrap()).unwrap();
             let read = decode(&decoder, Some(&value)).await.unwrap();
             assert_eq!(outcome(read), in_a_file);
         }

@@ -8,9 +8,8 @@ const UNDECIDED: Notation = Notation::Undecided;
 const OF_FILES: [Notation; 5] = [COMMA, POINT, SET_COMMA, SET_POINT, UNDECIDED];
 
 fn shown(text: &str, notation: Notation) -> Result<String, Unreadable> {
-    Amount::parse(text, notation).map(|parsed| {
-        parsed.amount.map_or_else(|| "range".to_owned(), |amount| amount.to_string())
-    })
+    Amount::parse(text, notation)
+        .map(|parsed| parsed.amount.map_or_else(|| "range".to_owned(), |amount| amount.to_string()))
 }
 
 #[track_caller]
@@ -227,8 +226,18 @@ fn blanks_and_apostrophes_group_thousands_whatever_is_decided() {
 #[test]
 fn wrong_groups_are_refused_and_do_not_vote() {
     for text in [
-        "1,23,456.00", "1.2.3", "1,2,3", "1234,567,890", "1,2345,678", "12,34.56", "1234,567.89",
-        "1,234.567.890", "1.234,567,890.1", "1,234,56", "1,,234", "1.,5",
+        "1,23,456.00",
+        "1.2.3",
+        "1,2,3",
+        "1234,567,890",
+        "1,2345,678",
+        "12,34.56",
+        "1234,567.89",
+        "1,234.567.890",
+        "1.234,567,890.1",
+        "1,234,56",
+        "1,,234",
+        "1.,5",
     ] {
         assert_eq!(separators(text), None, "{text}");
         refused_by_all(text, Unreadable::Groups);
@@ -271,9 +280,10 @@ fn what_is_refused_is_named() {
     ] {
         refused_by_all(text, expected);
     }
-    for text in
-        ["x", "NaN", "inf", "EUR", "€", "()", "12 kr", "12 EURO", "1_0", "--1", "0x10", "١", "5%", "1e"]
-    {
+    for text in [
+        "x", "NaN", "inf", "EUR", "€", "()", "12 kr", "12 EURO", "1_0", "--1", "0x10", "١", "5%",
+        "1e",
+    ] {
         assert_eq!(separators(text), None, "{text}");
         refused_by_all(text, Unreadable::NotANumber);
     }

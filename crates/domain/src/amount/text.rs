@@ -162,18 +162,18 @@ impl<'a> Text<'a> {
         if !unsigned.chars().all(may_be_there) {
             return Err(name(text));
         }
-        let of =
-            |whole, fraction, separators| Self { sign, unsigned, whole, fraction, separators };
+        let of = |whole, fraction, separators| Self { sign, unsigned, whole, fraction, separators };
 
         let Some(last) = unsigned.rfind([',', '.']) else {
             let is_whole = is_digits(unsigned) || is_grouped_by_blanks(unsigned);
-            return if is_whole { Ok(of(unsigned, "", Separators::None)) } else { Err(shape(text)) };
+            return if is_whole {
+                Ok(of(unsigned, "", Separators::None))
+            } else {
+                Err(shape(text))
+            };
         };
-        let found = if unsigned.as_bytes()[last] == b',' {
-            DecimalSign::Comma
-        } else {
-            DecimalSign::Point
-        };
+        let found =
+            if unsigned.as_bytes()[last] == b',' { DecimalSign::Comma } else { DecimalSign::Point };
         let (whole, fraction) = (&unsigned[..last], &unsigned[last + 1..]);
         if whole.contains(found.char()) {
             let is_grouped = is_grouped(unsigned, found.char());
@@ -222,11 +222,7 @@ fn is_grouped_by_blanks(text: &str) -> bool {
 fn shape(text: &str) -> Unreadable {
     let ends_with_digits = text.ends_with(|char: char| char.is_ascii_digit());
     let starts_with_digits = split_sign(text).1.starts_with(|char: char| char.is_ascii_digit());
-    if starts_with_digits && ends_with_digits {
-        Unreadable::Groups
-    } else {
-        Unreadable::NotANumber
-    }
+    if starts_with_digits && ends_with_digits { Unreadable::Groups } else { Unreadable::NotANumber }
 }
 
 /// What a text has that no amount has.

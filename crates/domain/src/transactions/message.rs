@@ -105,7 +105,9 @@ mod tests {
             r#"{"id":"00000000-0000-0000-0000-0000000000ff","description":" Bakery \"7\" ","amount":9999999999.99,"timestamp":"2024-01-15T06:30:00","merchant":null,"operation_type":"","side":" Debit"}"#
         );
         let id = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11";
-        let message = Message::parse(wire(id, "-0,1", "2024-01-15 08:30:00.120"), Notation::Undecided).unwrap();
+        let message =
+            Message::parse(wire(id, "-0,1", "2024-01-15 08:30:00.120"), Notation::Undecided)
+                .unwrap();
         let json = serde_json::to_value(&message).unwrap();
         assert_eq!(json["id"], id.to_lowercase());
         assert_eq!(json["amount"].to_string(), "-0.1");

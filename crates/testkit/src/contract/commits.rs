@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tally_domain::amount::Notation;
 use tally_domain::Flow;
+use tally_domain::amount::Notation;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Commit, Committed, Fault, Lease, Positions, Sink};
 use uuid::Uuid;
