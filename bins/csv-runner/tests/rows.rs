@@ -17,6 +17,15 @@ use crate::run::{Folder, HEADER, assert_accounted, row, run, said, summary};
 const OPEN: &str = "a quote is not closed until the end of the file";
 const AFTER: &str = "after a closing quote comes something else than a delimiter or a line end";
 const MIB: usize = 1 << 20;
+const ID: &str = "id is neither a UUID nor an integer from 0 to 2^128 - 1";
+const AMOUNT: &str = "amount is not a decimal number";
+const POINT: &str = "amount has a decimal point, but is read with a decimal comma (csv.decimal)";
+const COMMA: &str = "amount has a decimal comma, but is read with a decimal point (csv.decimal)";
+const GROUPS: &str = "amount has thousands that are not in groups of three digits";
+const RANGE: &str =
+    "amount has more than ten digits before or more than two after the decimal separator";
+const DEBIT: &str = "amount of a debit is not below 0";
+const TIME: &str = "timestamp is not a date with a time, like 2024-01-31 23:59:59";
 
 /// Files whose rows cannot be framed or decoded. The ids of all are different.
 fn unframed() -> Vec<Rows> {
@@ -156,17 +165,6 @@ fn invalid(name: &'static str, first_id: u32, cases: &[(&str, &str, &str, &str)]
 
 /// Rows with a value that breaks a rule.
 fn values() -> Vec<Rows> {
-    const ID: &str = "id is neither a UUID nor an integer from 0 to 2^128 - 1";
-    const AMOUNT: &str = "amount is not a decimal number";
-    const POINT: &str =
-        "amount has a decimal point, but is read with a decimal comma (csv.decimal)";
-    const COMMA: &str =
-        "amount has a decimal comma, but is read with a decimal point (csv.decimal)";
-    const GROUPS: &str = "amount has thousands that are not in groups of three digits";
-    const RANGE: &str =
-        "amount has more than ten digits before or more than two after the decimal separator";
-    const DEBIT: &str = "amount of a debit is not below 0";
-    const TIME: &str = "timestamp is not a date with a time, like 2024-01-31 23:59:59";
     let too_long = "é".repeat(1025);
     let too_long_type = "x".repeat(65);
     vec![
@@ -224,45 +222,50 @@ fn values() -> Vec<Rows> {
                 ),
             ],
         ),
-        // In a file with decimal points, nine in ten, a comma is none, and all that is wrong with a row is told.
-        Rows::whole(
-            "points",
-            "id,description,amount,timestamp,merchant,operation_type,side",
-            "id,description,amount,timestamp,merchant,operation_type,side\n\
-             3000,x,-1.5,2024-01-15 08:30:00,,,debit\n\
-             3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit\n\
-             x,x\0,\"12,34.56\",soon,\0,,Debit\n"
-                .to_owned()
-                + &(3003..3011)
-                    .map(|id| format!("{id},x,-1.5,2024-01-15 08:30:00,,,debit\n"))
-                    .collect::<String>(),
-        )
-        .with("csv.delimiter", ",")
-        .with("csv.decimal", "point")
-        .written([0, 3, 4, 5, 6, 7, 8, 9, 10].map(|at| format!("{at}|x|-1.50")))
-        .letter(
-            1,
-            ("amount_invalid", COMMA),
-            Some("3001"),
-            "3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit",
-        )
-        .letter(
-            2,
-            (
-                "id_invalid",
-                &format!(
-                    "{ID};{GROUPS};side is neither debit nor credit;{TIME};\
-                     description contains U+0000;merchant contains U+0000"
-                ),
-            ),
-            Some("x"),
-            "x,x\0,\"12,34.56\",soon,\0,,Debit",
-        ),
     ]
 }
 
+/// In a file with decimal points, nine in ten, a comma is none, and all that is wrong with a row is told.
+fn points() -> Rows {
+    let points = (3003..3011).fold(String::new(), |points, id| {
+        points + &format!("{id},x,-1.5,2024-01-15 08:30:00,,,debit\n")
+    });
+    Rows::whole(
+        "points",
+        "id,description,amount,timestamp,merchant,operation_type,side",
+        "id,description,amount,timestamp,merchant,operation_type,side\n\
+         3000,x,-1.5,2024-01-15 08:30:00,,,debit\n\
+         3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit\n\
+         x,x\0,\"12,34.56\",soon,\0,,Debit\n"
+            .to_owned()
+            + &points,
+    )
+    .with("csv.delimiter", ",")
+    .with("csv.decimal", "point")
+    .written([0, 3, 4, 5, 6, 7, 8, 9, 10].map(|at| format!("{at}|x|-1.50")))
+    .letter(
+        1,
+        ("amount_invalid", COMMA),
+        Some("3001"),
+        "3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit",
+    )
+    .letter(
+        2,
+        (
+            "id_invalid",
+            &format!(
+                "{ID};{GROUPS};side is neither debit nor credit;{TIME};\
+                 description contains U+0000;merchant contains U+0000"
+            ),
+        ),
+        Some("x"),
+        "x,x\0,\"12,34.56\",soon,\0,,Debit",
+    )
+}
+
 async fn check_all(target: &Target) {
-    let files: Vec<Rows> = [unframed(), valid(), values()].into_iter().flatten().collect();
+    let files: Vec<Rows> =
+        [unframed(), valid(), values(), vec![points()]].into_iter().flatten().collect();
     check(target, &ModelService::start(), &files, &[]).await;
 }
 

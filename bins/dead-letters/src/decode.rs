@@ -3,10 +3,10 @@
 use tally_adapter_csv::CsvMask;
 use tally_adapter_kafka::wire::{self, WireMask};
 use tally_app::Settings;
+use tally_domain::Flow;
 use tally_domain::amount::Notation;
-use tally_domain::{Flow, Reason};
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Mask, Raw, Stop, Stored};
+use tally_ports::{Fault, Mask, Raw, Reread, Stop, Stored};
 
 /// The formats of all sources, and what must not be kept of them.
 pub struct Decoder {
@@ -25,10 +25,7 @@ impl Decoder {
     }
 
     /// The record and how amounts are written in it, or why it is none; a fault is the schema registry's.
-    pub async fn decode<F: Flow>(
-        &self,
-        stored: &Stored,
-    ) -> Result<Result<(F::Wire, Notation), Reason>, Fault> {
+    pub async fn decode<F: Flow>(&self, stored: &Stored) -> Result<Reread<F>, Fault> {
         if is_of_file(stored) {
             return Ok(tally_adapter_csv::decode::<F>(&stored.raw).await);
         }

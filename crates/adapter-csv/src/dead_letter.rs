@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use csv_async::ByteRecord;
 use encoding_rs::Encoding;
+use tally_domain::Flow;
 use tally_domain::amount::Notation;
-use tally_domain::{Flow, Reason};
-use tally_ports::{Headers, Raw};
+use tally_ports::{Headers, Raw, Reread};
 
 use crate::decimal;
 use crate::framing::Frame;
@@ -45,7 +45,7 @@ pub fn headers(
 /// What was no record in the file is none here: a line that began a record of several lines has an open quote now,
 /// code `unframed`. Fails with the code `fields` also when it has no headers of a file, or those lack the columns
 /// that the flow has by now.
-pub async fn decode<F: Flow>(raw: &Raw) -> Result<(F::Wire, Notation), Reason> {
+pub async fn decode<F: Flow>(raw: &Raw) -> Reread<F> {
     reread::<F>(raw).await.map_err(Refusal::alone)
 }
 

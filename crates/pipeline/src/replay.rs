@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tally_domain::amount::Notation;
-use tally_domain::{Flow, Reason};
-use tally_ports::{Deed, Enrich, Place, Raw, Replay, Replayed, Retry, Row, State, Stop, StopKind};
+use tally_domain::Flow;
+use tally_ports::{
+    Deed, Enrich, Place, Raw, Replay, Replayed, Reread, Retry, Row, State, Stop, StopKind,
+};
 
 use crate::Gates;
 
@@ -31,7 +32,7 @@ impl<E, S> Replayer<E, S> {
     /// When the model stays away.
     pub async fn prepare<F: Flow>(
         &self,
-        decoded: Vec<(Place, Result<(F::Wire, Notation), Reason>)>,
+        decoded: Vec<(Place, Reread<F>)>,
     ) -> Result<Vec<Retry<F>>, Stop>
     where
         E: Enrich<F>,
