@@ -74,7 +74,7 @@ impl<F: Stored + Classified> Opened<F> {
             for pass in passes.iter().rev() {
                 let is_left = |item: &mut Item<F::Wire>| item.position < pass.next;
                 let read: Vec<_> = items.extract_if(.., is_left).collect();
-                look_for::<F>(read, pass, books, violations).await?;
+                look_for::<F>(read, batch.notation, pass, books, violations).await?;
             }
         }
         check_file(&self.path, &stream, rows, &passes, violations);

@@ -3,13 +3,15 @@
 use tally_app::Books;
 use tally_audit::{Kind, Violations};
 use tally_domain::Classified;
+use tally_domain::amount::Notation;
 use tally_ports::audit::{Expected, Pass};
 use tally_ports::{Audit, Fault, Item};
 
-/// Looks for the row or the dead letter of each of `items`, which `pass` has read; how many it could not read, for want
-/// of their schema.
+/// Looks for the row or the dead letter of each of `items`, which `pass` has read, amounts in this notation; how many it
+/// could not read, for want of their schema.
 pub async fn look_for<F: Classified>(
     items: impl IntoIterator<Item = Item<F::Wire>>,
+    notation: Notation,
     pass: &Pass,
     books: &Books,
     violations: &mut Violations,
@@ -21,7 +23,7 @@ pub async fn look_for<F: Classified>(
                 unknown += 1;
                 continue;
             }
-            content => content.and_then(F::validate),
+            content => content.and_then(|wire| F::validate(wire, notation)),
         };
         let row = record.ok().map(|record| F::id(&record));
         expected.push(Expected { position, row, letter: pass.name.letter(position) });

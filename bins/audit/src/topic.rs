@@ -240,7 +240,9 @@ impl Comparison<'_> {
                                 read.push(item);
                             }
                         }
-                        schema_unknown += look_for::<F>(read, pass, self.books, violations).await?;
+                        schema_unknown +=
+                            look_for::<F>(read, batch.notation, pass, self.books, violations)
+                                .await?;
                         from = batch.last + 1;
                         progress = Instant::now();
                     }

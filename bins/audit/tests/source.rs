@@ -90,6 +90,37 @@ async fn files_are_counted_again_postgres() {
     compare(Target::postgres().await).await;
 }
 
+/// Blank rows, surplus fields, amounts of an undecided file: the audit sees them as the run did.
+#[tokio::test]
+async fn rows_are_read_as_they_were() {
+    let (target, model) = (Target::sqlite(), ModelService::start());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let row = |id: u32, amount: &str, end: &str| {
+        format!("{id};x;{amount};2024-01-15 08:30:00;;payment;debit{end}\n")
+    };
+    let rows = [
+        "id;description;amount;timestamp;merchant;operation_type;side\n".to_owned(),
+        ";;;;;;\n".repeat(100),
+        row(1, "-1,5", ";"),
+        row(2, "-1.5", ""),
+        ";;;;;;\n".repeat(100),
+        row(3, "-3,000", ""),
+        row(4, "-3", ";;"),
+        ";;;;;;\n".to_owned(),
+    ];
+    std::fs::write(&path, rows.concat()).unwrap();
+    let job = Job::new(&target.url()).model(model.url()).file(&path);
+    let output = job.spawn().wait(LONG);
+    assert_eq!(output.code, Some(0), "{output}");
+    let report = audited(&target, 0, &source(&path));
+    assert_eq!(report["files"][0]["rows"], json!(4));
+    let found = target.query("select position, amount from transactions order by position").await;
+    let row =
+        |position: &str, amount: &str| vec![Some(position.to_owned()), Some(amount.to_owned())];
+    assert_eq!(found, [row("0", "-1.50"), row("1", "-1.50")]);
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_read() {
     let target = Target::sqlite();

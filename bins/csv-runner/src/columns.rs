@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use serde_json::Value;
-use tally_domain::amount::Amount;
+use tally_domain::amount::{Amount, Notation};
 use tally_domain::{Column, Flow, Kind, id, timestamp};
 use tally_ports::{Batch, Fault, Source};
 
@@ -51,7 +51,7 @@ impl<F: Flow, S: Source<F>> Source<F> for Noting<S> {
                 let Ok(Value::Object(values)) = serde_json::to_value(wire) else { continue };
                 for column in F::COLUMNS {
                     let text = values.get(column.name).and_then(Value::as_str);
-                    columns.entry(column.name).or_default().note(column, text);
+                    columns.entry(column.name).or_default().note(column, text, batch.notation);
                 }
             }
         }
@@ -60,14 +60,15 @@ impl<F: Flow, S: Source<F>> Source<F> for Noting<S> {
 }
 
 impl Facts {
-    fn note(&mut self, column: &Column, text: Option<&str>) {
+    fn note(&mut self, column: &Column, text: Option<&str>, notation: Notation) {
         let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
             self.missing += 1;
             return;
         };
-        if is_readable(column.kind, text) {
-            keep(&mut self.least, column.kind, text, Ordering::Less);
-            keep(&mut self.greatest, column.kind, text, Ordering::Greater);
+        if is_readable(column.kind, text, notation) {
+            let compare = |a: &str, b: &str| compare(column.kind, a, b, notation);
+            keep(&mut self.least, text, compare, Ordering::Less);
+            keep(&mut self.greatest, text, compare, Ordering::Greater);
         }
         self.count(text);
     }
@@ -86,42 +87,53 @@ impl Facts {
     }
 }
 
-fn keep(extreme: &mut Option<String>, kind: Kind, text: &str, side: Ordering) {
-    if extreme.as_deref().is_none_or(|extreme| compare(kind, text, extreme) == side) {
+fn keep(
+    extreme: &mut Option<String>,
+    text: &str,
+    compare: impl Fn(&str, &str) -> Ordering,
+    side: Ordering,
+) {
+    if extreme.as_deref().is_none_or(|extreme| compare(text, extreme) == side) {
         *extreme = Some(text.chars().take(SHORT).collect());
     }
 }
 
-fn is_readable(kind: Kind, text: &str) -> bool {
+fn is_readable(kind: Kind, text: &str, notation: Notation) -> bool {
     match kind {
         Kind::Id => id::parse(text).is_some(),
-        Kind::Decimal => amount(text).is_some(),
+        Kind::Decimal => amount(text, notation).is_some(),
         Kind::Timestamp => timestamp::parse(text).is_some(),
         Kind::Text => true,
     }
 }
 
-fn compare(kind: Kind, a: &str, b: &str) -> Ordering {
+fn compare(kind: Kind, a: &str, b: &str, notation: Notation) -> Ordering {
     match kind {
         Kind::Id => id::parse(a).cmp(&id::parse(b)),
-        Kind::Decimal => amount(a).cmp(&amount(b)),
+        Kind::Decimal => amount(a, notation).cmp(&amount(b, notation)),
         Kind::Timestamp => timestamp::parse(a).cmp(&timestamp::parse(b)),
         Kind::Text => a.cmp(b),
     }
 }
 
-fn amount(text: &str) -> Option<Amount> {
-    Amount::parse(text).and_then(|parsed| parsed.amount)
+fn amount(text: &str, notation: Notation) -> Option<Amount> {
+    Amount::parse(text, notation).ok()?.amount
 }
 
 #[cfg(test)]
 mod tests {
+    use tally_domain::amount::DecimalSign;
+
     use super::*;
 
     fn facts(kind: Kind, texts: &[&str]) -> Facts {
         let mut facts = Facts::default();
         for text in texts {
-            facts.note(&Column { name: "x", kind }, Some(text));
+            facts.note(
+                &Column { name: "x", kind },
+                Some(text),
+                Notation::Shown(DecimalSign::Comma),
+            );
         }
         facts
     }
@@ -137,7 +149,7 @@ mod tests {
 
     #[test]
     fn extremes_follow_the_kind() {
-        check(Kind::Decimal, &["9", "-10.5", "10", "x"], "-10.5", "10");
+        check(Kind::Decimal, &["999", "-10,5", "1.000", "1,000", "x"], "-10,5", "1.000");
         check(Kind::Id, &["9", "10", "?"], "9", "10");
         check(
             Kind::Timestamp,

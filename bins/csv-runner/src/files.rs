@@ -193,6 +193,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
                 let lease = position.lease;
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
                 let ended = self.take_rows(file, stream, position).await;
+                report.note(file.amounts(), file.blank_rows());
                 if let Ok(Ended::AtEnd { next }) = ended {
                     let finishing = gates.database.pass(|| self.store.finish(&lease, next));
                     if let Some(finished) = self.worker.unless_stopped(finishing).await {

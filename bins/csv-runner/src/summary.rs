@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use tally_adapter_csv::Amounts;
 use tally_pipeline::{Share, Totals};
 use tally_ports::StopKind;
 
@@ -43,13 +44,41 @@ pub struct FileReport {
     pub read: i64,
     /// The row at which this run went on, where an earlier one had begun.
     pub resumed_at: Option<i64>,
+    /// The decimal sign of its amounts in one word, where rows were read.
+    decimal: Option<&'static str>,
+    /// The physical line that shows it.
+    decimal_line: Option<u64>,
+    /// The same for people.
+    #[serde(skip)]
+    amounts: Option<String>,
+    /// How many blank rows this run passed.
+    #[serde(skip)]
+    blank: u64,
 }
 
 impl FileReport {
     /// A file of which nothing was read yet.
     pub fn new(path: &Path) -> Self {
         let path = path.display().to_string();
-        Self { path, fingerprint: None, state: State::Failed, read: 0, resumed_at: None }
+        Self {
+            path,
+            fingerprint: None,
+            state: State::Failed,
+            read: 0,
+            resumed_at: None,
+            decimal: None,
+            decimal_line: None,
+            amounts: None,
+            blank: 0,
+        }
+    }
+
+    /// Its rows were read, amounts so, and as many blank ones were passed.
+    pub fn note(&mut self, amounts: &Amounts, blank: u64) {
+        self.decimal = Some(amounts.decimal());
+        self.decimal_line = amounts.line();
+        self.amounts = amounts.explain();
+        self.blank = blank;
     }
 }
 
@@ -83,6 +112,7 @@ struct Json<'a> {
     superseded: i64,
     skipped: i64,
     dead_lettered: i64,
+    blank: u64,
     seconds: f64,
     rows_per_second: i64,
     categories: &'a BTreeMap<String, i64>,
@@ -119,6 +149,7 @@ impl Report {
             superseded: *superseded,
             skipped: *skipped,
             dead_lettered: *dead_lettered,
+            blank: self.blank(),
             seconds: (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
             rows_per_second: rate(*read, self.took),
             categories: answers,
@@ -128,6 +159,11 @@ impl Report {
             columns: self.columns.as_ref(),
         };
         serde_json::to_string(&json).unwrap_or_default() + "\n"
+    }
+
+    /// How many rows were passed that have nothing in them.
+    fn blank(&self) -> u64 {
+        self.files.iter().map(|file| file.blank).sum()
     }
 
     fn text(&self) -> String {
@@ -144,6 +180,9 @@ impl Report {
                     file.read
                 ),
             );
+            if let Some(amounts) = &file.amounts {
+                line(&mut text, &format!("  {amounts}"));
+            }
         }
         if let Some(columns) = &self.columns {
             line(&mut text, "\ncolumns");
@@ -174,6 +213,11 @@ impl Report {
             ("dead letters", dead_lettered),
         ];
         counts(&mut text, accounted.into_iter());
+        match self.blank() {
+            0 => {}
+            1 => line(&mut text, "1 blank row, which is no record"),
+            blank => line(&mut text, &format!("{blank} blank rows, which are no records")),
+        }
         if !dead_letters.is_empty() {
             line(&mut text, "\ndead letters by code");
             counts(&mut text, dead_letters.iter().map(|(code, count)| (code.as_str(), count)));

@@ -21,7 +21,8 @@ use crate::run::{
     table,
 };
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
+    "blank",
     "categories",
     "dead_lettered",
     "dead_letters",
@@ -45,7 +46,10 @@ fn assert_keys(summary: &Value, more: &[&str]) {
     expected.sort_unstable();
     assert_eq!(keys(summary), expected);
     for file in summary["files"].as_array().unwrap() {
-        assert_eq!(keys(file), ["fingerprint", "path", "read", "resumed_at", "state"]);
+        assert_eq!(
+            keys(file),
+            ["decimal", "decimal_line", "fingerprint", "path", "read", "resumed_at", "state"]
+        );
     }
 }
 
@@ -188,6 +192,7 @@ async fn the_summary_for_people_accounts_for_every_row() {
         lines.iter().map(|line| if line.starts_with(timed) { timed } else { line }).collect();
     let expected = "\
 DIR/rows.csv: done, 5 rows read
+  amounts have a decimal comma, as line 2 shows
 DIR/missing.csv: not finished, 0 rows read
 
 5 rows read in 
@@ -238,7 +243,7 @@ async fn a_dry_run_asks_the_model_and_writes_nothing() {
         let columns = json!({
             "id": column(0, "1", "20", json!({"1": 1, "20": 1, "x": 1})),
             "description": column(1, "b", "c", json!({"b": 1, "c": 1})),
-            "amount": column(0, "-1.50", "10.00", json!({"-1.50": 1, "10.00": 1, "oops": 1})),
+            "amount": column(0, "-1,50", "10,00", json!({"-1,50": 1, "10,00": 1, "oops": 1})),
             "timestamp": column(0, "2024-01-15 08:30:00", "2024-01-16T08:30:00Z", times),
             "merchant": column(2, "RATP", "RATP", json!({"RATP": 1})),
             "operation_type": column(0, "payment", "refund", json!({"payment": 1, "refund": 2})),

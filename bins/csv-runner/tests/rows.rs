@@ -17,6 +17,15 @@ use crate::run::{Folder, HEADER, assert_accounted, row, run, said, summary};
 const OPEN: &str = "a quote is not closed until the end of the file";
 const AFTER: &str = "after a closing quote comes something else than a delimiter or a line end";
 const MIB: usize = 1 << 20;
+const ID: &str = "id is neither a UUID nor an integer from 0 to 2^128 - 1";
+const AMOUNT: &str = "amount is not a decimal number";
+const POINT: &str = "amount has a decimal point, but is read with a decimal comma (csv.decimal)";
+const COMMA: &str = "amount has a decimal comma, but is read with a decimal point (csv.decimal)";
+const GROUPS: &str = "amount has thousands that are not in groups of three digits";
+const RANGE: &str =
+    "amount has more than ten digits before or more than two after the decimal separator";
+const DEBIT: &str = "amount of a debit is not below 0";
+const TIME: &str = "timestamp is not a date with a time, like 2024-01-31 23:59:59";
 
 /// Files whose rows cannot be framed or decoded. The ids of all are different.
 fn unframed() -> Vec<Rows> {
@@ -75,6 +84,8 @@ fn unframed() -> Vec<Rows> {
                 &long[..MIB],
             )
             .with("truncated", "true")
+            // What follows is behind the first 256 KiB.
+            .with("csv.decimal", "undecided")
             .neighbours([1]),
         Rows::new("over 1 MiB in two lines", format!("{long_start}\n{long_end}\n{}", row(62)))
             .letter(
@@ -84,6 +95,7 @@ fn unframed() -> Vec<Rows> {
                 long_start,
             )
             .letter(1, ("fields", &at(3, "6 fields instead of 7")), None, &long_end)
+            .with("csv.decimal", "undecided")
             .neighbours([2]),
         Rows::new("not UTF-8", [latin1, b"\n".as_slice(), row(72).as_bytes()].concat())
             .letter(
@@ -111,7 +123,7 @@ fn valid() -> Vec<Rows> {
         .written(["0|two\nlines\r\nand \"quotes\"; too|-1.00"]),
         Rows::whole("comma and point", &comma, format!("{comma}\n141,\"a,b\",-1.50,2024-01-15 08:30:00,,payment,debit\n"))
             .written(["0|a,b|-1.50"]),
-        Rows::whole("tab", &tab, format!("{tab}\n151\ta;b\t+1,5\t2024-01-15 08:30:00\t\trefund\tcredit\n"))
+        Rows::whole("tab", &tab, format!("{tab}\n151\ta;b\t1,5\t2024-01-15 08:30:00\t\trefund\tcredit\n"))
             .written(["0|a;b|1.50"]),
         Rows::whole(
             "other order",
@@ -153,12 +165,6 @@ fn invalid(name: &'static str, first_id: u32, cases: &[(&str, &str, &str, &str)]
 
 /// Rows with a value that breaks a rule.
 fn values() -> Vec<Rows> {
-    const ID: &str = "id is neither a UUID nor an integer from 0 to 2^128 - 1";
-    const AMOUNT: &str = "amount is not a decimal number";
-    const RANGE: &str =
-        "amount has more than ten digits before or more than two after the decimal separator";
-    const DEBIT: &str = "amount of a debit is not below 0";
-    const TIME: &str = "timestamp is not a date with a time, like 2024-01-31 23:59:59";
     let too_long = "é".repeat(1025);
     let too_long_type = "x".repeat(65);
     vec![
@@ -166,15 +172,15 @@ fn values() -> Vec<Rows> {
             "amounts",
             1000,
             &[
-                ("amount", "1e5", "amount_invalid", AMOUNT),
+                ("amount", "1e5", "amount_invalid", "amount has an exponent: write it out"),
                 ("amount", "NaN", "amount_invalid", AMOUNT),
                 ("amount", "inf", "amount_invalid", AMOUNT),
-                ("amount", "-12.34", "amount_invalid", AMOUNT),
-                ("amount", "1.234,56", "amount_invalid", AMOUNT),
+                ("amount", "-12.34", "amount_invalid", POINT),
+                ("amount", "1.234,56", "debit_sign", DEBIT),
                 ("amount", "- 5", "amount_invalid", AMOUNT),
-                ("amount", "12 EUR", "amount_invalid", AMOUNT),
-                ("amount", "-12,345", "amount_range", RANGE),
-                ("amount", "12,345", "amount_range", &format!("{RANGE};{DEBIT}")),
+                ("amount", "12 EUR", "amount_invalid", "amount has a currency code: leave it out"),
+                ("amount", "-1234,567", "amount_range", RANGE),
+                ("amount", "1234,567", "amount_range", &format!("{RANGE};{DEBIT}")),
                 ("amount", "-99999999999,99", "amount_range", RANGE),
                 ("amount", "-0,00", "debit_sign", DEBIT),
                 ("amount", "1,50", "debit_sign", DEBIT),
@@ -216,41 +222,50 @@ fn values() -> Vec<Rows> {
                 ),
             ],
         ),
-        // In a file with decimal points a comma is none, and all that is wrong with a row is told.
-        Rows::whole(
-            "points",
-            "id,description,amount,timestamp,merchant,operation_type,side",
-            "id,description,amount,timestamp,merchant,operation_type,side\n\
-             3000,x,-1.5,2024-01-15 08:30:00,,,debit\n\
-             3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit\n\
-             x,x\0,\"1,234.56\",soon,\0,,Debit\n",
-        )
-        .with("csv.delimiter", ",")
-        .with("csv.decimal", "point")
-        .written(["0|x|-1.50"])
-        .letter(
-            1,
-            ("amount_invalid", AMOUNT),
-            Some("3001"),
-            "3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit",
-        )
-        .letter(
-            2,
-            (
-                "id_invalid",
-                &format!(
-                    "{ID};{AMOUNT};side is neither debit nor credit;{TIME};\
-                     description contains U+0000;merchant contains U+0000"
-                ),
-            ),
-            Some("x"),
-            "x,x\0,\"1,234.56\",soon,\0,,Debit",
-        ),
     ]
 }
 
+/// In a file with decimal points, nine in ten, a comma is none, and all that is wrong with a row is told.
+fn points() -> Rows {
+    let points = (3003..3011).fold(String::new(), |points, id| {
+        points + &format!("{id},x,-1.5,2024-01-15 08:30:00,,,debit\n")
+    });
+    Rows::whole(
+        "points",
+        "id,description,amount,timestamp,merchant,operation_type,side",
+        "id,description,amount,timestamp,merchant,operation_type,side\n\
+         3000,x,-1.5,2024-01-15 08:30:00,,,debit\n\
+         3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit\n\
+         x,x\0,\"12,34.56\",soon,\0,,Debit\n"
+            .to_owned()
+            + &points,
+    )
+    .with("csv.delimiter", ",")
+    .with("csv.decimal", "point")
+    .written([0, 3, 4, 5, 6, 7, 8, 9, 10].map(|at| format!("{at}|x|-1.50")))
+    .letter(
+        1,
+        ("amount_invalid", COMMA),
+        Some("3001"),
+        "3001,x,\"-12,34\",2024-01-15 08:30:00,,,debit",
+    )
+    .letter(
+        2,
+        (
+            "id_invalid",
+            &format!(
+                "{ID};{GROUPS};side is neither debit nor credit;{TIME};\
+                 description contains U+0000;merchant contains U+0000"
+            ),
+        ),
+        Some("x"),
+        "x,x\0,\"12,34.56\",soon,\0,,Debit",
+    )
+}
+
 async fn check_all(target: &Target) {
-    let files: Vec<Rows> = [unframed(), valid(), values()].into_iter().flatten().collect();
+    let files: Vec<Rows> =
+        [unframed(), valid(), values(), vec![points()]].into_iter().flatten().collect();
     check(target, &ModelService::start(), &files, &[]).await;
 }
 
@@ -278,11 +293,14 @@ async fn another_encoding_is_read_by_its_name() {
 #[tokio::test]
 async fn a_decimal_separator_is_taken_by_its_name() {
     let file = Rows::new("points", row(1).replace("-1,50", "-1.50") + &row(2))
-        .with("csv.decimal", "point")
+        .with("csv.decimal", "point-set")
         .neighbours([0])
         .letter(
             1,
-            ("amount_invalid", "amount is not a decimal number"),
+            (
+                "amount_invalid",
+                "amount has a decimal comma, but is read with a decimal point (csv.decimal)",
+            ),
             Some("2"),
             row(2).trim_end(),
         );

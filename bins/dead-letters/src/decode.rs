@@ -3,9 +3,10 @@
 use tally_adapter_csv::CsvMask;
 use tally_adapter_kafka::wire::{self, WireMask};
 use tally_app::Settings;
-use tally_domain::{Flow, Reason};
+use tally_domain::Flow;
+use tally_domain::amount::Notation;
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Mask, Raw, Stop, Stored};
+use tally_ports::{Fault, Mask, Raw, Reread, Stop, Stored};
 
 /// The formats of all sources, and what must not be kept of them.
 pub struct Decoder {
@@ -23,12 +24,13 @@ impl Decoder {
         Ok(Self { topics, registry, masked: settings.privacy.masked.clone() })
     }
 
-    /// The record, or why it is none; a fault is the schema registry's.
-    pub async fn decode<F: Flow>(&self, stored: &Stored) -> Result<Result<F::Wire, Reason>, Fault> {
+    /// The record and how amounts are written in it, or why it is none; a fault is the schema registry's.
+    pub async fn decode<F: Flow>(&self, stored: &Stored) -> Result<Reread<F>, Fault> {
         if is_of_file(stored) {
             return Ok(tally_adapter_csv::decode::<F>(&stored.raw).await);
         }
-        self.topics.decode::<F>(stored.raw.payload.as_deref()).await
+        let wire = self.topics.decode::<F>(stored.raw.payload.as_deref()).await?;
+        Ok(wire.map(|wire| (wire, Notation::Plain)))
     }
 
     /// What the mask leaves of it, if there is one by now.

@@ -125,9 +125,9 @@ impl Run<'_> {
             }
             let gate = &self.console.worker.gates.source;
             let decoding = gate.pass(|| self.decoder.decode::<F>(&stored));
-            let wire =
+            let read =
                 self.console.worker.unless_stopped(decoding).await.ok_or(Ended::Interrupted)??;
-            decoded.push((stored.listed.place.clone(), wire));
+            decoded.push((stored.listed.place.clone(), read));
             letters.push((self.decoder.mask::<F>(&stored), stored.listed));
         }
         let preparing = self.replayer.prepare::<F>(decoded);

@@ -19,6 +19,7 @@ on_both_stores! {
     a_mask_holds_for_what_fails_again
     a_quarantined_record_passes_and_nothing_learns
     a_row_becomes_what_it_would_have_been
+    amounts_are_read_as_those_of_their_file
     ids_filters_and_limits_choose
     each_page_goes_on_behind_new_attempts
     a_limit_counts_what_is_tried
@@ -259,13 +260,56 @@ async fn a_row_becomes_what_it_would_have_been(desk: Desk) {
     assert_eq!(desk.states().await, ["0 1 open", "1 1 open"]);
     desk.model.answer();
     let (told, _) = desk.replay(&["--all", "--max-attempts", "5"]);
-    // Thousands are not separated: the first one is bad for good.
-    assert_eq!(told, outcomes([(0, "failed_again"), (1, "replayed")]));
+    assert_eq!(told, outcomes([(0, "replayed"), (1, "replayed")]));
     let columns = "select id, description, amount, timestamp, merchant, operation_type, side, category, position \
         from transactions order by id";
     let replayed = desk.texts(columns).await;
     ingest(&["--again"]);
     assert_eq!(desk.texts(columns).await, replayed);
+}
+
+/// A sign that was set reads `1,500`, one that the file shows does not; neither does what older versions kept.
+async fn amounts_are_read_as_those_of_their_file(desk: Desk) {
+    desk.model.refuse();
+    let amount = |id, amount: &str| row(id, "bad").replace("-1,50", amount);
+    let rows = |first: u64, amounts: &[&str]| -> String {
+        (first..).zip(amounts).map(|(id, text)| amount(id, text)).collect()
+    };
+    // One that the model takes, lest all be refused; here it votes for the comma.
+    let shown = row(1, "good") + &rows(2, &["-2.500", "-2,5", "-2 500,25"]);
+    let set = row(11, "good") + &rows(12, &["-1,500", "-1.500"]);
+    let undecided = row(21, "good").replace("-1,50", "-1") + &rows(22, &["-7"]);
+    let taken = |name: &str, rows: &str, decimal: &str| {
+        let job = desk.job(name, rows).env("TALLY_CSV__DECIMAL", decimal);
+        let output = job.spawn().wait(SOON);
+        assert_eq!(output.code, Some(0), "{output}");
+    };
+    taken("shown.csv", &shown, "auto");
+    taken("set.csv", &set, "comma");
+    taken("undecided.csv", &undecided, "auto");
+    desk.model.answer();
+    let (told, counts) = desk.replay(&["--all"]);
+    assert_eq!((told.len(), counts), (6, json!({"replayed": 6})));
+    let of_bad = "select amount from transactions where description = 'bad' order by id";
+    let expected = ["-2500.00", "-2.50", "-2500.25", "-1.50", "-1500.00", "-7.00"];
+    assert_eq!(desk.texts(of_bad).await, expected);
+
+    // Before a file could be undecided, all that was kept is the sign, whoever set it.
+    desk.model.refuse();
+    taken("old.csv", &(row(31, "good") + &rows(32, &["-1,500", "-2,5"])), "comma");
+    let old = "replace(headers, 'Y29tbWEtc2V0', 'Y29tbWE=')";
+    let old = match &desk.target {
+        Target::Postgres(_) => old.replace("(headers", "(headers::text") + "::json",
+        Target::Sqlite(_) => old.to_owned(),
+    };
+    desk.target.execute(&format!("update dead_letters set headers = {old}")).await;
+    desk.model.answer();
+    let (told, _) = desk.replay(&["--all"]);
+    assert_eq!(told, outcomes([(1, "failed_again"), (2, "replayed")]));
+    let why = "select code, message from dead_letters where attempt = 2";
+    let message = "amount has three digits behind the comma, which may be thousands or decimals: set \
+                   csv.decimal to comma if they are decimals";
+    assert_eq!(desk.texts(why).await, [format!("amount_invalid {message}")]);
 }
 
 /// Exactly those and no more.

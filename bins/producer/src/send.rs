@@ -10,6 +10,7 @@ use tally_adapter_kafka::wire::Encoder;
 use tally_adapter_kafka::{Cluster, Outgoing, Publisher};
 use tally_app::{Settings, Worker};
 use tally_domain::Reason;
+use tally_domain::amount::Notation;
 use tally_domain::transactions::{Message, Transactions};
 use tally_ports::{Fault, Item, Source, Stop, StopKind};
 use tokio::sync::mpsc;
@@ -163,8 +164,8 @@ async fn read(
         for File { path, file } in &files {
             let mut source = file.read_from(0, &Value::Null).await?;
             while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
-                let chunk =
-                    encode(Arc::clone(path), batch.items, &encoder).map_err(Fault::into_stop)?;
+                let chunk = encode(Arc::clone(path), batch.items, batch.notation, &encoder)
+                    .map_err(Fault::into_stop)?;
                 if sender.send(chunk).await.is_err() {
                     return Ok(());
                 }
@@ -179,6 +180,7 @@ async fn read(
 fn encode(
     path: Arc<str>,
     items: Vec<Item<tally_domain::transactions::Wire>>,
+    notation: Notation,
     encoder: &Encoder,
 ) -> Result<Chunk, Fault> {
     let mut chunk = Chunk {
@@ -188,7 +190,7 @@ fn encode(
         refused: Vec::new(),
     };
     for Item { position, content, .. } in items {
-        match content.and_then(Message::parse) {
+        match content.and_then(|wire| Message::parse(wire, notation)) {
             Ok(message) => {
                 let (key, value) = (message.id().to_string(), encoder.encode(&message)?);
                 let (key, value) = (Some(Bytes::from(key)), Some(value));

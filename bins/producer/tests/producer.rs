@@ -135,6 +135,39 @@ async fn rows_that_cannot_be_read_are_reported_and_not_sent() {
     assert_eq!(scene.records().await.values().map(Vec::len).sum::<usize>(), 2);
 }
 
+/// The amounts of a file are those that a run over the file would store.
+#[tokio::test]
+async fn amounts_are_read_as_those_of_their_file() {
+    // The amounts sent, those not sent, and why.
+    async fn check(amounts: &[&str], sent: &[Value], refused: &[(usize, &str)]) {
+        let rows = amounts.iter().enumerate().map(|(id, amount)| {
+            format!("{id};CB;{amount};2024-01-15 08:30:00;;payment;debit;\n;;;;;;\n")
+        });
+        let scene = Scene::new(&rows.collect::<String>()).await;
+        let output = scene.ended_with(&[], 0);
+        let (count, is_sent) = (amounts.len(), sent.len());
+        let counts = format!("{count} rows read, {is_sent} sent in ");
+        assert!(output.stdout.starts_with(&counts), "{output}");
+        for (row, why) in refused {
+            let line = format!("row {row} is not sent: amount {why}");
+            assert!(output.stderr.contains(&line), "{line}: {output}");
+        }
+        let mut found: Vec<(String, Value)> =
+            scene.records().await.into_values().flatten().collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let found: Vec<&Value> = found.iter().map(|(_, value)| &value["amount"]).collect();
+        assert_eq!(found, sent.iter().collect::<Vec<_>>());
+    }
+
+    let comma = ["-1.234,50", "-3.000", "-3,000", ",50", "12 500", "12,50-"];
+    let thousands = "has three digits behind the comma, which may be thousands or decimals";
+    let sent = [json!(-1234.5), json!(-3000.0), json!(0.5), json!(12500.0)];
+    check(&comma, &sent, &[(2, thousands), (5, "has its sign behind the digits")]).await;
+    let undecided = ["-3,000", "-3", "1'234"];
+    let why = "has a separator of thousands or of decimals, and the file does not show which: set csv.decimal";
+    check(&undecided, &[json!(-3.0), json!(1234.0)], &[(0, why)]).await;
+}
+
 #[tokio::test]
 async fn a_record_larger_than_the_topic_takes_is_reported_and_the_others_are_sent() {
     let mut scene = Scene::new("").await;

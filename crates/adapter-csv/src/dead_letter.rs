@@ -1,11 +1,13 @@
 //! A dead letter of a file, read again.
 
 use bytes::Bytes;
-use csv_async::{ByteRecord, StringRecord};
+use csv_async::ByteRecord;
 use encoding_rs::Encoding;
-use tally_domain::{Flow, Reason};
-use tally_ports::{Headers, Raw};
+use tally_domain::Flow;
+use tally_domain::amount::Notation;
+use tally_ports::{Headers, Raw, Reread};
 
+use crate::decimal;
 use crate::framing::Frame;
 use crate::header::Header;
 use crate::layout::{Layout, Refusal};
@@ -15,7 +17,8 @@ use crate::split::Feed;
 pub const HEADER: &str = "csv.header";
 /// The delimiter.
 pub const DELIMITER: &str = "csv.delimiter";
-/// `comma` or `point`.
+/// The decimal sign in one word. Letters from before it could be undecided say `comma` or `point`, however it was
+/// told.
 const DECIMAL: &str = "csv.decimal";
 /// The encoding's name.
 pub const ENCODING: &str = "csv.encoding";
@@ -25,54 +28,58 @@ pub fn headers(
     head: &[u8],
     header: &Header,
     encoding: &'static Encoding,
-    has_comma: bool,
+    notation: Notation,
 ) -> Headers {
-    let decimal: &'static [u8] = if has_comma { b"comma" } else { b"point" };
     let headers = [
         (HEADER, Bytes::copy_from_slice(&head[header.range.clone()])),
         (DELIMITER, Bytes::copy_from_slice(&[header.delimiter])),
-        (DECIMAL, Bytes::from_static(decimal)),
+        (DECIMAL, Bytes::from_static(decimal::word(notation).as_bytes())),
         (ENCODING, Bytes::from_static(encoding.name().as_bytes())),
     ];
     headers.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// Reads one record again as it was read from its file, from its bytes and headers alone: for a replay.
+/// Reads one record again as it was read from its file, from its bytes and headers alone: for a replay. Says how amounts
+/// are written in it, too.
 ///
 /// What was no record in the file is none here: a line that began a record of several lines has an open quote now,
 /// code `unframed`. Fails with the code `fields` also when it has no headers of a file, or those lack the columns
 /// that the flow has by now.
-pub async fn decode<F: Flow>(raw: &Raw) -> Result<F::Wire, Reason> {
+pub async fn decode<F: Flow>(raw: &Raw) -> Reread<F> {
     reread::<F>(raw).await.map_err(Refusal::alone)
 }
 
-async fn reread<F: Flow>(raw: &Raw) -> Result<F::Wire, Refusal> {
+async fn reread<F: Flow>(raw: &Raw) -> Result<(F::Wire, Notation), Refusal> {
     let find = |name: &str| {
         let header = raw.headers.iter().find(|(found, _)| found == name);
         header
             .map(|(_, value)| value)
             .ok_or_else(|| Refusal::new("fields", format!("it has no header {name}")))
     };
-    let has_comma = find(DECIMAL)?.as_ref() == b"comma";
+    let notation = decimal::notation(find(DECIMAL)?)
+        .ok_or_else(|| Refusal::new("fields", format!("its header {DECIMAL} is unknown")))?;
     let encoding = Encoding::for_label(find(ENCODING)?)
         .ok_or_else(|| Refusal::new("encoding", "its encoding is unknown"))?;
     let header = Header::find(find(HEADER)?, true, encoding, F::COLUMNS)
         .await
         .map_err(|problem| Refusal::new("fields", format!("its file {problem}")))?;
-    let layout = Layout::new(header, encoding, has_comma);
+    let layout = Layout::new(header, encoding);
 
     let payload = raw.payload.as_deref().unwrap_or_default();
-    let len = match layout.framing.frame(payload, true) {
-        Frame::Record { len, .. } if len == payload.len() => len,
+    let (len, count) = match layout.framing.frame(payload, true) {
+        Frame::Record { len, fields, .. } if len == payload.len() => (len, fields),
         Frame::Bad { flaw, .. } => return Err(layout.refusal(flaw)),
-        Frame::Record { .. } | Frame::Blank { .. } | Frame::More => {
+        Frame::Blank { .. } => {
+            return Err(Refusal::new("unframed", "it is a blank row, which is no record"));
+        }
+        Frame::Record { .. } | Frame::More => {
             return Err(Refusal::new("unframed", "it is not exactly one record"));
         }
     };
     let mut feed = Feed::with_capacity(len + 1);
     feed.push(payload);
     let mut fields = ByteRecord::new();
-    let split = feed.split(layout.framing.delimiter).next(&mut fields, len, layout.fields()).await;
+    let split = feed.split(layout.framing.delimiter).next(&mut fields, len, count).await;
     split.map_err(|fault| Refusal::new("unframed", fault.to_string()))?;
-    layout.wire::<F>(fields, &mut StringRecord::new()).1
+    layout.wire::<F>(fields).1.map(|wire| (wire, notation))
 }

@@ -1,116 +1,165 @@
-//! Decimal comma or point.
+//! The decimal sign of a file's amounts, and what shows it.
 
-use csv_async::{ByteRecord, StringRecord};
-use memchr::memchr2;
+use csv_async::ByteRecord;
+use encoding_rs::Encoding;
+use tally_domain::amount::{self, DecimalSign, Notation, Separators, Votes};
+use tally_ports::Fault;
 
-use crate::framing::{Frame, Framing};
+use crate::Decimal;
+use crate::framing::Frame;
+use crate::header::Header;
 use crate::split::Feed;
 
-/// How many bytes of rows the separator is told from.
+/// How many bytes of rows the decimal sign is told from.
 pub const LOOK_AT: usize = 256 * 1024;
 
-/// Whether the first number that tells has a decimal comma, among these columns of the rows in `bytes`, the file's
-/// last if `whole`.
-pub async fn first_comma(
-    mut bytes: &[u8],
-    whole: bool,
-    framing: Framing,
-    columns: &[usize],
-) -> Option<bool> {
-    let mut feed = Feed::with_capacity(bytes.len());
-    let mut records = Vec::new();
-    while !bytes.is_empty() {
-        let next = match framing.frame(bytes, whole) {
-            Frame::Blank { next } | Frame::Bad { line: Some((_, next)), .. } => next,
-            Frame::Record { len, next, fields, .. } => {
-                feed.push(&bytes[..len]);
-                records.push((len, fields));
-                next
+/// How the amounts of a file are read, and what shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    notation: Notation,
+    /// The physical lines of the first amounts with a decimal comma, with a decimal point, and of the first one that
+    /// may have either.
+    comma: Option<u64>,
+    point: Option<u64>,
+    unclear: Option<u64>,
+}
+
+impl Amounts {
+    /// Tells it from the rows in `bytes`, the file's first after its header and `whole` if they are all, unless it is
+    /// set.
+    pub async fn find(
+        setting: Decimal,
+        bytes: &[u8],
+        whole: bool,
+        header: &Header,
+        encoding: &'static Encoding,
+    ) -> Result<Self, Fault> {
+        let set =
+            |sign| Self { notation: Notation::Set(sign), comma: None, point: None, unclear: None };
+        match setting {
+            Decimal::Comma => Ok(set(DecimalSign::Comma)),
+            Decimal::Point => Ok(set(DecimalSign::Point)),
+            Decimal::Auto => Self::told(bytes, whole, header, encoding).await,
+        }
+    }
+
+    async fn told(
+        bytes: &[u8],
+        whole: bool,
+        header: &Header,
+        encoding: &'static Encoding,
+    ) -> Result<Self, Fault> {
+        let framing = header.framing();
+        let mut feed = Feed::with_capacity(bytes.len().min(LOOK_AT));
+        let mut records = Vec::new();
+        let mut at = 0;
+        let mut line = header.rows.line;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            // Framed as when it is read: what follows the part that is looked at tells where a quote ends.
+            let (next, lines) = match framing.frame(rest, whole) {
+                Frame::Blank { next } | Frame::Bad { line: Some((_, next)), .. } => (next, 1),
+                Frame::Record { len, next, fields, lines } if at + len <= LOOK_AT => {
+                    feed.push(&rest[..len]);
+                    records.push((line, len, fields));
+                    (next, lines)
+                }
+                Frame::Record { .. } | Frame::Bad { line: None, .. } | Frame::More => break,
+            };
+            at += next;
+            line += lines;
+            if at >= LOOK_AT {
+                break;
             }
-            Frame::Bad { line: None, .. } | Frame::More => break,
-        };
-        bytes = &bytes[next..];
-    }
-
-    let mut record = ByteRecord::new();
-    let mut splitter = feed.split(framing.delimiter);
-    for (len, fields) in records {
-        splitter.next(&mut record, len, fields).await.ok()?;
-        let told = columns.iter().filter_map(|&column| record.get(column)).find_map(comma_in);
-        if told.is_some() {
-            return told;
         }
-    }
-    None
-}
 
-/// Whether `text` has a decimal comma (`true`) or point, as in `[+-]?digits[.,]digits{1,2}`; `None` when it is
-/// nothing of the kind.
-pub fn comma_in(text: &[u8]) -> Option<bool> {
-    let text = text.trim_ascii();
-    let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
-    let separator = memchr2(b',', b'.', unsigned)?;
-    let (whole, decimals) = (&unsigned[..separator], &unsigned[separator + 1..]);
-    let all_digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
-    let fits = !whole.is_empty()
-        && all_digits(whole)
-        && matches!(decimals.len(), 1 | 2)
-        && all_digits(decimals);
-    fits.then(|| unsigned[separator] == b',')
-}
-
-/// Copies `record` to `swapped`, with commas and points exchanged in these columns. So a point in a file with decimal
-/// commas becomes what a comma is in any other file: an error.
-pub fn swap(record: &StringRecord, columns: &[usize], swapped: &mut StringRecord) {
-    swapped.clear();
-    for (index, field) in record.iter().enumerate() {
-        if columns.contains(&index) {
-            swapped.push_field(&exchange(field));
-        } else {
-            swapped.push_field(field);
+        let mut votes = Votes::default();
+        let (mut comma, mut point, mut unclear) = (None, None, None);
+        let mut record = ByteRecord::new();
+        let mut splitter = feed.split(framing.delimiter);
+        for (line, len, fields) in records {
+            splitter.next(&mut record, len, fields).await?;
+            for field in header.decimals.iter().filter_map(|&column| record.get(column)) {
+                let text = encoding.decode_without_bom_handling_and_without_replacement(field);
+                let text = text.as_deref().map(str::trim).unwrap_or_default();
+                let first = match amount::separators(text) {
+                    Some(Separators::Show(sign)) => {
+                        votes.add(sign);
+                        match sign {
+                            DecimalSign::Comma => &mut comma,
+                            DecimalSign::Point => &mut point,
+                        }
+                    }
+                    Some(Separators::Unclear(_)) => &mut unclear,
+                    Some(Separators::None) | None => continue,
+                };
+                first.get_or_insert(line);
+            }
         }
-    }
-}
-
-fn exchange(field: &str) -> String {
-    let exchange_char = |char| match char {
-        ',' => '.',
-        '.' => ',',
-        other => other,
-    };
-    field.chars().map(exchange_char).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, expected: Option<bool>) {
-        assert_eq!(comma_in(text.as_bytes()), expected, "{text}");
+        Ok(Self { notation: votes.notation(), comma, point, unclear })
     }
 
-    #[test]
-    fn told_from_a_number_with_one_or_two_decimals() {
-        check("12,34", Some(true));
-        check("-0,5", Some(true));
-        check("+12.34", Some(false));
-        check(" 1.5 ", Some(false));
+    /// How they are read.
+    pub const fn notation(&self) -> Notation {
+        self.notation
     }
 
-    #[test]
-    fn nothing_else_tells() {
-        for text in
-            ["", "12", "12,", ",5", "1,234", "1.234,56", "1,2.3", "a,b", "1,b", "--1,2", "1 000,50"]
-        {
-            check(text, None);
+    /// The decimal sign in one word: `comma` or `point` as amounts show, `comma-set` or `point-set` as it is set, or
+    /// `undecided`.
+    pub const fn decimal(&self) -> &'static str {
+        word(self.notation)
+    }
+
+    /// The physical line of the first amount that shows it.
+    pub const fn line(&self) -> Option<u64> {
+        match self.notation {
+            Notation::Shown(DecimalSign::Comma) => self.comma,
+            Notation::Shown(DecimalSign::Point) => self.point,
+            Notation::Set(_) | Notation::Undecided | Notation::Plain => None,
         }
     }
 
-    #[test]
-    fn commas_and_points_change_places() {
-        let mut swapped = StringRecord::new();
-        swap(&StringRecord::from(vec!["1,5", "1.234,56", "2.5", "é,."]), &[1, 2, 3], &mut swapped);
-        assert_eq!(swapped, vec!["1,5", "1,234.56", "2,5", "é.,"]);
+    /// What was taken for the decimal sign and why; `None` where no amount needs one.
+    pub fn explain(&self) -> Option<String> {
+        match (self.notation, self.comma, self.point, self.unclear) {
+            (Notation::Set(sign), ..) => {
+                Some(format!("amounts have a decimal {}, as csv.decimal is set", sign.as_str()))
+            }
+            (Notation::Shown(sign), ..) => {
+                let line = self.line().unwrap_or_default();
+                Some(format!("amounts have a decimal {}, as line {line} shows", sign.as_str()))
+            }
+            (_, Some(comma), Some(point), _) => Some(format!(
+                "amounts have a decimal comma (line {comma}) and a decimal point (line {point}), neither in nine of \
+                 ten: set csv.decimal"
+            )),
+            (.., Some(unclear)) => Some(format!(
+                "no amount in the first 256 KiB shows the decimal sign, which that of line {unclear} needs: set csv.decimal"
+            )),
+            _ => None,
+        }
     }
+}
+
+/// The notation of a file's amounts in one word, for what travels with a dead letter.
+pub const fn word(notation: Notation) -> &'static str {
+    match notation {
+        Notation::Shown(DecimalSign::Comma) => "comma",
+        Notation::Shown(DecimalSign::Point) => "point",
+        Notation::Set(DecimalSign::Comma) => "comma-set",
+        Notation::Set(DecimalSign::Point) => "point-set",
+        Notation::Undecided | Notation::Plain => "undecided",
+    }
+}
+
+/// The notation that [`word`] names.
+pub fn notation(named: &[u8]) -> Option<Notation> {
+    const ALL: [Notation; 5] = [
+        Notation::Shown(DecimalSign::Comma),
+        Notation::Shown(DecimalSign::Point),
+        Notation::Set(DecimalSign::Comma),
+        Notation::Set(DecimalSign::Point),
+        Notation::Undecided,
+    ];
+    ALL.into_iter().find(|&notation| word(notation).as_bytes() == named)
 }

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use tally_domain::Flow;
@@ -13,13 +14,13 @@ use tally_ports::{Fault, Headers, Stop, StopKind};
 
 use crate::blocking::blocking;
 use crate::compare::Stamp;
-use crate::decimal::{self, LOOK_AT};
+use crate::decimal::Amounts;
 use crate::header::Header;
 use crate::layout::Layout;
 use crate::open::{Opened, in_words, open};
 use crate::reader::Place;
 use crate::window::read_at;
-use crate::{CsvSource, Decimal, Settings, dead_letter, encoding};
+use crate::{CsvSource, Settings, dead_letter, encoding};
 
 /// How much is hashed before the caller may have been dropped.
 const HASH_SLICE: u64 = 64 * 1024 * 1024;
@@ -39,10 +40,13 @@ pub struct Table {
     pub file: File,
     pub stamp: Stamp,
     pub layout: Layout,
+    pub amounts: Amounts,
     /// What travels with each dead letter.
     pub headers: Headers,
     /// Where rows start.
     pub rows: Place,
+    /// How many blank ones all readers passed.
+    pub blank_rows: AtomicU64,
 }
 
 impl<F: Flow> CsvFile<F> {
@@ -63,30 +67,20 @@ impl<F: Flow> CsvFile<F> {
             .map_err(|problem| of_input(format!("{} {problem}", path.display())))?;
 
         let unknown_columns = mem::take(&mut header.unknown);
-        let has_comma = match settings.decimal {
-            Decimal::Comma => true,
-            Decimal::Point => false,
-            Decimal::Auto => {
-                let rows_start = usize::try_from(header.rows.byte).unwrap_or(usize::MAX);
-                let rows = head.get(rows_start..).unwrap_or_default();
-                let looked_at = &rows[..rows.len().min(LOOK_AT)];
-                decimal::first_comma(
-                    looked_at,
-                    whole && looked_at.len() == rows.len(),
-                    header.framing(),
-                    &header.decimals,
-                )
-                .await
-                .unwrap_or(header.delimiter == b';')
-            }
-        };
+        let rows_start = usize::try_from(header.rows.byte).unwrap_or(usize::MAX);
+        let rows = head.get(rows_start..).unwrap_or_default();
+        let amounts = Amounts::find(settings.decimal, rows, whole, &header, encoding)
+            .await
+            .map_err(Fault::into_stop)?;
         let table = Table {
             path,
             file,
             stamp,
-            headers: dead_letter::headers(&head, &header, encoding, has_comma),
+            headers: dead_letter::headers(&head, &header, encoding, amounts.notation()),
             rows: header.rows,
-            layout: Layout::new(header, encoding, has_comma),
+            layout: Layout::new(header, encoding),
+            amounts,
+            blank_rows: AtomicU64::new(0),
         };
         Ok(Self { table: Arc::new(table), unknown_columns, flow: PhantomData })
     }
@@ -135,6 +129,16 @@ impl<F: Flow> CsvFile<F> {
     /// Its size in bytes when it was opened: the place where a cursor ends up.
     pub fn size(&self) -> u64 {
         self.table.stamp.size
+    }
+
+    /// How its amounts are read, and what shows it.
+    pub fn amounts(&self) -> &Amounts {
+        &self.table.amounts
+    }
+
+    /// How many blank rows its sources have passed so far.
+    pub fn blank_rows(&self) -> u64 {
+        self.table.blank_rows.load(Ordering::Relaxed)
     }
 
     /// The columns that the flow does not know, which are ignored.

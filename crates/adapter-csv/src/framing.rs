@@ -9,7 +9,7 @@ const SCAN_LIMIT: usize = PAYLOAD_LIMIT + 2;
 /// What stands at the start of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Nothing before the line's end.
+    /// Nothing before the line's end, or fields without anything but spaces and tabs in them.
     Blank {
         /// Where the next line starts.
         next: usize,
@@ -40,9 +40,9 @@ pub enum Frame {
 /// Why a line is no record and does not begin one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// It has so many fields, not as many as the header.
+    /// It has so many fields, not as many as the header has columns.
     Fields(usize),
-    /// It takes several lines and has more fields than the header, who knows how many.
+    /// It takes several lines and has more fields than it may have, who knows how many.
     TooManyFields,
     /// A closing quote is followed by something else than a delimiter or a line end.
     AfterQuote,
@@ -57,8 +57,35 @@ pub enum Flaw {
 pub struct Framing {
     /// Between fields.
     pub delimiter: u8,
-    /// How many fields a record has; `None` when any number will do.
-    pub fields: Option<usize>,
+    /// How many fields a record has; `None` for the header: it has any number, and is never blank.
+    pub width: Option<Width>,
+}
+
+/// How many fields a record has: one for each column, and perhaps one more behind them that is no column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width {
+    /// How many the header names.
+    columns: usize,
+    /// Whether the header has an empty field behind them; then a record may have anything there.
+    has_surplus: bool,
+}
+
+impl Width {
+    /// That of a header with so many fields.
+    pub const fn of_header(fields: usize, is_last_empty: bool) -> Self {
+        let columns = if is_last_empty { fields - 1 } else { fields };
+        Self { columns, has_surplus: is_last_empty }
+    }
+
+    /// How many columns there are.
+    pub const fn columns(self) -> usize {
+        self.columns
+    }
+
+    /// Whether a record may have so many fields.
+    pub const fn admits(self, fields: usize, is_last_empty: bool) -> bool {
+        fields == self.columns || fields == self.columns + 1 && (self.has_surplus || is_last_empty)
+    }
 }
 
 /// How the scan of a record ended.
@@ -68,6 +95,7 @@ enum Scan {
         next: usize,
         fields: usize,
         newlines: usize,
+        is_last_empty: bool,
     },
     Flaw(Flaw),
     /// At the end of the bytes.
@@ -90,8 +118,9 @@ impl Framing {
         let flaw = match self.scan(bytes, whole) {
             Scan::Record { len, .. } if len > PAYLOAD_LIMIT => Flaw::TooLong,
             Scan::Record { len: 0, next, .. } => return Frame::Blank { next },
-            Scan::Record { len, next, fields, newlines } => match self.fields {
-                Some(expected) if fields != expected => Flaw::Fields(fields),
+            Scan::Record { len, next, fields, newlines, is_last_empty } => match self.width {
+                Some(_) if is_blank(&bytes[..len], self.delimiter) => return Frame::Blank { next },
+                Some(width) if !width.admits(fields, is_last_empty) => Flaw::Fields(fields),
                 _ => return Frame::Record { len, next, fields, lines: newlines as u64 + 1 },
             },
             Scan::Flaw(flaw) => flaw,
@@ -112,12 +141,16 @@ impl Framing {
         let mut fields = 1;
         let mut newlines = 0;
         loop {
+            let start = at;
             if bytes.get(at) == Some(&b'"') {
                 let Some(end) = after_closing_quote(bytes, at + 1) else {
                     return Scan::Out { open_quote: true };
                 };
                 newlines += memchr_iter(b'\n', &bytes[at..end]).count();
-                if newlines > 0 && self.fields.is_some_and(|expected| fields > expected) {
+                let is_empty = end == at + 2;
+                let is_too_many =
+                    |width: Width| fields > width.columns && !width.admits(fields, is_empty);
+                if newlines > 0 && self.width.is_some_and(is_too_many) {
                     return Scan::Flaw(Flaw::TooManyFields);
                 }
                 at = end;
@@ -131,23 +164,32 @@ impl Framing {
                     at -= 1;
                 }
             }
+            let record = |next| {
+                let is_last_empty = matches!(&bytes[start..at], b"" | b"\"\"");
+                Scan::Record { len: at, next, fields, newlines, is_last_empty }
+            };
             match bytes[at..] {
                 [byte, ..] if byte == self.delimiter => {
                     fields += 1;
                     at += 1;
                 }
-                [b'\n', ..] => return Scan::Record { len: at, next: at + 1, fields, newlines },
-                [b'\r', b'\n', ..] => {
-                    return Scan::Record { len: at, next: at + 2, fields, newlines };
-                }
-                [] | [b'\r'] if whole => {
-                    return Scan::Record { len: at, next: bytes.len(), fields, newlines };
-                }
+                [b'\n', ..] => return record(at + 1),
+                [b'\r', b'\n', ..] => return record(at + 2),
+                [] | [b'\r'] if whole => return record(bytes.len()),
                 [] | [b'\r'] => return Scan::Out { open_quote: false },
                 _ => return Scan::Flaw(Flaw::AfterQuote),
             }
         }
     }
+}
+
+/// Whether every field of a record holds nothing, or spaces and tabs only.
+fn is_blank(record: &[u8], delimiter: u8) -> bool {
+    // A field with a delimiter in it falls apart into parts with one quote, which is not blank.
+    record.split(|&byte| byte == delimiter).all(|field| {
+        let quoted = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""));
+        quoted.unwrap_or(field).iter().all(|byte| matches!(byte, b' ' | b'\t'))
+    })
 }
 
 /// The place after the quote that closes a field whose content starts at `at`.

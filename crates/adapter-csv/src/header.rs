@@ -10,7 +10,7 @@ use tally_domain::{Column, Kind};
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
 use crate::encoding::decode;
-use crate::framing::{Frame, Framing, physical_line};
+use crate::framing::{Frame, Framing, Width, physical_line};
 use crate::reader::Place;
 use crate::split::Feed;
 
@@ -30,7 +30,9 @@ pub struct Header {
     pub range: Range<usize>,
     /// Where rows start.
     pub rows: Place,
-    /// A name for each field, blanks trimmed. Where a column is not the flow's and its name came before, none, so
+    /// How many fields a record has.
+    pub width: Width,
+    /// A name for each column, blanks trimmed. Where a column is not the flow's and its name came before, none, so
     /// that no record has a field twice.
     pub names: StringRecord,
     /// The names of columns that are not the flow's.
@@ -82,11 +84,13 @@ impl Header {
         let place = |wanted: &Column| best.names.iter().position(|name| name == wanted.name);
         let of_kind =
             |kind| columns.iter().filter(move |column| column.kind == kind).filter_map(place);
+        let is_last_empty = best.names.last().is_some_and(String::is_empty);
+        let width = Width::of_header(best.names.len(), is_last_empty);
         let is_known = |name: &String| columns.iter().any(|column| column.name == name);
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
         let mut names = StringRecord::new();
-        for name in &best.names {
+        for name in &best.names[..width.columns()] {
             let is_new = seen.insert(name);
             names.push_field(if is_new { name } else { "" });
             if is_new && !name.is_empty() && !is_known(name) {
@@ -97,6 +101,7 @@ impl Header {
             delimiter: best.delimiter,
             range: start.byte..start.byte + best.len,
             rows: Place { byte: (start.byte + best.next) as u64, line: start.line + best.lines },
+            width,
             names,
             unknown,
             id: of_kind(Kind::Id).next(),
@@ -108,7 +113,7 @@ impl Header {
 impl Header {
     /// What rows look like.
     pub fn framing(&self) -> Framing {
-        Framing { delimiter: self.delimiter, fields: Some(self.names.len()) }
+        Framing { delimiter: self.delimiter, width: Some(self.width) }
     }
 }
 
@@ -122,7 +127,7 @@ impl Candidate {
         encoding: &'static Encoding,
         columns: &[Column],
     ) -> Option<Self> {
-        let frame = Framing { delimiter, fields: None }.frame(bytes, whole);
+        let frame = Framing { delimiter, width: None }.frame(bytes, whole);
         let Frame::Record { len, next, fields, lines } = frame else { return None };
         let mut feed = Feed::with_capacity(len + 1);
         feed.push(&bytes[..len]);

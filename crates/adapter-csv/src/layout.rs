@@ -4,9 +4,8 @@ use csv_async::{ByteRecord, StringRecord};
 use encoding_rs::Encoding;
 use tally_domain::{Flow, Reason, Stage};
 
-use crate::decimal::swap;
 use crate::encoding::decode;
-use crate::framing::{Flaw, Framing};
+use crate::framing::{Flaw, Framing, Width};
 use crate::header::Header;
 
 /// How the rows of a file are read.
@@ -14,12 +13,11 @@ use crate::header::Header;
 pub struct Layout {
     pub encoding: &'static Encoding,
     pub framing: Framing,
-    /// A name for each field.
+    width: Width,
+    /// A name for each column.
     names: StringRecord,
     /// The field with the record's id.
     id: Option<usize>,
-    /// The fields in which comma and point change places.
-    swapped: Vec<usize>,
 }
 
 /// Why a record is none: a code and words for people.
@@ -30,28 +28,18 @@ pub struct Refusal {
 }
 
 impl Layout {
-    pub fn new(header: Header, encoding: &'static Encoding, has_comma: bool) -> Self {
+    pub fn new(header: Header, encoding: &'static Encoding) -> Self {
         Self {
             encoding,
             framing: header.framing(),
+            width: header.width,
             names: header.names,
             id: header.id,
-            swapped: if has_comma { header.decimals } else { Vec::new() },
         }
     }
 
-    /// How many fields a record has.
-    pub fn fields(&self) -> usize {
-        self.names.len()
-    }
-
     /// Decodes the fields and deserializes them; gives them back for the next record, as text where they are.
-    /// `swapped` is a place to work in.
-    pub fn wire<F: Flow>(
-        &self,
-        fields: ByteRecord,
-        swapped: &mut StringRecord,
-    ) -> (ByteRecord, Result<F::Wire, Refusal>) {
+    pub fn wire<F: Flow>(&self, fields: ByteRecord) -> (ByteRecord, Result<F::Wire, Refusal>) {
         let text = match decode(self.encoding, fields) {
             Ok(text) => text,
             Err(undecodable) => {
@@ -60,15 +48,7 @@ impl Layout {
                 return (undecodable.record, Err(refusal));
             }
         };
-        let has_separator =
-            |&column: &usize| text.get(column).is_some_and(|field| field.contains([',', '.']));
-        let record = if self.swapped.iter().any(has_separator) {
-            swap(&text, &self.swapped, swapped);
-            &*swapped
-        } else {
-            &text
-        };
-        let wire = record
+        let wire = text
             .deserialize(Some(&self.names))
             .map_err(|_| Refusal::new("fields", "its fields are not of the flow's types"));
         (text.into_byte_record(), wire)
@@ -82,7 +62,7 @@ impl Layout {
 
     /// Why a line with this flaw is no record.
     pub fn refusal(&self, flaw: Flaw) -> Refusal {
-        let expected = self.fields();
+        let expected = self.width.columns();
         match flaw {
             Flaw::Fields(1) => Refusal::new("fields", format!("1 field instead of {expected}")),
             Flaw::Fields(found) => {

@@ -12,10 +12,12 @@
 //! - The delimiter is `;`, `,` or a tab: the one that yields the flow's columns from the header line. Columns are
 //!   found by name, in any order; columns that the flow does not know are ignored.
 //! - Line ends are `\r\n` and `\n`, mixed as they come; the last one may be missing. A `\r` elsewhere is data, except
-//!   as the last byte of the file. Lines without any byte before their end are no records; they count as lines.
+//!   as the last byte of the file.
+//! - A blank row is no record: a line without any byte before its end, or of fields, however many, that hold nothing
+//!   or spaces and tabs only, in quotes or not. It takes no position, but counts as a line.
+//! - A record has as many fields as the header. One more at its end may be empty; one that the header has at its end
+//!   without a name may be missing, or hold anything, which is ignored.
 //! - The text is UTF-8 (a byte order mark is skipped) or another encoding in which ASCII bytes are ASCII, by name.
-//! - In a file with decimal commas, comma and point change places in the columns of
-//!   [`Kind::Decimal`](tally_domain::Kind), so that rules of a flow only ever see a point.
 //! - As in the RFC, a quote opens a quoted field only at the field's start, is written twice inside, and after the
 //!   closing one only a delimiter or a line end may come. A quote within an unquoted field is data.
 //! - A record has at most 1 MiB.
@@ -24,6 +26,26 @@
 //! line is a dead letter, and reading goes on with the next one. So a quote that is never closed costs one line,
 //! however long the file is. Its reasons have the stage `decode` and one of the codes `fields`, `unframed` (a quote
 //! open at the end of the file, or a closing quote followed by something else), `too_long` and `encoding`.
+//!
+//! # Amounts
+//!
+//! Texts are handed on as they stand in the file; how amounts ([`Kind::Decimal`](tally_domain::Kind)) are written is
+//! said with each batch and each dead letter, and [`Amount::parse`](tally_domain::amount::Amount::parse) reads them.
+//! With [`Decimal::Auto`] the amounts in the first 256 KiB of rows that can mean one thing only decide, see
+//! [`separators`](tally_domain::amount::separators): nine in ten of them must have the same decimal sign, else it is
+//! undecided. What follows changes nothing, so that a run that goes on in the file agrees with the one before.
+//!
+//! The header `csv.decimal` of a dead letter says it in one word:
+//!
+//! | word | `1,500` | `1.500` | `12,50` | `12.50` |
+//! | --- | --- | --- | --- | --- |
+//! | `comma`: as amounts show | refused | 1500.00 | 12.50 | refused |
+//! | `point`: as amounts show | 1500.00 | refused | refused | 12.50 |
+//! | `comma-set`: as it is set | 1.50 | 1500.00 | 12.50 | refused |
+//! | `point-set`: as it is set | 1500.00 | 1.50 | refused | 12.50 |
+//! | `undecided` | refused | refused | 12.50 | 12.50 |
+//!
+//! Dead letters of versions that knew only `comma` and `point` are read as if amounts had shown it.
 //!
 //! # How it is read
 //!
@@ -52,6 +74,7 @@ mod split;
 mod window;
 
 pub use dead_letter::decode;
+pub use decimal::Amounts;
 pub use file::{CsvFile, byte_of};
 pub use mask::CsvMask;
 pub use settings::{Decimal, Settings};

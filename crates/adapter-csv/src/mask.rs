@@ -9,6 +9,7 @@ use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
 use crate::dead_letter::{DELIMITER, ENCODING, HEADER};
+use crate::framing::Width;
 
 /// Masks columns of records of files, found by the header line that travels with each.
 #[derive(Debug)]
@@ -36,14 +37,18 @@ impl CsvMask {
         let (header, delimiter) = (without_mark(header).trim_ascii_end(), *delimiter.first()?);
         let line = raw.payload.as_deref()?;
         let (names, fields) = (fields(header, delimiter)?, fields(line, delimiter)?);
-        if names.len() != fields.len() {
+        let names: Option<Vec<String>> =
+            names.into_iter().map(|name| column_name(&header[name], encoding)).collect();
+        let names = names?;
+        let is_last_empty = matches!(&line[fields.last()?.clone()], b"" | b"\"\"");
+        let width = Width::of_header(names.len(), names.last()?.is_empty());
+        if !width.admits(fields.len(), is_last_empty) {
             return None;
         }
 
         let mut text = Vec::with_capacity(line.len());
         let mut end = 0;
         for (name, field) in names.into_iter().zip(fields) {
-            let name = column_name(&header[name], encoding)?;
             if !self.columns.contains(&name) {
                 continue;
             }

@@ -48,6 +48,8 @@ pub struct Frames {
     pub bytes: Bytes,
     /// Each of them.
     pub rows: Vec<Row>,
+    /// How many blank rows were passed.
+    pub blank: u64,
     /// Where the next one is looked for.
     pub end: Place,
 }
@@ -59,8 +61,8 @@ pub struct Row {
     pub range: Range<usize>,
     /// The physical line where it starts.
     pub line: u64,
-    /// Why it is none.
-    pub flaw: Option<Flaw>,
+    /// How many fields it has, or why it is none.
+    pub fields: Result<usize, Flaw>,
     /// Whether the line is longer than its range.
     pub truncated: bool,
 }
@@ -83,6 +85,7 @@ impl Reader {
     /// depends on: after an error the same call may be made again.
     pub fn read(&mut self, file: &File, start: Place, limit: usize) -> io::Result<Frames> {
         let mut rows: Vec<Row> = Vec::new();
+        let mut blank = 0;
         let mut place = start;
         // Of the batch's bytes.
         let mut first = start.byte;
@@ -91,13 +94,14 @@ impl Reader {
             self.window.seek(place.byte);
             let whole = self.window.end() == self.size;
             let frame = self.framing.frame(self.window.from(place.byte), whole);
-            let (len, next, lines, flaw, truncated) = match frame {
+            let (len, next, lines, fields, truncated) = match frame {
                 Frame::More => {
                     self.window.grow(file, first, self.size)?;
                     continue;
                 }
                 Frame::Blank { next } => {
                     place = Place { byte: place.byte + next as u64, line: place.line + 1 };
+                    blank += 1;
                     if rows.is_empty() {
                         first = place.byte;
                         end = first;
@@ -107,18 +111,20 @@ impl Reader {
                     }
                     continue;
                 }
-                Frame::Record { len, next, lines, .. } => (len, Some(next), lines, None, false),
-                Frame::Bad { flaw, line: Some((len, next)) } => {
-                    (len, Some(next), 1, Some(flaw), false)
+                Frame::Record { len, next, lines, fields } => {
+                    (len, Some(next), lines, Ok(fields), false)
                 }
-                Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Some(flaw), true),
+                Frame::Bad { flaw, line: Some((len, next)) } => {
+                    (len, Some(next), 1, Err(flaw), false)
+                }
+                Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Err(flaw), true),
             };
             let row_end = place.byte + len as u64;
             if row_end - first > BATCH_BYTES && !rows.is_empty() {
                 break;
             }
             let range = within(first, place.byte)..within(first, row_end);
-            rows.push(Row { range, line: place.line, flaw, truncated });
+            rows.push(Row { range, line: place.line, fields, truncated });
             end = row_end;
             let next_byte = match next {
                 Some(next) => place.byte + next as u64,
@@ -132,7 +138,7 @@ impl Reader {
         }
         let held = within(first, end);
         let bytes = Bytes::copy_from_slice(&self.window.from(first)[..held]);
-        Ok(Frames { bytes, rows, end: place })
+        Ok(Frames { bytes, rows, blank, end: place })
     }
 
     /// The start of the next line, looking from `byte` on.
@@ -162,6 +168,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::framing::Width;
 
     const MIB: usize = 1024 * 1024;
 
@@ -174,7 +181,7 @@ mod tests {
     /// Reads all batches; of each the number of rows and of bytes.
     fn batches(content: &[u8], limit: usize) -> Vec<(usize, usize)> {
         let file = file_of(content);
-        let framing = Framing { delimiter: b';', fields: Some(2) };
+        let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
         let mut reader = Reader::new(framing, content.len() as u64);
         let mut place = Place { byte: 0, line: 1 };
         let mut found = Vec::new();
@@ -266,7 +273,8 @@ mod tests {
     #[test]
     fn a_file_that_ends_too_early_is_an_error() {
         let file = file_of(b"a;b\nc;d\n");
-        let mut reader = Reader::new(Framing { delimiter: b';', fields: Some(2) }, 100);
+        let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
+        let mut reader = Reader::new(framing, 100);
         let error = reader.read(&file, Place { byte: 0, line: 1 }, 9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

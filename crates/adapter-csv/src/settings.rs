@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// A label of the WHATWG encoding standard, such as `utf-8` or `windows-1252`.
     pub encoding: String,
-    /// What separates the decimals of a number.
+    /// What stands before the decimals of an amount.
     pub decimal: Decimal,
 }
 
@@ -18,16 +18,15 @@ impl Default for Settings {
     }
 }
 
-/// What separates the decimals of a number.
+/// What stands before the decimals of an amount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decimal {
-    /// As in the first number with one or two decimals within 256 KiB; without one, a comma where `;` is the
-    /// delimiter, else a point.
+    /// As nine in ten of the amounts that can mean one thing only show, in the first 256 KiB of rows; else undecided.
     #[default]
     Auto,
-    /// `12,34`
+    /// `12,34`, and `12,000` is 12.
     Comma,
-    /// `12.34`
+    /// `12.34`, and `12.000` is 12.
     Point,
 }

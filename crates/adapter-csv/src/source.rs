@@ -3,9 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use csv_async::{ByteRecord, StringRecord};
+use csv_async::ByteRecord;
 use metrics::counter;
 use tally_domain::Flow;
 use tally_ports::dead_letter::TRUNCATED;
@@ -40,12 +41,13 @@ impl<F: Flow> Source<F> for CsvSource<F> {
     async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
         let frames = self.frame(limit.max(1)).await?;
         let count = i64::try_from(frames.rows.len()).unwrap_or(i64::MAX);
+        let first = self.next;
+        let items = split::<F>(&self.table, &frames, first).await?;
+        self.table.blank_rows.fetch_add(frames.blank, Ordering::Relaxed);
         if count == 0 {
             self.place = frames.end;
             return Ok(None);
         }
-        let first = self.next;
-        let items = split::<F>(&self.table, &frames, first).await?;
 
         self.next += count;
         self.place = frames.end;
@@ -55,6 +57,7 @@ impl<F: Flow> Source<F> for CsvSource<F> {
             first,
             last: self.next - 1,
             items,
+            notation: self.table.amounts.notation(),
             cursor: frames.end.to_cursor(),
             gap: None,
         }))
@@ -105,7 +108,7 @@ async fn split<F: Flow>(
     first: i64,
 ) -> Result<Vec<Item<F::Wire>>, Fault> {
     let layout = &table.layout;
-    let whole_rows = || frames.rows.iter().filter(|row| row.flaw.is_none());
+    let whole_rows = || frames.rows.iter().filter(|row| row.fields.is_ok());
     let mut feed = Feed::with_capacity(whole_rows().map(|row| row.range.len() + 1).sum());
     for row in whole_rows() {
         feed.push(&frames.bytes[row.range.clone()]);
@@ -113,7 +116,6 @@ async fn split<F: Flow>(
 
     let mut splitter = feed.split(layout.framing.delimiter);
     let mut fields = ByteRecord::new();
-    let mut swapped = StringRecord::new();
     let mut items = Vec::with_capacity(frames.rows.len());
     for (position, row) in (first..).zip(&frames.rows) {
         if items.len() % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
@@ -121,14 +123,15 @@ async fn split<F: Flow>(
         }
         let payload = frames.bytes.slice(row.range.clone());
         let mut key = None;
-        let content = if let Some(flaw) = row.flaw {
-            Err(layout.refusal(flaw).at_line(row.line))
-        } else {
-            splitter.next(&mut fields, row.range.len(), layout.fields()).await?;
-            let (given_back, wire) = layout.wire::<F>(fields, &mut swapped);
-            fields = given_back;
-            key = layout.id(&fields).map(|id| part(&payload, id));
-            wire.map_err(|refusal| refusal.at_line(row.line))
+        let content = match row.fields {
+            Err(flaw) => Err(layout.refusal(flaw).at_line(row.line)),
+            Ok(count) => {
+                splitter.next(&mut fields, row.range.len(), count).await?;
+                let (given_back, wire) = layout.wire::<F>(fields);
+                fields = given_back;
+                key = layout.id(&fields).map(|id| part(&payload, id));
+                wire.map_err(|refusal| refusal.at_line(row.line))
+            }
         };
         let headers =
             if row.truncated { truncated(&table.headers) } else { Arc::clone(&table.headers) };

@@ -1,9 +1,16 @@
 //! Amounts of money that fit `numeric(12,2)`.
 
+mod notation;
+mod text;
+
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+pub use self::notation::{DecimalSign, Notation, Votes};
+use self::text::Number;
+pub use self::text::{Separators, Unreadable, separators};
 
 /// The first amount, in cents, that no longer fits `numeric(12,2)`.
 const LIMIT_CENTS: i64 = 1_000_000_000_000;
@@ -24,33 +31,27 @@ pub struct Parsed {
 }
 
 impl Amount {
-    /// Reads `[+-]digits[.digits]`, the whole text; `None` when it is anything else. Trailing zeros do not count
-    /// as decimals. No exponent, no group separators, no blanks.
-    pub fn parse(text: &str) -> Option<Parsed> {
-        let (negative, digits) = match text.as_bytes() {
-            [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            all => (false, all),
-        };
-        let point = digits.iter().position(|&byte| byte == b'.');
-        let (whole, fraction) = match point {
-            Some(at) => (&digits[..at], &digits[at + 1..]),
-            None => (digits, &b"0"[..]),
-        };
-        let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-        if !all_digits(whole) || !all_digits(fraction) {
-            return None;
-        }
-
-        let is_zero = digits.iter().all(|&byte| matches!(byte, b'0' | b'.'));
-        let sign = match (is_zero, negative) {
+    /// Reads the whole text as a number in this notation. Trailing zeros do not count as decimals.
+    ///
+    /// Plain is `[+-]digits[.digits]`. Else it is digits behind an optional `-`, perhaps with a decimal sign, before
+    /// which there may be none; thousands may be in groups, divided by the sign that is not the decimal one, or by a
+    /// blank, U+00A0, U+202F, `'` or U+2019, always by the same. An amount whose separators can mean one thing only
+    /// is never read as another thing.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(text: &str, notation: Notation) -> Result<Parsed, Unreadable> {
+        let Number { is_negative, whole, fraction } = text::read(text, notation)?;
+        let is_zero =
+            !whole.bytes().chain(fraction.bytes()).any(|byte| matches!(byte, b'1'..=b'9'));
+        let sign = match (is_zero, is_negative) {
             (true, _) => Ordering::Equal,
             (false, true) => Ordering::Less,
             (false, false) => Ordering::Greater,
         };
         let amount = unsigned_cents(whole, fraction)
-            .map(|cents| Self { cents: if negative { -cents } else { cents } });
-        Some(Parsed { sign, amount })
+            .map(|cents| Self { cents: if is_negative { -cents } else { cents } });
+        Ok(Parsed { sign, amount })
     }
 
     /// The amount in cents, between -999,999,999,999 and 999,999,999,999.
@@ -65,20 +66,22 @@ impl Amount {
     }
 }
 
-fn unsigned_cents(whole: &[u8], fraction: &[u8]) -> Option<i64> {
-    let decimals = fraction.iter().rposition(|&byte| byte != b'0').map_or(0, |last| last + 1);
-    if decimals > 2 {
+fn unsigned_cents(whole: &str, fraction: &str) -> Option<i64> {
+    let decimals = fraction.trim_end_matches('0');
+    if decimals.len() > 2 {
         return None;
     }
-    let significant = whole.iter().skip_while(|&&byte| byte == b'0');
     let mut cents = 0_i64;
-    for &byte in significant.chain([fraction[0], *fraction.get(1).unwrap_or(&b'0')].iter()) {
-        cents = cents * 10 + i64::from(byte - b'0');
+    for digit in whole.bytes().filter(u8::is_ascii_digit).chain(decimals.bytes()) {
+        cents = cents * 10 + i64::from(digit - b'0');
         if cents >= LIMIT_CENTS {
             return None;
         }
     }
-    Some(cents)
+    for _ in decimals.len()..2 {
+        cents *= 10;
+    }
+    (cents < LIMIT_CENTS).then_some(cents)
 }
 
 impl fmt::Display for Amount {
@@ -107,68 +110,4 @@ impl Serialize for Amount {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, expected: Option<&str>) {
-        let shown = Amount::parse(text).map(|parsed| {
-            parsed.amount.map_or_else(|| "range".to_owned(), |amount| amount.to_string())
-        });
-        assert_eq!(shown.as_deref(), expected, "{text}");
-    }
-
-    #[test]
-    fn reads_decimals_exactly() {
-        check("12.34", Some("12.34"));
-        check("-12.3", Some("-12.30"));
-        check("+7", Some("7.00"));
-        check("007.50", Some("7.50"));
-        check("0.10", Some("0.10"));
-        check("-0.01", Some("-0.01"));
-        check("9999999999.99", Some("9999999999.99"));
-        check("-9999999999.99", Some("-9999999999.99"));
-        check("0000000000000000000000000000000001", Some("1.00"));
-    }
-
-    #[test]
-    fn trailing_zeros_are_no_decimals() {
-        check("12.3400000000000000000000000", Some("12.34"));
-        check("1.000", Some("1.00"));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_out_of_range() {
-        check("10000000000", Some("range"));
-        check("99999999999.99", Some("range"));
-        check("12.345", Some("range"));
-        check("0.001", Some("range"));
-        check("99999999999999999999999999999999999999999", Some("range"));
-    }
-
-    #[test]
-    fn anything_else_is_no_number() {
-        for text in [
-            "", "-", ".", "1.", ".5", "1e5", "NaN", "inf", "12,34", "1 000", "1_0", "--1", "0x10",
-            "1.2.3", "١",
-        ] {
-            check(text, None);
-        }
-    }
-
-    #[test]
-    fn the_sign_is_known_even_out_of_range() {
-        let sign = |text| Amount::parse(text).map(|parsed| parsed.sign);
-        assert_eq!(sign("-0.00"), Some(Ordering::Equal));
-        assert_eq!(sign("-99999999999.99"), Some(Ordering::Less));
-        assert_eq!(sign("0.001"), Some(Ordering::Greater));
-    }
-
-    #[test]
-    fn its_float_prints_as_the_amount() {
-        for cents in [1, 10, 99, 100, 110, 12_345, 999_999_999_999, -7] {
-            let amount = Amount { cents };
-            assert_eq!(format!("{:.2}", amount.to_f64()), amount.to_string());
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::Reason;
+use crate::amount::Notation;
 
 /// One kind of record, end to end: how it is read, when it is valid, what is unusual about it.
 ///
@@ -26,8 +27,9 @@ pub trait Flow: Send + Sync + Sized + 'static {
     /// What is remembered of earlier batches of a partition in order to judge the next one.
     type Stats: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// The record, or one reason that names the first fault by code and all of them in its message.
-    fn validate(wire: Self::Wire) -> Result<Self::Record, Reason>;
+    /// The record, or one reason that names the first fault by code and all of them in its message. `notation` is how
+    /// the source writes amounts.
+    fn validate(wire: Self::Wire, notation: Notation) -> Result<Self::Record, Reason>;
 
     /// For each of [`Flow::RULES`] the indices of the records that break it, judged against `stats`, which then
     /// learns from all of `records`. The result depends on nothing else.
@@ -63,7 +65,7 @@ pub struct Column {
 pub enum Kind {
     /// The record's id: a dead letter's key.
     Id,
-    /// A decimal number; the only kind that a decimal comma concerns.
+    /// An amount: what [`Notation`] is about.
     Decimal,
     /// A date with a time.
     Timestamp,

@@ -27,8 +27,9 @@ pub(crate) fn prepare<F: Flow>(
     let mut records = Vec::with_capacity(batch.items.len());
     let mut places = Vec::with_capacity(batch.items.len());
     let mut dead_letters = Vec::new();
+    let notation = batch.notation;
     for item in batch.items.drain(..) {
-        match item.content.and_then(F::validate) {
+        match item.content.and_then(|wire| F::validate(wire, notation)) {
             Ok(record) => {
                 records.push(record);
                 places.push((item.position, item.raw));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tally_domain::{Flow, Reason};
-use tally_ports::{Deed, Enrich, Place, Raw, Replay, Replayed, Retry, Row, State, Stop};
+use tally_ports::{
+    Deed, Enrich, Place, Raw, Replay, Replayed, Reread, Retry, Row, State, Stop, StopKind,
+};
 
 use crate::Gates;
 use crate::inquire::inquire;
@@ -24,21 +26,22 @@ impl<E, S> Replayer<E, S> {
         Self { enrich, store, gates }
     }
 
-    /// Everything before the store: for each record its row, or why it is none again; in the same order.
+    /// Everything before the store: for each record, with how amounts are written in it, its row, or why it is none
+    /// again; in the same order.
     ///
     /// # Errors
     /// When the model stays away.
     pub async fn prepare<F: Flow>(
         &self,
-        decoded: Vec<(Place, Result<F::Wire, Reason>)>,
+        decoded: Vec<(Place, Reread<F>)>,
     ) -> Result<Vec<Retry<F>>, Stop>
     where
         E: Enrich<F>,
     {
         let mut retries: Vec<Option<Retry<F>>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
-        for (index, (place, wire)) in decoded.into_iter().enumerate() {
-            match wire.and_then(F::validate) {
+        for (index, (place, read)) in decoded.into_iter().enumerate() {
+            match read.and_then(|(wire, notation)| F::validate(wire, notation)) {
                 Ok(record) => {
                     records.push(record);
                     places.push((index, place));

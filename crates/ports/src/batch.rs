@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::Value;
+use tally_domain::amount::Notation;
 use tally_domain::quality::Report;
 use tally_domain::{Flow, Reason};
 use uuid::Uuid;
@@ -21,6 +22,8 @@ pub struct Batch<W> {
     pub last: i64,
     /// What was read there, in order of position.
     pub items: Vec<Item<W>>,
+    /// How amounts are written in them.
+    pub notation: Notation,
     /// Where to go on, in the source's own words.
     pub cursor: Value,
     /// Why a range without records was passed.
@@ -30,7 +33,14 @@ pub struct Batch<W> {
 impl<W> Batch<W> {
     /// Nothing was there to read at `next` yet.
     pub const fn idle(next: i64) -> Self {
-        Self { first: next, last: next - 1, items: Vec::new(), cursor: Value::Null, gap: None }
+        Self {
+            first: next,
+            last: next - 1,
+            items: Vec::new(),
+            notation: Notation::Plain,
+            cursor: Value::Null,
+            gap: None,
+        }
     }
 
     /// Whether it passes no position, so that there is nothing to commit.

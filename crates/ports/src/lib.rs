@@ -33,7 +33,7 @@ pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stor
 pub use migration::Migrations;
 pub use position::{Begin, Claim, Lease, Position, Standing, Stream};
 pub use privacy::Mask;
-pub use replay::{Replay, Replayed, Retry};
+pub use replay::{Replay, Replayed, Reread, Retry};
 use tally_domain::{Flow, Reason};
 pub use worker::{Attendance, Crew, Worker};
 

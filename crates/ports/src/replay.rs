@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tally_domain::amount::Notation;
 use tally_domain::{Flow, Reason};
 
 use crate::{Deed, Fault, Outcome, Place, Raw, Row, State};
@@ -25,6 +26,9 @@ pub trait Replay<F: Flow>: Send + Sync + 'static {
         deed: Option<&Deed>,
     ) -> impl Future<Output = Result<Replayed, Fault>> + Send;
 }
+
+/// The record of a dead letter as its source read it, and how amounts are written in it; or why it is none.
+pub type Reread<F> = Result<(<F as Flow>::Wire, Notation), Reason>;
 
 /// A record that went through all stages before the store once more.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ pub enum Fault {
     AmountInvalid,
     /// An amount beyond numeric(12,2).
     AmountRange,
-    /// An amount with three decimals.
+    /// An amount with four decimals: three might be thousands.
     AmountDecimals,
     /// No side.
     SideMissing,

@@ -104,7 +104,7 @@ impl Row {
             }
             Fault::AmountInvalid => self.amount.insert(0, b'x'),
             Fault::AmountRange => self.amount.splice(..0, *b"99999999999").for_each(drop),
-            Fault::AmountDecimals => self.amount.push(b'5'),
+            Fault::AmountDecimals => self.amount.extend_from_slice(b"05"),
             Fault::SideMissing => self.side = "",
             Fault::SideUnknown => self.side = "both",
             Fault::DebitSign => (self.side, self.amount_sign) = ("debit", ""),

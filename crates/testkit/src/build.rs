@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tally_domain::amount::Notation;
 use tally_domain::quality::{Finding, Report};
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Flow, Reason, Stage};
@@ -67,7 +68,7 @@ pub fn wire(id: u128, amount: &str) -> Wire {
 
 /// A valid transaction.
 pub fn transaction(id: u128, amount: &str) -> Transaction {
-    Transactions::validate(wire(id, amount)).expect("a valid transaction")
+    Transactions::validate(wire(id, amount), Notation::Plain).expect("a valid transaction")
 }
 
 /// A row of a valid transaction.

@@ -2,7 +2,7 @@ use super::*;
 
 /// Frames lines one after the other; every prefix must be framed in the same way or wait for more.
 fn frame_all(input: &[u8], fields: usize) -> String {
-    let framing = Framing { delimiter: b';', fields: Some(fields) };
+    let framing = Framing { delimiter: b';', width: Some(Width::of_header(fields, false)) };
     let mut rest = input;
     let mut found = Vec::new();
     while !rest.is_empty() {
@@ -54,15 +54,64 @@ fn records_end_at_line_ends() {
     check("a;b\r\nc;d\r\n", "a;b / c;d");
     check("a;b\nc;d", "a;b / c;d");
     check("a;b\nc;d\r", "a;b / c;d");
-    check("a;\n;b\n;\n", "a; / ;b / ;");
-    check("\"a\";\"b\"\r\n\"\";\"\"", "\"a\";\"b\" / \"\";\"\"");
+    check("a;\n;b\n", "a; / ;b");
+    check("\"a\";\"b\"\r\n\"c\";\"\"", "\"a\";\"b\" / \"c\";\"\"");
     check("\"a\";\"b\"\r", "\"a\";\"b\"");
 }
 
 #[test]
 fn blank_lines_are_no_records() {
     check("\n\r\na;b\n\n\nc;d\n\r", "blank / blank / a;b / blank / blank / c;d / blank");
-    check("  \na;b", "Fields(1)    / a;b");
+}
+
+#[test]
+fn rows_without_anything_in_them_are_no_records() {
+    check(";\na;b\n;\r\n;", "blank / a;b / blank / blank");
+    check("\"\";\"\"\n\"\";\n \t; \n\" \";\"\t\"\n", "blank / blank / blank / blank");
+    // However many fields: a row of another table is as blank.
+    check("  \n\"\"\n;;;;;\na;b", "blank / blank / blank / a;b");
+    // A quote, a delimiter, a line end and any other blank are something.
+    check("\"\"\"\";\n", "\"\"\"\";");
+    check("\";\";\n\" ; \";\"\"\n", "\";\"; / \" ; \";\"\"");
+    check("\"\n\";\n", "\"\\n\"; in 2 lines");
+    check("\u{a0};\n\r;\n", "\\xc2\\xa0; / \\r;");
+    check(";a\n\"\";\"a\"\n", ";a / \"\";\"a\"");
+}
+
+#[test]
+fn an_empty_field_behind_the_columns_does_not_count() {
+    let framed = |header, record: &str| {
+        let (fields, is_last_empty) = header;
+        let width = Width::of_header(fields, is_last_empty);
+        let framing = Framing { delimiter: b';', width: Some(width) };
+        match framing.frame(record.as_bytes(), true) {
+            Frame::Record { fields, .. } => Ok(fields),
+            Frame::Bad { flaw, .. } => Err(flaw),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (without, with) = ((2, false), (3, true));
+    for (record, expected) in [
+        ("a;b", Ok(2)),
+        ("a;b;", Ok(3)),
+        ("a;b;\"\"", Ok(3)),
+        ("a;", Ok(2)),
+        ("\"a\nb\";c;", Ok(3)),
+        ("\"a\nb\";c;\"\"", Ok(3)),
+        ("a", Err(Flaw::Fields(1))),
+        ("a;b;;", Err(Flaw::Fields(4))),
+    ] {
+        assert_eq!(framed(without, record), expected, "{record}");
+        assert_eq!(framed(with, record), expected, "{record}");
+    }
+    for (record, expected) in [
+        ("a;b;c", Flaw::Fields(3)),
+        ("a;b; ", Flaw::Fields(3)),
+        ("\"a\nb\";c;\"d\"", Flaw::TooManyFields),
+    ] {
+        assert_eq!(framed(without, record), Err(expected), "{record}");
+        assert_eq!(framed(with, record), Ok(3), "{record}");
+    }
 }
 
 #[test]
@@ -111,7 +160,7 @@ fn nothing_but_a_delimiter_or_a_line_end_follows_a_closing_quote() {
 
 #[test]
 fn a_record_has_at_most_1_mib() {
-    let framing = Framing { delimiter: b';', fields: Some(2) };
+    let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
     let check = |content: String, expected: Frame| {
         assert_eq!(framing.frame(content.as_bytes(), true), expected);
         let followed = content + "x;y\n";
@@ -137,7 +186,7 @@ fn a_record_has_at_most_1_mib() {
 
 #[test]
 fn a_bad_line_over_1_mib_has_no_end() {
-    let framing = Framing { delimiter: b';', fields: Some(2) };
+    let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
     let line = format!("\"a\"b;{}", "x".repeat(2 * PAYLOAD_LIMIT));
     let expected = Frame::Bad { flaw: Flaw::AfterQuote, line: None };
     assert_eq!(framing.frame(line.as_bytes(), true), expected);

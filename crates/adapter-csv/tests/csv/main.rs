@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod amounts;
 mod batches;
+mod blank;
 mod changes;
 mod open;
 mod random;
 mod refused;
 mod rows;
+mod surplus;
 
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tally_adapter_csv::{CsvFile, CsvSource, Settings};
+use tally_domain::amount::Notation;
 use tally_domain::{Column, Flow, Kind, Reason};
 use tally_ports::{Batch, Fault, Item, Source};
 use tempfile::NamedTempFile;
@@ -46,7 +50,7 @@ impl Flow for Notes {
     type Answer = ();
     type Stats = ();
 
-    fn validate(wire: Note) -> Result<Note, Reason> {
+    fn validate(wire: Note, _: Notation) -> Result<Note, Reason> {
         Ok(wire)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tally_adapter_http_ml::{Inquiry, Model, Settings};
+use tally_domain::amount::Notation;
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Flow, Reason};
 use tally_ports::{Answers, Enrich, Fault};
@@ -32,7 +33,7 @@ pub fn described(id: usize, description: &str) -> Transaction {
         operation_type: Some("payment".to_owned()),
         side: Some("debit".to_owned()),
     };
-    Transactions::validate(wire).unwrap()
+    Transactions::validate(wire, Notation::Plain).unwrap()
 }
 
 /// The transactions with the ids from 1 to `count`.

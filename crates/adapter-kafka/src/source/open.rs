@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rskafka::record::{Record, RecordAndOffset};
 use serde_json::Value;
 use tally_domain::Reason;
+use tally_domain::amount::Notation;
 use tally_ports::{Batch, Headers, Item, Raw};
 use tokio::time::Instant;
 
@@ -123,6 +124,13 @@ impl<W> Open<W> {
         let gap = open
             .is_compacted
             .then(|| format!("compacted: no records are left at offsets {first} to {last}"));
-        Batch { first, last, items: open.items, cursor: cursor.clone(), gap }
+        Batch {
+            first,
+            last,
+            items: open.items,
+            notation: Notation::Plain,
+            cursor: cursor.clone(),
+            gap,
+        }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tally_adapter_kafka::wire::{Decoder, Encoder};
 use tally_domain::Flow;
+use tally_domain::amount::Notation;
 use tally_domain::transactions::{Message, Transactions, Wire};
 use tally_ports::{Fault, StopKind};
 use tally_testkit::http::{Reply, ScriptedServer};
@@ -69,7 +70,7 @@ impl Random {
 
 /// Everything that validation makes of a record.
 fn outcome(wire: Wire) -> String {
-    match Transactions::validate(wire) {
+    match Transactions::validate(wire, Notation::Plain) {
         Err(reason) => format!("{}: {}", reason.code, reason.message),
         Ok(record) => format!(
             "{} {:?} {} {} {:?} {:?} {:?}",
@@ -106,11 +107,12 @@ async fn through_each_format_a_record_stays_what_it_is_in_a_file() {
         let wire = random.wire();
         let in_a_file = outcome(wire.clone());
         for encoder in [&Encoder::json(), &avro] {
-            let value = encoder.encode(&Message::parse(wire.clone()).unwrap()).unwrap();
+            let value =
+                encoder.encode(&Message::parse(wire.clone(), Notation::Plain).unwrap()).unwrap();
             let read = decode(&decoder, Some(&value)).await.unwrap();
             assert_eq!(outcome(read), in_a_file);
         }
-        valid += i32::from(Transactions::validate(wire).is_ok());
+        valid += i32::from(Transactions::validate(wire, Notation::Plain).is_ok());
     }
     assert!((200..2_800).contains(&valid), "{valid} of 3000 valid");
 }
@@ -127,7 +129,7 @@ async fn avro_is_framed_and_as_small_as_its_schema_makes_it() {
         side: Some("debit".into()),
         ..Wire::default()
     };
-    let value = encoder.encode(&Message::parse(wire).unwrap()).unwrap();
+    let value = encoder.encode(&Message::parse(wire, Notation::Plain).unwrap()).unwrap();
     let id = b"00000000-0000-0000-0000-0000000000ff";
     // The frame; the id; no description; one byte of cents; one microsecond; no merchant, no type; a side.
     let expected = [&[0, 0, 1, 0x11, 0x70, 72][..], id, &[0, 2, 0x9c, 2, 0, 0, 2, 10], b"debit"];
@@ -145,7 +147,7 @@ async fn a_schema_that_has_no_place_for_a_record_is_a_wrong_setting() {
         merchant: Some("s3cret".into()),
         ..Wire::default()
     };
-    let message = Message::parse(wire).unwrap();
+    let message = Message::parse(wire, Notation::Plain).unwrap();
     let without = SCHEMA.replace("merchant", "shop");
     let text =
         SCHEMA.replace(r#""local-timestamp-micros""#, r#""x""#).replace(r#""long""#, r#""string""#);

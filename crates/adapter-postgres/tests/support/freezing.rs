@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tally_adapter_postgres::PostgresEffect;
 use tally_adapter_postgres::diesel::QueryResult;
 use tally_adapter_postgres::diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use tally_domain::amount::Notation;
 use tally_domain::{Column, Flow, Reason, Stage};
 use tally_ports::{Migrations, Outcome, Raw, Row};
 use tokio::sync::Notify;
@@ -23,7 +24,7 @@ impl Flow for Freezing {
     type Answer = ();
     type Stats = ();
 
-    fn validate((): ()) -> Result<Self::Record, Reason> {
+    fn validate((): (), _: Notation) -> Result<Self::Record, Reason> {
         Err(Reason::new(Stage::Validate, "none", "none"))
     }
 

@@ -4,7 +4,7 @@ use chrono::NaiveDateTime;
 use uuid::Uuid;
 
 use super::Wire;
-use crate::amount::{Amount, Parsed};
+use crate::amount::{Amount, Notation, Parsed};
 use crate::{Reason, Stage, id, timestamp};
 
 /// The faults of one record, in the order of their codes.
@@ -39,11 +39,13 @@ impl Faults {
     }
 
     /// The amount as read: its sign is known even where it is out of range.
-    pub(super) fn amount(&mut self, wire: &Wire) -> Option<Parsed> {
+    pub(super) fn amount(&mut self, wire: &Wire, notation: Notation) -> Option<Parsed> {
         let parsed = match trimmed(wire.amount.as_deref()) {
             None => self.add("amount_missing", "amount is missing"),
-            Some(text) => Amount::parse(text)
-                .or_else(|| self.add("amount_invalid", "amount is not a decimal number")),
+            Some(text) => match Amount::parse(text, notation) {
+                Ok(parsed) => Some(parsed),
+                Err(unreadable) => self.add("amount_invalid", &format!("amount {unreadable}")),
+            },
         };
         if parsed.is_some_and(|parsed| parsed.amount.is_none()) {
             self.note(

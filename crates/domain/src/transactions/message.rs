@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Wire;
 use super::faults::{self, Faults};
 use crate::Reason;
-use crate::amount::Amount;
+use crate::amount::{Amount, Notation};
 
 /// A transaction that can be read, whatever the rules say of it: a side that does not fit the amount, or a text that is
 /// too long, passes as it is, and whoever reads the topic judges it. Its `Debug` shows no values.
@@ -33,10 +33,10 @@ pub struct Message {
 impl Message {
     /// The record, if its id, amount and timestamp can be read; else every reason why not, with the codes that
     /// validation would give them.
-    pub fn parse(wire: Wire) -> Result<Self, Reason> {
+    pub fn parse(wire: Wire, notation: Notation) -> Result<Self, Reason> {
         let mut faults = Faults::default();
         let id = faults.id(&wire);
-        let amount = faults.amount(&wire).and_then(|parsed| parsed.amount);
+        let amount = faults.amount(&wire, notation).and_then(|parsed| parsed.amount);
         let timestamp = faults.timestamp(&wire);
         let Wire { description, merchant, operation_type, side, .. } = wire;
         match (id, amount, timestamp) {
@@ -90,19 +90,24 @@ mod tests {
 
     #[track_caller]
     fn refused(wire: Wire, code: &str, faults: usize) {
-        let reason = Message::parse(wire).unwrap_err();
+        let reason = Message::parse(wire, Notation::Plain).unwrap_err();
         assert_eq!((&*reason.code, reason.message.split(';').count()), (code, faults));
     }
 
     #[test]
     fn what_can_be_read_is_written_with_the_columns_names() {
-        let message = Message::parse(wire("255", " 9999999999.990", "2024-01-15T08:30:00+02:00"));
+        let message = Message::parse(
+            wire("255", " 9999999999.990", "2024-01-15T08:30:00+02:00"),
+            Notation::Plain,
+        );
         assert_eq!(
             serde_json::to_string(&message.unwrap()).unwrap(),
             r#"{"id":"00000000-0000-0000-0000-0000000000ff","description":" Bakery \"7\" ","amount":9999999999.99,"timestamp":"2024-01-15T06:30:00","merchant":null,"operation_type":"","side":" Debit"}"#
         );
         let id = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11";
-        let message = Message::parse(wire(id, "-0.1", "2024-01-15 08:30:00.120")).unwrap();
+        let message =
+            Message::parse(wire(id, "-0,1", "2024-01-15 08:30:00.120"), Notation::Undecided)
+                .unwrap();
         let json = serde_json::to_value(&message).unwrap();
         assert_eq!(json["id"], id.to_lowercase());
         assert_eq!(json["amount"].to_string(), "-0.1");

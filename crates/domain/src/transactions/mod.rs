@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use self::message::Message;
 pub use self::quality::Stats;
-use crate::amount::Amount;
+use crate::amount::{Amount, Notation};
 use crate::{Classified, Column, Flow, Kind, Reason};
 
 /// The flow of bank transactions.
@@ -38,8 +38,8 @@ impl Flow for Transactions {
     type Answer = String;
     type Stats = Stats;
 
-    fn validate(wire: Wire) -> Result<Transaction, Reason> {
-        validate::validate(wire)
+    fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Reason> {
+        validate::validate(wire, notation)
     }
 
     fn judge(stats: &mut Stats, records: &[Transaction]) -> Vec<Vec<usize>> {
@@ -78,7 +78,7 @@ pub struct Wire {
     pub id: Option<String>,
     /// Free text.
     pub description: Option<String>,
-    /// A plain decimal number with a point.
+    /// A decimal number in the notation of its source, see [`Amount::parse`].
     pub amount: Option<String>,
     /// See [`crate::timestamp::parse`].
     pub timestamp: Option<String>,

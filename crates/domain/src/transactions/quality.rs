@@ -60,12 +60,13 @@ pub(super) fn judge(stats: &mut Stats, records: &[Transaction]) -> Vec<Vec<usize
 mod tests {
     use super::*;
     use crate::Flow;
+    use crate::amount::Notation;
     use crate::quality::{self, Policy, Rule, Rules};
     use crate::transactions::{Transactions, Wire};
 
     fn record(id: usize, amount: &str) -> Transaction {
         let text = |text: &str| Some(text.to_owned());
-        Transactions::validate(Wire {
+        let wire = Wire {
             id: Some(id.to_string()),
             description: text("x"),
             amount: text(amount),
@@ -73,8 +74,8 @@ mod tests {
             merchant: text("x"),
             operation_type: text("payment"),
             side: text(if amount.starts_with('-') { "debit" } else { "credit" }),
-        })
-        .unwrap()
+        };
+        Transactions::validate(wire, Notation::Plain).unwrap()
     }
 
     fn thousand() -> Vec<Transaction> {

@@ -5,16 +5,17 @@ use std::cmp::Ordering;
 use super::faults::{self, Faults, trimmed};
 use super::{Side, Transaction, Wire};
 use crate::Reason;
+use crate::amount::Notation;
 
 const MERCHANT_OR_DESCRIPTION_CHARACTERS: usize = 1024;
 const OPERATION_TYPE_CHARACTERS: usize = 64;
 
 /// The transaction, or every fault it has: the first by code, all in the message.
-pub(super) fn validate(wire: Wire) -> Result<Transaction, Reason> {
+pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Reason> {
     let mut faults = Faults::default();
 
     let id = faults.id(&wire);
-    let parsed = faults.amount(&wire);
+    let parsed = faults.amount(&wire, notation);
     let side = match trimmed(wire.side.as_deref()) {
         None => faults.add("side_missing", "side is missing"),
         Some("debit") => Some(Side::Debit),
@@ -93,7 +94,7 @@ mod tests {
     fn check(spoil: impl FnOnce(&mut Wire), code: &str, faults: usize) {
         let mut wire = valid();
         spoil(&mut wire);
-        let reason = validate(wire).unwrap_err();
+        let reason = validate(wire, Notation::Plain).unwrap_err();
         assert_eq!(
             (&*reason.code, reason.message.split(';').count()),
             (code, faults),
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_valid_record_keeps_its_texts_as_read() {
-        let record = validate(valid()).unwrap();
+        let record = validate(valid(), Notation::Plain).unwrap();
         assert_eq!(record.description(), " CB BOULANGERIE ");
         assert_eq!(record.amount().cents(), -1234);
         assert_eq!(record.id(), uuid::Uuid::from_u128(7));
@@ -125,14 +126,14 @@ mod tests {
             timestamp: set(" 2024-01-15T08:30:00Z "),
             ..valid()
         };
-        assert_eq!(validate(spaced).unwrap().side(), Side::Credit);
+        assert_eq!(validate(spaced, Notation::Plain).unwrap().side(), Side::Credit);
     }
 
     #[test]
     fn blank_texts_are_missing() {
         let blank =
             Wire { description: set("  "), merchant: set(" "), operation_type: None, ..valid() };
-        let record = validate(blank).unwrap();
+        let record = validate(blank, Notation::Plain).unwrap();
         assert_eq!(
             (record.description(), record.merchant(), record.operation_type()),
             ("", None, "")
@@ -166,7 +167,7 @@ mod tests {
             operation_type: set(&"é".repeat(64)),
             ..valid()
         };
-        assert!(validate(longest).is_ok());
+        assert!(validate(longest, Notation::Plain).is_ok());
     }
 
     #[test]
@@ -193,6 +194,6 @@ mod tests {
             timestamp: set("secret"),
             ..valid()
         };
-        assert!(!validate(wire).unwrap_err().message.contains("secret"));
+        assert!(!validate(wire, Notation::Plain).unwrap_err().message.contains("secret"));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use tally_domain::amount::Notation;
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Reason, Stage};
 use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
@@ -60,7 +61,8 @@ impl Source<Transactions> for Scripted {
         };
         self.read.fetch_add(1, Ordering::SeqCst);
         let (first, last) = (first.position, last.position);
-        Ok(Some(Batch { first, last, items, cursor: json!({ "next": last + 1 }), gap: None }))
+        let (notation, cursor) = (Notation::Plain, json!({ "next": last + 1 }));
+        Ok(Some(Batch { first, last, items, notation, cursor, gap: None }))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tally_domain::Flow;
+use tally_domain::amount::Notation;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Commit, Committed, Fault, Lease, Positions, Sink};
 use uuid::Uuid;
@@ -212,7 +213,7 @@ pub async fn a_later_batch_replaces_the_rows_of_its_keys(store: &impl Store) {
         ..build::wire(1, "99.90")
     };
     let mut newer = row(7, 1, "1");
-    newer.record = Transactions::validate(wire).unwrap();
+    newer.record = Transactions::validate(wire, Notation::Plain).unwrap();
     newer.answer = "Travel".into();
     let mut batch = build::commit(&second, &two, 0..=7, vec![newer], vec![]);
     batch.id = Uuid::now_v7();

@@ -7,6 +7,7 @@ mod postgres;
 mod sqlite;
 
 use serde::{Deserialize, Serialize};
+use tally_domain::amount::Notation;
 use tally_domain::{Column, Flow, Kind, Reason, Stage};
 use tally_ports::{Raw, Row};
 
@@ -28,7 +29,7 @@ impl Flow for Visits {
     type Answer = ();
     type Stats = ();
 
-    fn validate(wire: Wire) -> Result<Visit, Reason> {
+    fn validate(wire: Wire, _: Notation) -> Result<Visit, Reason> {
         let at = wire.at.as_deref().and_then(tally_domain::timestamp::parse);
         match (wire.who, wire.page, at) {
             (Some(who), Some(page), Some(at)) => Ok(Visit { who, page, at }),
