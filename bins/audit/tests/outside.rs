@@ -50,7 +50,8 @@ async fn a_database_without_our_tables() {
     assert_eq!(target.number("select count(*) from sqlite_schema").await, 1, "it makes none");
 
     let target = Target::postgres().await;
-    let texts = ["is none of ours", "lacks the migrations tally 1, tally 2, transactions 1"];
+    let texts =
+        ["is none of ours", "lacks the migrations tally 1, tally 2, tally 3, transactions 1"];
     assert_refused(&audit(&target, &NONE), 78, &texts);
     let tables = "select count(*) from pg_tables where schemaname = 'public'";
     assert_eq!(target.number(tables).await, 0, "it makes none");

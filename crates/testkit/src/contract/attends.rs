@@ -8,7 +8,7 @@ use tally_ports::{Attendance, Crew, Positions, Standing, Stream, Worker, Workers
 use super::claims::own;
 use super::commits::commit;
 use super::{Store, WORKERS};
-use crate::build::{AGAIN, LONG, plain_commit, stream, worker};
+use crate::build::{AGAIN, LONG, TOLERANCE, plain_commit, stream, worker};
 use crate::eventually;
 use crate::visits::Visits;
 
@@ -73,7 +73,7 @@ pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
     let position = own(&sink, &two, "ann", LONG).await;
     commit(&sink, plain_commit(&position, &two.into(), 0..=9)).await.unwrap();
     let ended = own(&sink, &partition(0), "bob", LONG).await;
-    sink.finish(&ended.lease, 0).await.unwrap();
+    sink.finish(&ended.lease, 0, TOLERANCE).await.unwrap();
     sink.claim(&partition(0), "bob", LONG, AGAIN).await.unwrap();
     let released = own(&sink, &partition(1), "ann", LONG).await;
     sink.release(&released.lease).await.unwrap();
