@@ -7,6 +7,7 @@ use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tally_domain::Flow;
 use tally_ports::{Fault, Headers, Stop, StopKind};
@@ -41,6 +42,8 @@ pub struct Table {
     pub layout: Layout,
     /// What travels with each dead letter.
     pub headers: Headers,
+    /// The header line with its end.
+    pub header_line: Bytes,
     /// Where rows start.
     pub rows: Place,
 }
@@ -63,12 +66,13 @@ impl<F: Flow> CsvFile<F> {
             .map_err(|problem| of_input(format!("{} {problem}", path.display())))?;
 
         let unknown_columns = mem::take(&mut header.unknown);
+        let rows_start =
+            usize::try_from(header.rows.byte).map_or(head.len(), |byte| byte.min(head.len()));
         let has_comma = match settings.decimal {
             Decimal::Comma => true,
             Decimal::Point => false,
             Decimal::Auto => {
-                let rows_start = usize::try_from(header.rows.byte).unwrap_or(usize::MAX);
-                let rows = head.get(rows_start..).unwrap_or_default();
+                let rows = &head[rows_start..];
                 let looked_at = &rows[..rows.len().min(LOOK_AT)];
                 decimal::first_comma(
                     looked_at,
@@ -85,6 +89,7 @@ impl<F: Flow> CsvFile<F> {
             file,
             stamp,
             headers: dead_letter::headers(&head, &header, encoding, has_comma),
+            header_line: Bytes::copy_from_slice(&head[header.range.start..rows_start]),
             rows: header.rows,
             layout: Layout::new(header, encoding, has_comma),
         };
@@ -135,6 +140,16 @@ impl<F: Flow> CsvFile<F> {
     /// Its size in bytes when it was opened: the place where a cursor ends up.
     pub fn size(&self) -> u64 {
         self.table.stamp.size
+    }
+
+    /// The header line as it is in the file, with its end if it has one.
+    pub fn header_line(&self) -> &[u8] {
+        &self.table.header_line
+    }
+
+    /// Whether rows of `other` could stand among its own: both have the same header line and decimal separator.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.table.headers == other.table.headers
     }
 
     /// The columns that the flow does not know, which are ignored.
