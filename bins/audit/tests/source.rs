@@ -148,3 +148,25 @@ async fn each_record_is_looked_for_by_the_pass_that_read_it() {
     let report = audited(&target, 65, &source(&sample.path()));
     assert_only(&report, "record_missing", "pass 1: the record at 7 was read");
 }
+
+/// A pass that was rejected is a finished one: its rows and dead letters are accounted for.
+async fn rejected(target: Target) {
+    let (sample, model) = (Sample::new(500, 0.1), ModelService::start());
+    let job = Job::new(&target.url()).model(model.url()).file(sample.path());
+    let output = job.env("TALLY_BUDGET__RATIO", "0.05").spawn().wait(LONG);
+    assert_eq!(output.code, Some(65), "{output}");
+    let rejected = "select count(*) from positions where rejected_at is not null";
+    assert_eq!(target.number(rejected).await, 1);
+    let report = audited(&target, 0, &source(&sample.path()));
+    assert_eq!(report["files"][0]["rows"], json!(500));
+}
+
+#[tokio::test]
+async fn a_rejected_file_is_accounted_for_on_sqlite() {
+    rejected(Target::sqlite()).await;
+}
+
+#[tokio::test]
+async fn a_rejected_file_is_accounted_for_on_postgres() {
+    rejected(Target::postgres().await).await;
+}

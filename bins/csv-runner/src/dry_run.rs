@@ -2,16 +2,23 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tally_domain::Flow;
 use tally_ports::{
-    Begin, Claim, Commit, Committed, Fault, Lease, Position, Positions, Sink, Stream,
+    Begin, Claim, Commit, Committed, Fault, Finished, Lease, Position, Positions, Sink, Stream,
+    Tolerance,
 };
 
-/// Takes every row and keeps none; every stream is new to it.
-pub struct Nowhere;
+/// Takes every row and keeps none; every stream is new to it. Counts the records of the stream that was claimed last.
+#[derive(Default)]
+pub struct Nowhere {
+    read: AtomicI64,
+    dead_lettered: AtomicI64,
+}
 
 impl<F: Flow> Sink<F> for Nowhere {
     fn commit(
@@ -19,6 +26,8 @@ impl<F: Flow> Sink<F> for Nowhere {
         commit: &Arc<Commit<F>>,
     ) -> impl Future<Output = Result<Committed, Fault>> + Send {
         let written = i64::try_from(commit.rows.len()).unwrap_or(i64::MAX);
+        self.read.fetch_add(commit.read, Ordering::Relaxed);
+        self.dead_lettered.fetch_add(commit.read - written, Ordering::Relaxed);
         ready(Ok(Committed { written, ..Committed::default() }))
     }
 }
@@ -31,6 +40,8 @@ impl Positions for Nowhere {
         duration: Duration,
         _: Begin,
     ) -> impl Future<Output = Result<Claim, Fault>> + Send {
+        self.read.store(0, Ordering::Relaxed);
+        self.dead_lettered.store(0, Ordering::Relaxed);
         let lease = Lease { position: 0, epoch: 0, duration };
         ready(Ok(Claim::Owned(Position {
             lease,
@@ -49,7 +60,16 @@ impl Positions for Nowhere {
         ready(Ok(()))
     }
 
-    fn finish(&self, _: &Lease, _: i64) -> impl Future<Output = Result<(), Fault>> + Send {
-        ready(Ok(()))
+    fn finish(
+        &self,
+        _: &Lease,
+        _: i64,
+        tolerance: Tolerance,
+    ) -> impl Future<Output = Result<Finished, Fault>> + Send {
+        let at = DateTime::<Utc>::from(SystemTime::now()).naive_utc();
+        let read = self.read.load(Ordering::Relaxed);
+        let dead_lettered = self.dead_lettered.load(Ordering::Relaxed);
+        let is_rejected = tolerance.is_exceeded(read, dead_lettered);
+        ready(Ok(Finished { at, read, dead_lettered, is_rejected }))
     }
 }

@@ -10,11 +10,15 @@ use tally_app::{GRACE, Settings, Store, Stored, Worker};
 use tally_domain::Classified;
 use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, own};
 use tally_ports::position::FILE;
-use tally_ports::{Begin, Commit, Fault, Position, Positions, Sink, Stop, StopKind, Stream};
+use tally_ports::{
+    Begin, Commit, Fault, Finished, Lease, Position, Positions, Sink, Stop, StopKind, Stream,
+    Tolerance,
+};
 
 use crate::arguments::Arguments;
 use crate::columns::{Columns, Noting};
 use crate::dry_run::Nowhere;
+use crate::rejection;
 use crate::screen::Screen;
 use crate::summary::{FileReport, Report, State};
 
@@ -36,7 +40,8 @@ pub async fn run<F: Stored + Classified>(
 
     let nothing_to_write = arguments.dry_run || inputs.iter().all(|(_, file)| file.is_err());
     if nothing_to_write {
-        let run = Run::new(arguments, settings, worker, screen, model, Arc::new(Nowhere));
+        let run =
+            Run::new(arguments, settings, worker, screen, model, Arc::new(Nowhere::default()));
         return Ok(run.take(inputs).await);
     }
     let opening = worker.gates.database.pass(|| Store::open::<F>(settings));
@@ -73,9 +78,11 @@ struct Run<'a, F: Stored + Classified, S> {
     worker: &'a Worker,
     screen: &'a Screen,
     lease: Duration,
+    tolerance: Tolerance,
     store: Arc<S>,
     pipeline: Arc<Pipeline<F, Model, S>>,
     columns: Option<Columns>,
+    /// Those of the files before.
     totals: Totals,
     began: bool,
 }
@@ -101,6 +108,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
             worker,
             screen,
             lease: settings.lease.length(),
+            tolerance: settings.budget.of_pass(),
             store,
             pipeline: Arc::new(pipeline),
             columns: arguments.dry_run.then(Columns::default),
@@ -112,22 +120,25 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
     async fn take(mut self, inputs: Vec<Input<F>>) -> Report {
         let started = Instant::now();
         let mut files = Vec::with_capacity(inputs.len());
-        let mut first_stop = None;
+        let mut stopped = None;
         for (path, input) in inputs {
             let mut report = FileReport::new(&path);
-            let before = self.totals.read;
+            let mut totals = Totals::default();
             let result = match input {
-                Ok(file) => self.take_file(&path, &file, &mut report).await,
+                Ok(file) => self.take_file(&path, &file, &mut report, &mut totals).await,
                 Err(stop) => Err(stop),
             };
-            report.read = self.totals.read - before;
+            report.count(&totals);
+            self.totals.merge(totals);
+            let others_go_on = report.state == State::Rejected
+                || result.as_ref().is_err_and(|stop| stop.kind == StopKind::Input);
             files.push(report);
             if let Err(stop) = result {
                 self.screen.close();
                 tracing::error!("{stop}");
-                let others_go_on = stop.kind == StopKind::Input;
-                if !others_go_on || first_stop.is_none() {
-                    first_stop = Some(stop.kind);
+                // What ends the run has the last word; of files, one that was rejected.
+                if !others_go_on || stopped != Some(StopKind::Data) {
+                    stopped = Some(stop.kind);
                 }
                 if !others_go_on {
                     break;
@@ -146,7 +157,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
             files,
             columns,
             began: self.began,
-            stop: first_stop,
+            stop: stopped,
         }
     }
 
@@ -155,6 +166,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         path: &Path,
         file: &CsvFile<F>,
         report: &mut FileReport,
+        totals: &mut Totals,
     ) -> Result<(), Stop> {
         if !file.unknown_columns().is_empty() {
             tracing::warn!(
@@ -178,36 +190,65 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         let owning = own(&*self.store, &gates.database, &stream, name, self.lease, begin, stop);
         match self.worker.unless_stopped(owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
             Ownership::Interrupted => Ok(()),
-            Ownership::Finished { at, records } => {
+            Ownership::Finished(finished) => {
+                self.began = true;
+                if finished.is_rejected {
+                    report.state = State::Rejected;
+                    return Err(rejection::before(&stream.label, &finished));
+                }
+                let Finished { at, read, .. } = finished;
                 let at = at.format("%Y-%m-%d %H:%M:%S");
                 tracing::info!(
-                    "{} was finished at {at} UTC with {records} rows; --again reads it once more",
+                    "{} was finished at {at} UTC with {read} rows; --again reads it once more",
                     stream.label
                 );
                 report.state = State::AlreadyDone;
-                self.began = true;
                 Ok(())
             }
             Ownership::Owned(position) => {
                 status.set_in_progress(true);
                 let lease = position.lease;
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
-                let ended = self.take_rows(file, stream, position).await;
+                let ended = self.take_rows(file, stream, position, totals).await;
                 report.note(file.amounts(), file.blank_rows());
-                if let Ok(Ended::AtEnd { next }) = ended {
-                    let finishing = gates.database.pass(|| self.store.finish(&lease, next));
-                    if let Some(finished) = self.worker.unless_stopped(finishing).await {
-                        finished?;
-                        report.state = State::Done;
+                let taken = match ended {
+                    Ok(Ended::AtEnd { next }) => {
+                        self.finish(path, &lease, next, report, totals).await
                     }
-                } else {
-                    let _expires_by_itself =
-                        tokio::time::timeout(GRACE, self.store.release(&lease)).await;
-                }
+                    not_at_end => {
+                        let _expires_by_itself =
+                            tokio::time::timeout(GRACE, self.store.release(&lease)).await;
+                        not_at_end.map(|_| ())
+                    }
+                };
                 status.set_in_progress(false);
-                ended.map(|_| ())
+                taken
             }
         }
+    }
+
+    /// Marks a file as finished whose rows are all committed, and judges it.
+    async fn finish(
+        &self,
+        path: &Path,
+        lease: &Lease,
+        next: i64,
+        report: &mut FileReport,
+        totals: &Totals,
+    ) -> Result<(), Stop> {
+        let gate = &self.worker.gates.database;
+        let finishing = gate.pass(|| self.store.finish(lease, next, self.tolerance));
+        let Some(finished) = self.worker.unless_stopped(finishing).await else { return Ok(()) };
+        let finished = finished?;
+        if !finished.is_rejected {
+            report.state = State::Done;
+            return Ok(());
+        }
+        report.state = State::Rejected;
+        self.pipeline.forget_records();
+        let (path, ratio, dry_run) =
+            (path.display().to_string(), self.tolerance.ratio, self.arguments.dry_run);
+        Err(rejection::now(&path, &finished, ratio, &totals.top_codes(), dry_run))
     }
 
     /// From the partition's position to the end of the file.
@@ -216,6 +257,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         file: &CsvFile<F>,
         stream: Stream,
         position: Position,
+        totals: &mut Totals,
     ) -> Result<Ended, Stop> {
         if position.next > 0 {
             tracing::info!("{}: going on at row {}", stream.label, position.next);
@@ -229,12 +271,12 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         self.began = true;
 
         let stop = &self.worker.shutdown.token;
-        let screen = self.screen;
+        let (screen, rows_before) = (self.screen, self.totals.read);
         let show = |totals: &Totals, commit: &Commit<F>| {
-            screen.advance(byte_of(&commit.cursor).unwrap_or(0), totals);
+            screen.advance(byte_of(&commit.cursor).unwrap_or(0), rows_before + totals.read);
         };
         tokio::select! {
-            ended = self.pipeline.run(source, partition, stop, &mut self.totals, show) => ended,
+            ended = self.pipeline.run(source, partition, stop, totals, show) => ended,
             stop = heartbeat.lost() => Err(stop),
         }
     }

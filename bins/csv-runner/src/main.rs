@@ -4,6 +4,7 @@ mod arguments;
 mod columns;
 mod dry_run;
 mod files;
+mod rejection;
 mod screen;
 mod summary;
 

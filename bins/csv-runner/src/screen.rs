@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tally_pipeline::Totals;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
@@ -49,12 +48,12 @@ impl Screen {
         }
     }
 
-    /// Everything before byte `done` is committed.
-    pub fn advance(&self, done: u64, totals: &Totals) {
-        let rows_per_second = rate(totals.read, self.began.elapsed());
+    /// Everything before byte `done` is committed, and `rows` rows of all files so far.
+    pub fn advance(&self, done: u64, rows: i64) {
+        let rows_per_second = rate(rows, self.began.elapsed());
         if self.is_terminal {
             self.bar.set_position(done);
-            self.bar.set_message(format!("{} rows, {rows_per_second}/s", totals.read));
+            self.bar.set_message(format!("{rows} rows, {rows_per_second}/s"));
             return;
         }
         if let Ok(mut last_line) = self.last_line.lock()
@@ -64,8 +63,7 @@ impl Screen {
             let percent = done * 100 / self.bar.length().unwrap_or(done).max(1);
             let left = self.bar.eta().as_secs();
             tracing::info!(
-                "{} rows, {rows_per_second} rows/s, {percent} % of the file, {left} s left",
-                totals.read
+                "{rows} rows, {rows_per_second} rows/s, {percent} % of the file, {left} s left"
             );
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tally_adapter_csv::Amounts;
-use tally_pipeline::{Share, Totals};
+use tally_pipeline::{Refusal, Share, Totals};
 use tally_ports::StopKind;
 
 use crate::arguments::Summary;
@@ -27,7 +27,8 @@ pub struct Report {
     pub columns: Option<BTreeMap<&'static str, Facts>>,
     /// Whether a first batch began, or a file was found finished.
     pub began: bool,
-    /// Why a file was not finished: what ended the run, else the first file that could not be read.
+    /// What the exit code tells of: what ended the run before its last file, else a file that was rejected, else one that
+    /// could not be read.
     pub stop: Option<StopKind>,
 }
 
@@ -42,6 +43,10 @@ pub struct FileReport {
     pub state: State,
     /// How many rows this run read.
     pub read: i64,
+    /// How many of them became dead letters.
+    pub dead_lettered: i64,
+    /// The first of these.
+    pub first_dead_letters: Vec<Refused>,
     /// The row at which this run went on, where an earlier one had begun.
     pub resumed_at: Option<i64>,
     /// The decimal sign of its amounts in one word, where rows were read.
@@ -65,6 +70,8 @@ impl FileReport {
             fingerprint: None,
             state: State::Failed,
             read: 0,
+            dead_lettered: 0,
+            first_dead_letters: Vec::new(),
             resumed_at: None,
             decimal: None,
             decimal_line: None,
@@ -80,6 +87,44 @@ impl FileReport {
         self.amounts = amounts.explain();
         self.blank = blank;
     }
+
+    /// Takes over what this run counted.
+    pub fn count(&mut self, totals: &Totals) {
+        self.read = totals.read;
+        self.dead_lettered = totals.dead_lettered;
+        let refused =
+            |refusal: &Refusal| Some(Refused { line: refusal.line?, code: refusal.code.clone() });
+        self.first_dead_letters = totals.first_dead_letters.iter().filter_map(refused).collect();
+    }
+
+    /// What became of it, how its amounts are read, then its first dead letters.
+    fn lines(&self, text: &mut String) {
+        let Self { path, read, .. } = self;
+        let state = self.state.as_str();
+        let letters = match self.dead_lettered {
+            _ if *read == 0 => String::new(), // an earlier run may have made some
+            1 => ", 1 dead letter".to_owned(),
+            count => format!(", {count} dead letters"),
+        };
+        let resumed =
+            self.resumed_at.map_or_else(String::new, |row| format!(", went on at row {row}"));
+        line(text, &format!("{path}: {state}, {read} rows read{letters}{resumed}"));
+        if let Some(amounts) = &self.amounts {
+            line(text, &format!("  {amounts}"));
+        }
+        for Refused { line: number, code } in &self.first_dead_letters {
+            line(text, &format!("  line {number}: {code}"));
+        }
+    }
+}
+
+/// A row that became a dead letter.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    /// The physical line where it starts, from 1.
+    pub line: u64,
+    /// The reason in one word.
+    pub code: String,
 }
 
 /// How a file ended.
@@ -90,6 +135,8 @@ pub enum State {
     Done,
     /// An earlier run had finished it.
     AlreadyDone,
+    /// All its rows are committed, and too many of them are dead letters; found by this run or an earlier one.
+    Rejected,
     /// Some of its rows are not committed, or it could not be read.
     Failed,
 }
@@ -99,6 +146,7 @@ impl State {
         match self {
             Self::Done => "done",
             Self::AlreadyDone => "already done",
+            Self::Rejected => "rejected",
             Self::Failed => "not finished",
         }
     }
@@ -142,6 +190,7 @@ impl Report {
             answers,
             dead_letters,
             quality,
+            first_dead_letters: _,
         } = &self.totals;
         let json = Json {
             read: *read,
@@ -169,20 +218,7 @@ impl Report {
     fn text(&self) -> String {
         let mut text = String::new();
         for file in &self.files {
-            let resumed =
-                file.resumed_at.map_or_else(String::new, |row| format!(", went on at row {row}"));
-            line(
-                &mut text,
-                &format!(
-                    "{}: {}, {} rows read{resumed}",
-                    file.path,
-                    file.state.as_str(),
-                    file.read
-                ),
-            );
-            if let Some(amounts) = &file.amounts {
-                line(&mut text, &format!("  {amounts}"));
-            }
+            file.lines(&mut text);
         }
         if let Some(columns) = &self.columns {
             line(&mut text, "\ncolumns");
@@ -200,6 +236,7 @@ impl Report {
             answers,
             dead_letters,
             quality,
+            first_dead_letters: _,
         } = &self.totals;
         let seconds = self.took.as_secs_f64();
         line(

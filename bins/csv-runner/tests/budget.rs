@@ -24,7 +24,8 @@ async fn a_file_of_nothing_but_bad_rows_is_not_buried() {
     assert_eq!(target.number(NEXT).await, 900, "the batch over the budget is not committed");
 
     let output = job().env("TALLY_BUDGET__IN_A_ROW", "5000").spawn().wait(SOON);
-    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(output.code, Some(65), "{output}");
+    assert!(output.stderr.contains("rows.csv is rejected: 1500 of its 1500 rows"), "{output}");
     assert_eq!(target.number("select count(*) from dead_letters").await, 1500);
 }
 

@@ -126,7 +126,7 @@ async fn migrations_are_refused_when_they_may_not_be_run() {
     assert_eq!(fs::read(folder.path().join("tally.db")).unwrap(), b"");
 
     let target = Target::postgres().await;
-    let pending = "ERROR the database lacks the migrations tally 1, tally 2, tally 3, transactions 1, transactions 2, transactions 3: run once without --no-migrate";
+    let pending = "ERROR the database lacks the migrations tally 1, tally 2, tally 3, tally 4, transactions 1, transactions 2, transactions 3: run once without --no-migrate";
     refused(&folder, &target.url(), &["--no-migrate"], (78, pending));
     assert!(!target.has_tables().await);
 

@@ -46,10 +46,9 @@ fn assert_keys(summary: &Value, more: &[&str]) {
     expected.sort_unstable();
     assert_eq!(keys(summary), expected);
     for file in summary["files"].as_array().unwrap() {
-        assert_eq!(
-            keys(file),
-            ["decimal", "decimal_line", "fingerprint", "path", "read", "resumed_at", "state"]
-        );
+        let of_file =
+            ["dead_lettered", "decimal", "decimal_line", "fingerprint", "first_dead_letters"];
+        assert_eq!(keys(file), [&of_file[..], &["path", "read", "resumed_at", "state"]].concat());
     }
 }
 
@@ -191,8 +190,10 @@ async fn the_summary_for_people_accounts_for_every_row() {
     let lines: Vec<&str> =
         lines.iter().map(|line| if line.starts_with(timed) { timed } else { line }).collect();
     let expected = "\
-DIR/rows.csv: done, 5 rows read
+DIR/rows.csv: done, 5 rows read, 2 dead letters
   amounts have a decimal comma, as line 2 shows
+  line 5: side_unknown
+  line 6: fields
 DIR/missing.csv: not finished, 0 rows read
 
 5 rows read in 

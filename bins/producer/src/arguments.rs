@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use tally_app::{Common, TopicFlags};
 
 /// Sends the rows of CSV files of bank transactions to a Kafka topic, keyed by their ids. A row whose id, amount or
-/// timestamp cannot be read is reported and not sent.
+/// timestamp cannot be read, or that is too large for the topic, is reported and not sent: then it exits with 65.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {
@@ -23,6 +23,13 @@ pub struct Arguments {
     /// Begin again after the last file, until stopped
     #[arg(long)]
     pub repeat: bool,
+    /// Exit with 0, and not with 65, although rows were not sent
+    #[arg(long)]
+    pub skip_invalid: bool,
+    /// Write the rows that are not sent to this file, as they are and under their header line, so that it can be corrected and
+    /// sent; it is overwritten. With --repeat only those of the first time
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
     /// The flags that say which topic.
     #[command(flatten)]
     pub topic: TopicFlags,

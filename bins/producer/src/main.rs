@@ -1,6 +1,7 @@
 //! `producer`: CSV files to a Kafka topic.
 
 mod arguments;
+mod rejects;
 mod send;
 mod summary;
 
@@ -35,6 +36,17 @@ async fn run(arguments: &Arguments) -> Result<u8, Stop> {
     if printed != 0 {
         return Ok(printed);
     }
-    let stopped = ended.err().map(|stop| stop.kind).map(StopKind::exit_code);
-    Ok(worker.shutdown.exit_code().or(stopped).unwrap_or(0))
+    let ended = ended.err().map(|stop| stop.kind).map(StopKind::exit_code);
+    if let Some(code) = worker.shutdown.exit_code().or(ended) {
+        return Ok(code);
+    }
+    let (read, left_out) = summary.left_out();
+    if left_out == 0 || arguments.skip_invalid {
+        return Ok(0);
+    }
+    let advice = if arguments.rejects.is_some() { "" } else { "; --rejects FILE keeps them" };
+    tracing::error!(
+        "{left_out} of {read} rows were not sent: correct them and send them again{advice}; --skip-invalid exits with 0"
+    );
+    Ok(StopKind::Data.exit_code())
 }

@@ -1,6 +1,6 @@
 //! Rows of files, read ahead, on to the topic.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,15 +9,16 @@ use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
 use tally_adapter_kafka::{Cluster, Outgoing, Publisher};
 use tally_app::{Settings, Worker};
-use tally_domain::Reason;
 use tally_domain::amount::Notation;
 use tally_domain::transactions::{Message, Transactions};
-use tally_ports::{Fault, Item, Source, Stop, StopKind};
+use tally_domain::{Reason, Stage};
+use tally_ports::{Fault, Item, Raw, Source, Stop, StopKind};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::arguments::{Arguments, Format, Rate};
+use crate::rejects::Rejects;
 use crate::summary::Summary;
 
 const SCHEMA: &str = include_str!("../../../infra/schemas/transactions_v1.avsc");
@@ -46,6 +47,23 @@ async fn send_all(
     summary: &mut Summary,
 ) -> Result<(), Stop> {
     let files = open(arguments, settings).await?;
+    let inputs =
+        || arguments.files.iter().map(PathBuf::as_path).zip(files.iter().map(|file| &file.file));
+    let rejects = arguments.rejects.as_ref().map(|path| Rejects::create(path, inputs()));
+    let mut rejects = rejects.transpose()?;
+    let sent = send_files(files, arguments, settings, worker, rejects.as_mut(), summary).await;
+    let closed = rejects.map_or(Ok(()), Rejects::close);
+    sent.and(closed)
+}
+
+async fn send_files(
+    files: Vec<File>,
+    arguments: &Arguments,
+    settings: &Settings,
+    worker: &Worker,
+    mut rejects: Option<&mut Rejects>,
+    summary: &mut Summary,
+) -> Result<(), Stop> {
     let of_kafka = tally_app::kafka::settings(settings)?;
     let registry = match (arguments.format, tally_app::kafka::registry(settings)?) {
         (Format::Json, _) => None,
@@ -77,6 +95,7 @@ async fn send_all(
         Arc::new(encoder),
         rows,
         arguments.repeat,
+        rejects.is_some(),
         sender,
     )));
     let stop = &worker.shutdown.token;
@@ -87,21 +106,20 @@ async fn send_all(
             chunk = chunks.recv() => chunk,
         };
         let Some(chunk) = chunk else { break };
-        for (row, Reason { code, message, .. }) in &chunk.refused {
-            summary.refused(&chunk.path, *row, code, message);
-        }
         tokio::select! {
             () = pace.wait(chunk.records.len()) => {}
             () = stop.cancelled() => break,
         }
-        let sending = send(&publisher, worker, &chunk, summary);
-        let Some(sent) = worker.finish(sending, settings.drain.length()).await else {
+        let sending = worker.gates.source.pass(|| publisher.publish(&chunk.records));
+        let Some(too_large) = worker.finish(sending, settings.drain.length()).await else {
             tracing::warn!(
                 "what was in flight was not acknowledged in time; it may be in the topic"
             );
             break;
         };
-        sent?;
+        let too_large = too_large?;
+        summary.sent(chunk.records.len() - too_large.len());
+        leave_out(chunk, &too_large, rejects.as_deref_mut(), summary)?;
     }
     worker.status.set_in_progress(false);
     drop(chunks);
@@ -130,42 +148,60 @@ struct File {
 struct Chunk {
     path: Arc<str>,
     records: Vec<Outgoing>,
-    /// The row of each record.
-    rows: Vec<i64>,
-    refused: Vec<(i64, Reason)>,
+    /// Where each record was read.
+    places: Vec<Place>,
+    refused: Vec<(Place, Reason)>,
 }
 
-/// Publishes a chunk. A record that the topic does not take is reported, the others are sent.
-async fn send(
-    publisher: &Publisher,
-    worker: &Worker,
-    chunk: &Chunk,
+/// Where a row was read.
+#[derive(Clone)]
+struct Place {
+    row: i64,
+    /// Its bytes, where they are to be kept.
+    raw: Option<Raw>,
+}
+
+/// Reports what of a chunk was not sent, in the order of the file, and keeps it: what was refused and the records that
+/// are `too_large` for the topic.
+fn leave_out(
+    chunk: Chunk,
+    too_large: &[usize],
+    mut rejects: Option<&mut Rejects>,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let Chunk { path, records, rows, .. } = chunk;
-    let too_large = worker.gates.source.pass(|| publisher.publish(records)).await?;
-    summary.sent(records.len() - too_large.len());
-    for place in too_large {
+    let Chunk { path, places, mut refused, .. } = chunk;
+    for &index in too_large {
         let message = "the record is larger than the topic takes";
-        summary.refused(path, rows[place], "too_large", message);
+        refused.push((places[index].clone(), Reason::new(Stage::Write, "too_large", message)));
+    }
+    refused.sort_unstable_by_key(|(place, _)| place.row);
+    for (Place { row, raw }, Reason { code, message, .. }) in refused {
+        summary.refused(&path, row, &code, &message);
+        if let (Some(rejects), Some(raw)) = (rejects.as_deref_mut(), raw)
+            && !rejects.keep(&raw)?
+        {
+            tracing::warn!("{path}: row {row} is longer than 1 MiB: --rejects does not keep it");
+        }
     }
     Ok(())
 }
 
-/// Reads the files in chunks until the receiver is gone.
+/// Reads the files in chunks until the receiver is gone; the first time with the rows' bytes if `keeps_bytes`.
 async fn read(
     files: Vec<File>,
     encoder: Arc<Encoder>,
     rows: usize,
     repeat: bool,
+    mut keeps_bytes: bool,
     sender: mpsc::Sender<Chunk>,
 ) -> Result<(), Stop> {
     loop {
         for File { path, file } in &files {
             let mut source = file.read_from(0, &Value::Null).await?;
             while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
-                let chunk = encode(Arc::clone(path), batch.items, batch.notation, &encoder)
-                    .map_err(Fault::into_stop)?;
+                let chunk =
+                    encode(Arc::clone(path), batch.items, batch.notation, &encoder, keeps_bytes)
+                        .map_err(Fault::into_stop)?;
                 if sender.send(chunk).await.is_err() {
                     return Ok(());
                 }
@@ -174,6 +210,7 @@ async fn read(
         if !repeat {
             return Ok(());
         }
+        keeps_bytes = false;
     }
 }
 
@@ -182,22 +219,24 @@ fn encode(
     items: Vec<Item<tally_domain::transactions::Wire>>,
     notation: Notation,
     encoder: &Encoder,
+    keeps_bytes: bool,
 ) -> Result<Chunk, Fault> {
     let mut chunk = Chunk {
         path,
         records: Vec::with_capacity(items.len()),
-        rows: Vec::new(),
+        places: Vec::with_capacity(items.len()),
         refused: Vec::new(),
     };
-    for Item { position, content, .. } in items {
+    for Item { position, raw, content } in items {
+        let place = Place { row: position, raw: keeps_bytes.then_some(raw) };
         match content.and_then(|wire| Message::parse(wire, notation)) {
             Ok(message) => {
                 let (key, value) = (message.id().to_string(), encoder.encode(&message)?);
                 let (key, value) = (Some(Bytes::from(key)), Some(value));
                 chunk.records.push(Outgoing { key, value, headers: Vec::new() });
-                chunk.rows.push(position);
+                chunk.places.push(place);
             }
-            Err(reason) => chunk.refused.push((position, reason)),
+            Err(reason) => chunk.refused.push((place, reason)),
         }
     }
     Ok(chunk)

@@ -48,6 +48,11 @@ impl Summary {
         }
     }
 
+    /// How many rows were read, and how many of them were not sent.
+    pub fn left_out(&self) -> (u64, u64) {
+        (self.read, self.read - self.sent)
+    }
+
     fn rate(&self) -> u64 {
         let milliseconds = self.began.elapsed().as_millis().max(1);
         u64::try_from(u128::from(self.sent) * 1000 / milliseconds).unwrap_or(u64::MAX)

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use serde_json::Value;
 use tally_domain::Flow;
 use tally_ports::{Fault, Headers, Stop, StopKind};
@@ -43,6 +44,8 @@ pub struct Table {
     pub amounts: Amounts,
     /// What travels with each dead letter.
     pub headers: Headers,
+    /// The header line with its end.
+    pub header_line: Bytes,
     /// Where rows start.
     pub rows: Place,
     /// How many blank ones all readers passed.
@@ -67,8 +70,9 @@ impl<F: Flow> CsvFile<F> {
             .map_err(|problem| of_input(format!("{} {problem}", path.display())))?;
 
         let unknown_columns = mem::take(&mut header.unknown);
-        let rows_start = usize::try_from(header.rows.byte).unwrap_or(usize::MAX);
-        let rows = head.get(rows_start..).unwrap_or_default();
+        let rows_start =
+            usize::try_from(header.rows.byte).map_or(head.len(), |byte| byte.min(head.len()));
+        let rows = &head[rows_start..];
         let amounts = Amounts::find(settings.decimal, rows, whole, &header, encoding)
             .await
             .map_err(Fault::into_stop)?;
@@ -77,6 +81,7 @@ impl<F: Flow> CsvFile<F> {
             file,
             stamp,
             headers: dead_letter::headers(&head, &header, encoding, amounts.notation()),
+            header_line: Bytes::copy_from_slice(&head[header.range.start..rows_start]),
             rows: header.rows,
             layout: Layout::new(header, encoding),
             amounts,
@@ -139,6 +144,16 @@ impl<F: Flow> CsvFile<F> {
     /// How many blank rows its sources have passed so far.
     pub fn blank_rows(&self) -> u64 {
         self.table.blank_rows.load(Ordering::Relaxed)
+    }
+
+    /// The header line as it is in the file, with its end if it has one.
+    pub fn header_line(&self) -> &[u8] {
+        &self.table.header_line
+    }
+
+    /// Whether rows of `other` could stand among its own: both have the same header line and decimal separator.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.table.headers == other.table.headers
     }
 
     /// The columns that the flow does not know, which are ignored.

@@ -132,6 +132,7 @@ mod tests {
             key: Some(Bytes::from_static(b"7")),
             payload: Some(Bytes::from_static(payload)),
             headers,
+            line: Some(3),
         }
     }
 
@@ -142,6 +143,7 @@ mod tests {
         assert_eq!(str::from_utf8(found.payload.as_deref().unwrap()).unwrap(), masked);
         let header = found.headers.iter().find(|(name, _)| name == "masked").unwrap();
         assert_eq!(header.1, columns.join(","));
+        assert_eq!(found.line, Some(3));
         found
     }
 

@@ -135,7 +135,8 @@ async fn split<F: Flow>(
         };
         let headers =
             if row.truncated { truncated(&table.headers) } else { Arc::clone(&table.headers) };
-        items.push(Item { position, raw: Raw { key, payload: Some(payload), headers }, content });
+        let raw = Raw { key, payload: Some(payload), headers, line: Some(row.line) };
+        items.push(Item { position, raw, content });
     }
     Ok(items)
 }

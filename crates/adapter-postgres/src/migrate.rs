@@ -17,6 +17,7 @@ const LEDGER: Migrations = Migrations {
     scripts: &[
         include_str!("../../../migrations/postgres/tally/0001_ledger.sql"),
         include_str!("../../../migrations/postgres/tally/0002_workers_and_acts.sql"),
+        include_str!("../../../migrations/postgres/tally/0003_rejected_passes.sql"),
         include_str!("../../../migrations/postgres/tally/0004_refusals_and_signs_of_life.sql"),
     ],
 };

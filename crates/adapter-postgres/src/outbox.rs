@@ -164,8 +164,8 @@ impl Found {
             let message = format!("postgres: the headers of the dead letter {id} are none of ours");
             Fault::stop(StopKind::Data, message)
         })?;
-        let raw =
-            Raw { key: self.key.map(Bytes::from), payload: self.payload.map(Bytes::from), headers };
+        let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
+        let raw = Raw { key, payload, headers, line: None };
         Ok(Letter {
             id,
             flow: self.flow,

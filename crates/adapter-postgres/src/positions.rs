@@ -7,7 +7,9 @@ use diesel::sql_types::{BigInt, Bool, Integer, Json, Nullable, Text, Timestamptz
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
-use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{
+    Begin, Claim, Fault, Finished, Lease, Position, Positions, StopKind, Stream, Tolerance,
+};
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
@@ -16,7 +18,8 @@ use crate::effect::prepared;
 /// The last pass over a partition; whoever reads it may change it until the transaction ends. After waiting for another
 /// transaction it is the one that was last before.
 const LAST_PASS: &str = "
-    select id, epoch, pass as number, next, cursor, stats, ended_at, owner, updated_at,
+    select id, epoch, pass as number, next, cursor, stats, ended_at,
+        rejected_at is not null as is_rejected, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
         (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining,
         case when updated_at > clock_timestamp() then (extract(epoch from lease_until - updated_at) * 1000)::bigint end
@@ -50,11 +53,24 @@ const RELEASE: &str = "
     set owner = null, lease_until = null, updated_at = clock_timestamp()
     where id = $1 and epoch = $2";
 
+/// Waits for a commit that still runs, so that the sums that follow hold its entry.
+const LOCK_TO_FINISH: &str =
+    "select id from positions where id = $1 and epoch = $2 and next = $3 for update";
+
+const SUMS: &str = "
+    select coalesce(sum(b.read), 0)::bigint as read, coalesce(sum(b.dead_lettered), 0)::bigint as dead_lettered
+    from positions p join batches b
+        on b.flow = p.flow and b.stream = p.stream and b.partition = p.partition and b.pass = p.pass
+    where p.id = $1";
+
+/// The verdict of the first call stays.
 const FINISH: &str = "
     update positions
-    set ended_at = coalesce(ended_at, clock_timestamp()), owner = null, lease_until = null,
-        updated_at = clock_timestamp()
-    where id = $1 and epoch = $2 and next = $3";
+    set ended_at = coalesce(ended_at, statement_timestamp()),
+        rejected_at = case when ended_at is not null then rejected_at when $2 then statement_timestamp() end,
+        owner = null, lease_until = null, updated_at = clock_timestamp()
+    where id = $1
+    returning ended_at, rejected_at is not null as is_rejected";
 
 impl Positions for Postgres {
     async fn claim(
@@ -90,16 +106,18 @@ impl Positions for Postgres {
         Ok(())
     }
 
-    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
+    async fn finish(
+        &self,
+        lease: &Lease,
+        next: i64,
+        tolerance: Tolerance,
+    ) -> Result<Finished, Fault> {
         let mut session = self.control.session().await?;
-        let (connection, limit) = session.parts();
-        let query = sql_query(FINISH)
-            .bind::<BigInt, _>(lease.position)
-            .bind::<BigInt, _>(lease.epoch)
-            .bind::<BigInt, _>(next);
-        let finished = answer(limit, query.execute(connection)).await?;
+        session.run("begin isolation level read committed read write").await?;
+        let finished = finish(&mut session, lease, next, tolerance).await?;
+        session.run("commit").await?;
         session.keep();
-        if finished == 1 { Ok(()) } else { Err(taken(lease)) }
+        Ok(finished)
     }
 }
 
@@ -142,9 +160,10 @@ async fn claim(
             None => {
                 begin_pass(session, stream, 1, begin.at).await?;
             }
-            Some(Pass { ended_at: Some(at), next, number, .. }) => {
+            Some(Pass { id, ended_at: Some(at), is_rejected, number, .. }) => {
                 if !begin.again {
-                    return Ok(Claim::Finished { at, records: next });
+                    let Sums { read, dead_lettered } = sums(session, id).await?;
+                    return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
                 }
                 begin_pass(session, stream, number + 1, 0).await?;
             }
@@ -180,6 +199,36 @@ async fn take(
         cursor: pass.cursor.unwrap_or_default(),
         stats: pass.stats.unwrap_or_default(),
     }))
+}
+
+async fn finish(
+    session: &mut Session,
+    lease: &Lease,
+    next: i64,
+    tolerance: Tolerance,
+) -> Result<Finished, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(LOCK_TO_FINISH)
+        .bind::<BigInt, _>(lease.position)
+        .bind::<BigInt, _>(lease.epoch)
+        .bind::<BigInt, _>(next);
+    if answer(limit, query.execute(connection)).await? == 0 {
+        return Err(taken(lease));
+    }
+    let Sums { read, dead_lettered } = sums(session, lease.position).await?;
+    let (connection, limit) = session.parts();
+    let query = sql_query(FINISH)
+        .bind::<BigInt, _>(lease.position)
+        .bind::<Bool, _>(tolerance.is_exceeded(read, dead_lettered));
+    let Verdict { ended_at, is_rejected } = answer(limit, query.get_result(connection)).await?;
+    Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
+}
+
+/// What the ledger says of a pass.
+async fn sums(session: &mut Session, position: i64) -> Result<Sums, Fault> {
+    let (connection, limit) = session.parts();
+    let query = sql_query(SUMS).bind::<BigInt, _>(position);
+    answer(limit, query.get_result(connection)).await
 }
 
 /// The last pass, locked; who holds it is the only one who may begin the next.
@@ -254,6 +303,8 @@ pub(crate) struct Pass {
     stats: Option<Value>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(crate) ended_at: Option<NaiveDateTime>,
+    #[diesel(sql_type = Bool)]
+    is_rejected: bool,
     #[diesel(sql_type = Nullable<Text>)]
     pub(crate) owner: Option<String>,
     #[diesel(sql_type = Timestamptz)]
@@ -271,4 +322,20 @@ pub(crate) struct Pass {
 struct Taken {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
+}
+
+#[derive(QueryableByName)]
+struct Verdict {
+    #[diesel(sql_type = Timestamptz)]
+    ended_at: NaiveDateTime,
+    #[diesel(sql_type = Bool)]
+    is_rejected: bool,
+}
+
+#[derive(QueryableByName)]
+struct Sums {
+    #[diesel(sql_type = BigInt)]
+    read: i64,
+    #[diesel(sql_type = BigInt)]
+    dead_lettered: i64,
 }

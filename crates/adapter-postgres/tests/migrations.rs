@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use support::{open, setting};
 use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
 use tally_domain::transactions::Transactions;
-use tally_ports::Fault;
+use tally_ports::{Begin, Claim, Fault, Positions};
+use tally_testkit::build::{LONG, stream};
 use tally_testkit::postgres::TestDatabase;
 
 const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";
@@ -28,7 +29,15 @@ async fn eight_processes_at_once_migrate_once() {
     }
     assert_eq!(
         versions(&database).await,
-        ["tally 1", "tally 2", "tally 3", "transactions 1", "transactions 2", "transactions 3"]
+        [
+            "tally 1",
+            "tally 2",
+            "tally 3",
+            "tally 4",
+            "transactions 1",
+            "transactions 2",
+            "transactions 3"
+        ]
     );
 }
 
@@ -94,6 +103,33 @@ async fn tables_and_their_version_come_together() {
     open(database.url()).await.unwrap();
     assert_eq!(
         versions(&database).await,
-        ["tally 1", "tally 2", "tally 3", "transactions 1", "transactions 2", "transactions 3"]
+        [
+            "tally 1",
+            "tally 2",
+            "tally 3",
+            "tally 4",
+            "transactions 1",
+            "transactions 2",
+            "transactions 3"
+        ]
     );
+}
+
+/// As a version before left it: what it finished stays finished, and nothing of it is rejected.
+#[tokio::test]
+async fn passes_of_an_earlier_version_are_kept() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    database
+        .execute(
+            "alter table positions drop column rejected_at; \
+             delete from tally_migrations where name = 'tally' and version = 3; \
+             insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \
+             values ('transactions', 'file/1', 0, 1, '1.csv', 20, 1, now(), now())",
+        )
+        .await;
+    let store = open(database.url()).await.unwrap();
+    let claim = store.claim(&stream::<Transactions>("file/1"), "a", LONG, Begin::default()).await;
+    let Ok(Claim::Finished(finished)) = claim else { panic!("{claim:?}") };
+    assert!(!finished.is_rejected && finished.read == 0, "{finished:?}");
 }

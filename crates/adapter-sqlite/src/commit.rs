@@ -201,7 +201,7 @@ mod tests {
     use diesel::connection::SimpleConnection;
     use tally_domain::transactions::Transactions;
     use tally_ports::{Begin, Claim, Positions};
-    use tally_testkit::build::{LONG, plain_commit, stream};
+    use tally_testkit::build::{LONG, TOLERANCE, plain_commit, stream};
 
     use super::*;
     use crate::Settings;
@@ -232,6 +232,6 @@ mod tests {
         }
         set(&sqlite, "pragma max_page_count = 1000000").await;
         assert_eq!(sqlite.commit(&batch).await.unwrap().written, 1_000);
-        sqlite.finish(&position.lease, 1_000).await.unwrap();
+        sqlite.finish(&position.lease, 1_000, TOLERANCE).await.unwrap();
     }
 }

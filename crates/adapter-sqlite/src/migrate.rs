@@ -14,6 +14,7 @@ const LEDGER: Migrations = Migrations {
     scripts: &[
         include_str!("../../../migrations/sqlite/tally/0001_ledger.sql"),
         include_str!("../../../migrations/sqlite/tally/0002_workers_and_acts.sql"),
+        include_str!("../../../migrations/sqlite/tally/0003_rejected_passes.sql"),
         include_str!("../../../migrations/sqlite/tally/0004_signs_of_life.sql"),
     ],
 };

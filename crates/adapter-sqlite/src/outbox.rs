@@ -131,8 +131,8 @@ impl Found {
         let id = self.id.parse().map_err(|_| not_ours())?;
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
         let headers = headers.ok_or_else(not_ours)?;
-        let raw =
-            Raw { key: self.key.map(Bytes::from), payload: self.payload.map(Bytes::from), headers };
+        let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
+        let raw = Raw { key, payload, headers, line: None };
         Ok(Letter {
             id,
             flow: self.flow,

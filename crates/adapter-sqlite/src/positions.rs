@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamp};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
-use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{
+    Begin, Claim, Fault, Finished, Lease, Position, Positions, StopKind, Stream, Tolerance,
+};
 
 use crate::atomic::transaction;
 use crate::{Failure, Sqlite, Statement, Value, execute};
@@ -40,9 +42,17 @@ impl Positions for Sqlite {
         self.touches::<Release, 2>([lease.position.into(), lease.epoch.into()]).await.map(drop)
     }
 
-    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
-        let values = [lease.position.into(), lease.epoch.into(), next.into()];
-        if self.touches::<Finish, 3>(values).await? { Ok(()) } else { Err(lost(lease)) }
+    async fn finish(
+        &self,
+        lease: &Lease,
+        next: i64,
+        tolerance: Tolerance,
+    ) -> Result<Finished, Fault> {
+        let lease = *lease;
+        self.run(move |connection| {
+            transaction(connection, |connection| finish(connection, lease, next, tolerance))
+        })
+        .await
     }
 }
 
@@ -82,13 +92,58 @@ impl Statement for Release {
         where id = ? and epoch = ? and owner is not null";
 }
 
-struct Finish;
+/// The verdict of the first call stays. `now` is the same throughout a statement.
+const FINISH: &str = "update positions set owner = null, lease_until = null, \
+    ended_at = coalesce(ended_at, strftime('%Y-%m-%d %H:%M:%f', 'now')), \
+    rejected_at = case when ended_at is not null then rejected_at \
+        when ? then strftime('%Y-%m-%d %H:%M:%f', 'now') end, \
+    updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
+    where id = ? and epoch = ? and next = ? \
+    returning ended_at, rejected_at is not null as is_rejected";
 
-impl Statement for Finish {
-    const SQL: &'static str = "update positions set owner = null, lease_until = null, \
-        ended_at = coalesce(ended_at, strftime('%Y-%m-%d %H:%M:%f', 'now')), \
-        updated_at = strftime('%Y-%m-%d %H:%M:%f', 'now') \
-        where id = ? and epoch = ? and next = ?";
+fn finish(
+    connection: &mut SqliteConnection,
+    lease: Lease,
+    next: i64,
+    tolerance: Tolerance,
+) -> Result<Finished, Failure> {
+    let Sums { read, dead_lettered } = sums(connection, lease.position)?;
+    let verdict: Option<Verdict> = sql_query(FINISH)
+        .bind::<Bool, _>(tolerance.is_exceeded(read, dead_lettered))
+        .bind::<BigInt, _>(lease.position)
+        .bind::<BigInt, _>(lease.epoch)
+        .bind::<BigInt, _>(next)
+        .get_result(connection)
+        .optional()?;
+    let Verdict { ended_at, is_rejected } = verdict.ok_or_else(|| lost(&lease))?;
+    Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
+}
+
+#[derive(QueryableByName)]
+struct Verdict {
+    #[diesel(sql_type = Timestamp)]
+    ended_at: NaiveDateTime,
+    #[diesel(sql_type = Bool)]
+    is_rejected: bool,
+}
+
+/// What the ledger says of a pass.
+fn sums(connection: &mut SqliteConnection, position: i64) -> QueryResult<Sums> {
+    sql_query(
+        "select coalesce(sum(b.read), 0) as read, coalesce(sum(b.dead_lettered), 0) as dead_lettered \
+         from positions p join batches b on b.flow = p.flow and b.stream = p.stream \
+         and b.partition = p.partition and b.pass = p.pass where p.id = ?",
+    )
+    .bind::<BigInt, _>(position)
+    .get_result(connection)
+}
+
+#[derive(QueryableByName)]
+struct Sums {
+    #[diesel(sql_type = BigInt)]
+    read: i64,
+    #[diesel(sql_type = BigInt)]
+    dead_lettered: i64,
 }
 
 /// Where the last pass of a stream stands, and the time.
@@ -112,6 +167,8 @@ pub(crate) struct Place {
     lease_until: Option<NaiveDateTime>,
     #[diesel(sql_type = Nullable<Timestamp>)]
     pub(crate) ended_at: Option<NaiveDateTime>,
+    #[diesel(sql_type = Bool)]
+    is_rejected: bool,
     #[diesel(sql_type = Timestamp)]
     updated_at: NaiveDateTime,
     #[diesel(sql_type = Timestamp)]
@@ -157,7 +214,9 @@ fn claim(
         };
         if let Some(at) = last.ended_at {
             if !begin.again {
-                return Ok(Claim::Finished { at, records: last.next });
+                let Sums { read, dead_lettered } = sums(connection, last.id)?;
+                let is_rejected = last.is_rejected;
+                return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
             }
             begin_pass(connection, stream, last.pass + 1, 0)?;
             continue;
@@ -219,7 +278,8 @@ pub(crate) fn last_pass(
     stream: &Stream,
 ) -> QueryResult<Option<Place>> {
     sql_query(
-        "select id, pass, next, cursor, stats, epoch, owner, lease_until, ended_at, updated_at, \
+        "select id, pass, next, cursor, stats, epoch, owner, lease_until, ended_at, \
+         rejected_at is not null as is_rejected, updated_at, \
          strftime('%Y-%m-%d %H:%M:%f', 'now') as now \
          from positions where flow = ? and stream = ? and partition = ? order by pass desc limit 1",
     )

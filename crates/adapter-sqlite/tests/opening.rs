@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use database::{Database, FLOWS};
 use tally_adapter_sqlite::{Settings, Sqlite};
-use tally_ports::{Fault, Migrations, StopKind};
+use tally_domain::transactions::Transactions;
+use tally_ports::{Begin, Claim, Fault, Migrations, Positions, StopKind};
+use tally_testkit::build::{LONG, stream};
 
 /// Opening fails for good, with a text that names the file and contains each of `words`.
 #[track_caller]
@@ -43,7 +45,8 @@ fn tables_are_made_once_by_whoever_comes_first() {
             .texts("select name || ' ' || version as text from tally_migrations order by 1");
         assert_eq!(
             applied,
-            ["tally 1", "tally 2", "transactions 1", "visits 1"].map(|text| Some(text.to_owned()))
+            ["tally 1", "tally 2", "tally 3", "transactions 1", "visits 1"]
+                .map(|text| Some(text.to_owned()))
         );
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", database.path().display()));
@@ -66,7 +69,7 @@ fn several_processes_may_migrate_at_once() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(database.texts("select name as text from tally_migrations").len(), 4);
+    assert_eq!(database.texts("select name as text from tally_migrations").len(), 5);
 }
 
 #[test]
@@ -119,6 +122,23 @@ fn later_migrations_are_applied_to_an_older_database() {
     assert_eq!(database.texts(left).len(), 0, "all of the migrations or none");
 }
 
+/// As a version before left it: what it finished stays finished, and nothing of it is rejected.
+#[tokio::test]
+async fn passes_of_an_earlier_version_are_kept() {
+    let database = Database::new();
+    database.try_open().unwrap();
+    database.execute("alter table positions drop column rejected_at");
+    database.execute("delete from tally_migrations where name = 'tally' and version = 3");
+    database.execute(
+        "insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \
+         values ('transactions', 'file/1', 0, 1, '1.csv', 20, 1, '2026-11-28 10:00:00.000', '2026-11-28 10:00:00.000')",
+    );
+    let store = database.try_open().unwrap();
+    let claim = store.claim(&stream::<Transactions>("file/1"), "a", LONG, Begin::default()).await;
+    let Ok(Claim::Finished(finished)) = claim else { panic!("{claim:?}") };
+    assert!(!finished.is_rejected && finished.read == 0, "{finished:?}");
+}
+
 #[test]
 fn without_migrations_the_tables_must_be_there() {
     let database = Database::new();
@@ -128,7 +148,7 @@ fn without_migrations_the_tables_must_be_there() {
     assert!(!path.exists(), "no file is made");
 
     std::fs::write(&path, "").unwrap();
-    check_refused(Sqlite::open(&settings, &FLOWS), &path, &["tally at version 0", "needs 2"]);
+    check_refused(Sqlite::open(&settings, &FLOWS), &path, &["tally at version 0", "needs 3"]);
     Sqlite::open(&database.settings(), &FLOWS[..1]).unwrap();
     check_refused(Sqlite::open(&settings, &FLOWS), &path, &["visits at version 0", "needs 1"]);
     Sqlite::open(&settings, &FLOWS[..1]).unwrap();

@@ -3,11 +3,11 @@
 use std::io::{self, Write, stderr, stdout};
 use std::process::ExitCode;
 
-use tally_ports::Stop;
+use tally_ports::{Stop, StopKind};
 use tokio::runtime::Runtime;
 
 /// The exit code when standard output or an export cannot be written.
-pub const EXIT_OUTPUT: u8 = 74;
+pub const EXIT_OUTPUT: u8 = StopKind::Output.exit_code();
 
 /// Runs a binary to its end; its exit code. A stop is said on standard error.
 ///

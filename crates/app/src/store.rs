@@ -8,8 +8,8 @@ use std::time::Duration;
 use tally_adapter_postgres::{Postgres, PostgresEffect};
 use tally_adapter_sqlite::{Sqlite, SqliteEffect};
 use tally_ports::{
-    Act, Attendance, Begin, Claim, Commit, Committed, Fault, Lease, Outbox, Positions, Publish,
-    Sink, Standing, Steering, Stop, Stream, Worker, Workers,
+    Act, Attendance, Begin, Claim, Commit, Committed, Fault, Finished, Lease, Outbox, Positions,
+    Publish, Sink, Standing, Steering, Stop, Stream, Tolerance, Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -143,8 +143,13 @@ impl Positions for Store {
         on_store!(self, store => store.release(lease))
     }
 
-    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
-        on_store!(self, store => store.finish(lease, next))
+    async fn finish(
+        &self,
+        lease: &Lease,
+        next: i64,
+        tolerance: Tolerance,
+    ) -> Result<Finished, Fault> {
+        on_store!(self, store => store.finish(lease, next, tolerance))
     }
 }
 

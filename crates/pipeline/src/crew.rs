@@ -189,7 +189,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
                 tracing::debug!(partition, "held by {owner}");
                 Ok(None)
             }
-            Claim::Finished { .. } => Ok(None),
+            Claim::Finished(_) => Ok(None),
         }
     }
 

@@ -7,17 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tally_domain::Flow;
 use tally_domain::quality::Verdict;
-use tally_ports::{Admission, Commit, Refused, Stop, StopKind};
+use tally_ports::{Admission, Commit, Refused, Stop, StopKind, Tolerance};
 use uuid::Uuid;
 
 /// How many codes are named.
 const NAMED: usize = 3;
 
-/// How many records may become dead letters before something else than the records must be wrong.
+/// A whole pass of fewer records is not judged.
+const LEAST_OF_PASS: i64 = 20;
+
+/// How many records may become dead letters before something else than the records must be wrong: judged while they are
+/// read, over the last `window` and in a row, and at the end of a pass over all that it read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// The greatest share, 0 to 1, of the last `window` records; it is not judged before so many were read.
+    /// The greatest share, 0 to 1: of the last `window` records, not judged before so many were read, and of a whole pass.
     pub ratio: f64,
     /// How many records the share is of.
     pub window: usize,
@@ -28,6 +32,13 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self { ratio: 0.9, window: 10_000, in_a_row: 1_000 }
+    }
+}
+
+impl Budget {
+    /// What a whole pass may come to.
+    pub const fn of_pass(self) -> Tolerance {
+        Tolerance { least: LEAST_OF_PASS, ratio: self.ratio }
     }
 }
 
@@ -112,18 +123,28 @@ impl Guard {
         None
     }
 
+    /// Forgets all records: what comes next is judged by itself.
+    pub(crate) fn forget(&mut self) {
+        self.last.clear();
+    }
+
     /// The most frequent codes and how often each came.
     fn top_codes(&self) -> String {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
         for code in self.last.iter().filter_map(|noted| noted.code.as_deref()) {
             *counts.entry(code).or_default() += 1;
         }
-        let mut codes: Vec<(usize, &str)> =
-            counts.into_iter().map(|(code, count)| (count, code)).collect();
-        codes.sort_unstable_by(|one, other| other.cmp(one));
-        let named = codes.iter().take(NAMED).map(|(count, code)| format!("{code} ({count})"));
-        named.collect::<Vec<_>>().join(", ")
+        top_codes(counts)
     }
+}
+
+/// The most frequent codes and how often each came.
+pub(crate) fn top_codes<'a>(counts: impl IntoIterator<Item = (&'a str, i64)>) -> String {
+    let mut codes: Vec<(i64, &str)> =
+        counts.into_iter().map(|(code, count)| (count, code)).collect();
+    codes.sort_unstable_by(|one, other| other.cmp(one));
+    let named = codes.iter().take(NAMED).map(|(count, code)| format!("{code} ({count})"));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// A batch that the guard let in; forgotten with this value, unless it [was committed](Self::was_committed).

@@ -24,4 +24,4 @@ pub use replay::Replayer;
 pub use run::{Ended, Partition, Pipeline, Settings};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
-pub use totals::{Share, Totals};
+pub use totals::{Refusal, Share, Totals};

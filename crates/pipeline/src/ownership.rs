@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use metrics::gauge;
 use tally_ports::{
-    Begin, Claim, Fault, Lease, Position, Positions, Stop, StopKind, Stream, metric,
+    Begin, Claim, Fault, Finished, Lease, Position, Positions, Stop, StopKind, Stream, metric,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -21,12 +21,7 @@ pub enum Ownership {
     /// It is ours.
     Owned(Position),
     /// There is nothing left to do.
-    Finished {
-        /// When the last pass ended, in UTC.
-        at: NaiveDateTime,
-        /// How many positions it passed.
-        records: i64,
-    },
+    Finished(Finished),
     /// A stop was asked for while waiting.
     Interrupted,
 }
@@ -49,7 +44,7 @@ pub async fn own<P: Positions>(
         let claim = gate.pass(|| positions.claim(stream, owner, lease, begin)).await?;
         let (holder, remaining, renewal) = match claim {
             Claim::Owned(position) => return Ok(Ownership::Owned(position)),
-            Claim::Finished { at, records } => return Ok(Ownership::Finished { at, records }),
+            Claim::Finished(finished) => return Ok(Ownership::Finished(finished)),
             Claim::Held { owner, remaining, renewal } => (owner, remaining, renewal),
         };
         let waiting = waiting.get_or_insert_with(|| {

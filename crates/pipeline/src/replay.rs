@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tally_domain::{Flow, Reason};
-use tally_ports::{
-    Deed, Enrich, Place, Raw, Replay, Replayed, Reread, Retry, Row, State, Stop, StopKind,
-};
+use tally_domain::Flow;
+use tally_ports::{Deed, Enrich, Place, Raw, Replay, Replayed, Reread, Retry, Row, State, Stop};
 
 use crate::Gates;
 use crate::inquire::inquire;

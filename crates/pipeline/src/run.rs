@@ -149,6 +149,12 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         may
     }
 
+    /// Begins to judge the budget anew: the records before were judged otherwise, and must not stop what comes after. For a
+    /// time between two runs.
+    pub fn forget_records(&self) {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).forget();
+    }
+
     /// The gates that its calls pass.
     pub const fn gates(&self) -> &Gates {
         &self.gates

@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use tally_domain::Flow;
 use tally_ports::{Commit, Committed};
 
+use crate::guard;
+
+/// How many dead letters are named one by one.
+const NAMED: usize = 10;
+
 /// Counts over the committed batches of a run; `read = written + superseded + skipped + dead_lettered`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -22,8 +27,21 @@ pub struct Totals {
     pub answers: BTreeMap<String, i64>,
     /// Dead letters by code.
     pub dead_letters: BTreeMap<String, i64>,
+    /// The first ten dead letters, in order of position.
+    pub first_dead_letters: Vec<Refusal>,
     /// How many of the judged records broke each quality rule.
     pub quality: BTreeMap<String, Share>,
+}
+
+/// Where a record was read that became a dead letter, and why it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its position.
+    pub position: i64,
+    /// The physical line, from 1, where it starts in its file; `None` for a topic's.
+    pub line: Option<u64>,
+    /// The reason in one word.
+    pub code: String,
 }
 
 /// A part of a whole.
@@ -36,7 +54,12 @@ pub struct Share {
 }
 
 impl Totals {
-    /// Takes in another run's.
+    /// The most frequent codes of dead letters and how often each came.
+    pub fn top_codes(&self) -> String {
+        guard::top_codes(self.dead_letters.iter().map(|(code, count)| (code.as_str(), *count)))
+    }
+
+    /// Takes in another run's counts. Its first dead letters are left out: positions of two partitions have no order.
     pub fn merge(&mut self, other: Self) {
         self.read += other.read;
         self.written += other.written;
@@ -67,11 +90,7 @@ impl Totals {
         self.written += committed.written;
         self.superseded += committed.superseded;
         self.skipped += committed.skipped;
-        let refused = committed.refused.iter().map(|refused| refused.code.as_str());
-        for code in commit.dead_letters.iter().map(|letter| &*letter.reason.code).chain(refused) {
-            self.dead_lettered += 1;
-            increment(&mut self.dead_letters, code);
-        }
+        self.add_dead_letters(commit, committed);
         for row in &commit.rows {
             let is_refused = committed
                 .refused
@@ -85,6 +104,25 @@ impl Totals {
             let share = self.quality.entry(rule.clone()).or_default();
             share.count += finding.count;
             share.of += judged;
+        }
+    }
+
+    fn add_dead_letters<F: Flow>(&mut self, commit: &Commit<F>, committed: &Committed) {
+        let before = commit.dead_letters.iter();
+        let before = before.map(|letter| (letter.position, letter.raw.line, &*letter.reason.code));
+        let refused = committed.refused.iter().map(|refused| {
+            let row = commit.rows.binary_search_by_key(&refused.position, |row| row.position);
+            let line = row.ok().and_then(|row| commit.rows[row].raw.line);
+            (refused.position, line, refused.code.as_str())
+        });
+        let mut letters: Vec<_> = before.chain(refused).collect();
+        letters.sort_unstable();
+        for (position, line, code) in letters {
+            self.dead_lettered += 1;
+            increment(&mut self.dead_letters, code);
+            if self.first_dead_letters.len() < NAMED {
+                self.first_dead_letters.push(Refusal { position, line, code: code.to_owned() });
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
 use tally_pipeline::{Gate, Heartbeat, Ownership, own};
-use tally_ports::{Begin, Claim, Position, Positions, Stop, StopKind, Stream};
+use tally_ports::{Begin, Claim, Finished, Position, Positions, Stop, StopKind, Stream};
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
 use tokio::time::Instant;
@@ -141,8 +141,8 @@ async fn a_lease_that_is_given_back_is_taken_at_once() {
 async fn a_finished_pass_is_not_begun_again_unless_asked() {
     let waiting = Waiting::new();
     let position = waiting.claim("other").await;
-    waiting.store.finish(&position.lease, 0).await.unwrap();
-    assert!(matches!(waiting.own(false).await, Ok(Ownership::Finished { records: 0, .. })));
+    waiting.store.finish(&position.lease, 0, build::TOLERANCE).await.unwrap();
+    assert!(matches!(waiting.own(false).await, Ok(Ownership::Finished(Finished { read: 0, .. }))));
     let Ok(Ownership::Owned(again)) = waiting.own(true).await else { panic!("not owned") };
     assert_eq!((again.pass, again.next), (2, 0));
 }

@@ -72,6 +72,8 @@ pub struct Raw {
     pub payload: Option<Bytes>,
     /// Names and values.
     pub headers: Headers,
+    /// The physical line, from 1, where it starts in its file; `None` for a topic's, and for one that was stored.
+    pub line: Option<u64>,
 }
 
 impl fmt::Debug for Raw {
@@ -81,6 +83,7 @@ impl fmt::Debug for Raw {
             .field("key_bytes", &length(&self.key))
             .field("payload_bytes", &length(&self.payload))
             .field("headers", &self.headers.len())
+            .field("line", &self.line)
             .finish()
     }
 }

@@ -60,6 +60,8 @@ pub enum StopKind {
     Input,
     /// A dependency stayed away longer than allowed.
     Away,
+    /// Standard output or a file cannot be written.
+    Output,
     /// Somebody else owns it.
     Taken,
     /// A setting is wrong.
@@ -73,6 +75,7 @@ impl StopKind {
             Self::Data | Self::Blocked => 65,
             Self::Input => 66,
             Self::Away => 69,
+            Self::Output => 74,
             Self::Taken => 75,
             Self::Setting => 78,
         }

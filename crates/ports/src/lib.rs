@@ -31,7 +31,7 @@ pub use effect::{KeyOrder, Outcome, Refusal};
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
 pub use migration::Migrations;
-pub use position::{Begin, Claim, Lease, Position, Standing, Stream};
+pub use position::{Begin, Claim, Finished, Lease, Position, Standing, Stream, Tolerance};
 pub use privacy::Mask;
 pub use replay::{Replay, Replayed, Reread, Retry};
 use tally_domain::{Flow, Reason};
@@ -111,8 +111,15 @@ pub trait Positions: Send + Sync + 'static {
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Marks the pass as finished and gives the lease back, if the epoch is ours and `next` is where the pass ends;
-    /// else [`StopKind::Taken`]. Safe to call again.
-    fn finish(&self, lease: &Lease, next: i64) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// else [`StopKind::Taken`]. The pass is rejected when its dead letters are more than `tolerance` allows: judged in
+    /// the same transaction by all ledger entries of the pass, whichever run committed them. Safe to call again: the
+    /// first verdict stays.
+    fn finish(
+        &self,
+        lease: &Lease,
+        next: i64,
+        tolerance: Tolerance,
+    ) -> impl Future<Output = Result<Finished, Fault>> + Send;
 }
 
 /// Who works on a stream together. All times are the database's; when its clock went back, whoever was said to live

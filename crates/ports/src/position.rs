@@ -86,10 +86,53 @@ pub enum Claim {
         renewal: NaiveDateTime,
     },
     /// The last pass was finished and no other was asked for.
-    Finished {
-        /// When, in UTC.
-        at: NaiveDateTime,
-        /// How many positions it passed.
-        records: i64,
-    },
+    Finished(Finished),
+}
+
+/// A finished pass, by its ledger entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// When it was finished, in UTC.
+    pub at: NaiveDateTime,
+    /// How many records it read.
+    pub read: i64,
+    /// How many of them became dead letters.
+    pub dead_lettered: i64,
+    /// Whether these were more than the [`Tolerance`] allowed.
+    pub is_rejected: bool,
+}
+
+/// How many records of a whole pass may become dead letters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// A pass of fewer records is never rejected.
+    pub least: i64,
+    /// The greatest share of dead letters, 0 to 1.
+    pub ratio: f64,
+}
+
+impl Tolerance {
+    /// Whether `dead_lettered` of `read` records are a greater share than allowed.
+    #[expect(clippy::cast_precision_loss, reason = "a pass is far below 2^52 records")]
+    pub fn is_exceeded(&self, read: i64, dead_lettered: i64) -> bool {
+        // The share itself, as 0.29 * 100.0 is below 29.
+        read > 0 && read >= self.least && dead_lettered as f64 / read as f64 > self.ratio
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_itself_is_allowed() {
+        for percent in 1..100 {
+            let ratio = format!("0.{percent:02}").parse().unwrap();
+            let tolerance = Tolerance { least: 20, ratio };
+            assert!(!tolerance.is_exceeded(100, percent), "{ratio}");
+            assert!(tolerance.is_exceeded(100, percent + 1), "{ratio}");
+        }
+        assert!(!Tolerance { least: 0, ratio: 0.0 }.is_exceeded(0, 0));
+        assert!(!Tolerance { least: 0, ratio: 1.0 }.is_exceeded(50, 50));
+    }
 }

@@ -10,7 +10,7 @@ use tally_domain::amount::Notation;
 use tally_domain::quality::{Finding, Report};
 use tally_domain::transactions::{Transaction, Transactions, Wire};
 use tally_domain::{Flow, Reason, Stage};
-use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Raw, Row, Stream, Worker};
+use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Raw, Row, Stream, Tolerance, Worker};
 use uuid::Uuid;
 
 /// A lease that no test outlives.
@@ -18,6 +18,9 @@ pub const LONG: Duration = Duration::from_mins(1);
 
 /// Another pass after a finished one.
 pub const AGAIN: Begin = Begin { at: 0, again: true };
+
+/// No pass of fewer than 20 records is rejected, nor one of which a tenth is good.
+pub const TOLERANCE: Tolerance = Tolerance { least: 20, ratio: 0.9 };
 
 /// Partition 0 of a stream of the flow `F`.
 pub fn stream<F: Flow>(name: &str) -> Arc<Stream> {
@@ -90,6 +93,7 @@ pub fn dead_letter(position: i64) -> DeadLetter {
         key: Some(Bytes::from_static(b"\0key")),
         payload: Some(Bytes::from_static(b"7,\0,\xff\xfe")),
         headers: headers.map(|(name, value)| (name.to_owned(), Bytes::from_static(value))).into(),
+        line: None,
     };
     DeadLetter::first(
         position,
@@ -135,6 +139,19 @@ pub fn plain_commit(
     positions: RangeInclusive<i64>,
 ) -> Commit<Transactions> {
     commit(position, stream, positions.clone(), rows(positions), Vec::new())
+}
+
+/// A batch over `positions` of which the first `dead_letters` are [dead letters](dead_letter) and the others [`rows`].
+pub fn mixed_commit(
+    position: &Position,
+    stream: &Arc<Stream>,
+    positions: RangeInclusive<i64>,
+    dead_letters: i64,
+) -> Commit<Transactions> {
+    let first_row = positions.start() + dead_letters;
+    let letters = (*positions.start()..first_row).map(dead_letter).collect();
+    let rows = rows(first_row..=*positions.end());
+    commit(position, stream, positions, rows, letters)
 }
 
 fn finding() -> Finding {

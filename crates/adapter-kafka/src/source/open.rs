@@ -96,6 +96,7 @@ impl<W> Open<W> {
             key: record.key.map(Bytes::from),
             payload: record.value.map(Bytes::from),
             headers,
+            line: None,
         };
         self.items.push(Item { position: offset, raw, content });
         self.pass(offset + 1, linger);

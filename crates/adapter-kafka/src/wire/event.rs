@@ -173,7 +173,7 @@ mod tests {
             pass: 1,
             position: 41,
             attempt: 2,
-            raw: Raw { key: Some("key".into()), payload, headers: Arc::from(headers) },
+            raw: Raw { key: Some("key".into()), payload, headers: Arc::from(headers), line: None },
             stage: "validate".into(),
             code: "amount_missing".into(),
             message: "amount is missing".into(),

@@ -153,6 +153,7 @@ mod tests {
             key: Some(Bytes::from_static(b"7")),
             payload: payload.map(Bytes::from_static),
             headers: headers.into(),
+            line: None,
         }
     }
 

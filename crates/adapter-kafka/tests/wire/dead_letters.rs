@@ -34,7 +34,7 @@ fn letter(position: i64, payload: Option<Bytes>) -> Letter {
         pass: 1,
         position,
         attempt: 1,
-        raw: Raw { key: None, payload, headers: Arc::from([("h".to_owned(), "v".into())]) },
+        raw: Raw { payload, headers: Arc::from([("h".to_owned(), "v".into())]), ..Raw::default() },
         stage: "decode".into(),
         code: "json".into(),
         message: "empty".into(),

@@ -87,8 +87,8 @@ impl Whole {
     pub(super) fn stored(self) -> Result<Stored, Fault> {
         let headers =
             headers_from_json(&self.headers).ok_or_else(|| not_ours(self.found.id, "headers"))?;
-        let raw =
-            Raw { key: self.key.map(Bytes::from), payload: self.payload.map(Bytes::from), headers };
+        let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
+        let raw = Raw { key, payload, headers, line: None };
         Ok(Stored { listed: self.found.listed()?, raw })
     }
 }

@@ -85,8 +85,8 @@ impl Whole {
     pub(super) fn stored(self) -> Result<Stored, Fault> {
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
         let headers = headers.ok_or_else(|| not_ours(&self.found.id, "headers"))?;
-        let raw =
-            Raw { key: self.key.map(Bytes::from), payload: self.payload.map(Bytes::from), headers };
+        let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
+        let raw = Raw { key, payload, headers, line: None };
         Ok(Stored { listed: self.found.listed()?, raw })
     }
 }

@@ -10,7 +10,7 @@ use tally_ports::{
 use super::claims::own;
 use super::commits::commit;
 use super::{Store, WORKERS};
-use crate::build::{AGAIN, LONG, plain_commit, stream, worker};
+use crate::build::{AGAIN, LONG, TOLERANCE, plain_commit, stream, worker};
 use crate::eventually;
 use crate::visits::Visits;
 
@@ -75,7 +75,7 @@ pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
     let position = own(&sink, &two, "ann", LONG).await;
     commit(&sink, plain_commit(&position, &two.into(), 0..=9)).await.unwrap();
     let ended = own(&sink, &partition(0), "bob", LONG).await;
-    sink.finish(&ended.lease, 0).await.unwrap();
+    sink.finish(&ended.lease, 0, TOLERANCE).await.unwrap();
     sink.claim(&partition(0), "bob", LONG, AGAIN).await.unwrap();
     let released = own(&sink, &partition(1), "ann", LONG).await;
     sink.release(&released.lease).await.unwrap();

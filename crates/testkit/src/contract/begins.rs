@@ -6,7 +6,7 @@ use tally_ports::{Begin, Claim, Positions, Steering, Workers};
 use super::Store;
 use super::claims::own;
 use super::commits::commit;
-use crate::build::{LONG, plain_commit, stream, worker};
+use crate::build::{LONG, TOLERANCE, plain_commit, stream, worker};
 use crate::visits::Visits;
 
 /// The start that is asked for is the first pass's only: neither a pass in progress nor another pass cares.
@@ -27,7 +27,7 @@ pub async fn a_first_claim_begins_where_it_is_told(store: &impl Store) {
     assert_eq!(own(&sink, &stream, "a", LONG).await.next, 50);
 
     let first = claim(40, true).await;
-    sink.finish(&first.lease, 50).await.unwrap();
+    sink.finish(&first.lease, 50, TOLERANCE).await.unwrap();
     let second = claim(40, true).await;
     assert_eq!((second.pass, second.next), (2, 0));
 }

@@ -310,8 +310,8 @@ where
     let stream = stream::<Transactions>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
     let headers: Headers = [("x".to_owned(), Bytes::from(vec![7; 3_000]))].into();
-    let raw =
-        Raw { key: Some(vec![b'k'; 5_000].into()), payload: Some(vec![1; 9_000].into()), headers };
+    let (key, payload) = (Some(vec![b'k'; 5_000].into()), Some(vec![1; 9_000].into()));
+    let raw = Raw { key, payload, headers, line: None };
     let letter = DeadLetter { raw: raw.clone(), ..dead_letter(0) };
     let batch = build::commit::<Transactions>(&position, &stream, 0..=0, vec![], vec![letter]);
     commit(&sink, batch).await.unwrap();

@@ -8,7 +8,7 @@ use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, Sink, StopKind, Stream};
 
 use super::{POSITIONS, Store};
-use crate::build::{AGAIN, LONG, plain_commit, stream};
+use crate::build::{AGAIN, LONG, TOLERANCE, plain_commit, stream};
 use crate::eventually;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -284,7 +284,7 @@ pub async fn of_many_claims_at_once_one_wins(store: &impl Store) {
         );
         match round % 2 {
             0 => sinks[0].release(&winner.lease).await.unwrap(),
-            _ => sinks[0].finish(&winner.lease, 0).await.unwrap(),
+            _ => drop(sinks[0].finish(&winner.lease, 0, TOLERANCE).await.unwrap()),
         }
     }
 }

@@ -153,6 +153,11 @@ macro_rules! store_contract {
             a_finished_pass_is_not_claimed_again
             a_second_pass_starts_anew
             finishing_is_fenced
+            a_pass_of_too_many_dead_letters_is_rejected
+            a_pass_is_judged_whole
+            a_rejected_pass_is_followed_by_another_when_asked
+            the_first_verdict_on_a_pass_stays
+            a_range_that_was_set_does_not_count
             a_commit_writes_all_of_a_batch
             a_commit_renews_the_lease
             an_empty_batch_moves_the_position

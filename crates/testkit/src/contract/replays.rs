@@ -201,7 +201,8 @@ where
     let sink = store.open().await;
     fail(&sink, 2).await;
     let headers = [("masked".to_owned(), Bytes::from_static(b"merchant"))].into();
-    let kept = Raw { key: None, payload: Some(Bytes::from_static(b"7;***")), headers };
+    let payload = Some(Bytes::from_static(b"7;***"));
+    let kept = Raw { payload, headers, ..Raw::default() };
     let Retry { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
     let retry = Arc::new(Retry { place: failed, result, kept: Some(kept.clone()) });
     sink.replay(&retry, Some(&replay_deed())).await.unwrap();

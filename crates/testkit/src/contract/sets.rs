@@ -10,7 +10,7 @@ use tally_ports::{Begin, Claim, Lease, Position, Positions, Steering, Stream};
 use super::claims::{assert_setting, assert_taken, own};
 use super::commits::{commit, everything};
 use super::{ACTS, BATCHES, POSITIONS, Record, Store};
-use crate::build::{LONG, act, plain_commit, stream};
+use crate::build::{LONG, TOLERANCE, act, plain_commit, stream};
 use crate::eventually;
 
 const NAME: &str = "group/topic";
@@ -208,7 +208,7 @@ pub async fn a_late_commit_after_setting_is_refused(store: &impl Store) {
         for first in [10, to] {
             assert_taken(commit(&sink, plain_commit(&late, &stream, first..=first + 4)).await);
         }
-        assert_taken(sink.finish(&late.lease, 10).await);
+        assert_taken(sink.finish(&late.lease, 10, TOLERANCE).await);
         assert_eq!(everything(store).await, before);
     }
 }
@@ -218,7 +218,7 @@ pub async fn a_position_that_cannot_be_is_a_wrong_setting(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
     assert_setting(sink.set(&stream, -1, None, &act("no")).await);
     let position = own(&sink, &stream, "a", LONG).await;
-    sink.finish(&position.lease, 10).await.unwrap();
+    sink.finish(&position.lease, 10, TOLERANCE).await.unwrap();
     let before = everything(store).await;
     assert_setting(sink.set(&stream, 11, None, &act("no")).await);
     assert_eq!(everything(store).await, before);

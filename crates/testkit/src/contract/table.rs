@@ -61,6 +61,7 @@ pub const POSITIONS: Table = Table {
         "owner",
         "lease_until",
         "ended_at",
+        "rejected_at",
         "updated_at",
     ],
     bytes: &[],

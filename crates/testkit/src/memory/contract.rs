@@ -95,6 +95,7 @@ fn place_record(id: i64, place: &Place) -> Record {
         place.owner.clone(),
         place.lease_until.map(|at| at.to_string()),
         place.ended_at.map(|at| at.to_string()),
+        place.rejected_at.map(|at| at.to_string()),
         Some(place.updated_at.to_string()),
     ])
 }

@@ -69,6 +69,7 @@ struct Place {
     owner: Option<String>,
     lease_until: Option<NaiveDateTime>,
     ended_at: Option<NaiveDateTime>,
+    rejected_at: Option<NaiveDateTime>,
     updated_at: NaiveDateTime,
 }
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use serde_json::Value;
-use tally_ports::{Begin, Claim, Fault, Lease, Position, Positions, StopKind, Stream};
+use tally_ports::{
+    Begin, Claim, Fault, Finished, Lease, Position, Positions, StopKind, Stream, Tolerance,
+};
 
-use super::{MemoryStore, Place, State, is_same, outage, takes_one};
+use super::{Entry, MemoryStore, Place, State, is_same, outage, takes_one};
 
 impl Positions for MemoryStore {
     async fn claim(
@@ -22,8 +24,10 @@ impl Positions for MemoryStore {
         let last = state.places.iter().rposition(|place| is_same(&place.stream, stream));
         let index = match last.map(|index| (index, &state.places[index])) {
             None => state.add(stream, 1, begin.at, now),
-            Some((_, Place { ended_at: Some(at), next, .. })) if !begin.again => {
-                return Ok(Claim::Finished { at: *at, records: *next });
+            Some((index, Place { ended_at: Some(at), rejected_at, .. })) if !begin.again => {
+                let (at, is_rejected) = (*at, rejected_at.is_some());
+                let (read, dead_lettered) = state.sums(index);
+                return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
             }
             Some((_, Place { ended_at: Some(_), pass, .. })) => {
                 let pass = pass + 1;
@@ -72,13 +76,24 @@ impl Positions for MemoryStore {
         Ok(())
     }
 
-    async fn finish(&self, lease: &Lease, next: i64) -> Result<(), Fault> {
+    async fn finish(
+        &self,
+        lease: &Lease,
+        next: i64,
+        tolerance: Tolerance,
+    ) -> Result<Finished, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
-        let place = state.place(lease).filter(|place| place.next == next).ok_or_else(taken)?;
-        place.ended_at.get_or_insert(now);
+        state.place(lease).filter(|place| place.next == next).ok_or_else(taken)?;
+        let index = usize::try_from(lease.position - 1).expect("it was found");
+        let (read, dead_lettered) = state.sums(index);
+        let place = &mut state.places[index];
+        if place.ended_at.is_none() {
+            place.rejected_at = tolerance.is_exceeded(read, dead_lettered).then_some(now);
+        }
+        let at = *place.ended_at.get_or_insert(now);
         place.give_back(now);
-        Ok(())
+        Ok(Finished { at, read, dead_lettered, is_rejected: place.rejected_at.is_some() })
     }
 }
 
@@ -105,6 +120,17 @@ impl State {
         }
     }
 
+    /// How many records the pass at `index` read by the ledger, and how many of them became dead letters.
+    fn sums(&self, index: usize) -> (i64, i64) {
+        let Place { stream, pass, .. } = &self.places[index];
+        let is_its = |entry: &&Entry| is_same(&entry.stream, stream) && entry.pass == *pass;
+        let entries = self.batches.iter().filter(is_its);
+        entries.fold((0, 0), |(read, dead_lettered), entry| {
+            let letters = i64::try_from(entry.dead_lettered).expect("few");
+            (read + entry.read, dead_lettered + letters)
+        })
+    }
+
     /// Adds a pass that nobody owns yet; answers its index.
     pub(super) fn add(
         &mut self,
@@ -123,6 +149,7 @@ impl State {
             owner: None,
             lease_until: None,
             ended_at: None,
+            rejected_at: None,
             updated_at: now,
         });
         self.places.len() - 1

@@ -1,0 +1,91 @@
+//! The file that keeps the rows that were not sent.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tally_adapter_csv::CsvFile;
+use tally_domain::transactions::Transactions;
+use tally_ports::dead_letter::TRUNCATED;
+use tally_ports::{Raw, Stop, StopKind};
+
+/// The file that keeps the rows that were not sent: a table that can be corrected and sent by itself.
+pub struct Rejects {
+    path: PathBuf,
+    out: BufWriter<File>,
+    /// The one of the header line.
+    line_end: &'static [u8],
+}
+
+impl Rejects {
+    /// Creates the file at `path`, or empties it, and writes the header line of `inputs`.
+    ///
+    /// # Errors
+    /// [`StopKind::Setting`] when it is one of the inputs, or these do not have one header line and decimal separator;
+    /// [`StopKind::Output`] when it cannot be created.
+    pub fn create<'a>(
+        path: &Path,
+        inputs: impl IntoIterator<Item = (&'a Path, &'a CsvFile<Transactions>)>,
+    ) -> Result<Self, Stop> {
+        let shown = path.display();
+        let wrong = |message| Stop { kind: StopKind::Setting, message };
+        let mut first: Option<(&Path, &CsvFile<Transactions>)> = None;
+        for (input, file) in inputs {
+            if is_same(path, input) {
+                return Err(wrong(format!(
+                    "--rejects {shown} is the input {}: name another file",
+                    input.display()
+                )));
+            }
+            let (other, like) = *first.get_or_insert((input, file));
+            if !file.is_like(like) {
+                let (other, input) = (other.display(), input.display());
+                return Err(wrong(format!(
+                    "{other} and {input} differ in their header lines or decimal separators, so that their rows cannot \
+                     be in one file: send them one by one with a --rejects of their own"
+                )));
+            }
+        }
+        let header = first.map(|(_, file)| file.header_line()).unwrap_or_default();
+        let line_end: &[u8] = if header.ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
+        let header = header.strip_suffix(line_end).unwrap_or(header);
+        let created = File::create(path).map_err(|error| {
+            let message = format!("cannot create --rejects {shown}: {error}");
+            Stop { kind: StopKind::Output, message }
+        })?;
+        let mut rejects = Self { path: path.to_owned(), out: BufWriter::new(created), line_end };
+        rejects.line(header)?;
+        Ok(rejects)
+    }
+
+    /// Writes a row as it was in its file; not one of which only the start was read: then false.
+    pub fn keep(&mut self, raw: &Raw) -> Result<bool, Stop> {
+        if raw.headers.iter().any(|(name, _)| name == TRUNCATED) {
+            return Ok(false);
+        }
+        self.line(raw.payload.as_deref().unwrap_or_default())?;
+        Ok(true)
+    }
+
+    /// All of it is in the file then.
+    pub fn close(mut self) -> Result<(), Stop> {
+        self.out.flush().map_err(|error| cannot_write(&self.path, &error))
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
+        let written = self.out.write_all(line).and_then(|()| self.out.write_all(self.line_end));
+        written.map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Stop {
+    let message = format!("cannot write --rejects {}: {error}", path.display());
+    Stop { kind: StopKind::Output, message }
+}
+
+/// Whether both are there and one file, whatever they are called.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    identity(one).is_some_and(|one| Some(one) == identity(other))
+}
