@@ -23,10 +23,10 @@ impl Reason {
     /// The reason of a row that the database refused with `code`, by the constraint of that name where it told one. What
     /// is odd in a name is escaped.
     pub fn refused_by_database(code: &str, constraint: Option<&str>) -> Self {
-        let mut message = format!("the database refused the row: {code}");
-        if let Some(name) = constraint {
-            message += &format!(", constraint {}", name.escape_debug());
-        }
+        let named = constraint
+            .map(|name| format!(", constraint {}", name.escape_debug()))
+            .unwrap_or_default();
+        let message = format!("the database refused the row: {code}{named}");
         Self { stage: Stage::Write, code: Cow::Owned(code.to_owned()), message }
     }
 }
