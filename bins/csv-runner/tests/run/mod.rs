@@ -74,14 +74,16 @@ impl Folder {
     }
 }
 
-/// What a process said, line by line: of a line of the log its level and message. The line that names the port is left
-/// out.
+/// What a process said, line by line: of a line of the log its level and message. Left out are the line that names the port
+/// and those that tell of the progress every few seconds, which a run that takes longer has.
 pub fn said(output: &Output) -> Vec<String> {
     let lines = output.stderr.lines().map(|line| match serde_json::from_str::<Value>(line) {
         Ok(line) => format!("{} {}", text(&line["level"]), text(&line["message"])),
         Err(_) => line.to_owned(),
     });
-    lines.filter(|line| !line.starts_with("INFO metrics, health and readiness on")).collect()
+    let is_of_port = |line: &str| line.starts_with("INFO metrics, health and readiness on");
+    let is_progress = |line: &str| line.starts_with("INFO ") && line.contains(" % of the file, ");
+    lines.filter(|line| !is_of_port(line) && !is_progress(line)).collect()
 }
 
 fn text(value: &Value) -> &str {
