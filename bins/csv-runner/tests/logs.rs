@@ -13,7 +13,7 @@ use tally_testkit::job::{Job, ModelService, Target};
 use tally_testkit::process::{Launch, Output, binary};
 
 use crate::run::model::{PhasedModel, answer};
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, address, get, row, run, said, table};
+use crate::run::{Folder, HEADER, NO_MODEL, SOON, address, get, log, row, run, said, table};
 
 /// A file of which something is to be said at info, at warn in two crates, and at error.
 fn start(env: &[(&str, &str)]) -> (Folder, Output) {
@@ -272,7 +272,7 @@ async fn elsewhere_there_is_a_line_now_and_then() {
     let job = job.env("TALLY_ML__CONCURRENCY", "1").env("TALLY_ML__ANSWER_TIMEOUT", "20s");
     let output = job.spawn().wait(SOON);
     assert_eq!(output.code, Some(0), "{output}");
-    let lines = said(&output);
+    let lines = log(&output);
     assert_eq!(lines.len(), 1, "{output}");
     assert!(lines[0].starts_with("INFO 20 rows, "), "{output}");
     assert!(

@@ -74,16 +74,20 @@ impl Folder {
     }
 }
 
-/// What a process said, line by line: of a line of the log its level and message. Left out are the line that names the port
-/// and those that tell of the progress every few seconds, which a run that takes longer has.
+/// What a process said, line by line, but for its progress: a run that takes longer has such lines.
 pub fn said(output: &Output) -> Vec<String> {
+    let is_progress = |line: &str| line.starts_with("INFO ") && line.contains(" % of the file, ");
+    log(output).into_iter().filter(|line| !is_progress(line)).collect()
+}
+
+/// What a process said, line by line: of a line of the log its level and message. The line that names the port is left
+/// out.
+pub fn log(output: &Output) -> Vec<String> {
     let lines = output.stderr.lines().map(|line| match serde_json::from_str::<Value>(line) {
         Ok(line) => format!("{} {}", text(&line["level"]), text(&line["message"])),
         Err(_) => line.to_owned(),
     });
-    let is_of_port = |line: &str| line.starts_with("INFO metrics, health and readiness on");
-    let is_progress = |line: &str| line.starts_with("INFO ") && line.contains(" % of the file, ");
-    lines.filter(|line| !is_of_port(line) && !is_progress(line)).collect()
+    lines.filter(|line| !line.starts_with("INFO metrics, health and readiness on")).collect()
 }
 
 fn text(value: &Value) -> &str {
