@@ -78,6 +78,7 @@ async fn after_a_kill(target: Target) {
     .await;
     process.kill9();
     assert_eq!(process.wait(LONG).signal, Some(Signal::SIGKILL));
+    target.until_left().await;
 
     let source: [&OsStr; 2] = ["--source".as_ref(), &sample.path().into_os_string()];
     let report = audited(&target, 0, &[]);

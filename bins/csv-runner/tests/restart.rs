@@ -4,7 +4,7 @@
 mod summary;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
 use ml_api::category;
@@ -200,14 +200,12 @@ async fn drain_in_vain(drain: &str) -> (Target, Process, impl Sized) {
     (target, process, (model, held))
 }
 
-/// Far below the minute that draining may take.
+/// Far below the ten minutes that draining may take.
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
-    let (target, process, _held_model) = drain_in_vain("1m").await;
-    let asked = Instant::now();
+    let (target, process, _held_model) = drain_in_vain("10m").await;
     process.signal(Signal::SIGINT);
     ended_with(&process, 130);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     assert_eq!(committed(&target).await, 0);
 }
 

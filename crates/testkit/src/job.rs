@@ -15,6 +15,7 @@ use tally_adapter_sqlite::diesel::{
 };
 use tempfile::TempDir;
 
+use crate::eventually;
 use crate::postgres::TestDatabase;
 use crate::process::{Launch, Output, Process, binary};
 
@@ -174,6 +175,15 @@ impl Target {
                     .unwrap_or_else(|error| panic!("{sql}: {error}"));
             }
             Self::Postgres(database) => database.execute(sql).await,
+        }
+    }
+
+    /// Returns when nobody else has a session any more: a server carries out what a killed process had sent before.
+    pub async fn until_left(&self) {
+        if let Self::Postgres(_) = self {
+            let others = "select count(*) from pg_stat_activity where datname = current_database() \
+                and backend_type = 'client backend' and pid <> pg_backend_pid()";
+            eventually(LONG, async || self.number(others).await == 0).await;
         }
     }
 
