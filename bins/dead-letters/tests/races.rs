@@ -128,6 +128,7 @@ async fn a_replay_beside_a_running_job_never_wins_over_a_later_record(desk: Desk
     }
     desk.model.omit();
     desk.model.slow(20); // so that replays see what later batches will overwrite
+    desk.model.hold_after(50); // so that the first one does, however late it comes
     let job = desk.job("a.csv", &rows).flags(["--batch-size", "30"]);
     let job = job.env("TALLY_ML__CONCURRENCY", "1").spawn();
     let model = desk::Model::start().await;
@@ -142,6 +143,9 @@ async fn a_replay_beside_a_running_job_never_wins_over_a_later_record(desk: Desk
             for (_, outcome) in replayed(objects(&output.stdout)).0 {
                 *told.entry(outcome).or_insert(0) += 1;
             }
+        }
+        if told.contains_key("replayed") {
+            desk.model.release();
         }
         if is_over {
             break;
