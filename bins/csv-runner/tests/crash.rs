@@ -25,12 +25,12 @@ mod serial {
 
     #[tokio::test]
     async fn twenty_kills_in_one_file_sqlite() {
-        kill_at_random(&Target::sqlite(), &Sample::new(100_000), 20).await;
+        kill_at_random(&Target::sqlite(), &Sample::new(50_000), 20).await;
     }
 
     #[tokio::test]
     async fn twenty_kills_in_one_file_postgres() {
-        kill_at_random(&Target::postgres().await, &Sample::new(100_000), 20).await;
+        kill_at_random(&Target::postgres().await, &Sample::new(50_000), 20).await;
     }
 
     #[tokio::test]
@@ -82,7 +82,7 @@ async fn kill_at_random(target: &Target, sample: &Sample, kills: i64) {
     let job = || Job::new(&target.url()).model(&model.url()).file(sample.path()).flags(SETTINGS);
 
     for kill in 1..=kills {
-        model.allow(20);
+        model.allow(10);
         let process = job().spawn();
         until_it_commits(&process, target).await;
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
