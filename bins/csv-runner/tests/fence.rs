@@ -16,8 +16,6 @@ use tally_testkit::sample::{Sample, assert_same_rows, rows};
 const LEASE: Duration = Duration::from_secs(2);
 /// The lease where nobody is to give up waiting, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a successor may take beyond the lease.
-const A_FEW_SECONDS: Duration = Duration::from_secs(5);
 
 mod serial {
     use super::*;
@@ -62,10 +60,7 @@ async fn freeze_and_succeed(target: Target, moment: Moment) {
     }
 
     let successor = job(&target, &sample, &later).spawn();
-    eventually(LEASE + A_FEW_SECONDS, async || {
-        target.number("select epoch from positions").await == 2
-    })
-    .await;
+    eventually(LONG, async || target.number("select epoch from positions").await == 2).await;
     // Now, because the server may have carried out a COMMIT that was sent before.
     let stands_at = committed(&target).await;
     frozen.signal(Signal::SIGCONT);

