@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::freezing::{self, Freezing};
 use support::{LEASE, contents, open, outage, own, stop, ten_rows};
@@ -202,10 +202,12 @@ async fn a_frozen_owner_does_not_block_its_successor() {
     let commit = tokio::spawn(async move { ours.commit(&batch).await });
     frozen.notified().await;
 
+    let began = Instant::now();
     let claimed = async || {
         matches!(theirs.claim(&stream, "b", LEASE, Begin::default()).await, Ok(Claim::Owned(_)))
     };
-    eventually(LONG, claimed).await;
+    eventually(LEASE * 3, claimed).await;
+    assert!(began.elapsed() < LEASE * 3, "{:?}", began.elapsed());
     commit.abort();
 }
 
