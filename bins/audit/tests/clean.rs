@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use serde_json::{Value, json};
 use tally_testkit::eventually;
 use tally_testkit::job::{ModelService, Target};
+use tally_testkit::model::RationedModel;
 use tally_testkit::process::Signal;
 
 use crate::books::{LONG, Sample, audit, audited};
@@ -69,15 +70,17 @@ async fn after_two_passes_postgres() {
 
 /// Killed in the middle of the file, and started again.
 async fn after_a_kill(target: Target) {
-    let (sample, model) = (Sample::new(20_000, 0.05), ModelService::start());
+    let (sample, model) = (Sample::new(20_000, 0.05), RationedModel::start().await);
+    model.allow(100);
     let flags = ["--batch-size=100", "--lease=200ms"];
-    let process = sample.ingest(&target, &model, &flags);
+    let process = sample.ingest(&target, &model.url(), &flags);
     eventually(LONG, async || {
         target.has_tables().await && target.number("select count(*) from batches").await > 3
     })
     .await;
     process.kill9();
     assert_eq!(process.wait(LONG).signal, Some(Signal::SIGKILL));
+    target.until_left().await;
 
     let source: [&OsStr; 2] = ["--source".as_ref(), &sample.path().into_os_string()];
     let report = audited(&target, 0, &[]);
@@ -89,7 +92,7 @@ async fn after_a_kill(target: Target) {
     let says = format!("has 20000 rows, and {read} were read so far");
     assert!(report["violations"][0]["message"].as_str().unwrap().contains(&says), "{report}");
 
-    sample.ingested(&target, &model, &flags);
+    sample.ingested(&target, &ModelService::start(), &flags);
     let report = audited(&target, 0, &source);
     assert!(is_clean(&report), "{report}");
     assert_eq!(counts(&report["total"]), [20_000, 19_000, 0, 0, 1_000]);
@@ -107,8 +110,9 @@ async fn after_a_kill_postgres() {
 
 /// Again and again while a file is taken in: what is half-way is never a violation.
 async fn while_it_runs(target: Target) {
-    let (sample, model) = (Sample::new(30_000, 0.05), ModelService::start());
-    let process = sample.ingest(&target, &model, &["--batch-size=50"]);
+    let (sample, model) = (Sample::new(30_000, 0.05), RationedModel::start().await);
+    model.allow(300);
+    let process = sample.ingest(&target, &model.url(), &["--batch-size=50"]);
     eventually(LONG, async || target.has_tables().await).await;
     let (mut partial, mut audits) = (0, 0);
     loop {
@@ -121,6 +125,9 @@ async fn while_it_runs(target: Target) {
         assert_eq!((rows, letters), (written, dead_lettered), "one moment: {report}");
         partial += i32::from((1..30_000).contains(&read));
         audits += 1;
+        if partial == 2 {
+            model.release();
+        }
         if has_ended {
             assert_eq!(read, 30_000);
             break;

@@ -10,6 +10,7 @@ use summary::{assert_went_on, outcome, summary};
 use tally_testkit::eventually;
 use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
 use tally_testkit::ledger::{committed, until_it_commits};
+use tally_testkit::model::RationedModel;
 use tally_testkit::postgres::TestDatabase;
 use tally_testkit::process::Signal;
 use tally_testkit::proxy::Proxy;
@@ -24,12 +25,12 @@ mod serial {
 
     #[tokio::test]
     async fn twenty_kills_in_one_file_sqlite() {
-        kill_at_random(&Target::sqlite(), &Sample::new(100_000), 20).await;
+        kill_at_random(&Target::sqlite(), &Sample::new(50_000), 20).await;
     }
 
     #[tokio::test]
     async fn twenty_kills_in_one_file_postgres() {
-        kill_at_random(&Target::postgres().await, &Sample::new(100_000), 20).await;
+        kill_at_random(&Target::postgres().await, &Sample::new(50_000), 20).await;
     }
 
     #[tokio::test]
@@ -77,10 +78,11 @@ async fn kill_at_random(target: &Target, sample: &Sample, kills: i64) {
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("CRASH_SEED={seed}");
     let mut random = Rng::with_seed(seed);
-    let model = ModelService::start();
-    let job = || Job::new(&target.url()).model(model.url()).file(sample.path()).flags(SETTINGS);
+    let model = RationedModel::start().await;
+    let job = || Job::new(&target.url()).model(&model.url()).file(sample.path()).flags(SETTINGS);
 
     for kill in 1..=kills {
+        model.allow(10);
         let process = job().spawn();
         until_it_commits(&process, target).await;
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
@@ -92,6 +94,7 @@ async fn kill_at_random(target: &Target, sample: &Sample, kills: i64) {
             .await;
         assert_eq!(at_work, 1, "kill {kill} came after the end");
     }
+    model.release();
     assert_went_on(&ended_with(&job().spawn(), 0), sample);
     sample.check_taken(target, 1).await;
     let claims = target.number("select epoch from positions").await;

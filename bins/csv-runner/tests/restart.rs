@@ -4,20 +4,19 @@
 mod summary;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
-use ml_api::category;
-use serde_json::{Value, json};
+use serde_json::Value;
 use summary::{assert_went_on, outcome};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
+use tally_testkit::http::ScriptedServer;
 use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
 use tally_testkit::ledger::{Ledger, committed, until_it_commits};
+use tally_testkit::model::{RationedModel, answer};
 use tally_testkit::process::{Process, Signal};
 use tally_testkit::sample::{Sample, assert_same_rows, rows};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 fn job(target: &Target, model: &str, sample: &Sample) -> Job {
     Job::new(&target.url())
@@ -64,22 +63,28 @@ async fn compare_statistics(whole: &Target, stopped: &Target) {
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("CRASH_SEED={seed}");
     let mut random = Rng::with_seed(seed);
-    let (sample, model) = (Sample::spoiled(20_000, 0.05), ModelService::start());
-    ended_with(&job(whole, model.url(), &sample).spawn(), 0);
+    let (sample, model) = (Sample::spoiled(20_000, 0.05), RationedModel::start().await);
+    let model_url = model.url();
+    model.release();
+    ended_with(&job(whole, &model_url, &sample).spawn(), 0);
 
     for stop in 0..5 {
-        let process = job(stopped, model.url(), &sample).flag("--lease=1s").spawn();
+        model.allow(30);
+        let process = job(stopped, &model_url, &sample).flag("--lease=1s").spawn();
         until_it_commits(&process, stopped).await;
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
         if stop % 2 == 0 {
             process.signal(Signal::SIGTERM);
+            process.wait_for_line("asked to stop", LONG);
+            model.release();
             ended_with(&process, 143);
         } else {
             process.kill9();
             assert_eq!(process.wait(LONG).signal, Some(Signal::SIGKILL));
         }
     }
-    ended_with(&job(stopped, model.url(), &sample).spawn(), 0);
+    model.release();
+    ended_with(&job(stopped, &model_url, &sample).spawn(), 0);
 
     assert_eq!(stopped.number("select epoch from positions").await, 6, "a stop came after the end");
     let (stats, reports) = statistics(stopped).await;
@@ -95,14 +100,17 @@ async fn compare_statistics(whole: &Target, stopped: &Target) {
 
 /// Asked for again with `--again`, because that is what people type again.
 async fn kill_the_second_pass(target: &Target) {
-    let (sample, model) = (Sample::new(10_000), ModelService::start());
-    let again = || job(target, model.url(), &sample).flags(["--again", "--lease=1s"]).spawn();
+    let (sample, model) = (Sample::new(10_000), RationedModel::start().await);
+    let again = || job(target, &model.url(), &sample).flags(["--again", "--lease=1s"]).spawn();
+    model.release();
     ended_with(&again(), 0);
+    model.allow(50);
     let killed = again();
     until_it_commits(&killed, target).await;
     killed.kill9();
     assert_eq!(killed.wait(LONG).signal, Some(Signal::SIGKILL));
 
+    model.release();
     assert_went_on(&ended_with(&again(), 0), &sample);
     sample.check_taken(target, 2).await;
 }
@@ -112,15 +120,6 @@ async fn held_model() -> (ScriptedServer, watch::Sender<bool>) {
     let (release, held) = watch::channel(false);
     let model = ScriptedServer::start(move |request| answer(request).held(held.clone())).await;
     (model, release)
-}
-
-fn answer(request: &Request) -> Reply {
-    let records: Vec<Value> = serde_json::from_slice(&request.body).unwrap();
-    let answers = records.iter().map(|record| {
-        let id: Uuid = record["id"].as_str().unwrap().parse().unwrap();
-        json!({"transaction_id": id, "category": category(id)})
-    });
-    Reply::json(answers.collect::<Value>().to_string())
 }
 
 /// As many batches as may be at the model at once are there.
@@ -200,14 +199,12 @@ async fn drain_in_vain(drain: &str) -> (Target, Process, impl Sized) {
     (target, process, (model, held))
 }
 
-/// Far below the minute that draining may take.
+/// Far below the ten minutes that draining may take.
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
-    let (target, process, _held_model) = drain_in_vain("1m").await;
-    let asked = Instant::now();
+    let (target, process, _held_model) = drain_in_vain("10m").await;
     process.signal(Signal::SIGINT);
     ended_with(&process, 130);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     assert_eq!(committed(&target).await, 0);
 }
 

@@ -6,7 +6,7 @@ mod stream;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use stream::{LEASE, Stream, VERY_LONG};
+use stream::{LEASE, LONG_LEASE, Stream, VERY_LONG};
 use tally_testkit::eventually;
 use tally_testkit::job::{LONG, Target};
 use tally_testkit::ledger::until_it_commits;
@@ -44,22 +44,24 @@ mod serial {
     async fn a_killed_consumer_is_succeeded_within_its_lease_and_a_stopped_one_at_once() {
         let (stream, sample) = (Stream::new().await, Sample::new(1_000));
         stream.feed(&sample);
+        let patient = || stream.consumer_for(LONG_LEASE, stream.model.url()).spawn();
         let killed = stream.consumer().spawn();
-        stream.until_all_owned(None).await;
-        let other = stream.consumer().spawn();
-        eventually(LONG, async || stream.shares().await == [3, 3]).await;
+        stream.until_shared_by([&killed]).await;
+        let other = patient();
+        stream.until_shared_by([&killed, &other]).await;
         killed.kill9();
         let began = Instant::now();
-        stream.until_all_owned(Some(killed.id())).await;
+        stream.until_shared_by([&other]).await;
         let poll = Duration::from_secs(1);
         assert!(began.elapsed() < LEASE + poll + Duration::from_secs(2), "{:?}", began.elapsed());
 
-        let last = stream.consumer().spawn();
-        eventually(LONG, async || stream.shares().await == [3, 3]).await;
+        let last = patient();
+        stream.until_shared_by([&other, &last]).await;
         end_all(&[other]);
         let began = Instant::now();
-        stream.until_all_owned(None).await;
-        assert!(began.elapsed() < LEASE, "at once, not when a lease ends: {:?}", began.elapsed());
+        stream.until_shared_by([&last]).await;
+        let took = began.elapsed();
+        assert!(took < LONG_LEASE / 2, "at once, not when a lease ends: {took:?}");
         end_all(&[last]);
         stream.check_taken(&sample).await;
     }
@@ -90,6 +92,8 @@ mod serial {
         let producer = stream.producer(&sample, &["--rate", "4000/s"]);
         let consumer = stream.consumer().spawn();
         until_it_commits(&consumer, &stream.target).await;
+        // A claim that a stop interrupts may be carried out after it.
+        stream.until_shared_by([&consumer]).await;
         end_all(&[consumer]);
         let owned = "select count(*) from positions where owner is not null";
         assert_eq!(stream.target.number(owned).await, 0, "every lease is given back");
@@ -127,7 +131,7 @@ mod serial {
         }
         assert_eq!(producer.wait(VERY_LONG).code, Some(0));
         stream.until_read(sample.rows()).await;
-        eventually(LONG, async || stream.shares().await == [2, 2, 2]).await;
+        stream.until_shared_by(&consumers).await;
         assert_nothing_moves(&stream).await; // while idle
         line.set_mode(Mode::Blackhole).await;
         let more = Sample::new(2_000);
@@ -182,13 +186,12 @@ async fn frozen(moment: Moment) {
     if moment == Moment::BeforeCommit {
         freeze_before_commit(&stream.target, &frozen).await;
     } else {
-        frozen.signal(Signal::SIGSTOP);
+        frozen.freeze().await;
     }
     let successor = stream.consumer().spawn();
-    let began = Instant::now();
-    stream.until_all_owned(Some(frozen.id())).await;
-    assert!(began.elapsed() < LEASE * 3 + Duration::from_secs(5), "{:?}", began.elapsed());
-    stream.until_read(sample.rows()).await; // never held up by what the frozen one had locked
+    // Neither is held up by what the frozen one had locked.
+    stream.until_shared_by([&successor]).await;
+    stream.until_read(sample.rows()).await;
 
     frozen.signal(Signal::SIGCONT);
     eventually(LONG, async || {
@@ -223,7 +226,7 @@ async fn freeze_before_commit(target: &Target, process: &Process) {
     };
     let waiting = sessions("wait_event = 'advisory'");
     eventually(LONG, async || target.number(&waiting).await > 0).await;
-    process.signal(Signal::SIGSTOP);
+    process.freeze().await;
     door.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
     let open = sessions("state = 'idle in transaction'");
     eventually(LONG, async || target.number(&open).await > 0).await;

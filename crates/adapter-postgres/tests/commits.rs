@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::freezing::{self, Freezing};
 use support::{LEASE, contents, open, outage, own, stop, ten_rows};
+use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
 use tally_testkit::build::{self, LONG, dead_letter, row};
@@ -52,41 +53,51 @@ async fn a_commit_that_did_not_arrive_is_made() {
     assert_eq!(contents(&database).await, TEN_WRITTEN);
 }
 
-/// The connection breaks while the server is still committing: whoever calls again waits for it and finds it.
+/// The connection breaks while the server is still committing: whoever calls again waits for it and finds it. The
+/// server commits until the test opens a lock.
 #[tokio::test]
 async fn a_commit_that_still_runs_is_waited_for() {
     let database = TestDatabase::create().await;
     let proxy = Proxy::start_postgres(database.addr()).await;
-    let store = open(database.url_through(proxy.addr())).await.unwrap();
+    let settings = Settings { lease: LONG, ..Settings::new(database.url_through(proxy.addr())) };
+    let store = Postgres::open(&settings, &[Transactions::MIGRATIONS]).await.unwrap();
     let batch = ten_rows(&store).await;
-    // It runs within COMMIT, only of the first batch: deferred again, since a commit makes all such ones immediate.
-    let slow = "
+    let lock = database.connect().await;
+    // It runs within COMMIT: deferred again, since a commit makes all such ones immediate.
+    let held = "
+        select pg_advisory_lock(7);
         create function defer() returns trigger language plpgsql as $$
         begin
-            set constraints slow deferred;
+            set constraints wait deferred;
             return null;
         end $$;
         create trigger defer before insert on batches for each statement execute function defer();
-        create function slow() returns trigger language plpgsql as $$
+        create function wait() returns trigger language plpgsql as $$
         begin
-            if not exists (select from batches where id <> new.id) then perform pg_sleep(0.8); end if;
+            perform pg_advisory_xact_lock_shared(7);
             return null;
         end $$;
-        create constraint trigger slow after insert on batches deferrable initially deferred
-            for each row execute function slow()";
-    database.execute(slow).await;
+        create constraint trigger wait after insert on batches deferrable initially deferred
+            for each row execute function wait()";
+    lock.batch_execute(held).await.unwrap();
 
-    let first = tokio::spawn({
+    let commit = || {
         let (store, batch) = (store.clone(), Arc::clone(&batch));
-        async move { store.commit(&batch).await }
-    });
-    let commits = "select 1 from pg_stat_activity where datname = current_database() and query = 'commit' and state = 'active'";
-    let runs = async || !database.query_text(commits).await.is_empty();
-    eventually(Duration::from_secs(10), runs).await;
+        tokio::spawn(async move { store.commit(&batch).await })
+    };
+    let waiting = async || {
+        let sql = "select string_agg(wait_event, ', ' order by wait_event) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        database.query_text(sql).await[0][0].clone().unwrap_or_default()
+    };
+    let first = commit();
+    eventually(LONG, async || waiting().await == "advisory").await;
     proxy.sever().await;
     outage(first.await.unwrap());
-    assert!(runs().await, "the server does not know yet");
-    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    let again = commit();
+    eventually(LONG, async || waiting().await == "advisory, transactionid").await;
+    lock.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
+    assert_eq!(again.await.unwrap(), Ok(written(10)));
     assert_eq!(contents(&database).await, TEN_WRITTEN);
 }
 
@@ -210,11 +221,8 @@ async fn a_frozen_owner_does_not_block_its_successor() {
 #[tokio::test]
 async fn a_dropped_commit_ends_its_transaction() {
     let database = TestDatabase::create().await;
-    let settings = tally_adapter_postgres::Settings {
-        lease: LONG,
-        ..tally_adapter_postgres::Settings::new(database.url())
-    };
-    let store = tally_adapter_postgres::Postgres::open(&settings, &[]).await.unwrap();
+    let settings = Settings { lease: LONG, ..Settings::new(database.url()) };
+    let store = Postgres::open(&settings, &[]).await.unwrap();
     let (position, stream) = own::<Freezing>(&store, "file/1", LONG).await;
     let frozen = Arc::new(Notify::new());
     let batch =

@@ -134,7 +134,7 @@ async fn the_database_clock_says_who_lives() {
     let (ann, bob) =
         (worker::<Transactions>("ann", "group/0"), worker::<Transactions>("bob", "group/0"));
     living(&store, &bob).await;
-    let seen = "select seen_until - now() between interval '59 s' and interval '60 s' from workers where id = 'bob'";
+    let seen = "select seen_until - now() between interval '40 s' and interval '60 s' from workers where id = 'bob'";
     assert_eq!(database.query_text(seen).await, [[Some("t".to_owned())]]);
     assert_eq!(living(&store, &ann).await, 2);
     database.execute("update workers set seen_until = now() where id = 'bob'").await;

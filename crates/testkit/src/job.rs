@@ -16,6 +16,7 @@ use tally_adapter_sqlite::diesel::{
 use tempfile::TempDir;
 
 use crate::clock::{POSTGRES_TURNED_BACK_A_DAY, SQLITE_TURNED_BACK_A_DAY};
+use crate::eventually;
 use crate::postgres::TestDatabase;
 use crate::process::{Launch, Output, Process, binary};
 
@@ -185,6 +186,15 @@ impl Target {
             Self::Postgres(_) => POSTGRES_TURNED_BACK_A_DAY,
         };
         self.execute(sql).await;
+    }
+
+    /// Returns when nobody else has a session any more: a server carries out what a killed process had sent before.
+    pub async fn until_left(&self) {
+        if let Self::Postgres(_) = self {
+            let others = "select count(*) from pg_stat_activity where datname = current_database() \
+                and backend_type = 'client backend' and pid <> pg_backend_pid()";
+            eventually(LONG, async || self.number(others).await == 0).await;
+        }
     }
 
     /// Whether something has made the tables; queries fail before.

@@ -20,6 +20,8 @@ pub mod kafka;
 #[cfg(feature = "sqlite")]
 pub mod ledger;
 pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod model;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

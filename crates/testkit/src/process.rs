@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use nix::sys::signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -18,6 +18,11 @@ use nix::unistd::{Pid, geteuid};
 pub use nix::sys::signal::Signal;
 pub use output::Output;
 use output::{State, Stream};
+
+use crate::eventually;
+
+/// How long the kernel may take to stop a process on a busy machine.
+const FREEZE: Duration = Duration::from_secs(20);
 
 /// What a process keeps of the environment of the tests; the rest is taken from it, so that a developer's own
 /// settings decide nothing.
@@ -154,6 +159,20 @@ impl Process {
     /// SIGKILL, which it cannot prepare for.
     pub fn kill9(&self) {
         self.signal(Signal::SIGKILL);
+    }
+
+    /// SIGSTOP; returns when none of its threads runs any more.
+    pub async fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let is_stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat"));
+            stat.is_ok_and(|stat| {
+                stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+            })
+        };
+        let threads = || fs::read_dir(&tasks).expect("a process that has not ended").flatten();
+        eventually(FREEZE, async || threads().all(is_stopped)).await;
     }
 
     /// What it has written so far.

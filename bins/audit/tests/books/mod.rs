@@ -64,15 +64,15 @@ impl Sample {
     }
 
     /// A run of `csv-runner` with it.
-    pub fn ingest(&self, target: &Target, model: &ModelService, flags: &[&str]) -> Process {
-        let job = Job::new(&target.url()).model(model.url()).file(self.path());
+    pub fn ingest(&self, target: &Target, model: &str, flags: &[&str]) -> Process {
+        let job = Job::new(&target.url()).model(model).file(self.path());
         job.flags(["--summary=json"]).flags(flags).spawn()
     }
 
     /// A run to its end; its summary.
     #[track_caller]
     pub fn ingested(&self, target: &Target, model: &ModelService, flags: &[&str]) -> Value {
-        let output = self.ingest(target, model, flags).wait(LONG);
+        let output = self.ingest(target, model.url(), flags).wait(LONG);
         assert_eq!(output.code, Some(0), "{output}");
         serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
     }

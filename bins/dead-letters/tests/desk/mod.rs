@@ -14,6 +14,7 @@ use tally_testkit::http::{Reply, Request, ScriptedServer};
 use tally_testkit::job::{Job, Target};
 use tally_testkit::process::{Launch, Output};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How long anything may take on a busy machine.
@@ -200,6 +201,9 @@ pub struct Model {
     mode: Arc<AtomicUsize>,
     /// How many milliseconds it takes for an answer.
     delay: Arc<AtomicUsize>,
+    /// From which request on answers wait.
+    held_from: Arc<AtomicUsize>,
+    released: watch::Sender<bool>,
 }
 
 const ANSWER: usize = 0;
@@ -210,12 +214,17 @@ const AWAY: usize = 3;
 impl Model {
     pub async fn start() -> Self {
         let (mode, delay) = (Arc::new(AtomicUsize::new(ANSWER)), Arc::<AtomicUsize>::default());
+        let (held_from, released) =
+            (Arc::new(AtomicUsize::new(usize::MAX)), watch::Sender::new(false));
         let (mode_now, delay_now) = (Arc::clone(&mode), Arc::clone(&delay));
+        let (held_now, until) = (Arc::clone(&held_from), released.subscribe());
         let server = ScriptedServer::start(move |request| {
             let delay = Duration::from_millis(delay_now.load(Ordering::SeqCst) as u64);
-            reply(request, mode_now.load(Ordering::SeqCst)).delay(delay)
+            let reply = reply(request, mode_now.load(Ordering::SeqCst)).delay(delay);
+            let is_held = request.number >= held_now.load(Ordering::SeqCst);
+            if is_held { reply.held(until.clone()) } else { reply }
         });
-        Self { server: server.await, mode, delay }
+        Self { server: server.await, mode, delay, held_from, released }
     }
 
     pub fn url(&self) -> String {
@@ -245,6 +254,16 @@ impl Model {
     /// From now on it takes so many milliseconds for an answer.
     pub fn slow(&self, milliseconds: usize) {
         self.delay.store(milliseconds, Ordering::SeqCst);
+    }
+
+    /// It answers no more than so many requests before [`release`](Self::release).
+    pub fn hold_after(&self, requests: usize) {
+        self.held_from.store(requests, Ordering::SeqCst);
+    }
+
+    /// It answers all again.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     /// Returns once so many requests have come.

@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// The lease of the consumers.
 pub const LEASE: Duration = Duration::from_secs(2);
+/// That of those whose leases nobody may have to wait for, however busy the machine is.
+pub const LONG_LEASE: Duration = Duration::from_secs(30);
 /// How long whole streams may take on a machine that is busy with other tests.
 pub const VERY_LONG: Duration = Duration::from_mins(3);
 
@@ -48,9 +50,14 @@ impl Stream {
 
     /// One that asks another model.
     pub fn consumer_with(&self, model: &str) -> Job {
+        self.consumer_for(LEASE, model)
+    }
+
+    /// One with another lease.
+    pub fn consumer_for(&self, lease: Duration, model: &str) -> Job {
         Job::consumer(&self.target.url(), &self.brokers, &self.topic)
             .model(model)
-            .flags(["--batch-size=200", &format!("--lease={LEASE:?}")])
+            .flags(["--batch-size=200", &format!("--lease={lease:?}")])
             .env("LOG_FORMAT", "pretty")
     }
 
@@ -89,22 +96,21 @@ impl Stream {
         eventually(VERY_LONG, async || self.read().await >= records).await;
     }
 
-    /// Returns when somebody, other than a consumer of the pid `not` if that is given, has each partition's lease.
-    pub async fn until_all_owned(&self, not: Option<u32>) {
-        let others = not.map_or_else(String::new, |pid| format!(" and owner not like '%:{pid}:%'"));
-        let sql =
-            format!("select count(*) from positions where lease_until > clock_timestamp(){others}");
+    /// Returns when exactly these processes hold all six partitions, each as many as the others. The lease of one that
+    /// was killed lives on, so how many somebody holds does not tell who.
+    pub async fn until_shared_by(&self, living: impl IntoIterator<Item = &Process>) {
+        let mut living: Vec<String> =
+            living.into_iter().map(|process| process.id().to_string()).collect();
+        living.sort();
+        let each = (6 / living.len()).to_string();
+        let expected: Vec<_> =
+            living.into_iter().map(|pid| [Some(pid), Some(each.clone())]).collect();
+        let sql = "select split_part(owner, ':', 2), count(*) from positions \
+            where lease_until > clock_timestamp() group by 1 order by 1";
         eventually(LONG, async || {
-            self.target.has_tables().await && self.target.number(&sql).await == 6
+            self.target.has_tables().await && self.target.query(sql).await == expected
         })
         .await;
-    }
-
-    /// How many partitions each living owner has, in ascending order.
-    pub async fn shares(&self) -> Vec<i64> {
-        let sql = "select count(*) from positions where lease_until > clock_timestamp() group by owner order by 1";
-        let rows = self.target.query(sql).await;
-        rows.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect()
     }
 
     /// Each row of the sample was written once and nothing became a dead letter; the ledger has neither gap nor

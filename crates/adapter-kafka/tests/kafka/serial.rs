@@ -14,6 +14,8 @@ use tally_testkit::visits::Visits;
 use crate::support::{Topic, check_follows, produce_singly, read, visits};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a login may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 async fn topic(own: &OwnKafka) -> Topic {
     let topic = Topic::new(own).await;
@@ -122,7 +124,7 @@ fn visit() -> Outgoing {
 
 /// What comes of reading with these settings.
 async fn log_in(own: &OwnKafka, broker: String, security: Security) -> Result<(), Fault> {
-    let settings = Settings { security, ..Settings::new(vec![broker]) };
+    let settings = Settings { security, timeout: PATIENCE, ..Settings::new(vec![broker]) };
     let name = own.topic(1).await;
     own.produce(&name, 0, visits(0..1)).await;
     let cluster = Cluster::connect(&settings).await?;
