@@ -14,6 +14,7 @@ use tally_pipeline::{
 };
 use tally_ports::{
     Act, Begin, Claim, Fault, Positions, Standing, Steering, Stop, StopKind, Stream, Worker,
+    Workers,
 };
 use tally_testkit::memory::MemoryStore;
 use tokio::sync::Notify;
@@ -121,13 +122,7 @@ impl Stage {
         let crew = Crew {
             store: Arc::clone(&self.store),
             partitions: Arc::clone(&partitions),
-            worker: Worker {
-                id: name.into(),
-                flow: Transactions::NAME,
-                stream: "group/topic".into(),
-                host: "here".into(),
-                pid: 1,
-            },
+            worker: worker(name),
             label: "topic".into(),
             lease: LEASE,
             gates: Gates::new(&status, "kafka", None),
@@ -181,6 +176,16 @@ impl Running {
     async fn end(self) -> Result<Ended, Stop> {
         self.stop.cancel();
         self.run.await.unwrap()
+    }
+}
+
+fn worker(name: &str) -> Worker {
+    Worker {
+        id: name.into(),
+        flow: Transactions::NAME,
+        stream: "group/topic".into(),
+        host: "here".into(),
+        pid: 1,
     }
 }
 
@@ -345,6 +350,21 @@ async fn a_run_with_an_end_and_nothing_left_to_get_does_not_count() {
     stage.until_shares(&[("a", 1)]).await; // what nobody brings to its end any more
     finish.notify_one();
     assert_eq!(a.run.await.unwrap(), Ok(Ended::AtEnd { next: 100 }));
+}
+
+/// A worker that holds leases but has not said for a while that it lives will give some of them up once it does.
+#[tokio::test(start_paused = true)]
+async fn a_run_with_an_end_waits_for_its_share_of_a_worker_that_is_late() {
+    let stage = Stage::new();
+    let late = stage.start("late", stage.fake(2));
+    stage.until_shares(&[("late", 2)]).await;
+    let fake = stage.fake(2);
+    *fake.ends.lock().unwrap() = Some(BTreeMap::from([(0, 100), (1, 100)]));
+    stage.store.leave(&worker("late")).await.unwrap();
+    let a = stage.start("a", fake);
+    stage.until_shares(&[("a", 1), ("late", 1)]).await;
+    late.end().await.unwrap();
+    assert_eq!(a.end().await.unwrap(), Ended::Interrupted);
 }
 
 #[tokio::test(start_paused = true)]

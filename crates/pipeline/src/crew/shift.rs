@@ -107,7 +107,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
                 claimed = self.claim_free(share, &partitions, &living) => claimed?,
                 () = stop.cancelled() => return Ok(Ended::Interrupted),
             }
-            if self.has_nothing_to_get(share, &partitions, &living) {
+            if self.has_nothing_to_get(&partitions, &living) {
                 self.crew.leave().await;
                 self.is_present = false;
             }
@@ -115,11 +115,14 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
     }
 
     /// Whether the work has an end, we hold nothing, and neither is anything free nor will anybody give us some.
-    fn has_nothing_to_get(&self, share: usize, partitions: &[i32], living: &Living) -> bool {
+    ///
+    /// Whoever holds a lease counts here, even if it has not said for a while that it lives: it may say so again.
+    fn has_nothing_to_get(&self, partitions: &[i32], living: &Living) -> bool {
         let mut shares = BTreeMap::<&str, usize>::new();
         for owner in living.partitions.iter().filter_map(|standing| standing.owner.as_deref()) {
             *shares.entry(owner).or_default() += 1;
         }
+        let share = fair_share(partitions.len(), living.living.max(shares.len() + 1));
         partitions.iter().all(|number| self.crew.partitions.end(*number).is_some())
             && self.held.partitions.is_empty()
             && self.free(partitions, living).next().is_none()
