@@ -51,7 +51,7 @@ async fn a_database_without_our_tables() {
 
     let target = Target::postgres().await;
     let texts =
-        ["is none of ours", "lacks the migrations tally 1, tally 2, tally 3, transactions 1"];
+        ["is none of ours", "lacks the migrations tally 1, tally 2, tally 3, tally 4, transactions 1"];
     assert_refused(&audit(&target, &NONE), 78, &texts);
     let tables = "select count(*) from pg_tables where schemaname = 'public'";
     assert_eq!(target.number(tables).await, 0, "it makes none");

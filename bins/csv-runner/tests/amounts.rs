@@ -31,8 +31,9 @@ async fn taken(content: &str, env: &[(&str, &str)]) -> (Value, Target) {
     let job = Job::new(&target.url()).model(model.url()).flags(["--summary", "json"]).file(path);
     let job = env.iter().fold(job, |job, (name, value)| job.env(name, value));
     let output = job.spawn().wait(SOON);
-    assert_eq!(output.code, Some(0), "{output}");
     let summary = summary(&output);
+    let code = if summary["files"][0]["state"] == "rejected" { 65 } else { 0 };
+    assert_eq!(output.code, Some(code), "{output}");
     assert_accounted(&target, &summary).await;
     (summary, target)
 }
@@ -93,6 +94,7 @@ async fn one_amount_with_decimals_does_not_make_thousands_a_thousandth() {
     let amounts = [vec!["-12,000"; 300], vec!["-12,50"], vec!["-12,000"; 199]].concat();
     let (summary, target) = taken(&table(&amounts), &[]).await;
     assert_eq!(summary["dead_letters"], json!({"amount_invalid": 499}));
+    assert_eq!(summary["files"][0]["state"], "rejected");
     assert_eq!(stored(&target).await, counted(&[("-12.50", 1)]));
     let messages = target.query("select distinct message from dead_letters").await;
     assert_eq!(messages, [[Some(MAY_BE_THOUSANDS.to_owned())]]);
@@ -179,7 +181,7 @@ async fn a_dry_run_says_what_is_taken_and_shows_amounts_as_they_stand() {
         output.stdout
     };
     let text = said("comma.csv", &["-1.000", "-12,50", "-2 000"], &[]);
-    let first = "comma.csv: done, 3 rows read\n  amounts have a decimal comma, as line 3 shows\n";
+    let first = "comma.csv: done, 3 rows read, 0 dead letters\n  amounts have a decimal comma, as line 3 shows\n";
     assert!(text.starts_with(first), "{text}");
     let shown =
         "  amount          missing 0, least \"-2 000\", greatest \"-12,50\"\n    \"-1.000\" 1\n";

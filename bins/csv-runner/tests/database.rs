@@ -120,7 +120,7 @@ async fn migrations_are_refused_when_they_may_not_be_run() {
     assert_eq!(folder.names(), ["good.csv"]);
 
     folder.write("tally.db", "");
-    let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 3, \
+    let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 4, \
         and migrations are not to be run";
     refused(&folder, &sqlite_url(&folder, "tally.db"), &["--no-migrate"], (78, pending));
     assert_eq!(fs::read(folder.path().join("tally.db")).unwrap(), b"");

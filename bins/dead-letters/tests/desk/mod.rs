@@ -46,10 +46,11 @@ impl Desk {
         path
     }
 
-    /// A run of `csv-runner` over a file of these rows, in batches of 1,000.
+    /// A run of `csv-runner` over a file of these rows, in batches of 1,000. All of them may become dead letters.
     pub fn job(&self, name: &str, rows: &str) -> Job {
         let file = self.file(name, format!("{HEADER}{rows}"));
-        Job::new(&self.target.url()).model(&self.model.url()).file(file)
+        let job = Job::new(&self.target.url()).model(&self.model.url()).file(file);
+        job.env("TALLY_BUDGET__RATIO", "1")
     }
 
     /// Takes a file of these rows.
