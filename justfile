@@ -32,11 +32,16 @@ check:
     cargo clippy --package csv-runner --no-default-features -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 
-# Every test, against the real services
+# Each behaviour once, against the real services
 test: nextest
     cargo test --workspace --doc --quiet
     cargo build --workspace --bins
     cargo nextest run --workspace
+
+# What `just test` leaves out: kills by the dozen, consumers that come and go for a minute
+test-faults: nextest
+    cargo build --workspace --bins
+    cargo nextest run --workspace --profile faults
 
 # Write ROWS sample transactions to standard output; --seed, --spoil SHARE, --delimiter
 sample rows *flags:

@@ -1,5 +1,5 @@
-//! Against the real Kafka.
-#![allow(clippy::unwrap_used, reason = "a failing test panics")]
+//! Against the real Kafka and registry, and records in every format.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test panics")]
 
 mod batches;
 mod brokers;
@@ -10,3 +10,4 @@ mod serial;
 mod support;
 mod transactions;
 mod unreadable;
+mod wire;

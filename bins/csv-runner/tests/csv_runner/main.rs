@@ -1,0 +1,21 @@
+//! `csv-runner` as a process.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod amounts;
+mod answers;
+mod budget;
+mod crash;
+mod database;
+mod fence;
+mod input;
+mod logs;
+mod outage;
+mod outside;
+mod privacy;
+mod refused;
+mod rejected;
+mod restart;
+mod rows;
+mod run;
+mod settings;
+mod summary;

@@ -1,0 +1,414 @@
+//! A model or a database that is away: nothing becomes a dead letter, the position is kept, and the run goes on by
+//! itself or gives up with 69.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tally_adapter_sqlite::diesel::connection::SimpleConnection;
+use tally_testkit::eventually;
+use tally_testkit::http::{Reply, ScriptedServer};
+use tally_testkit::job::{Job, ModelService, Target};
+use tally_testkit::process::{Process, Signal};
+use tokio::sync::watch;
+
+use crate::run::model::{PhasedModel, answer, by_id};
+use crate::run::{
+    Folder, NO_MODEL, SOON, address, assert_accounted, get, ready, run, said, summary, table,
+};
+
+/// The position is where it was, nobody's, and nothing was written.
+async fn assert_untouched(target: &Target) {
+    let free =
+        "select count(*) from positions where next = 0 and owner is null and ended_at is null";
+    assert_eq!(target.number(free).await, 1);
+    for table in ["transactions", "dead_letters", "batches"] {
+        assert_eq!(target.number(&format!("select count(*) from {table}")).await, 0, "{table}");
+    }
+}
+
+/// What ended the run is its exit code, whatever file could not be read before.
+#[tokio::test]
+async fn an_outage_outweighs_a_file_that_is_missing() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("rows.csv", table(1..=3));
+    let missing = folder.path().join("missing.csv");
+    let output = run(&target, NO_MODEL, &[&missing, &path], &["--max-outage", "300ms"]);
+    assert_eq!(output.code, Some(69), "{output}");
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_reached() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("good.csv", table(1..=10));
+    let output = run(&target, NO_MODEL, &[&path], &["--max-outage", "1s"]);
+    assert_eq!(output.code, Some(69), "{output}");
+    let away = "model at http://127.0.0.1:9: connection refused";
+    let lines = [
+        format!("WARN away, waiting for it: {away}"),
+        format!("ERROR model stayed away for 1 s: {away}"),
+    ];
+    assert_eq!(said(&output), lines);
+    assert_eq!(summary(&output)["read"], 0);
+    assert_untouched(&target).await;
+
+    let output = run(&target, ModelService::start().url(), &[path], &[]);
+    assert_eq!((output.code, &summary(&output)["written"]), (Some(0), &json!(10)), "{output}");
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_the_first_request() {
+    for (status, check) in [
+        (401, "the user and password in its URL"),
+        (403, "the user and password in its URL"),
+        (404, "its URL, to which /predict is appended"),
+    ] {
+        let (folder, target) = (Folder::new(), Target::sqlite());
+        let path = folder.write("good.csv", table(1..=10));
+        let model = ScriptedServer::start(move |_| Reply::status(status).body("hidden")).await;
+        let url = format!("http://me:hidden@{}/v1?key=hidden", model.addr());
+        let output = run(&target, &url, &[path], &[]);
+        assert_eq!(output.code, Some(78), "{output}");
+        let shown = format!("model at {}/v1", model.url());
+        let line = format!(
+            "ERROR {shown}: answered {status} to the first request: check {check} (ML_API_URL)"
+        );
+        assert_eq!(said(&output), [line]);
+        assert!(!output.to_string().contains("hidden"), "{output}");
+        assert_eq!(model.requests().len(), 1, "a wrong setting is not tried again");
+        assert_untouched(&target).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_an_answer_is_an_outage() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("good.csv", table(1..=20));
+    let model = ScriptedServer::start(|request| {
+        if request.number == 1 { Reply::status(401) } else { answer(request) }
+    })
+    .await;
+    let job = Job::new(&target.url()).model(&model.url()).file(path).flags([
+        "--batch-size",
+        "10",
+        "--summary",
+        "json",
+    ]);
+    let output = job.env("TALLY_ML__CONCURRENCY", "1").spawn().wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    let away = format!("WARN away, waiting for it: model at {}: answered 401", model.url());
+    assert_eq!(said(&output), [away, "INFO back again".to_owned()]);
+    assert_accounted(&target, &summary(&output)).await;
+}
+
+fn start(target: &Target, model: &str, folder: &Folder, rows: u32) -> Process {
+    let path = folder.write("good.csv", table(1..=rows));
+    let job = Job::new(&target.url()).model(model).file(path);
+    job.flags(["--batch-size", "10", "--summary", "json"]).spawn()
+}
+
+/// It ends well: every row is written, none is a dead letter, and these lines were said.
+async fn assert_completes(process: &Process, target: &Target, rows: i64, lines: &[String]) {
+    let output = process.wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(said(&output), lines);
+    let summary = summary(&output);
+    assert_eq!((&summary["written"], &summary["dead_lettered"]), (&json!(rows), &json!(0)));
+    assert_accounted(target, &summary).await;
+    assert_eq!(target.number("select count(*) from transactions where category <> ''").await, rows);
+}
+
+#[tokio::test]
+async fn a_model_away_for_a_while_in_the_middle() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), PhasedModel::start().await);
+    let first = model.hold();
+    let process = start(&target, &model.url(), &folder, 200);
+    let address = address(&process);
+    model.until_came(4).await;
+    let works =
+        json!({"ready": true, "in_progress": true, "last_error": null, "last_run_ts": null});
+    assert_eq!(ready(&address), (200, works));
+
+    model.down();
+    first.send_replace(true);
+    // It changes after what `/ready` answers.
+    let is_closed = "ingest_gate_open{dependency=\"model\"} 0\n";
+    eventually(SOON, async || get(&address, "/metrics").1.contains(is_closed)).await;
+    let away = format!("model at {}: answered 503", model.url());
+    let error = format!("model: {away}");
+    let (status, body) = ready(&address);
+    let keys = ["ready", "in_progress", "last_error"].map(|key| &body[key]);
+    assert_eq!((status, keys), (503, [&json!(false), &json!(true), &json!(error)]));
+    let metrics = get(&address, "/metrics").1;
+    assert!(metrics.contains("ingest_gate_open{dependency=\"database\"} 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("ingest_errors_total{source=\"model\",stage=\"enrich\"}"),
+        "{metrics}"
+    );
+    // What was answered before is committed meanwhile.
+    eventually(SOON, async || target.number("select count(*) from transactions").await == 40).await;
+
+    // One probe at a time, and the gate stays closed until it is answered.
+    let probe = model.hold();
+    model.until_came(1).await;
+    assert_eq!(ready(&address).0, 503);
+    let after = model.hold();
+    probe.send_replace(true);
+    model.until_came(4).await;
+    let (status, body) = ready(&address);
+    assert_eq!((status, &body["last_error"]), (200, &json!(error)));
+    assert!(body["last_run_ts"].is_number(), "{body}");
+    after.send_replace(true);
+    model.up();
+
+    let lines = [format!("WARN away, waiting for it: {away}"), "INFO back again".to_owned()];
+    assert_completes(&process, &target, 200, &lines).await;
+}
+
+#[tokio::test]
+async fn no_more_batches_are_at_the_model_than_are_set() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("good.csv", table(1..=200));
+    let model =
+        ScriptedServer::start(|request| answer(request).delay(Duration::from_millis(30))).await;
+    let job = Job::new(&target.url()).model(&model.url()).file(path).flags(["--batch-size", "10"]);
+    let output = job.env("TALLY_ML__CONCURRENCY", "3").spawn().wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!((model.requests().len(), model.most_in_flight()), (20, 3));
+}
+
+#[tokio::test]
+async fn a_model_that_drips_slower_than_its_timeout() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let (slow, is_slow) = watch::channel(true);
+    let model = ScriptedServer::start(move |request| {
+        let reply = answer(request);
+        if *is_slow.borrow() { reply.drip(Duration::from_millis(50)) } else { reply }
+    })
+    .await;
+    let path = folder.write("good.csv", table(1..=20));
+    let job = Job::new(&target.url()).model(&model.url()).file(path).flags(["--summary", "json"]);
+    let process = job.env("TALLY_ML__ANSWER_TIMEOUT", "200ms").spawn();
+    let away = format!("away, waiting for it: model at {}: no answer within 200ms", model.url());
+    process.wait_for_line(&away, SOON);
+    slow.send_replace(false);
+    assert_completes(
+        &process,
+        &target,
+        20,
+        &[format!("WARN {away}"), "INFO back again".to_owned()],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn answers_that_are_none() {
+    let page = "<html>It works!</html>";
+    for (reply, problem) in [
+        (Reply::status(200).body(page), "the answer is not JSON"),
+        (
+            Reply::json("{\"categories\": []}"),
+            "the answer is not a list of objects with the texts transaction_id and category",
+        ),
+        (Reply::json("[]"), "the answer covers none of the records asked for"),
+        (
+            Reply::status(302).header("location", "http://127.0.0.1:9/"),
+            "answered 302: redirects are not followed",
+        ),
+        (Reply::status(429), "answered 429"),
+        (
+            Reply::status(422).body(page),
+            "no category for any of 11 records: answered 422 to single records",
+        ),
+    ] {
+        let (folder, target) = (Folder::new(), Target::sqlite());
+        let path = folder.write("good.csv", table(1..=11));
+        let model = ScriptedServer::start(move |_| reply.clone()).await;
+        let output = run(&target, &model.url(), &[path], &["--max-outage", "300ms"]);
+        assert_eq!(output.code, Some(69), "{output}");
+        let away = format!("model at {}: {problem}", model.url());
+        assert_eq!(said(&output)[0], format!("WARN away, waiting for it: {away}"));
+        assert_untouched(&target).await;
+    }
+}
+
+#[tokio::test]
+async fn answers_are_matched_by_id_and_what_has_none_is_a_dead_letter() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("good.csv", table(1..=12));
+    let two = vec![json!("Food"), json!("Rent")];
+    let same = vec![json!("Twice"), json!("Twice")];
+    let items = BTreeMap::from([
+        (3, vec![]),
+        (4, same),
+        (5, two),
+        (6, vec![json!("")]),
+        (7, vec![json!("x".repeat(65))]),
+        (8, vec![Value::Null]),
+        (10, vec![json!("Näh & Co")]),
+    ]);
+    let model = by_id(items, vec![9]).await;
+    let output = run(&target, &model.url(), &[path], &[]);
+    assert_eq!((output.code, said(&output)), (Some(0), vec![]), "{output}");
+
+    let summary = summary(&output);
+    assert_accounted(&target, &summary).await;
+    assert_eq!(summary["dead_letters"], json!({"model_no_answer": 5, "model_refused": 1}));
+    let letters = target
+        .query("select position, stage, code, message from dead_letters order by position")
+        .await;
+    let letter = |position: &str, code: &str, message: &str| {
+        [position, "enrich", code, message].map(|text| Some(text.to_owned())).to_vec()
+    };
+    let nothing = "the model gave no answer when asked twice";
+    let unusable = "the model gave no usable category when asked twice";
+    let expected = [
+        letter("2", "model_no_answer", nothing),
+        letter("4", "model_no_answer", unusable),
+        letter("5", "model_no_answer", unusable),
+        letter("6", "model_no_answer", unusable),
+        letter("7", "model_no_answer", unusable),
+        letter("8", "model_refused", "the model refused the record: it answered 422"),
+    ];
+    assert_eq!(letters, expected);
+    let categories =
+        target.query("select position, category from transactions order by position").await;
+    let usual = |id: u128| ml_api::category(uuid::Uuid::from_u128(id));
+    let expected = [
+        ("0", usual(1)),
+        ("1", usual(2)),
+        ("3", "Twice"),
+        ("9", "Näh & Co"),
+        ("10", usual(11)),
+        ("11", usual(12)),
+    ];
+    assert_eq!(
+        categories,
+        expected.map(|(position, name)| vec![Some(position.to_owned()), Some(name.to_owned())])
+    );
+}
+
+#[tokio::test]
+async fn an_sqlite_file_that_another_process_holds() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
+    // Somebody who writes for longer than a lease.
+    let path = folder.write("good.csv", table(1..=20));
+    let Target::Sqlite(file) = &target else { unreachable!() };
+    let mut other = file.connection();
+    other.batch_execute("create table theirs (x); begin exclusive").unwrap();
+    let job = Job::new(&target.url()).model(model.url()).file(path).flags([
+        "--lease",
+        "300ms",
+        "--summary",
+        "json",
+    ]);
+    let process = job.spawn();
+    let away =
+        format!("away, waiting for it: database {}: database is locked", file.path().display());
+    process.wait_for_line(&away, SOON);
+    let (status, body) = ready(&address(&process));
+    assert_eq!((status, &body["in_progress"]), (503, &json!(false)), "it does not work yet");
+    other.batch_execute("rollback").unwrap();
+    assert_completes(
+        &process,
+        &target,
+        20,
+        &[format!("WARN {away}"), "INFO back again".to_owned()],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_run_that_waits_for_the_model() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("good.csv", table(1..=10));
+    let job = Job::new(&target.url()).model(NO_MODEL).file(path).flags(["--summary", "json"]);
+    let process = job.env("TALLY_DRAIN", "200ms").spawn();
+    process.wait_for_line("away, waiting for it", SOON);
+    process.signal(Signal::SIGTERM);
+    let output = process.wait(SOON);
+    assert_eq!(output.code, Some(143), "{output}");
+    let lines = [
+        "WARN away, waiting for it: model at http://127.0.0.1:9: connection refused",
+        "INFO asked to stop: finishing what is in flight; a second signal stops at once",
+        "WARN what was in flight could not be committed in time; what the ledger lacks will be read again",
+    ];
+    assert_eq!(said(&output), lines);
+    assert_eq!(summary(&output)["read"], 0);
+    assert_untouched(&target).await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_run_that_waits_for_the_database() {
+    let folder = Folder::new();
+    let path = folder.write("good.csv", table(1..=10));
+    let job = Job::new("postgres://me@127.0.0.1:9/x").model(NO_MODEL).file(path);
+    let process = job.flags(["--max-outage", "never"]).spawn();
+    process.wait_for_line("away, waiting for it", SOON);
+    process.signal(Signal::SIGINT);
+    let output = process.wait(SOON);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(130), ""), "{output}");
+}
+
+mod serial {
+    use tally_testkit::postgres::OwnPostgres;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_model_that_is_frozen_and_thawed() {
+        let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
+        model.process().signal(Signal::SIGSTOP);
+        let path = folder.write("good.csv", table(1..=20));
+        let job =
+            Job::new(&target.url()).model(model.url()).file(path).flags(["--summary", "json"]);
+        let process = job.env("TALLY_ML__ANSWER_TIMEOUT", "200ms").spawn();
+        let away =
+            format!("away, waiting for it: model at {}: no answer within 200ms", model.url());
+        process.wait_for_line(&away, SOON);
+        model.process().signal(Signal::SIGCONT);
+        let lines = [format!("WARN {away}"), "INFO back again".to_owned()];
+        assert_completes(&process, &target, 20, &lines).await;
+    }
+
+    #[tokio::test]
+    async fn a_postgres_that_is_stopped_and_started_in_the_middle() {
+        let (folder, model) = (Folder::new(), PhasedModel::start().await);
+        let postgres = OwnPostgres::start().await;
+        let count = async || {
+            let rows = postgres
+                .query_text("select count(*), count(distinct position) from transactions")
+                .await;
+            rows[0].iter().flatten().map(|number| number.parse().unwrap()).collect::<Vec<u32>>()
+        };
+        let path = folder.write("good.csv", table(1..=200));
+        let first = model.hold();
+        let job = Job::new(&postgres.url()).model(&model.url()).file(path);
+        let process = job.flags(["--batch-size", "10", "--summary", "json"]).spawn();
+        let address = address(&process);
+        model.until_came(4).await;
+        let rest = model.hold();
+        first.send_replace(true);
+        eventually(SOON, async || count().await == [40, 40]).await;
+
+        postgres.stop().await;
+        model.up();
+        rest.send_replace(true);
+        process.wait_for_line("away, waiting for it: postgres", SOON);
+        let (status, body) = ready(&address);
+        assert_eq!((status, &body["in_progress"]), (503, &json!(true)));
+        assert!(body["last_error"].as_str().unwrap().starts_with("database: postgres"), "{body}");
+        postgres.start_again().await;
+        process.wait_for_line("back again", SOON);
+
+        let output = process.wait(SOON);
+        assert_eq!(output.code, Some(0), "{output}");
+        let summary = summary(&output);
+        assert_eq!((&summary["written"], &summary["dead_lettered"]), (&json!(200), &json!(0)));
+        assert_eq!(count().await, [200, 200]);
+        let ledger = postgres
+            .query_text("select sum(read), sum(written), count(distinct first) from batches")
+            .await;
+        assert_eq!(ledger, [["200", "200", "20"].map(|number| Some(number.to_owned()))]);
+    }
+}

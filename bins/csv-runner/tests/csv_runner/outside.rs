@@ -1,0 +1,405 @@
+//! What scripts and people see of a run: the summary, exit codes, endpoints.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use tally_ports::metric;
+use tally_sample::{Options, generate};
+use tally_testkit::eventually;
+use tally_testkit::http::ScriptedServer;
+use tally_testkit::job::{Job, ModelService, Target};
+use tally_testkit::process::{Launch, Signal, binary};
+use tokio::sync::watch;
+
+use crate::run::model::{PhasedModel, answer, ids};
+use crate::run::{
+    Folder, HEADER, NO_MODEL, SOON, address, assert_accounted, get, ready, row, run, said, summary,
+    table,
+};
+
+const KEYS: [&str; 12] = [
+    "blank",
+    "categories",
+    "dead_lettered",
+    "dead_letters",
+    "files",
+    "quality",
+    "read",
+    "rows_per_second",
+    "seconds",
+    "skipped",
+    "superseded",
+    "written",
+];
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[track_caller]
+fn assert_keys(summary: &Value, more: &[&str]) {
+    let mut expected = [&KEYS, more].concat();
+    expected.sort_unstable();
+    assert_eq!(keys(summary), expected);
+    for file in summary["files"].as_array().unwrap() {
+        let of_file =
+            ["dead_lettered", "decimal", "decimal_line", "fingerprint", "first_dead_letters"];
+        assert_eq!(keys(file), [&of_file[..], &["path", "read", "resumed_at", "state"]].concat());
+    }
+}
+
+/// Five rows, of which those at `at` have no merchant.
+fn five(first_id: u32, at: &[u32]) -> String {
+    let row = |number: u32| {
+        let row = row(first_id + number);
+        if at.contains(&number) { row.replace(";RATP;", ";;") } else { row }
+    };
+    (0..5).map(row).collect()
+}
+
+const FIVES: [&str; 2] = ["--batch-size", "5"];
+
+#[tokio::test]
+async fn a_finished_file_is_summed_up_as_such() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), PhasedModel::start().await);
+    let file = folder.write("done.csv", table(1..=3));
+    run(&target, &model.url(), &[&file], &[]);
+    let output = run(&target, &model.url(), &[&file], &[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let again = summary(&output);
+    assert_keys(&again, &[]);
+    assert_eq!(json!([again["read"], again["files"][0]["state"]]), json!([0, "already_done"]));
+}
+
+#[tokio::test]
+async fn the_summary_is_one_object_at_every_exit_after_the_first_batch_began() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), PhasedModel::start().await);
+    let done = folder.write("done.csv", table(1..=3));
+    let output = run(&target, &model.url(), &[done], &[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let all = summary(&output);
+    assert_keys(&all, &[]);
+    assert_eq!(all["files"][0]["fingerprint"].as_str().unwrap().len(), 64);
+    assert!(all["seconds"].is_f64() && all["rows_per_second"].is_i64(), "{all}");
+    assert_eq!(all["quality"]["outlier"], 0.0);
+    let counted: i64 =
+        all["categories"].as_object().unwrap().values().map(|count| count.as_i64().unwrap()).sum();
+    assert_eq!(counted, 3);
+
+    // 69 is in the tests of outages, 65 below.
+    let held = folder.write("held.csv", table(11..=20));
+    let until = model.hold();
+    let job = Job::new(&target.url()).model(&model.url()).file(held).flags(["--summary", "json"]);
+    let process = job.env("TALLY_DRAIN", "100ms").spawn();
+    model.until_came(1).await;
+    process.signal(Signal::SIGTERM);
+    let output = process.wait(SOON);
+    assert_eq!(output.code, Some(143), "{output}");
+    assert_keys(&summary(&output), &[]);
+    drop(until);
+}
+
+#[tokio::test]
+async fn a_quality_rule_stops_the_run() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
+    let content = HEADER.to_owned() + &five(1, &[0]) + &five(6, &[1, 3]) + &five(11, &[]);
+    let path = folder.write("stop.csv", content);
+    let job = || {
+        Job::new(&target.url())
+            .model(model.url())
+            .file(&path)
+            .flags(FIVES)
+            .flags(["--summary", "json"])
+    };
+    let rule = |job: Job, policy| {
+        job.env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0.2")
+            .env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", policy)
+    };
+    let output = rule(job(), "stop").spawn().wait(SOON);
+    assert_eq!(output.code, Some(65), "{output}");
+    let line = "ERROR quality rule missing_merchant stops the run: 2 of 5 records at positions 5 to 9 break it (40.0 %), \
+        the first at 6";
+    assert_eq!(said(&output), [line]);
+    let first = summary(&output);
+    assert_keys(&first, &[]);
+    assert_eq!((&first["written"], &first["files"][0]["state"]), (&json!(5), &json!("failed")));
+    assert_accounted(&target, &first).await;
+    assert_eq!(target.number("select next from positions where owner is null").await, 5);
+
+    let output = rule(job(), "warn").spawn().wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(
+        said(&output),
+        ["INFO DIR/stop.csv: going on at row 5", "WARN quality rule above its threshold"]
+            .map(|line| line.replace("DIR", folder.path().to_str().unwrap()))
+    );
+    assert_eq!(summary(&output)["files"][0]["resumed_at"], 5);
+    assert_eq!(target.number("select count(*) from transactions").await, 15);
+}
+
+#[tokio::test]
+async fn a_quality_rule_sorts_rows_out() {
+    for target in [Target::sqlite(), Target::postgres().await] {
+        let (folder, model) = (Folder::new(), ModelService::start());
+        let path = folder.write("odd.csv", HEADER.to_owned() + &five(1, &[0]) + &five(6, &[1, 3]));
+        let job = Job::new(&target.url())
+            .model(model.url())
+            .file(path)
+            .flags(FIVES)
+            .flags(["--summary", "json"]);
+        let job = job.env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0.2");
+        let output =
+            job.env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", "quarantine").spawn().wait(SOON);
+        assert_eq!(output.code, Some(0), "{output}");
+        let summary = summary(&output);
+        assert_accounted(&target, &summary).await;
+        assert_eq!(summary["dead_letters"], json!({"missing_merchant": 2}));
+        assert_eq!(summary["quality"]["missing_merchant"], 0.3);
+        let letters = "select position, stage, code, message from dead_letters order by position";
+        let message =
+            "quarantined: the batch has too many records that break the rule missing_merchant";
+        let letter = |position: &str| {
+            [position, "quality", "missing_merchant", message]
+                .map(|text| Some(text.to_owned()))
+                .to_vec()
+        };
+        assert_eq!(target.query(letters).await, [letter("6"), letter("8")]);
+        let found = target.query("select quality from batches where first = 5").await;
+        let found: Value = serde_json::from_str(found[0][0].as_ref().unwrap()).unwrap();
+        let expected =
+            json!({"count": 2, "rate": 0.4, "above_threshold": true, "positions": [6, 8]});
+        assert_eq!(found["missing_merchant"], expected);
+    }
+}
+
+#[tokio::test]
+async fn the_summary_for_people_accounts_for_every_row() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
+    let rows = [row(1), row(1), row(2), row(3).replace("debit", "none"), "4\n".to_owned()];
+    let path = folder.write("rows.csv", HEADER.to_owned() + &rows.concat());
+    let missing = folder.path().join("missing.csv");
+    let output =
+        Job::new(&target.url()).model(model.url()).file(path).file(missing).spawn().wait(SOON);
+    assert_eq!(output.code, Some(66), "{output}");
+    let lines = folder.shown(output.stdout.lines().map(str::to_owned).collect());
+    let timed = "5 rows read in ";
+    let lines: Vec<&str> =
+        lines.iter().map(|line| if line.starts_with(timed) { timed } else { line }).collect();
+    let expected = "\
+DIR/rows.csv: done, 5 rows read, 2 dead letters
+  amounts have a decimal comma, as line 2 shows
+  line 5: side_unknown
+  line 6: fields
+DIR/missing.csv: not finished, 0 rows read
+
+5 rows read in 
+  written                           2
+  superseded                        1
+  skipped                           0
+  dead letters                      2
+
+dead letters by code
+  fields                            1
+  side_unknown                      1
+
+quality
+  missing_description          0.00 %
+  missing_merchant             0.00 %
+  outlier                      0.00 %
+  repeated_id                 33.33 %
+  unknown_operation_type       0.00 %
+
+categories
+  Food                              1
+  Salary Income                     2";
+    assert_eq!(lines, expected.lines().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_the_model_and_writes_nothing() {
+    let folder = Folder::new();
+    let rows = "1;;-1,50;2024-01-15 08:30:00;RATP;payment;debit\n\
+        20;b;10,00;2024-01-16T08:30:00Z;;refund;credit\n\
+        x;c;oops;soon; ;refund;credit\n";
+    folder.write("rows.csv", HEADER.to_owned() + rows);
+    let model = ScriptedServer::start(answer).await;
+    for url in ["sqlite:made.db", "postgres://127.0.0.1:9/x"] {
+        let job =
+            Job::new(url).model(&model.url()).flags(["--dry-run", "--summary", "json", "rows.csv"]);
+        let output = job.launch().current_dir(folder.path()).spawn().wait(SOON);
+        assert_eq!(output.code, Some(0), "{output}");
+        assert_eq!(folder.names(), ["rows.csv"]);
+
+        let summary = summary(&output);
+        assert_keys(&summary, &["columns"]);
+        let counts = ["read", "written", "dead_lettered"].map(|key| &summary[key]);
+        assert_eq!(counts, [&json!(3), &json!(2), &json!(1)]);
+        assert_eq!(summary["dead_letters"], json!({"id_invalid": 1}));
+        let column = |missing: u32, least: &str, greatest: &str, distinct: Value| json!({"missing": missing, "least": least, "greatest": greatest, "distinct": distinct});
+        let times = json!({"2024-01-15 08:30:00": 1, "2024-01-16T08:30:00Z": 1, "soon": 1});
+        let columns = json!({
+            "id": column(0, "1", "20", json!({"1": 1, "20": 1, "x": 1})),
+            "description": column(1, "b", "c", json!({"b": 1, "c": 1})),
+            "amount": column(0, "-1,50", "10,00", json!({"-1,50": 1, "10,00": 1, "oops": 1})),
+            "timestamp": column(0, "2024-01-15 08:30:00", "2024-01-16T08:30:00Z", times),
+            "merchant": column(2, "RATP", "RATP", json!({"RATP": 1})),
+            "operation_type": column(0, "payment", "refund", json!({"payment": 1, "refund": 2})),
+            "side": column(0, "credit", "debit", json!({"credit": 2, "debit": 1})),
+        });
+        assert_eq!(summary["columns"], columns);
+    }
+    assert_eq!(model.requests().len(), 2, "the model is asked once by each run");
+
+    let job = Job::new("sqlite:made.db").model(&model.url()).flags(["--dry-run", "rows.csv"]);
+    let output = job.launch().current_dir(folder.path()).spawn().wait(SOON);
+    let line = "  merchant        missing 2, least \"RATP\", greatest \"RATP\"\n    \"RATP\" 1\n";
+    assert!(output.stdout.contains(line), "{output}");
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_the_run_would() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("rows.csv", table([1]));
+    let missing = folder.path().join("missing.csv");
+    let flags = ["--dry-run", "--max-outage", "300ms"];
+    assert_eq!(run(&target, NO_MODEL, &[path], &flags).code, Some(69));
+    assert_eq!(run(&target, NO_MODEL, &[missing], &flags).code, Some(66));
+    assert!(!target.has_tables().await);
+}
+
+#[tokio::test]
+async fn standard_output_that_cannot_be_written() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
+    let path = folder.write("rows.csv", table(1..=3));
+    let (runner, url) = (binary("csv-runner"), target.url());
+    let start = |more: &[&str]| {
+        let command = ["-c", "exec \"$@\" >/dev/full", "sh", runner.to_str().unwrap()];
+        let flags = ["--database-url", &url, "--ml-url", model.url()];
+        Launch::new("sh").args(command).args(flags).args(more).spawn().wait(SOON)
+    };
+    let problem = "cannot write to standard output: No space left on device (os error 28)";
+    let output = start(&["--print-config"]);
+    assert_eq!((output.code, said(&output)), (Some(74), vec![format!("error: {problem}")]));
+    let output = start(&[path.to_str().unwrap()]);
+    assert_eq!((output.code, said(&output)), (Some(74), vec![format!("ERROR {problem}")]));
+    assert_eq!(
+        target.number("select count(*) from transactions").await,
+        3,
+        "the rows are written all the same"
+    );
+}
+
+/// The samples of `/metrics`, by name and labels.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    lines.map(sample).collect()
+}
+
+/// Names that a run touches in which nothing goes wrong.
+const TOUCHED: [&str; 15] = [
+    metric::BATCHES,
+    metric::ROWS,
+    metric::ROWS_WRITTEN,
+    metric::ROWS_SUPERSEDED,
+    metric::ROWS_SKIPPED,
+    metric::DEAD_LETTERS,
+    metric::STAGE_DURATION,
+    metric::INFLIGHT,
+    metric::LAST_SUCCESS,
+    metric::LAST_BATCH_SIZE,
+    metric::CSV_CHUNKS,
+    metric::CSV_ROWS_READ,
+    metric::GATE_OPEN,
+    metric::QUALITY_RATE,
+    metric::OWNED_PARTITIONS,
+];
+
+/// The last of a batch's numbers that changes before it is at the model.
+const VALIDATED: &str = "ingest_stage_duration_seconds_count{stage=\"validate\"}";
+
+#[tokio::test]
+async fn metrics_say_what_the_summary_says() {
+    // 302 rows of which the last two have one id, then ten that are held at the model until the run is stopped.
+    let mut content = Vec::new();
+    generate(&Options { rows: 300, spoil_share: 0.1, ..Options::default() }, &mut content).unwrap();
+    content.extend(row(400).repeat(2).bytes());
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let first = folder.write("first.csv", content);
+    let second = folder.write("second.csv", table(1_000..1_010));
+    let (release, released) = watch::channel(false);
+    let model = ScriptedServer::start(move |request| {
+        let is_held = ids(request)[0].as_u128() >= 1_000;
+        if is_held { answer(request).held(released.clone()) } else { answer(request) }
+    })
+    .await;
+    let job = Job::new(&target.url()).model(&model.url()).file(first).file(second);
+    let job = job.flags(["--batch-size", "100", "--summary", "json"]).env("TALLY_DRAIN", "100ms");
+    let process = job.spawn();
+    let address = address(&process);
+
+    let seen = || samples(&get(&address, "/metrics").1);
+    let is_held = |seen: &BTreeMap<String, f64>| seen.get(VALIDATED) == Some(&5.0);
+    eventually(SOON, async || is_held(&seen())).await;
+    let (text, seen) = (get(&address, "/metrics").1, seen());
+    assert_eq!(get(&address, "/health"), (200, "ok".to_owned()));
+    assert_eq!(get(&address, "/nowhere").0, 404);
+    let (status, body) = ready(&address);
+    assert_eq!(
+        (status, keys(&body)),
+        (200, vec!["in_progress", "last_error", "last_run_ts", "ready"])
+    );
+    process.signal(Signal::SIGTERM);
+    let output = process.wait(SOON);
+    assert_eq!(output.code, Some(143), "{output}");
+    drop(release);
+
+    let summary = summary(&output);
+    let ended: Vec<_> =
+        summary["files"].as_array().unwrap().iter().map(|file| &file["state"]).collect();
+    assert_eq!(ended, ["done", "failed"]);
+    let count = |key: &str| summary[key].as_f64().unwrap();
+    let mut expected: BTreeMap<String, f64> = [
+        (metric::BATCHES, 4.0),
+        (metric::ROWS, count("read")),
+        (metric::ROWS_WRITTEN, count("written")),
+        (metric::ROWS_SUPERSEDED, count("superseded")),
+        (metric::ROWS_SKIPPED, 0.0),
+        (metric::INFLIGHT, 1.0),
+        (metric::LAST_BATCH_SIZE, 2.0),
+        (metric::CSV_CHUNKS, 5.0),
+        (metric::CSV_ROWS_READ, 312.0),
+        (metric::OWNED_PARTITIONS, 1.0),
+        ("ingest_gate_open{dependency=\"model\"}", 1.0),
+        ("ingest_gate_open{dependency=\"database\"}", 1.0),
+        ("ingest_quality_rate{rule=\"repeated_id\"}", 0.5),
+        ("ingest_quality_rate{rule=\"outlier\"}", 0.0),
+        ("ingest_stage_duration_seconds_count{stage=\"read\"}", 5.0),
+        (VALIDATED, 5.0),
+        ("ingest_stage_duration_seconds_count{stage=\"enrich\"}", 4.0),
+        ("ingest_stage_duration_seconds_count{stage=\"commit\"}", 4.0),
+        ("ingest_stage_duration_seconds_bucket{stage=\"commit\",le=\"+Inf\"}", 4.0),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    assert_eq!((count("read"), count("superseded"), count("dead_lettered")), (302.0, 1.0, 30.0));
+    for (code, count) in summary["dead_letters"].as_object().unwrap() {
+        let stage =
+            if ["fields", "encoding"].contains(&code.as_str()) { "decode" } else { "validate" };
+        let name = format!("{}{{stage=\"{stage}\",code=\"{code}\"}}", metric::DEAD_LETTERS);
+        expected.insert(name, count.as_f64().unwrap());
+    }
+    for (name, value) in &expected {
+        assert_eq!(seen.get(name), Some(value), "{name} in\n{text}");
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let last = Duration::from_secs_f64(seen[metric::LAST_SUCCESS]);
+    assert!(now.checked_sub(last).is_some_and(|ago| ago < SOON), "{last:?}");
+    for name in TOUCHED {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help in\n{text}");
+    }
+}

@@ -1,0 +1,393 @@
+//! Settings that are wrong: said in one line that names them, exit 78 (2 where the command line cannot be parsed), and
+//! nothing is written.
+
+use std::fs;
+use std::net::TcpListener;
+
+use tally_testkit::job::Job;
+use tally_testkit::process::Output;
+
+use crate::run::{Folder, NO_MODEL, SOON, said, table};
+
+/// Runs in a folder with a good file and, if there is one, this `tally.toml`.
+fn start(folder: &Folder, toml: &str, env: &[(&str, &str)], flags: &[&str]) -> Output {
+    folder.write("good.csv", table([1]));
+    if !toml.is_empty() {
+        folder.write("tally.toml", toml);
+    }
+    let job = Job::new("sqlite:made.db").model(NO_MODEL).file("good.csv").flags(flags);
+    let job = env.iter().fold(job, |job, (name, value)| job.env(name, value));
+    job.launch().current_dir(folder.path()).spawn().wait(SOON)
+}
+
+/// The run ends with this code and this line alone, and no file is made.
+#[track_caller]
+fn check(toml: &str, env: &[(&str, &str)], flags: &[&str], (code, line): (i32, &str)) {
+    let folder = Folder::new();
+    let output = start(&folder, toml, env, flags);
+    assert_eq!(output.code, Some(code), "{toml} {env:?} {flags:?}: {output}");
+    assert_eq!(said(&output), [line], "{toml} {env:?} {flags:?}");
+    assert_eq!(output.stdout, "");
+    let files: &[&str] = if toml.is_empty() { &["good.csv"] } else { &["good.csv", "tally.toml"] };
+    assert_eq!(folder.names(), files, "{toml} {env:?} {flags:?}");
+}
+
+#[track_caller]
+fn wrong_toml(toml: &str, message: &str) {
+    check(toml, &[], &[], (78, &format!("error: {message}")));
+}
+
+#[track_caller]
+fn wrong_env(name: &str, value: &str, message: &str) {
+    check("", &[(name, value)], &[], (78, &format!("error: {message}")));
+}
+
+/// The command line cannot be parsed; of what is said the first line is this.
+#[track_caller]
+fn wrong_flags(flags: &[&str], message: &str) {
+    let folder = Folder::new();
+    let output = start(&folder, "", &[], flags);
+    assert_eq!(output.code, Some(2), "{flags:?}: {output}");
+    assert_eq!(output.stderr.lines().next(), Some(format!("error: {message}").as_str()));
+    assert_eq!((output.stdout.as_str(), folder.names()), ("", vec!["good.csv".to_owned()]));
+}
+
+const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, kafka, quality, budget, privacy, log, obs";
+
+#[test]
+fn flags_that_are_unknown_or_cannot_be_read() {
+    for flag in ["--nope", "--brokers", "--topic", "--dryrun", "--Again"] {
+        wrong_flags(&[flag], &format!("unexpected argument '{flag}' found"));
+    }
+    wrong_flags(&["-v"], "unexpected argument '-v' found");
+    wrong_flags(
+        &["--batch-size"],
+        "a value is required for '--batch-size <N>' but none was supplied",
+    );
+    wrong_flags(
+        &["--batch-size", "ten"],
+        "invalid value 'ten' for '--batch-size <N>': invalid digit found in string",
+    );
+    wrong_flags(&["--summary", "xml"], "invalid value 'xml' for '--summary <SUMMARY>'");
+    wrong_flags(
+        &["--lease", "5"],
+        "invalid value '5' for '--lease <TIME>': 5 is no length of time like 500ms, 5s, 5m or never: \
+         time unit needed, for example 5sec or 5ms",
+    );
+    wrong_flags(
+        &["--max-outage", "soon"],
+        "invalid value 'soon' for '--max-outage <TIME>': soon is no length of time like 500ms, 5s, 5m or never: \
+         expected number at 0",
+    );
+    let output = Job::new("sqlite:made.db").launch().current_dir("/").spawn().wait(SOON);
+    assert_eq!(output.code, Some(2));
+    assert!(
+        output
+            .stderr
+            .starts_with("error: the following required arguments were not provided:\n  <FILE>...")
+    );
+}
+
+#[test]
+fn names_that_are_unknown() {
+    let known_in = |group: &str| match group {
+        "ml." => "url, connect_timeout, answer_timeout, concurrency",
+        "csv." => "encoding, decimal",
+        "kafka." => {
+            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, tls, ca_file, sasl"
+        }
+        "kafka.sasl." => "mechanism, username, password",
+        "budget." => "ratio, window, in_a_row",
+        "privacy." => "masked",
+        "log." => "level, format",
+        "obs." => "host, port",
+        "quality.outlier." => "threshold, policy",
+        _ => KNOWN,
+    };
+    for group in [
+        "",
+        "ml.",
+        "csv.",
+        "kafka.",
+        "kafka.sasl.",
+        "quality.outlier.",
+        "budget.",
+        "privacy.",
+        "log.",
+        "obs.",
+    ] {
+        let known = known_in(group);
+        wrong_toml(
+            &format!("{group}nope = 1"),
+            &format!("unknown setting {group}nope (file tally.toml): known here are {known}"),
+        );
+        let name = format!("TALLY_{}NOPE", group.replace('.', "__").to_uppercase());
+        wrong_env(
+            &name,
+            "1",
+            &format!("unknown setting {group}nope (environment {name}): known here are {known}"),
+        );
+    }
+    for name in ["TALLY_", "TALLY_ML__", "TALLY___LEASE"] {
+        wrong_env(name, "1", &format!("the environment's {name} names no setting"));
+    }
+    let rules =
+        "missing_description, missing_merchant, outlier, unknown_operation_type, repeated_id";
+    wrong_toml("[quality.nope]", &format!("quality.nope is no rule; the rules are {rules}"));
+}
+
+#[test]
+fn every_setting_out_of_range() {
+    let whole = |name: &str, value: u32, range: &str| {
+        wrong_toml(
+            &format!("{name} = {value}"),
+            &format!("{name} is {value}: must be between {range}"),
+        );
+    };
+    whole("batch_size", 0, "1 and 100000");
+    whole("batch_size", 100_001, "1 and 100000");
+    whole("ml.concurrency", 0, "1 and 64");
+    whole("ml.concurrency", 65, "1 and 64");
+    for name in ["budget.window", "budget.in_a_row"] {
+        whole(name, 0, "1 and 100000");
+        whole(name, 100_001, "1 and 100000");
+    }
+    let time = |name: &str, values: &[&str], range: &str| {
+        for value in values {
+            let message = format!("{name} is {value}: must be between {range}");
+            wrong_toml(&format!("{name} = '{value}'"), &message);
+        }
+    };
+    time("lease", &["0s", "99ms", "1h 1s", "never"], "100ms and 1h");
+    time("drain", &["1h 1s", "never"], "0s and 1h");
+    time("ml.connect_timeout", &["0s", "11m", "never"], "1ms and 10m");
+    time("ml.answer_timeout", &["0s", "11m", "never"], "1ms and 10m");
+    time("kafka.linger", &["1m 1s", "never"], "0s and 1m");
+    time("kafka.timeout", &["0s", "99ms", "11m", "never"], "100ms and 10m");
+    for name in ["quality.outlier.threshold", "budget.ratio"] {
+        for (value, shown) in [("1.01", "1.01"), ("-0.5", "-0.5"), ("nan", "NaN")] {
+            wrong_toml(
+                &format!("{name} = {value}"),
+                &format!("{name} is {shown}: must be between 0 and 1"),
+            );
+        }
+    }
+    for name in ["kafka.brokers", "kafka.topic", "kafka.group"] {
+        wrong_toml(&format!("{name} = ' '"), &format!("{name} is empty"));
+    }
+    wrong_env(
+        "GROUP_ID",
+        "file",
+        "kafka.group is file, which stands for files: choose another name",
+    );
+    let port =
+        "setting obs.port (environment OBS_PORT): invalid value unsigned int `65536`, expected u16";
+    wrong_env("OBS_PORT", "65536", port);
+}
+
+#[test]
+fn values_that_cannot_be_read() {
+    let file =
+        |setting: &str, problem: &str| format!("setting {setting} (file tally.toml): {problem}");
+    wrong_toml(
+        "batch_size = -1",
+        &file("batch_size", "invalid value signed int `-1`, expected usize"),
+    );
+    wrong_toml(
+        "batch_size = 'x'",
+        &file("batch_size", "invalid type: found string, expected usize"),
+    );
+    wrong_toml(
+        "migrate = 'maybe'",
+        &file("migrate", "invalid type: found string, expected a boolean"),
+    );
+    wrong_toml("csv.decimal = 'dot'", &file("csv.decimal", "dot is none of auto, comma, point"));
+    wrong_toml("log.format = 'loud'", &file("log.format", "loud is none of auto, pretty, json"));
+    wrong_toml(
+        "quality.outlier.policy = 'shout'",
+        &file("quality.outlier.policy", "shout is none of warn, quarantine, stop"),
+    );
+    for name in ["lease", "drain", "max_outage", "ml.connect_timeout", "ml.answer_timeout"] {
+        let problem = "5 parsecs is no length of time like 500ms, 5s, 5m or never: \
+            unknown time unit \"parsecs\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years \
+            (and few variations)";
+        wrong_toml(&format!("{name} = '5 parsecs'"), &file(name, problem));
+    }
+    let minus = "-5s is no length of time like 500ms, 5s, 5m or never: expected number at 0";
+    wrong_env("TALLY_LEASE", "-5s", &format!("setting lease (environment TALLY_LEASE): {minus}"));
+    wrong_env(
+        "TALLY_BATCH_SIZE",
+        "1e3",
+        "setting batch_size (environment TALLY_BATCH_SIZE): invalid type: found string, expected usize",
+    );
+    let level = |value: &str| {
+        format!("setting log.level: {value} is none of off, error, warn, info, debug, trace")
+    };
+    wrong_env("LOG_LEVEL", "loud", &level("loud"));
+    wrong_env("LOG_LEVEL", "info,tally_pipeline", &level("tally_pipeline"));
+    wrong_env(
+        "LOG_LEVEL",
+        "tally_pipeline=loud",
+        "setting log.level: tally_pipeline=loud: error parsing level filter: expected one of \"off\", \"error\", \
+         \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+    );
+}
+
+#[test]
+fn a_file_of_settings_that_cannot_be_read() {
+    let missing =
+        "error: cannot read the settings' file nope.toml: No such file or directory (os error 2)";
+    check("", &[], &["--config", "nope.toml"], (78, missing));
+    let no_toml = Folder::new();
+    let output = start(&no_toml, "batch_size = \n", &[], &[]);
+    let first = "error: cannot read the settings (file tally.toml): TOML parse error at line 1, column 14: expected `\"`, `'`";
+    assert_eq!((output.code, output.stderr.lines().next()), (Some(78), Some(first)), "{output}");
+    let folder = "error: cannot read the settings' file /: Is a directory (os error 21)";
+    check("", &[], &["--config", "/"], (78, folder));
+}
+
+#[test]
+fn urls_that_name_nothing() {
+    let refused = |job: Job, message: &str| {
+        let folder = Folder::new();
+        folder.write("good.csv", table([1]));
+        let output = job.file("good.csv").launch().current_dir(folder.path()).spawn().wait(SOON);
+        assert_eq!(
+            (output.code, said(&output)),
+            (Some(78), vec![format!("ERROR {message}")]),
+            "{output}"
+        );
+        assert_eq!(folder.names(), ["good.csv"]);
+    };
+    let none = "is none of sqlite:PATH, postgres://, postgresql://";
+    for (url, shown) in [
+        ("mysql://me:hidden@db/x", "mysql://***@db/x"),
+        ("me:hidden@db/x", "***@db/x"),
+        ("tally.db", "tally.db"),
+    ] {
+        refused(Job::new(url).model(NO_MODEL), &format!("database_url {shown} {none}"));
+    }
+    refused(
+        Job::new("sqlite:").model(NO_MODEL),
+        "database_url sqlite: has no path: write sqlite:tally.db",
+    );
+    refused(
+        Job::new("sqlite://made.db").model(NO_MODEL),
+        "database_url sqlite://made.db names a host: write sqlite:PATH",
+    );
+    let model = "the model's URL (ML_API_URL) is not like http://127.0.0.1:8000";
+    for (url, problem) in [
+        ("ftp://me:hidden@127.0.0.1", "it starts neither with http:// nor with https://"),
+        ("tcp:8000", "it starts neither with http:// nor with https://"),
+        ("127.0.0.1:8000", "relative URL without a base"),
+        ("http://", "empty host"),
+    ] {
+        refused(Job::new("sqlite:made.db").model(url), &format!("{model}: {problem}"));
+    }
+}
+
+#[test]
+fn encodings_that_cannot_be_read() {
+    for (encoding, problem) in [
+        (
+            "utf-16",
+            "is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+        ),
+        (
+            "UTF-16LE",
+            "is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+        ),
+        (
+            "ebcdic",
+            "is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252",
+        ),
+    ] {
+        let line = format!("ERROR encoding {encoding:?} {problem}");
+        check("", &[("TALLY_CSV__ENCODING", encoding)], &[], (78, &line));
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let message = format!(
+        "error: cannot listen on obs.host 127.0.0.1, obs.port {port}: Address already in use (os error 98)"
+    );
+    check("", &[("OBS_PORT", &port.to_string())], &[], (78, &message));
+}
+
+#[test]
+fn the_first_thing_that_is_wrong_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let env = [("OBS_PORT", port.as_str()), ("TALLY_BATCH_SIZE", "0")];
+    check("", &env, &["missing.csv"], (78, "error: batch_size is 0: must be between 1 and 100000"));
+    let message = format!(
+        "error: cannot listen on obs.host 127.0.0.1, obs.port {port}: Address already in use (os error 98)"
+    );
+    check("", &env[..1], &["missing.csv"], (78, &message));
+}
+
+#[test]
+fn the_result_of_all_layers_is_shown_without_secrets() {
+    let folder = Folder::new();
+    fs::write(
+        folder.path().join("tally.toml"),
+        "batch_size = 7\n[quality.outlier]\nthreshold = 0.25\n",
+    )
+    .unwrap();
+    let env = [
+        ("DATABASE_URL", "postgres://me:hidden@db/unused"),
+        ("TALLY_ML__CONCURRENCY", "2"),
+        ("OBS_PORT", "9000"),
+        ("LOG_LEVEL", "warn,tally_pipeline=debug"),
+        ("TOPIC_NAME", "7"),
+        ("TALLY_KAFKA__SASL__PASSWORD", "hidden"),
+        ("TALLY_PRIVACY__MASKED", "[\"merchant\", \"description\"]"),
+    ];
+    let job = Job::new("postgres://me:hidden@db:5432/x?password=hidden")
+        .model("https://key:hidden@ml/v1?key=hidden");
+    let job =
+        job.flags(["--print-config", "--lease", "2s", "--no-migrate", "--max-outage", "never"]);
+    let job = env.iter().fold(job, |job, (name, value)| job.env(name, value));
+    let output = job.launch().current_dir(folder.path()).spawn().wait(SOON);
+    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{output}");
+    let expected = "\
+        batch_size = 7 # file tally.toml\n\
+        budget.in_a_row = 1000 # default\n\
+        budget.ratio = 0.9 # default\n\
+        budget.window = 10000 # default\n\
+        csv.decimal = \"auto\" # default\n\
+        csv.encoding = \"utf-8\" # default\n\
+        database_url = \"postgres://***@db:5432/x?***\" # flag --database-url\n\
+        drain = \"10s\" # default\n\
+        kafka.brokers = \"127.0.0.1:9092\" # default\n\
+        kafka.ca_file = \"\" # default\n\
+        kafka.client_id = \"tally\" # default\n\
+        kafka.dlq_topic = \"\" # default\n\
+        kafka.group = \"tally\" # default\n\
+        kafka.linger = \"50ms\" # default\n\
+        kafka.registry_url = \"\" # default\n\
+        kafka.sasl.mechanism = \"none\" # default\n\
+        kafka.sasl.password = *** # environment TALLY_KAFKA__SASL__PASSWORD\n\
+        kafka.sasl.username = \"\" # default\n\
+        kafka.start = \"earliest\" # default\n\
+        kafka.timeout = \"10s\" # default\n\
+        kafka.tls = false # default\n\
+        kafka.topic = \"7\" # environment TOPIC_NAME\n\
+        lease = \"2s\" # flag --lease\n\
+        log.format = \"auto\" # default\n\
+        log.level = \"warn,tally_pipeline=debug\" # environment LOG_LEVEL\n\
+        max_outage = \"never\" # flag --max-outage\n\
+        migrate = false # flag --no-migrate\n\
+        ml.answer_timeout = \"5s\" # default\n\
+        ml.concurrency = 2 # environment TALLY_ML__CONCURRENCY\n\
+        ml.connect_timeout = \"2s\" # default\n\
+        ml.url = \"https://***@ml/v1?***\" # flag --ml-url\n\
+        obs.host = \"127.0.0.1\" # default\n\
+        obs.port = 9000 # environment OBS_PORT\n\
+        privacy.masked = [\"merchant\", \"description\"] # environment TALLY_PRIVACY__MASKED\n\
+        quality.outlier.threshold = 0.25 # file tally.toml\n";
+    assert_eq!(output.stdout, expected);
+}

@@ -1,0 +1,10 @@
+//! `dead-letters` as a process.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod acts;
+mod desk;
+mod looking;
+mod races;
+mod replay;
+mod settings;
+mod topics;

@@ -1,0 +1,217 @@
+//! What is in the log beside records: markers, gaps, what cannot be read, another topic of the same name.
+
+use crate::stream;
+
+use crate::stream::{Stream, VERY_LONG, address, assert_code, get, good};
+use tally_testkit::eventually;
+use tally_testkit::job::{LONG, ended_with};
+use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, record};
+use tally_testkit::process::Signal;
+
+#[tokio::test]
+async fn a_compacted_topic_is_read_whole() {
+    let broker = Broker::shared().await;
+    let settings = "cleanup.policy=compact,segment.ms=100,min.cleanable.dirty.ratio=0.001";
+    let mut stream = Stream::new().await;
+    stream.topic = broker.topic_with(1, settings).await;
+    let version =
+        |id: u32| record(Some(id.to_string().as_bytes()), Some(good(id).to_string().as_bytes()));
+    broker.produce(&stream.topic, 0, (1..=50).map(version).collect()).await;
+    broker.produce(&stream.topic, 0, (25..=50).map(version).collect()).await;
+    eventually(VERY_LONG, async || {
+        broker.produce(&stream.topic, 0, vec![version(51)]).await;
+        let left = broker.read_all(&stream.topic, 0).await;
+        left.first().is_some_and(|first| first.offset == 0)
+            && left.iter().all(|record| !(24..50).contains(&record.offset))
+    })
+    .await;
+    stream.consume_to_end();
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 51);
+    let (_, end) = broker.offsets(&stream.topic, 0).await;
+    assert_eq!(stream.target.number("select next from positions").await, end);
+    stream.check_ledger().await;
+}
+
+/// Markers are passed without a flag. What an aborted transaction wrote is taken in like all else: the client does not
+/// say which records these are.
+#[tokio::test]
+async fn transactions_in_the_middle_and_at_the_end() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let mut java = JavaProducer::start(broker.bootstrap());
+    let values: Vec<String> = (1..=6).map(|id| good(id).to_string()).collect();
+    let send = |index: usize| JavaRecord {
+        topic: &stream.topic,
+        partition: Some(0),
+        value: Some(values[index].as_bytes()),
+        ..Default::default()
+    };
+    java.send(send(0)).await; // 0
+    java.flush().await;
+    for (index, commits) in [(1, true), (2, false), (3, true)] {
+        java.begin().await;
+        java.send(send(index)).await; // 1, 3, 5
+        if commits {
+            java.commit().await
+        } else {
+            java.abort().await
+        }; // 2, 4, 6
+    }
+    stream.consume_to_end();
+    java.send(send(4)).await; // 7
+    java.flush().await;
+    java.begin().await;
+    java.send(send(5)).await; // 8
+    java.abort().await; // 9
+    stream.consume_to_end();
+
+    let ids = stream.target.number("select count(*) from transactions").await;
+    assert_eq!(ids, 6, "those of aborted transactions among them");
+    let ledger = "select first, last, read, gap from batches where read > 0 order by first";
+    let found = stream.target.query(ledger).await;
+    assert!(found.iter().all(|row| row[3].is_none()), "{found:?}");
+    let next = "select next from positions where partition = 0";
+    assert_eq!(stream.target.number(next).await, 10);
+    assert_eq!(stream.target.number("select sum(read) from batches").await, 6);
+    assert_eq!(stream.target.number("select count(*) from batches where gap is not null").await, 0);
+    stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let mut java = JavaProducer::start(broker.bootstrap());
+    for partition in 0..6 {
+        let key = 100 + u32::try_from(partition).unwrap();
+        broker
+            .produce(
+                &stream.topic,
+                partition,
+                vec![record(None, Some(good(key).to_string().as_bytes()))],
+            )
+            .await;
+    }
+    for id in [1, 2] {
+        let value = good(id).to_string();
+        let headers: &[(&str, Option<&[u8]>)] = &[("name", None)];
+        let bad = JavaRecord {
+            topic: &stream.topic,
+            partition: Some(2),
+            value: Some(value.as_bytes()),
+            headers,
+            ..Default::default()
+        };
+        java.send(bad).await;
+    }
+    java.flush().await; // offsets 1 and 2
+    broker
+        .produce(&stream.topic, 2, vec![record(None, Some(good(3).to_string().as_bytes()))])
+        .await;
+
+    let running = stream.consumer().spawn();
+    let at = address(&running);
+    stream.until_read(6).await;
+    let range = format!("{}/2@1-2", stream.topic);
+    running.wait_for_line(&format!("--accept-gap {range}"), LONG);
+    assert_eq!(stream::ready(&at), 503);
+    assert!(get(&at, "/metrics").contains("ingest_partition_blocked{partition=\"2\"} 1"));
+    let lag = format!("kafka_lag_records{{topic=\"{}\",partition=\"2\"}} 3", stream.topic);
+    eventually(LONG, async || get(&at, "/metrics").contains(&lag)).await;
+    let age =
+        format!("kafka_oldest_unprocessed_seconds{{topic=\"{}\",partition=\"2\"}} ", stream.topic);
+    let age =
+        || get(&at, "/metrics").lines().find_map(|line| line.strip_prefix(&age)?.parse().ok());
+    eventually(LONG, async || age().is_some_and(|seconds: f64| seconds > 1.0)).await;
+    let owned =
+        "select count(*) from positions where partition = 2 and lease_until > clock_timestamp()";
+    assert_eq!(stream.target.number(owned).await, 1, "it stays owned");
+    running.signal(Signal::SIGTERM);
+    ended_with(&running, 143);
+
+    let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    assert!(output.stderr.contains(&range), "{output}");
+    let wrong = format!("{}/2@1-3", stream.topic);
+    let output =
+        stream.consumer().flags(["--until-end", "--accept-gap", &wrong]).spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    stream.target.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = '53100'; end $$; \
+         create trigger refuse before insert on acts for each row execute function refuse()",
+    ).await;
+    let accepting = stream.consumer().flags(["--accept-gap", &range]).env("TALLY_DRAIN", "1s");
+    let accepting = accepting.spawn();
+    accepting.wait_for_line("away, waiting for it", LONG);
+    accepting.signal(Signal::SIGTERM);
+    ended_with(&accepting, 143);
+    stream.target.execute("drop trigger refuse on acts").await;
+    for _ in 0..2 {
+        let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
+        assert_code(&accepting.wait(VERY_LONG), 0);
+    }
+    let gaps = "select first, last, read, gap is not null from batches where gap is not null";
+    let texts =
+        |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
+    assert_eq!(stream.target.query(gaps).await, [texts(&["1", "2", "0", "t"])]);
+    let acts = "select verb, target from acts";
+    assert_eq!(stream.target.query(acts).await, [texts(&["gap accepted", &range])]);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 7);
+    stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_was_deleted_and_made_again() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let produce = async |ids: std::ops::Range<u32>| {
+        let records = ids.map(|id| record(None, Some(good(id).to_string().as_bytes())));
+        broker.produce(&stream.topic, 0, records.collect()).await;
+    };
+    produce(0..10).await;
+    stream.consume_to_end();
+    broker.delete_topic(&stream.topic).await;
+    broker.create_topic(&stream.topic, 6).await;
+    produce(100..120).await;
+    let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    let range = format!("{}/0@0-9", stream.topic);
+    assert!(output.stderr.contains("made anew") && output.stderr.contains(&range), "{output}");
+    assert_eq!(stream.read().await, 10);
+
+    let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
+    assert_code(&accepting.wait(VERY_LONG), 0);
+    let passes = "select pass, next from positions where partition = 0 order by pass";
+    let passes: Vec<_> = stream
+        .target
+        .query(passes)
+        .await
+        .into_iter()
+        .map(|row| row.into_iter().map(Option::unwrap).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(passes, [["1", "10"], ["2", "20"]]);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 30);
+    stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn records_that_were_deleted_before_they_were_read() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let produce = async |ids: std::ops::Range<u32>| {
+        let records = ids.map(|id| record(None, Some(good(id).to_string().as_bytes())));
+        broker.produce(&stream.topic, 0, records.collect()).await;
+    };
+    produce(0..10).await;
+    stream.consume_to_end();
+    produce(10..20).await;
+    broker.delete_records(&stream.topic, 0, 15).await;
+    let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    let range = format!("{}/0@10-14", stream.topic);
+    assert!(output.stderr.contains(&range), "{output}");
+    assert_eq!(stream.read().await, 10, "nothing is read behind the hole");
+
+    let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
+    assert_code(&accepting.wait(VERY_LONG), 0);
+    let gap = "select count(*) from batches where first = 10 and last = 14 and read = 0 and gap is not null";
+    assert_eq!(stream.target.number(gap).await, 1);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 15);
+    stream.check_ledger().await;
+}

@@ -1,0 +1,11 @@
+//! `kafka-consumer` as a process.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod content;
+mod crash;
+mod group;
+mod log;
+mod outages;
+mod run_stream;
+mod security;
+mod stream;

@@ -1,0 +1,8 @@
+//! The model over HTTP, against scripted servers.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod answers;
+mod asked;
+mod inquiries;
+mod outages;
+mod refusals;

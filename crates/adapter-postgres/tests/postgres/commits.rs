@@ -1,0 +1,236 @@
+//! Commits that something goes wrong with.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::freezing::{self, Freezing};
+use crate::support::{LEASE, contents, open, outage, own, stop, ten_rows};
+use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_domain::transactions::Transactions;
+use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
+use tally_testkit::build::{self, LONG, dead_letter, row};
+use tally_testkit::eventually;
+use tally_testkit::postgres::TestDatabase;
+use tally_testkit::proxy::Proxy;
+use tokio::sync::Notify;
+
+const TEN_WRITTEN: &str = "10 rows, 1 batches, 0 dead letters, next 10";
+
+fn written(count: i64) -> Committed {
+    Committed { written: count, ..Committed::default() }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_found() {
+    let database = TestDatabase::create().await;
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let store = open(database.url_through(proxy.addr())).await.unwrap();
+    let batch = ten_rows(&store).await;
+
+    proxy.cut_on_commit_answer(1);
+    outage(store.commit(&batch).await);
+    assert_eq!((proxy.fired(), &*contents(&database).await), (1, TEN_WRITTEN));
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+#[tokio::test]
+async fn a_commit_that_did_not_arrive_is_made() {
+    let database = TestDatabase::create().await;
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let store = open(database.url_through(proxy.addr())).await.unwrap();
+    let batch = ten_rows(&store).await;
+
+    proxy.cut_on_commit_request(1);
+    outage(store.commit(&batch).await);
+    assert_eq!(
+        (proxy.fired(), &*contents(&database).await),
+        (1, "0 rows, 0 batches, 0 dead letters, next 0")
+    );
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+/// The connection breaks while the server is still committing: whoever calls again waits for it and finds it. The
+/// server commits until the test opens a lock.
+#[tokio::test]
+async fn a_commit_that_still_runs_is_waited_for() {
+    let database = TestDatabase::create().await;
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let settings = Settings { lease: LONG, ..Settings::new(database.url_through(proxy.addr())) };
+    let store = Postgres::open(&settings, &[Transactions::MIGRATIONS]).await.unwrap();
+    let batch = ten_rows(&store).await;
+    let lock = database.connect().await;
+    // It runs within COMMIT: deferred again, since a commit makes all such ones immediate.
+    let held = "
+        select pg_advisory_lock(7);
+        create function defer() returns trigger language plpgsql as $$
+        begin
+            set constraints wait deferred;
+            return null;
+        end $$;
+        create trigger defer before insert on batches for each statement execute function defer();
+        create function wait() returns trigger language plpgsql as $$
+        begin
+            perform pg_advisory_xact_lock_shared(7);
+            return null;
+        end $$;
+        create constraint trigger wait after insert on batches deferrable initially deferred
+            for each row execute function wait()";
+    lock.batch_execute(held).await.unwrap();
+
+    let commit = || {
+        let (store, batch) = (store.clone(), Arc::clone(&batch));
+        tokio::spawn(async move { store.commit(&batch).await })
+    };
+    let waiting = async || {
+        let sql = "select string_agg(wait_event, ', ' order by wait_event) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        database.query_text(sql).await[0][0].clone().unwrap_or_default()
+    };
+    let first = commit();
+    eventually(LONG, async || waiting().await == "advisory").await;
+    proxy.sever().await;
+    outage(first.await.unwrap());
+    let again = commit();
+    eventually(LONG, async || waiting().await == "advisory, transactionid").await;
+    lock.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
+    assert_eq!(again.await.unwrap(), Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+/// A full disk is not the rows' fault; what the database says of it may quote them.
+#[tokio::test]
+async fn a_full_disk_is_an_outage() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let batch = ten_rows(&store).await;
+    let full = "
+        create function full_disk() returns trigger language plpgsql as $$
+        begin
+            raise exception using errcode = '53100', message = 'no space for ' || new.description;
+        end $$;
+        create trigger full_disk before insert on transactions for each row execute function full_disk()";
+    database.execute(full).await;
+
+    for _ in 0..2 {
+        let message = outage(store.commit(&batch).await);
+        assert!(message.contains("53100") && !message.contains("BOULANGERIE"), "{message}");
+        assert_eq!(contents(&database).await, "0 rows, 0 batches, 0 dead letters, next 0");
+    }
+    database.execute("drop trigger full_disk on transactions").await;
+    assert_eq!(store.commit(&batch).await, Ok(written(10)));
+    assert_eq!(contents(&database).await, TEN_WRITTEN);
+}
+
+/// The server refuses such a text before it looks at rows.
+#[tokio::test]
+async fn a_text_with_nul_costs_only_its_row() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let mut rows = vec![row(0, 1, "1"), row(1, 2, "2"), row(2, 2, "3"), row(3, 3, "4")];
+    rows[2].answer = "Fo\0od".into();
+    let committed = store
+        .commit(&Arc::new(build::commit(&position, &stream, 0..=3, rows, vec![])))
+        .await
+        .unwrap();
+
+    let refused = vec![Refused { position: 2, code: "22021".into() }];
+    assert_eq!(committed, Committed { written: 3, refused, ..Committed::default() });
+    let amounts = database
+        .query_text("select string_agg(amount::text, ' ' order by id) from transactions")
+        .await;
+    assert_eq!(amounts[0][0].as_deref(), Some("1.00 2.00 4.00"));
+}
+
+/// A dead letter that nobody committed at this position cannot be there; if it is, the books do not add up.
+#[tokio::test]
+async fn a_dead_letter_that_is_there_already_stops() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let batch = |letters| {
+        Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters))
+    };
+    store.commit(&batch(vec![dead_letter(0)])).await.unwrap();
+    database.execute("delete from batches; update positions set next = 0").await;
+
+    let message =
+        stop(store.commit(&batch(vec![dead_letter(0), dead_letter(1)])).await, StopKind::Data);
+    assert!(message.contains("file/1 partition 0 pass 1 from 0 to 1"), "{message}");
+    assert_eq!(contents(&database).await, "0 rows, 0 batches, 1 dead letters, next 0");
+}
+
+/// What the database says of a dead letter may quote it.
+#[tokio::test]
+async fn dead_letters_that_cannot_be_written_are_not_quoted() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let trigger = |text: &str| {
+        format!(
+            "create or replace function quote() returns trigger language plpgsql as $$
+            begin
+                raise exception {text};
+            end $$;
+            create or replace trigger quote before insert on dead_letters for each row execute function quote()"
+        )
+    };
+    let batch =
+        build::commit::<Transactions>(&position, &stream, 0..=0, vec![], vec![dead_letter(0)]);
+    let batch = Arc::new(batch);
+
+    database.execute(&trigger("'no place for %', new.message")).await;
+    let message = outage(store.commit(&batch).await);
+    assert!(message.contains("dead letters") && !message.contains("too few"), "{message}");
+    let check = "using errcode = '23514', message = 'against the rules: ' || new.message";
+    database.execute(&trigger(check)).await;
+    let message = stop(store.commit(&batch).await, StopKind::Data);
+    assert!(message.contains("dead letters") && !message.contains("too few"), "{message}");
+
+    database.execute("drop trigger quote on dead_letters").await;
+    store.commit(&batch).await.unwrap();
+    assert_eq!(contents(&database).await, "0 rows, 1 batches, 1 dead letters, next 1");
+}
+
+/// A frozen owner that holds the position's lock: its session ends with the lease, by its own settings.
+#[tokio::test]
+async fn a_frozen_owner_does_not_block_its_successor() {
+    let database = TestDatabase::create().await;
+    let (ours, theirs) = (open(database.url()).await.unwrap(), open(database.url()).await.unwrap());
+    let (position, stream) = own::<Freezing>(&ours, "file/1", LEASE).await;
+    let frozen = Arc::new(Notify::new());
+    let batch =
+        Arc::new(build::commit(&position, &stream, 0..=0, vec![freezing::row(&frozen)], vec![]));
+    let commit = tokio::spawn(async move { ours.commit(&batch).await });
+    frozen.notified().await;
+
+    let began = Instant::now();
+    let claimed = async || {
+        matches!(theirs.claim(&stream, "b", LEASE, Begin::default()).await, Ok(Claim::Owned(_)))
+    };
+    eventually(LEASE * 3, claimed).await;
+    assert!(began.elapsed() < LEASE * 3, "{:?}", began.elapsed());
+    commit.abort();
+}
+
+/// A cancelled commit leaves no transaction open that would hold others up.
+#[tokio::test]
+async fn a_dropped_commit_ends_its_transaction() {
+    let database = TestDatabase::create().await;
+    let settings = Settings { lease: LONG, ..Settings::new(database.url()) };
+    let store = Postgres::open(&settings, &[]).await.unwrap();
+    let (position, stream) = own::<Freezing>(&store, "file/1", LONG).await;
+    let frozen = Arc::new(Notify::new());
+    let batch =
+        Arc::new(build::commit(&position, &stream, 0..=0, vec![freezing::row(&frozen)], vec![]));
+    tokio::select! {
+        result = store.commit(&batch) => panic!("{result:?}"),
+        () = frozen.notified() => {}
+    }
+
+    let open = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
+    eventually(Duration::from_secs(10), async || database.query_text(open).await.is_empty()).await;
+    store.renew(&position.lease).await.unwrap();
+}

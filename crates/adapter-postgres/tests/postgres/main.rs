@@ -1,0 +1,11 @@
+//! The store on a real Postgres.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod commits;
+mod connecting;
+mod contract;
+mod crew;
+mod migrations;
+mod refusals;
+mod relay;
+mod support;

@@ -1,0 +1,134 @@
+//! Versions of the tables.
+
+use crate::support::{open, setting};
+use futures_util::future::join_all;
+use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_domain::transactions::Transactions;
+use tally_ports::{Begin, Claim, Fault, Positions};
+use tally_testkit::build::{LONG, stream};
+use tally_testkit::postgres::TestDatabase;
+
+const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";
+
+async fn versions(database: &TestDatabase) -> Vec<String> {
+    database.query_text(VERSIONS).await.into_iter().flatten().flatten().collect()
+}
+
+async fn open_without_migrating(database: &TestDatabase) -> Result<Postgres, Fault> {
+    let settings = Settings { migrate: false, ..Settings::new(database.url()) };
+    Postgres::open(&settings, &[Transactions::MIGRATIONS]).await
+}
+
+#[tokio::test]
+async fn eight_processes_at_once_migrate_once() {
+    let database = TestDatabase::create().await;
+    for result in join_all((0..8).map(|_| open(database.url()))).await {
+        result.unwrap();
+    }
+    assert_eq!(
+        versions(&database).await,
+        [
+            "tally 1",
+            "tally 2",
+            "tally 3",
+            "tally 4",
+            "transactions 1",
+            "transactions 2",
+            "transactions 3"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_newer_database_is_not_touched() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    database
+        .execute("insert into tally_migrations (name, version) values ('transactions', 4)")
+        .await;
+    let message = setting(open(database.url()).await);
+    assert!(
+        message.contains("newer than this program: transactions has version 4 there and 3 here"),
+        "{message}"
+    );
+
+    // Tables of a flow that this program does not know are none of its business.
+    database.execute("update tally_migrations set name = 'invoices' where name = 'transactions' and version = 4").await;
+    open(database.url()).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
+    let database = TestDatabase::create().await;
+    let message = setting(open_without_migrating(&database).await);
+    assert!(
+        message.contains("tally 1, tally 2, tally 3, tally 4, transactions 1")
+            && message.contains("--no-migrate"),
+        "{message}"
+    );
+    let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
+    assert!(database.query_text(tables).await.is_empty());
+
+    Postgres::open(&Settings::new(database.url()), &[]).await.unwrap();
+    let message = setting(open_without_migrating(&database).await);
+    assert!(message.contains("transactions 1") && !message.contains("tally"), "{message}");
+    open(database.url()).await.unwrap();
+    open_without_migrating(&database).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_is_named_with_its_state() {
+    let database = TestDatabase::create().await;
+    database.execute("create table transactions (of text, somebody text, else_ text)").await;
+    let message = setting(open(database.url()).await);
+    assert!(message.contains("migration transactions 1") && message.contains("42P07"), "{message}");
+    assert_eq!(versions(&database).await, ["tally 1", "tally 2", "tally 3", "tally 4"]);
+}
+
+/// Tables without their version would be in the way of the next attempt.
+#[tokio::test]
+async fn tables_and_their_version_come_together() {
+    let database = TestDatabase::create().await;
+    Postgres::open(&Settings::new(database.url()), &[]).await.unwrap();
+    database
+        .execute("alter table tally_migrations add constraint not_yet check (name = 'tally')")
+        .await;
+    open(database.url()).await.unwrap_err();
+    let tables = "select to_regclass('transactions')";
+    assert_eq!(database.query_text(tables).await, [[None]]);
+
+    database.execute("alter table tally_migrations drop constraint not_yet").await;
+    open(database.url()).await.unwrap();
+    assert_eq!(
+        versions(&database).await,
+        [
+            "tally 1",
+            "tally 2",
+            "tally 3",
+            "tally 4",
+            "transactions 1",
+            "transactions 2",
+            "transactions 3"
+        ]
+    );
+}
+
+/// As a version before left it: what it finished stays finished, and nothing of it is rejected.
+#[tokio::test]
+async fn passes_of_an_earlier_version_are_kept() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    database
+        .execute(
+            "alter table positions drop column rejected_at; alter table workers drop column seen_at; \
+             drop function tally_refusal; \
+             delete from tally_migrations where name = 'tally' and version > 2; \
+             insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \
+             values ('transactions', 'file/1', 0, 1, '1.csv', 20, 1, now(), now())",
+        )
+        .await;
+    let store = open(database.url()).await.unwrap();
+    let claim = store.claim(&stream::<Transactions>("file/1"), "a", LONG, Begin::default()).await;
+    let Ok(Claim::Finished(finished)) = claim else { panic!("{claim:?}") };
+    assert!(!finished.is_rejected && finished.read == 0, "{finished:?}");
+}

@@ -1,9 +1,0 @@
-//! SQLite passes the contract of the stores.
-
-mod database;
-
-use database::Database;
-
-tally_testkit::store_contract!(async { Database::new() });
-tally_testkit::single_contract!(async { Database::new() });
-tally_testkit::replay_contract!(async { Database::new() });

@@ -1,0 +1,7 @@
+//! SQLite passes the contract of the stores.
+
+use crate::database::Database;
+
+tally_testkit::store_contract!(async { Database::new() });
+tally_testkit::single_contract!(async { Database::new() });
+tally_testkit::replay_contract!(async { Database::new() });

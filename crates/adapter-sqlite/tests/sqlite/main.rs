@@ -1,0 +1,7 @@
+//! The store on a real file.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod contract;
+mod database;
+mod faults;
+mod opening;

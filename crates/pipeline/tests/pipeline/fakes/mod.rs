@@ -1,0 +1,186 @@
+//! A source and a model that do what a test says, around the store in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tally_domain::amount::Notation;
+use tally_domain::transactions::{Transaction, Transactions, Wire};
+use tally_domain::{Reason, Stage};
+use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
+use tally_ports::{
+    Answers, Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source, Stop,
+    Stream,
+};
+use tally_testkit::build;
+use tally_testkit::memory::MemoryStore;
+use tokio_util::sync::CancellationToken;
+
+/// An item of a valid transaction whose id is its position.
+pub fn good(position: i64) -> Item<Wire> {
+    item(position, Ok(build::wire(position.unsigned_abs().into(), "-12.34")))
+}
+
+/// An item with that content.
+pub fn item(position: i64, content: Result<Wire, Reason>) -> Item<Wire> {
+    let raw = Raw { payload: Some(Bytes::from(position.to_string())), ..Raw::default() };
+    Item { position, raw, content }
+}
+
+/// An item that could not be decoded.
+pub fn undecodable(position: i64) -> Item<Wire> {
+    item(position, Err(Reason::new(Stage::Decode, "fields", "too few fields")))
+}
+
+/// Batches of `size` of the items, which stand in order of position from 0.
+pub struct Scripted {
+    items: VecDeque<Item<Wire>>,
+    /// What follows the last item instead of the end.
+    pub then: Option<Stop>,
+    /// How many batches were read.
+    pub read: Arc<AtomicUsize>,
+}
+
+impl Scripted {
+    /// A source of these items.
+    pub fn new(items: impl IntoIterator<Item = Item<Wire>>) -> Self {
+        Self { items: items.into_iter().collect(), then: None, read: Arc::default() }
+    }
+}
+
+impl Source<Transactions> for Scripted {
+    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<Wire>>, Fault> {
+        tokio::task::yield_now().await;
+        let items: Vec<_> = self.items.drain(..limit.min(self.items.len())).collect();
+        let (Some(first), Some(last)) = (items.first(), items.last()) else {
+            return self.then.take().map_or(Ok(None), |stop| Err(stop.into()));
+        };
+        self.read.fetch_add(1, Ordering::SeqCst);
+        let (first, last) = (first.position, last.position);
+        let (notation, cursor) = (Notation::Plain, json!({ "next": last + 1 }));
+        Ok(Some(Batch { first, last, items, notation, cursor, gap: None }))
+    }
+}
+
+/// What the model does with the records of its `n`th call, from 0.
+type Script = dyn Fn(usize, &[Transaction]) -> (Duration, Result<Vec<Result<String, Reason>>, Fault>)
+    + Send
+    + Sync;
+
+/// A model that does what a test says.
+pub struct Model {
+    calls: AtomicUsize,
+    script: Box<Script>,
+}
+
+impl Model {
+    /// A model that does this.
+    pub fn new(
+        script: impl Fn(usize, &[Transaction]) -> (Duration, Result<Vec<Result<String, Reason>>, Fault>)
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self { calls: AtomicUsize::new(0), script: Box::new(script) }
+    }
+
+    /// A model that knows one category.
+    pub fn food() -> Self {
+        Self::new(|_, records| (Duration::ZERO, Ok(food(records))))
+    }
+}
+
+/// The same answer to all records.
+pub fn food(records: &[Transaction]) -> Vec<Result<String, Reason>> {
+    records.iter().map(|_| Ok("Food".to_owned())).collect()
+}
+
+impl Enrich<Transactions> for Model {
+    type Inquiry = Vec<Transaction>;
+
+    fn begin(&self, records: &[Transaction]) -> Result<Vec<Transaction>, Stop> {
+        Ok(records.to_vec())
+    }
+
+    async fn ask(
+        &self,
+        records: &mut Vec<Transaction>,
+    ) -> Result<Option<Answers<Transactions>>, Fault> {
+        let (pause, answer) = (self.script)(self.calls.fetch_add(1, Ordering::SeqCst), records);
+        tokio::time::sleep(pause).await;
+        answer.map(Some)
+    }
+}
+
+/// Everything around one run.
+pub struct Bench {
+    pub store: MemoryStore,
+    pub stream: Arc<Stream>,
+    pub status: Arc<Status>,
+    pub stop: CancellationToken,
+    pub settings: Settings,
+    pub max_outage: Option<Duration>,
+    pub totals: Totals,
+}
+
+impl Bench {
+    /// Batches of ten, two ahead.
+    pub fn new() -> Self {
+        Self {
+            store: MemoryStore::default(),
+            stream: build::stream::<Transactions>("file/x"),
+            status: Arc::default(),
+            stop: CancellationToken::new(),
+            settings: Settings { batch_size: 10, ahead: 2, ..Settings::default() },
+            max_outage: None,
+            totals: Totals::default(),
+        }
+    }
+
+    /// The partition as its next owner finds it.
+    pub async fn claim(&self) -> Position {
+        match self.store.claim(&self.stream, "me", build::LONG, Begin::default()).await {
+            Ok(Claim::Owned(position)) => position,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One run from the partition's position on.
+    pub async fn run(
+        &mut self,
+        source: Scripted,
+        model: impl Enrich<Transactions>,
+    ) -> Result<Ended, Stop> {
+        let position = self.claim().await;
+        self.run_at(position, source, model).await
+    }
+
+    /// One run as the owner of `position`.
+    pub async fn run_at(
+        &mut self,
+        position: Position,
+        source: Scripted,
+        model: impl Enrich<Transactions>,
+    ) -> Result<Ended, Stop> {
+        let gates = Gates::new(&self.status, "file", self.max_outage);
+        let (model, store) = (Arc::new(model), Arc::new(self.store.clone()));
+        let pipeline = Arc::new(Pipeline::new(
+            model,
+            store,
+            gates,
+            Arc::clone(&self.status),
+            self.settings.clone(),
+        ));
+        let partition =
+            Partition { stream: Arc::clone(&self.stream), worker: "me".into(), position };
+        pipeline.run(source, partition, &self.stop, &mut self.totals, |_, _| {}).await
+    }
+
+    /// The ledger's ranges, in order of the commits.
+    pub fn ranges(&self) -> Vec<(i64, i64)> {
+        self.store.batches().iter().map(|entry| (entry.first, entry.last)).collect()
+    }
+}

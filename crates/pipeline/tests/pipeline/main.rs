@@ -1,0 +1,9 @@
+//! Whole runs on fakes.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod crew;
+mod fakes;
+mod inquiry;
+mod ownership;
+mod relay;
+mod run;

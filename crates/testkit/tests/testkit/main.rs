@@ -1,0 +1,12 @@
+//! The test kit itself, the layers, the scripts and the compose file.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod compose;
+mod http;
+mod kafka;
+mod layers;
+mod memory;
+mod postgres;
+mod process;
+mod proxy;
+mod scripts;
