@@ -13,7 +13,7 @@ pub struct Arguments {
     /// The files, read in this order
     #[arg(required_unless_present = "print_config", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Read finished files once more, rejected ones among them
+    /// Read finished and rejected files again
     #[arg(long)]
     pub again: bool,
     /// Go through every stage but write nothing, and say what each column holds

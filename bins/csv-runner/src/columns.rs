@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use chrono::NaiveDateTime;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::Value as Json;
 use tally_domain::amount::{Amount, Notation};
 use tally_domain::{Column, Flow, Kind, id, timestamp};
 use tally_ports::{Batch, Fault, Source};
@@ -24,13 +25,32 @@ pub struct Facts {
     /// How many records have no value or a blank one.
     pub missing: u64,
     /// The least value that could be read.
-    pub least: Option<String>,
+    pub least: Option<Extreme>,
     /// The greatest value that could be read.
-    pub greatest: Option<String>,
+    pub greatest: Option<Extreme>,
     /// The different values and how often each occurs; null when there are too many.
     pub distinct: Option<BTreeMap<String, u64>>,
     #[serde(skip)]
     has_many: bool,
+}
+
+/// A value that could be read, and its text.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Extreme {
+    /// As it stands in the file.
+    pub text: String,
+    #[serde(skip)]
+    value: Value,
+}
+
+/// What values are compared by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Value {
+    Id(u128),
+    Decimal(Amount),
+    Timestamp(NaiveDateTime),
+    Text(String),
 }
 
 /// A source whose records' columns are noted as they pass.
@@ -48,9 +68,9 @@ impl<F: Flow, S: Source<F>> Source<F> for Noting<S> {
             && let Ok(mut columns) = columns.lock()
         {
             for wire in batch.items.iter().filter_map(|item| item.content.as_ref().ok()) {
-                let Ok(Value::Object(values)) = serde_json::to_value(wire) else { continue };
+                let Ok(Json::Object(values)) = serde_json::to_value(wire) else { continue };
                 for column in F::COLUMNS {
-                    let text = values.get(column.name).and_then(Value::as_str);
+                    let text = values.get(column.name).and_then(Json::as_str);
                     columns.entry(column.name).or_default().note(column, text, batch.notation);
                 }
             }
@@ -65,10 +85,9 @@ impl Facts {
             self.missing += 1;
             return;
         };
-        if is_readable(column.kind, text, notation) {
-            let compare = |a: &str, b: &str| compare(column.kind, a, b, notation);
-            keep(&mut self.least, text, compare, Ordering::Less);
-            keep(&mut self.greatest, text, compare, Ordering::Greater);
+        if let Some(value) = Value::read(column.kind, text, notation) {
+            keep(&mut self.least, text, &value, Ordering::Less);
+            keep(&mut self.greatest, text, &value, Ordering::Greater);
         }
         self.count(text);
     }
@@ -87,37 +106,22 @@ impl Facts {
     }
 }
 
-fn keep(
-    extreme: &mut Option<String>,
-    text: &str,
-    compare: impl Fn(&str, &str) -> Ordering,
-    side: Ordering,
-) {
-    if extreme.as_deref().is_none_or(|extreme| compare(text, extreme) == side) {
-        *extreme = Some(text.chars().take(SHORT).collect());
+fn keep(extreme: &mut Option<Extreme>, text: &str, value: &Value, side: Ordering) {
+    if extreme.as_ref().is_none_or(|extreme| value.cmp(&extreme.value) == side) {
+        let text = text.chars().take(SHORT).collect();
+        *extreme = Some(Extreme { text, value: value.clone() });
     }
 }
 
-fn is_readable(kind: Kind, text: &str, notation: Notation) -> bool {
-    match kind {
-        Kind::Id => id::parse(text).is_some(),
-        Kind::Decimal => amount(text, notation).is_some(),
-        Kind::Timestamp => timestamp::parse(text).is_some(),
-        Kind::Text => true,
+impl Value {
+    fn read(kind: Kind, text: &str, notation: Notation) -> Option<Self> {
+        match kind {
+            Kind::Id => id::parse(text).map(|id| Self::Id(id.as_u128())),
+            Kind::Decimal => Amount::parse(text, notation).ok()?.amount.map(Self::Decimal),
+            Kind::Timestamp => timestamp::parse(text).map(Self::Timestamp),
+            Kind::Text => Some(Self::Text(text.chars().take(SHORT).collect())),
+        }
     }
-}
-
-fn compare(kind: Kind, a: &str, b: &str, notation: Notation) -> Ordering {
-    match kind {
-        Kind::Id => id::parse(a).cmp(&id::parse(b)),
-        Kind::Decimal => amount(a, notation).cmp(&amount(b, notation)),
-        Kind::Timestamp => timestamp::parse(a).cmp(&timestamp::parse(b)),
-        Kind::Text => a.cmp(b),
-    }
-}
-
-fn amount(text: &str, notation: Notation) -> Option<Amount> {
-    Amount::parse(text, notation).ok()?.amount
 }
 
 #[cfg(test)]
@@ -141,10 +145,26 @@ mod tests {
     #[track_caller]
     fn check(kind: Kind, texts: &[&str], least: &str, greatest: &str) {
         let facts = facts(kind, texts);
-        assert_eq!(
-            (facts.least.as_deref(), facts.greatest.as_deref()),
-            (Some(least), Some(greatest))
-        );
+        assert_eq!((text(&facts.least), text(&facts.greatest)), (Some(least), Some(greatest)));
+    }
+
+    fn text(extreme: &Option<Extreme>) -> Option<&str> {
+        extreme.as_ref().map(|extreme| &*extreme.text)
+    }
+
+    /// What a file holds is compared as it was read there, whatever the next file's decimal sign.
+    #[test]
+    fn files_may_have_different_decimal_signs() {
+        let mut facts = Facts::default();
+        let column = Column { name: "amount", kind: Kind::Decimal };
+        let comma = Notation::Shown(DecimalSign::Comma);
+        for text in ["900,00", "-700,00"] {
+            facts.note(&column, Some(text), comma);
+        }
+        for text in ["5.00", "-1.00"] {
+            facts.note(&column, Some(text), Notation::Shown(DecimalSign::Point));
+        }
+        assert_eq!((text(&facts.least), text(&facts.greatest)), (Some("-700,00"), Some("900,00")));
     }
 
     #[test]

@@ -8,12 +8,11 @@ pub fn now(path: &str, finished: &Finished, ratio: f64, top_codes: &str, dry_run
     let codes = if top_codes.is_empty() {
         String::new() // an earlier run has read all of it
     } else {
-        format!("; most frequent in this run: {top_codes}")
+        format!(", mostly {top_codes}")
     };
-    let advice = if dry_run { "" } else { ", and read it with --again if it is the setting" };
+    let advice = if dry_run { "" } else { " and read it with --again" };
     stop(format!(
-        "{path} is rejected: {counts}, a greater share than budget.ratio {ratio} allows{codes}; correct the file or the \
-         setting that makes them{advice}"
+        "{path} is rejected: {counts} (budget.ratio is {ratio}){codes}; correct the file, or change the setting{advice}"
     ))
 }
 
@@ -25,7 +24,7 @@ pub fn before(path: &str, finished: &Finished) -> Stop {
 
 fn counts(finished: &Finished) -> String {
     let Finished { read, dead_lettered, .. } = finished;
-    format!("{dead_lettered} of its {read} rows became dead letters")
+    format!("{dead_lettered} of {read} rows became dead letters")
 }
 
 const fn stop(message: String) -> Stop {

@@ -11,7 +11,7 @@ use tally_pipeline::{Refusal, Share, Totals};
 use tally_ports::StopKind;
 
 use crate::arguments::Summary;
-use crate::columns::Facts;
+use crate::columns::{Extreme, Facts};
 use crate::screen::rate;
 
 /// What a run did.
@@ -253,7 +253,7 @@ impl Report {
         match self.blank() {
             0 => {}
             1 => line(&mut text, "1 blank row, which is no record"),
-            blank => line(&mut text, &format!("{blank} blank rows, which are no records")),
+            blank => line(&mut text, &format!("{blank} blank rows ignored")),
         }
         if !dead_letters.is_empty() {
             line(&mut text, "\ndead letters by code");
@@ -275,7 +275,9 @@ impl Report {
 
 fn describe(text: &mut String, name: &str, facts: &Facts) {
     let extremes = match (&facts.least, &facts.greatest) {
-        (Some(least), Some(greatest)) => format!(", least {least:?}, greatest {greatest:?}"),
+        (Some(Extreme { text: least, .. }), Some(Extreme { text: greatest, .. })) => {
+            format!(", least {least:?}, greatest {greatest:?}")
+        }
         _ => String::new(),
     };
     line(text, &format!("  {name:<16}missing {}{extremes}", facts.missing));

@@ -23,11 +23,11 @@ pub struct Arguments {
     /// Begin again after the last file, until stopped
     #[arg(long)]
     pub repeat: bool,
-    /// Exit with 0, and not with 65, although rows were not sent
+    /// Exit with 0 even if some rows were not sent
     #[arg(long)]
     pub skip_invalid: bool,
-    /// Write the rows that are not sent to this file, as they are and under their header line, so that it can be corrected and
-    /// sent; it is overwritten. With --repeat only those of the first time
+    /// Write the rows that are not sent, unchanged, to FILE under the header line, to be corrected and sent with
+    /// csv.decimal set; overwrites FILE. With --repeat, those of the first round
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
     /// The flags that say which topic.

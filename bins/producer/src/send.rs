@@ -47,23 +47,29 @@ async fn send_all(
     summary: &mut Summary,
 ) -> Result<(), Stop> {
     let files = open(arguments, settings).await?;
+    for File { path, file } in &files {
+        if let Some(decimal) = file.amounts().explain() {
+            tracing::info!("{path}: {decimal}");
+        }
+    }
+    let Some(topic) = open_topic(arguments, settings, worker).await? else { return Ok(()) };
+    // Not before all else is known to be good: what an earlier run kept is lost.
     let inputs =
         || arguments.files.iter().map(PathBuf::as_path).zip(files.iter().map(|file| &file.file));
     let rejects = arguments.rejects.as_ref().map(|path| Rejects::create(path, inputs()));
     let mut rejects = rejects.transpose()?;
-    let sent = send_files(files, arguments, settings, worker, rejects.as_mut(), summary).await;
+    let sent = send_files(files, topic, arguments, settings, worker, rejects.as_mut(), summary);
+    let sent = sent.await;
     let closed = rejects.map_or(Ok(()), Rejects::close);
     sent.and(closed)
 }
 
-async fn send_files(
-    files: Vec<File>,
+/// The topic, and how records are written to it; `None` when a stop was asked for before the brokers answered.
+async fn open_topic(
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
-    mut rejects: Option<&mut Rejects>,
-    summary: &mut Summary,
-) -> Result<(), Stop> {
+) -> Result<Option<(Publisher, Encoder)>, Stop> {
     let of_kafka = tally_app::kafka::settings(settings)?;
     let registry = match (arguments.format, tally_app::kafka::registry(settings)?) {
         (Format::Json, _) => None,
@@ -83,9 +89,18 @@ async fn send_files(
         };
         Ok((publisher, encoder))
     });
-    let Some(opened) = worker.unless_stopped(opening).await else { return Ok(()) };
-    let (publisher, encoder) = opened?;
+    worker.unless_stopped(opening).await.transpose()
+}
 
+async fn send_files(
+    files: Vec<File>,
+    (publisher, encoder): (Publisher, Encoder),
+    arguments: &Arguments,
+    settings: &Settings,
+    worker: &Worker,
+    mut rejects: Option<&mut Rejects>,
+    summary: &mut Summary,
+) -> Result<(), Stop> {
     worker.status.set_in_progress(true);
     let mut pace = Pace::new(arguments.rate);
     let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));

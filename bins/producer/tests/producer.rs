@@ -165,9 +165,9 @@ async fn amounts_are_read_as_those_of_their_file() {
     let comma = ["-1.234,50", "-3.000", "-3,000", ",50", "12 500", "12,50-"];
     let thousands = "has three digits behind the comma, which may be thousands or decimals";
     let sent = [json!(-1234.5), json!(-3000.0), json!(0.5), json!(12500.0)];
-    check(&comma, &sent, &[(2, thousands), (5, "has its sign behind the digits")]).await;
+    check(&comma, &sent, &[(2, thousands), (5, "has its sign after the digits")]).await;
     let undecided = ["-3,000", "-3", "1'234"];
-    let why = "has a separator of thousands or of decimals, and the file does not show which: set csv.decimal";
+    let why = "can be read as thousands or as decimals, and the first 256 KiB of the file do not settle it: set csv.decimal";
     check(&undecided, &[json!(-3.0), json!(1234.0)], &[(0, why)]).await;
 }
 
@@ -269,6 +269,11 @@ async fn where_rejects_cannot_be_kept_nothing_is_sent() {
     let output = scene.ended_with(&both, 78);
     assert!(output.stderr.contains("rows.csv and") && !rejects.exists(), "{output}");
     assert_eq!(scene.records().await.values().map(Vec::len).sum::<usize>(), 0);
+
+    // What an earlier run kept is lost only to one that begins.
+    fs::write(&rejects, "kept").unwrap();
+    scene.ended_with(&[&keep[..], &["--format", "avro"]].concat(), 78);
+    assert_eq!(fs::read_to_string(&rejects).unwrap(), "kept");
 
     let output = scene.ended_with(&["--rejects", "/dev/full"], 74);
     assert!(output.stderr.contains("cannot write --rejects /dev/full"), "{output}");

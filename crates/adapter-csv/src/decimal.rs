@@ -10,6 +10,9 @@ use crate::framing::Frame;
 use crate::header::Header;
 use crate::split::Feed;
 
+/// What to do where it is not known.
+const SET: &str = "set csv.decimal to comma or point";
+
 /// How many bytes of rows the decimal sign is told from.
 pub const LOOK_AT: usize = 256 * 1024;
 
@@ -22,6 +25,8 @@ pub struct Amounts {
     comma: Option<u64>,
     point: Option<u64>,
     unclear: Option<u64>,
+    /// Whether all of the file was looked at.
+    is_whole: bool,
 }
 
 impl Amounts {
@@ -34,8 +39,13 @@ impl Amounts {
         header: &Header,
         encoding: &'static Encoding,
     ) -> Result<Self, Fault> {
-        let set =
-            |sign| Self { notation: Notation::Set(sign), comma: None, point: None, unclear: None };
+        let set = |sign| Self {
+            notation: Notation::Set(sign),
+            comma: None,
+            point: None,
+            unclear: None,
+            is_whole: false,
+        };
         match setting {
             Decimal::Comma => Ok(set(DecimalSign::Comma)),
             Decimal::Point => Ok(set(DecimalSign::Point)),
@@ -96,7 +106,8 @@ impl Amounts {
                 first.get_or_insert(line);
             }
         }
-        Ok(Self { notation: votes.notation(), comma, point, unclear })
+        let is_whole = whole && at >= bytes.len();
+        Ok(Self { notation: votes.notation(), comma, point, unclear, is_whole })
     }
 
     /// How they are read.
@@ -119,23 +130,24 @@ impl Amounts {
         }
     }
 
-    /// What was taken for the decimal sign and why; `None` where no amount needs one.
+    /// What was taken for the decimal sign and why; `None` where no amount of the file has one.
     pub fn explain(&self) -> Option<String> {
         match (self.notation, self.comma, self.point, self.unclear) {
-            (Notation::Set(sign), ..) => {
-                Some(format!("amounts have a decimal {}, as csv.decimal is set", sign.as_str()))
-            }
+            (Notation::Set(sign), ..) => Some(format!("decimal {} (csv.decimal)", sign.as_str())),
             (Notation::Shown(sign), ..) => {
                 let line = self.line().unwrap_or_default();
-                Some(format!("amounts have a decimal {}, as line {line} shows", sign.as_str()))
+                Some(format!("decimal {} (line {line})", sign.as_str()))
             }
             (_, Some(comma), Some(point), _) => Some(format!(
-                "amounts have a decimal comma (line {comma}) and a decimal point (line {point}), neither in nine of \
-                 ten: set csv.decimal"
+                "decimal sign unknown: decimal commas (line {comma}) and decimal points (line {point}) are mixed: {SET}"
             )),
             (.., Some(unclear)) => Some(format!(
-                "no amount in the first 256 KiB shows the decimal sign, which that of line {unclear} needs: set csv.decimal"
+                "decimal sign unknown: line {unclear} can be read as thousands or as decimals, and nothing in the first \
+                 256 KiB settles it: {SET}"
             )),
+            _ if !self.is_whole => {
+                Some("decimal sign unknown: no amount in the first 256 KiB has one".to_owned())
+            }
             _ => None,
         }
     }

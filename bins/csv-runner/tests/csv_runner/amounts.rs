@@ -8,7 +8,7 @@ use tally_testkit::job::{Job, ModelService, Target};
 use crate::run::rows::{Rows, check};
 use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, row, run, summary};
 
-const UNDECIDED: &str = "amount has a separator of thousands or of decimals, and the file does not show which: \
+const UNDECIDED: &str = "amount can be read as thousands or as decimals, and the first 256 KiB of the file do not settle it: \
                          set csv.decimal to comma or point";
 const MAY_BE_THOUSANDS: &str = "amount has three digits behind the comma, which may be thousands or decimals: \
                                 set csv.decimal to comma if they are decimals";
@@ -122,7 +122,7 @@ async fn the_other_sign_and_blanks_group_thousands() {
 async fn what_no_amount_may_have_is_refused_by_name() {
     let cases = [
         ("(12,50)", "is in parentheses: write a minus before it instead"),
-        ("12,50-", "has its sign behind the digits: write it before them"),
+        ("12,50-", "has its sign after the digits: put it in front"),
         ("+12,50", "has a plus sign: leave it out"),
         ("-12,50 €", "has a currency sign: leave it out"),
         ("EUR -12,50", "has a currency code: leave it out"),
@@ -180,21 +180,21 @@ async fn a_dry_run_says_what_is_taken_and_shows_amounts_as_they_stand() {
         output.stdout
     };
     let text = said("comma.csv", &["-1.000", "-12,50", "-2 000"], &[]);
-    let first = "comma.csv: done, 3 rows read, 0 dead letters\n  amounts have a decimal comma, as line 3 shows\n";
+    let first = "comma.csv: done, 3 rows read, 0 dead letters\n  decimal comma (line 3)\n";
     assert!(text.starts_with(first), "{text}");
     let shown =
         "  amount          missing 0, least \"-2 000\", greatest \"-12,50\"\n    \"-1.000\" 1\n";
     assert!(text.contains(shown), "{text}");
 
     let text = said("set.csv", &["-1,500"], &[("TALLY_CSV__DECIMAL", "comma")]);
-    assert!(text.contains("\n  amounts have a decimal comma, as csv.decimal is set\n"), "{text}");
+    assert!(text.contains("\n  decimal comma (csv.decimal)\n"), "{text}");
     let text = said("undecided.csv", &["-7", "-1,500"], &[]);
-    let why = "no amount in the first 256 KiB shows the decimal sign, which that of line 3 needs: \
-               set csv.decimal";
+    let why = "decimal sign unknown: line 3 can be read as thousands or as decimals, and nothing in the first \
+               256 KiB settles it: set csv.decimal to comma or point";
     assert!(text.contains(&format!("\n  {why}\n")), "{text}");
     let text = said("both.csv", &["-1,5", "-1.5"], &[]);
-    let why = "amounts have a decimal comma (line 2) and a decimal point (line 3), neither in nine of ten: \
-               set csv.decimal";
+    let why = "decimal sign unknown: decimal commas (line 2) and decimal points (line 3) are mixed: set \
+               csv.decimal to comma or point";
     assert!(text.contains(&format!("\n  {why}\n")), "{text}");
     let text = said("whole.csv", &["-7", "-1 500"], &[]);
     assert!(!text.contains("decimal"), "{text}");
@@ -219,7 +219,7 @@ async fn blank_rows_are_no_records() {
 
     let job = Job::new("sqlite:none.db").model(model.url()).flag("--dry-run").file(path);
     let output = job.spawn().wait(SOON);
-    assert!(output.stdout.contains("\n10001 blank rows, which are no records\n"), "{output}");
+    assert!(output.stdout.contains("\n10001 blank rows ignored\n"), "{output}");
     let only_blank = folder.write("blank.csv", HEADER.to_owned() + &blank);
     let output = run(&target, NO_MODEL, &[only_blank], &[]);
     assert_eq!(output.code, Some(0), "{output}");

@@ -22,7 +22,7 @@ async fn a_file_of_nothing_but_bad_rows_is_not_buried() {
 
     let output = job().env("TALLY_BUDGET__IN_A_ROW", "5000").spawn().wait(SOON);
     assert_eq!(output.code, Some(65), "{output}");
-    assert!(output.stderr.contains("rows.csv is rejected: 1500 of its 1500 rows"), "{output}");
+    assert!(output.stderr.contains("rows.csv is rejected: 1500 of 1500 rows"), "{output}");
     assert_eq!(target.number("select count(*) from dead_letters").await, 1500);
 }
 

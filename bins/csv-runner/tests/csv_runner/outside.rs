@@ -188,7 +188,7 @@ async fn the_summary_for_people_accounts_for_every_row() {
         lines.iter().map(|line| if line.starts_with(timed) { timed } else { line }).collect();
     let expected = "\
 DIR/rows.csv: done, 5 rows read, 2 dead letters
-  amounts have a decimal comma, as line 2 shows
+  decimal comma (line 2)
   line 5: side_unknown
   line 6: fields
 DIR/missing.csv: not finished, 0 rows read

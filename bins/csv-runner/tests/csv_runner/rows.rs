@@ -16,8 +16,10 @@ const AFTER: &str = "after a closing quote comes something else than a delimiter
 const MIB: usize = 1 << 20;
 const ID: &str = "id is neither a UUID nor an integer from 0 to 2^128 - 1";
 const AMOUNT: &str = "amount is not a decimal number";
-const POINT: &str = "amount has a decimal point, but is read with a decimal comma (csv.decimal)";
-const COMMA: &str = "amount has a decimal comma, but is read with a decimal point (csv.decimal)";
+const POINT: &str =
+    "amount can only be read with a decimal point, but that of the file is a comma (csv.decimal)";
+const COMMA: &str =
+    "amount can only be read with a decimal comma, but that of the file is a point (csv.decimal)";
 const GROUPS: &str = "amount has thousands that are not in groups of three digits";
 const RANGE: &str =
     "amount has more than ten digits before or more than two after the decimal separator";
@@ -296,7 +298,7 @@ async fn a_decimal_separator_is_taken_by_its_name() {
             1,
             (
                 "amount_invalid",
-                "amount has a decimal comma, but is read with a decimal point (csv.decimal)",
+                "amount can only be read with a decimal comma, but that of the file is a point (csv.decimal)",
             ),
             Some("2"),
             row(2).trim_end(),

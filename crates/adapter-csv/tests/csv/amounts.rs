@@ -44,9 +44,9 @@ async fn check(
 
 #[tokio::test]
 async fn the_sign_is_taken_that_amounts_show_whatever_the_delimiter() {
-    let comma = "amounts have a decimal comma, as line 2 shows";
+    let comma = "decimal comma (line 2)";
     check(table(["2,5", "-3,50", "1.234,5"]), COMMA, Some(2), Some(comma)).await;
-    let point = "amounts have a decimal point, as line 3 shows";
+    let point = "decimal point (line 3)";
     check(table(["1.234", "2.5", "7"]), POINT, Some(3), Some(point)).await;
     check("id,amount,text\n1,\"2,5\",a\n", COMMA, Some(2), Some(comma)).await;
     check("id\tamount\ttext\n1\t1\ta\n2\t2.5\ta\n", POINT, Some(3), Some(point)).await;
@@ -56,7 +56,7 @@ async fn the_sign_is_taken_that_amounts_show_whatever_the_delimiter() {
 async fn without_a_vote_it_is_undecided_whatever_the_delimiter() {
     let unclear = |line: u64| {
         format!(
-            "no amount in the first 256 KiB shows the decimal sign, which that of line {line} needs: set csv.decimal"
+            "decimal sign unknown: line {line} can be read as thousands or as decimals, and nothing in the first 256 KiB settles it: set csv.decimal to comma or point"
         )
     };
     check(table(["7", "-3,000"]), Notation::Undecided, None, Some(&unclear(3))).await;
@@ -65,6 +65,9 @@ async fn without_a_vote_it_is_undecided_whatever_the_delimiter() {
     for content in [table(["7", "-3", "x", "", "(1,5)", "1 000"]), "id;amount;text\n".to_owned()] {
         check(content, Notation::Undecided, None, None).await;
     }
+    // Something may follow.
+    let none = Some("decimal sign unknown: no amount in the first 256 KiB has one");
+    check(table(vec!["7"; 30_000]), Notation::Undecided, None, none).await;
 }
 
 #[tokio::test]
@@ -72,14 +75,14 @@ async fn nine_votes_in_ten_decide() {
     let votes = |comma: usize, point: usize| {
         table([vec!["1.5"; point], vec!["12,000"; 50], vec!["1,5"; comma]].concat())
     };
-    let shown = Some("amounts have a decimal comma, as line 62 shows");
+    let shown = Some("decimal comma (line 62)");
     check(votes(90, 10), COMMA, Some(62), shown).await;
     let split = "amounts have a decimal comma (line 62) and a decimal point (line 2), neither in nine of ten: \
                  set csv.decimal";
     check(votes(89, 10), Notation::Undecided, None, Some(split)).await;
     // One odd amount does not decide for the file, wherever it stands.
     let odd_first = table([vec!["12.50"], vec!["-1,50"; 499]].concat());
-    check(odd_first, COMMA, Some(3), Some("amounts have a decimal comma, as line 3 shows")).await;
+    check(odd_first, COMMA, Some(3), Some("decimal comma (line 3)")).await;
 }
 
 #[tokio::test]
@@ -88,7 +91,7 @@ async fn lines_are_physical_ones() {
         "\n\"id\";amount;\"text\nof two lines\"\n1;2;\"a\nb\"\n\n;;\n3;4\n\"4\n\";1,5;a\n";
     let content = content.replace("\"text\nof two lines\"", "text;\"note\nof two lines\"");
     let content = content.replace(";\"a\nb\"", ";\"a\nb\";").replace("1,5;a", "1,5;a;");
-    check(&content, COMMA, Some(9), Some("amounts have a decimal comma, as line 9 shows")).await;
+    check(&content, COMMA, Some(9), Some("decimal comma (line 9)")).await;
 }
 
 /// Rows up to exactly this size after the header, then these.
@@ -113,20 +116,20 @@ async fn the_first_256_kib_alone_decide() {
     check(padded("7", HEAD - vote + 1, &votes), Notation::Undecided, None, None).await;
     // Thousands of others behind it change nothing.
     let content = padded("1.5", HEAD, &"2;1,5;\n".repeat(50_000));
-    check(content, POINT, Some(2), Some("amounts have a decimal point, as line 2 shows")).await;
+    check(content, POINT, Some(2), Some("decimal point (line 2)")).await;
 }
 
 #[tokio::test]
 async fn rows_behind_an_unclosed_quote_vote() {
     let rows = "2;1,5;x\n".repeat(100_000);
     let content = format!("id;amount;text\n1;\"2;x\n{rows}");
-    check(content, COMMA, Some(3), Some("amounts have a decimal comma, as line 3 shows")).await;
+    check(content, COMMA, Some(3), Some("decimal comma (line 3)")).await;
 }
 
 #[tokio::test]
 async fn rows_that_are_no_records_do_not_vote() {
     check("id;amount;text\n1;1.5\n2;1.5;x;y\n3;\"1.5\"x;a\n4;1,5;x\n", COMMA, Some(5), {
-        Some("amounts have a decimal comma, as line 5 shows")
+        Some("decimal comma (line 5)")
     })
     .await;
 }

@@ -307,7 +307,7 @@ fn messages_name_what_was_found_and_what_to_set() {
         (Unreadable::MayBeThousands(DecimalSign::Comma), &["thousands", "csv.decimal to comma"]),
         (Unreadable::OtherSign { found: DecimalSign::Point }, &["decimal point", "csv.decimal"]),
         (Unreadable::Parentheses, &["parentheses"]),
-        (Unreadable::SignBehind, &["sign behind"]),
+        (Unreadable::SignBehind, &["sign after"]),
         (Unreadable::Plus, &["plus sign"]),
         (Unreadable::Minus, &["U+2212"]),
         (Unreadable::CurrencySign, &["currency sign"]),

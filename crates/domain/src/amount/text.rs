@@ -64,7 +64,7 @@ impl fmt::Display for Unreadable {
         f.write_str(match self {
             Self::NotANumber => "is not a decimal number",
             Self::Parentheses => "is in parentheses: write a minus before it instead",
-            Self::SignBehind => "has its sign behind the digits: write it before them",
+            Self::SignBehind => "has its sign after the digits: put it in front",
             Self::Plus => "has a plus sign: leave it out",
             Self::Minus => "has the minus sign U+2212: write a hyphen-minus instead",
             Self::CurrencySign => "has a currency sign: leave it out",
@@ -75,7 +75,7 @@ impl fmt::Display for Unreadable {
                 let (found, read) = (found.as_str(), found.other().as_str());
                 return write!(
                     f,
-                    "has a decimal {found}, but is read with a decimal {read} (csv.decimal)"
+                    "can only be read with a decimal {found}, but that of the file is a {read} (csv.decimal)"
                 );
             }
             Self::MayBeThousands(sign) => {
@@ -87,8 +87,8 @@ impl fmt::Display for Unreadable {
                 );
             }
             Self::Undecided => {
-                "has a separator of thousands or of decimals, and the file does not show which: set \
-                 csv.decimal to comma or point"
+                "can be read as thousands or as decimals, and the first 256 KiB of the file do not settle it: \
+                 set csv.decimal to comma or point"
             }
         })
     }
