@@ -46,6 +46,12 @@ impl Inquiry {
         self.waiting.reverse();
     }
 
+    /// Whether the next list has several records, none of which was asked about by itself or twice: that an answer names
+    /// none of them is then an outage. Of a record alone it would be one for ever.
+    pub(crate) fn is_first_of_several(&self) -> bool {
+        !self.is_second_round && self.waiting.last().is_some_and(|list| list.len() > 1)
+    }
+
     /// The list to ask about next: its questions and their ids; `None` once all is answered.
     pub(crate) fn next(&self) -> Option<(Bytes, Vec<Uuid>)> {
         let list = self.waiting.last()?;

@@ -13,14 +13,14 @@
 //! An item is fit when it is an object with the texts `transaction_id` and `category` (or `null`), once each; its other
 //! fields are passed over. One that is not fit is no answer for its record and changes nothing for the others.
 //!
-//! When the first answers to a batch name none of its records in a fit item, that is an outage, even for a batch of
-//! one: a model that lost its data answers so, and waiting loses nothing. Once they name some, the model works, and
-//! records that it does not even name when asked again cost only themselves. A batch of more than ten records that ends
-//! without one category, refused or unanswered, is an outage as well.
+//! When an answer names none of the records asked about for the first time in a fit item, that is an outage: a model that
+//! lost its data answers so, and waiting loses nothing. A record that stands alone, after a split or when it is asked for
+//! once more, costs only itself, unless the model has named no other of its batch. A batch of more than ten records that
+//! ends without one category, refused or unanswered, is an outage as well.
 //!
 //! An [`Inquiry`] keeps what was answered about its batch, so a request that was answered is not sent again after an
-//! outage. After one of the two kinds above, nothing that the model said about the batch is believed, and the first
-//! request is the next one.
+//! outage. When the whole batch is without one named record, or without one category, nothing that the model said about it
+//! is believed, and the first request is the next one.
 //!
 //! A list never holds two records of one id, for the answers could not be told apart: a record that repeats an
 //! earlier one byte by byte shares its answer, another version of the same id goes into a list of its own.

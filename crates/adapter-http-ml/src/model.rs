@@ -4,7 +4,7 @@ use tally_domain::Classified;
 use tally_ports::{Answers, Enrich, Fault, Stop};
 
 use crate::Settings;
-use crate::connection::Connection;
+use crate::connection::{Connection, Heard};
 use crate::inquiry::Inquiry;
 use crate::question::Questions;
 
@@ -44,6 +44,12 @@ impl<F: Classified> Enrich<F> for Model {
         let mut has_category = false;
         while !has_category && let Some((body, ids)) = inquiry.next() {
             let heard = self.connection.ask(body, &ids).await?;
+            if let Heard::Nothing(unfit) = &heard
+                && !self.of_refused
+                && inquiry.is_first_of_several()
+            {
+                return Err(self.connection.outage(&unfit.to_string()));
+            }
             has_category = inquiry.note(heard);
             inquiry.end_round(self.of_refused).map_err(|what| self.connection.outage(&what))?;
         }

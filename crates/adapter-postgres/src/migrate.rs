@@ -108,7 +108,7 @@ async fn check_encoding(client: &Client, name: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let message = format!(
-        "postgres: the encoding of the database {name} is {encoding}, which cannot hold every text: use one made with \
+        "postgres: the encoding of the database {name} is {encoding}, not UTF8: use one made with \
          `create database NAME encoding 'UTF8' template template0`"
     );
     Err(Fault::stop(StopKind::Setting, message))

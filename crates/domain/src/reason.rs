@@ -23,10 +23,16 @@ impl Reason {
     /// The reason of a row that the database refused with `code`, by the constraint of that name where it told one. What
     /// is odd in a name is escaped.
     pub fn refused_by_database(code: &str, constraint: Option<&str>) -> Self {
-        let named = constraint
-            .map(|name| format!(", constraint {}", name.escape_debug()))
-            .unwrap_or_default();
-        let message = format!("the database refused the row: {code}{named}");
+        let mut message = format!("the database refused the row: {code}");
+        if let Some(name) = constraint {
+            message += ", constraint ";
+            for char in name.chars() {
+                match char {
+                    '\'' | '"' => message.push(char),
+                    _ => message.extend(char.escape_debug()),
+                }
+            }
+        }
         Self { stage: Stage::Write, code: Cow::Owned(code.to_owned()), message }
     }
 }
@@ -74,9 +80,9 @@ mod tests {
         let reason = Reason::refused_by_database("23514", Some("transactions_amount_check"));
         let text = "the database refused the row: 23514, constraint transactions_amount_check";
         assert_eq!((&*reason.code, &*reason.message), ("23514", text));
-        let odd = Reason::refused_by_database("23514", Some("a \n\u{1b}[2J\u{202e}\u{0}é"));
+        let odd = Reason::refused_by_database("23514", Some("a \n\u{1b}[2J\u{202e}\u{0}é 'b'"));
         let escaped =
-            "the database refused the row: 23514, constraint a \\n\\u{1b}[2J\\u{202e}\\0é";
+            "the database refused the row: 23514, constraint a \\n\\u{1b}[2J\\u{202e}\\0é 'b'";
         assert_eq!(odd.message, escaped);
         let unnamed = Reason::refused_by_database("P0001", None);
         assert_eq!(unnamed.message, "the database refused the row: P0001");

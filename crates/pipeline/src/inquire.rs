@@ -8,8 +8,8 @@ use crate::Gate;
 
 /// The model's answers to `records`, in order; waits at `gate` while the model is unavailable.
 ///
-/// Each pass of the gate ends with an answer. So an outage keeps what was answered before it, and every answer ends an
-/// outage.
+/// Each pass of the gate ends with an answer that has a category. So an outage keeps what was answered before it, and every
+/// such answer ends an outage.
 pub(crate) async fn inquire<F: Flow, E: Enrich<F>>(
     enrich: &E,
     gate: &Gate,

@@ -1,6 +1,8 @@
 -- When the worker last said that it lives: seen_until is that much later as its lease is long. A value ahead of the clock
 -- tells that the clock went back. Null for a worker of an earlier version.
 alter table workers add column seen_at timestamptz;
+-- Those who live say so again within a second; of the others nobody knows how long their lease was.
+delete from workers;
 
 -- What a flow's function for single rows answers for a row that failed with `state`: the SQLSTATE and, after a blank, the
 -- name of the constraint. What is not the row's fault is raised again, with the SQLSTATE as its message, since other
@@ -17,8 +19,8 @@ create function tally_refusal(
 begin
     if left(state, 2) not in ('22', '23') -- data_exception, integrity_constraint_violation
         and state not in ('44000', 'P0001', '54000') -- a view's check option, a trigger's plain raise, an index row too large
-        -- Row-level security, which has the state of a missing privilege.
-        and not (state = '42501' and (
+        -- Row-level security, which has the state of a missing privilege: of another table a trigger writes, for one.
+        and not (state = '42501' and row_security_active(target) and (
             select bool_and(has_table_privilege(target, privilege) or (
                 select bool_and(has_column_privilege(target, attnum, privilege)) from pg_attribute
                 where attrelid = target and attnum > 0 and not attisdropped))

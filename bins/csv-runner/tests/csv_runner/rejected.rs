@@ -134,7 +134,7 @@ async fn killed_in_the_middle(target: Target) {
     model.up();
     let output = ended_with(&job().spawn(), 65);
     assert!(output.stderr.contains("37 of 40 rows became dead letters"), "{output}");
-    assert!(output.stderr.contains("in this run: debit_sign (7)"), "{output}");
+    assert!(output.stderr.contains("mostly debit_sign (7)"), "{output}");
     assert_eq!(states(&output), json!([["rejected", 10]]));
     assert_eq!(passes(&target).await, (1, 1));
 

@@ -22,6 +22,8 @@ fn table(amounts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     table
 }
 
+const NONE_IN_HEAD: &str = "decimal sign unknown: no amount in the first 256 KiB has one";
+
 async fn opened(content: impl AsRef<[u8]>, settings: &Settings) -> CsvFile<Notes> {
     open(&file_of(content), settings).await
 }
@@ -66,7 +68,7 @@ async fn without_a_vote_it_is_undecided_whatever_the_delimiter() {
         check(content, Notation::Undecided, None, None).await;
     }
     // Something may follow.
-    let none = Some("decimal sign unknown: no amount in the first 256 KiB has one");
+    let none = Some(NONE_IN_HEAD);
     check(table(vec!["7"; 30_000]), Notation::Undecided, None, none).await;
 }
 
@@ -77,8 +79,8 @@ async fn nine_votes_in_ten_decide() {
     };
     let shown = Some("decimal comma (line 62)");
     check(votes(90, 10), COMMA, Some(62), shown).await;
-    let split = "amounts have a decimal comma (line 62) and a decimal point (line 2), neither in nine of ten: \
-                 set csv.decimal";
+    let split = "decimal sign unknown: decimal commas (line 62) and decimal points (line 2) are mixed: set \
+                 csv.decimal to comma or point";
     check(votes(89, 10), Notation::Undecided, None, Some(split)).await;
     // One odd amount does not decide for the file, wherever it stands.
     let odd_first = table([vec!["12.50"], vec!["-1,50"; 499]].concat());
@@ -113,7 +115,8 @@ async fn the_first_256_kib_alone_decide() {
     let vote = "2;1,5;".len();
     let at_the_border = padded("7", HEAD - vote, &votes);
     assert_eq!(opened(&at_the_border, &Settings::default()).await.amounts().notation(), COMMA);
-    check(padded("7", HEAD - vote + 1, &votes), Notation::Undecided, None, None).await;
+    let none = Some(NONE_IN_HEAD);
+    check(padded("7", HEAD - vote + 1, &votes), Notation::Undecided, None, none).await;
     // Thousands of others behind it change nothing.
     let content = padded("1.5", HEAD, &"2;1,5;\n".repeat(50_000));
     check(content, POINT, Some(2), Some("decimal point (line 2)")).await;
@@ -155,7 +158,7 @@ async fn a_sign_that_is_set_is_taken_whatever_amounts_show() {
         assert_eq!(file.amounts().line(), None);
         assert_eq!(
             file.amounts().explain(),
-            Some(format!("amounts have a decimal {}, as csv.decimal is set", sign.as_str()))
+            Some(format!("decimal {} (csv.decimal)", sign.as_str()))
         );
     }
 }

@@ -112,10 +112,10 @@ async fn a_complete_inquiry_asks_nothing_more() {
 async fn a_batch_without_one_answer_that_can_be_believed_is_asked_about_anew() {
     let refusing = |_: &Request| Reply::status(422);
     let empty = |request: &Request| {
-        if asked(request).len() > 6 { Reply::status(413) } else { Reply::json("[]") }
+        if asked(request).len() > 1 { Reply::status(413) } else { Reply::json("[]") }
     };
     let blank = |request: &Request| answer(asked(request).into_iter().map(|number| (number, "")));
-    for (fault, requests) in [(refusing as fn(&Request) -> Reply, 21), (empty, 3), (blank, 2)] {
+    for (fault, requests) in [(refusing as fn(&Request) -> Reply, 21), (empty, 21), (blank, 2)] {
         let works = watch::Sender::new(false);
         let is_back = works.subscribe();
         let script = move |request: &Request| {
@@ -178,6 +178,22 @@ async fn an_item_that_is_not_fit_at_first_is_asked_for_once_more() {
     let outcome = ask_on(&model, &mut inquiry(&model, &batch(2))).await;
     assert_eq!(shown(outcome), ["Food", "Food"]);
     assert_eq!(all_asked(&server), [vec![1, 2], vec![2]]);
+}
+
+/// A model that loses its data while a batch is split costs none of the records that it was not asked about before.
+#[tokio::test]
+async fn a_half_without_one_fit_item_is_an_outage_of_that_half() {
+    let server = ScriptedServer::start(|request| match request.number {
+        0 => Reply::status(422),
+        2 => Reply::json("[]"),
+        _ => food(request),
+    })
+    .await;
+    let model = model_at(&server.url());
+    let mut inquiry = inquiry(&model, &batch(4));
+    outage(ask_on(&model, &mut inquiry).await);
+    assert_eq!(shown(ask_on(&model, &mut inquiry).await), ["Food"; 4]);
+    assert_eq!(all_asked(&server), [vec![1, 2, 3, 4], vec![1, 2], vec![3, 4], vec![3, 4]]);
 }
 
 #[tokio::test]

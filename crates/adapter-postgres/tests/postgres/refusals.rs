@@ -199,6 +199,29 @@ async fn row_level_security_is_the_rows_fault_while_the_privilege_is_held() {
     database.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
 
+/// Of a table that a trigger writes, for one: with the privileges on the flow's table and without a policy on it.
+#[tokio::test]
+async fn a_privilege_on_another_table_is_a_setting() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    let role = format!("{}_role", database.name());
+    let secure = format!(
+        "create role {role} login password 'right'; \
+         grant select, insert, update, delete on all tables in schema public to {role}; \
+         create table notes (position bigint); {}",
+        trigger("insert into notes values (new.position);", false)
+    );
+    database.execute(&secure).await;
+    let store = open(database.url_as(&role, "right")).await.unwrap();
+    let message = setting(store.commit(&ten(&store).await).await);
+    assert!(message.contains("42501"), "{message}");
+    assert_eq!(contents(&database).await, "0 rows, 0 batches, 0 dead letters, next 0");
+    database.execute(&format!("grant insert on notes to {role}")).await;
+    let store = open(database.url_as(&role, "right")).await.unwrap();
+    assert_eq!(store.commit(&ten(&store).await).await.unwrap().written, 10);
+    database.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
 /// Nothing of the batch is written, and no text of the database's is shown.
 #[tokio::test]
 async fn whatever_else_goes_wrong_is_no_rows_fault() {
