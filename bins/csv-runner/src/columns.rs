@@ -145,11 +145,14 @@ mod tests {
     #[track_caller]
     fn check(kind: Kind, texts: &[&str], least: &str, greatest: &str) {
         let facts = facts(kind, texts);
-        assert_eq!((text(&facts.least), text(&facts.greatest)), (Some(least), Some(greatest)));
+        assert_eq!(
+            (text(facts.least.as_ref()), text(facts.greatest.as_ref())),
+            (Some(least), Some(greatest))
+        );
     }
 
-    fn text(extreme: &Option<Extreme>) -> Option<&str> {
-        extreme.as_ref().map(|extreme| &*extreme.text)
+    fn text(extreme: Option<&Extreme>) -> Option<&str> {
+        extreme.map(|extreme| &*extreme.text)
     }
 
     /// What a file holds is compared as it was read there, whatever the next file's decimal sign.
@@ -164,7 +167,10 @@ mod tests {
         for text in ["5.00", "-1.00"] {
             facts.note(&column, Some(text), Notation::Shown(DecimalSign::Point));
         }
-        assert_eq!((text(&facts.least), text(&facts.greatest)), (Some("-700,00"), Some("900,00")));
+        assert_eq!(
+            (text(facts.least.as_ref()), text(facts.greatest.as_ref())),
+            (Some("-700,00"), Some("900,00"))
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
     assert_eq!(contents(database).await, "9 rows, 1 batches, 1 dead letters, next 10");
     let mut message = format!("the database refused the row: {code}");
     if let Some(name) = name {
-        message += &format!(", constraint {name}");
+        message = format!("{message}, constraint {name}");
     }
     let letter = "select stage, code, message from dead_letters where position = 3";
     let expected = ["write", code, &*message].map(|text| Some(text.to_owned()));
