@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// Short, so that a run after a kill need not wait; small batches, so that many kills fit into a run.
 const SETTINGS: [&str; 3] = ["--batch-size=200", "--lease=200ms", "--summary=json"];
 
-mod faults {
+mod repeated {
     use super::*;
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tally_testkit::process::{Process, Signal};
 use tally_testkit::proxy::{Mode, Proxy};
 use tally_testkit::sample::{Sample, assert_same_rows, rows};
 
-mod faults {
+mod repeated {
     use super::*;
 
     #[tokio::test]
