@@ -162,13 +162,13 @@ async fn a_database_that_does_not_let_us_in() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_hold_every_text() {
+async fn a_database_that_is_not_utf8() {
     let folder = Folder::new();
     for encoding in ["LATIN1", "WIN1252"] {
         let database = TestDatabase::encoded(encoding).await;
         let name = format!("{}/{}", database.addr(), database.name());
         let line = format!(
-            "ERROR postgres: the encoding of the database {name} is {encoding}, which cannot hold every text: \
+            "ERROR postgres: the encoding of the database {name} is {encoding}, not UTF8: \
              use one made with `create database NAME encoding 'UTF8' template template0`"
         );
         for flags in [&[][..], &["--no-migrate"]] {
