@@ -1,74 +1,120 @@
 //! What the engine has to know of one kind of record.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use uuid::Uuid;
+use std::borrow::Cow;
+use std::fmt;
 
-use crate::Reason;
-use crate::amount::Notation;
+use serde_json::Value as Json;
 
-/// One kind of record, end to end: how it is read, when it is valid, what is unusual about it.
+use crate::record::{Record, Type};
+use crate::table::Table;
+use crate::{Incoming, Reason};
+
+/// A name that is known at compile time or only at run time.
+pub type Name = Cow<'static, str>;
+
+/// One kind of record, end to end: what is read of it, when it is valid, what is unusual about it, what it writes.
 ///
-/// The engine, the sources and the stores are generic over it and know no flow by name.
-pub trait Flow: Send + Sync + Sized + 'static {
+/// A flow is a value. The engine, the sources and the stores hold one as `dyn Flow` and know none by name. They call it
+/// once per batch: the methods that take one record are called by the provided ones that take many.
+pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// The name in the ledger, the metrics and the settings.
-    const NAME: &'static str;
-    /// The columns that an input table must have, in the order in which reports list them.
-    const COLUMNS: &'static [Column];
+    fn name(&self) -> &str;
+
+    /// The columns that an input must have, in the order in which reports list them.
+    fn columns(&self) -> &[Column];
+
+    /// The tables that it writes, and nobody else.
+    fn tables(&self) -> &[Table];
+
+    /// What a model is asked about its records, if one is.
+    fn model(&self) -> Option<&Model> {
+        None
+    }
+
     /// The quality rules, by name; [`Flow::judge`] answers in this order.
-    const RULES: &'static [&'static str];
+    fn rules(&self) -> &[Name] {
+        &[]
+    }
 
-    /// A record as it was read: every column as text or absent. Sources deserialize into it.
-    type Wire: Serialize + DeserializeOwned + Send + 'static;
-    /// A validated record; it cannot be built otherwise.
-    type Record: Send + Sync + 'static;
-    /// What the model says of a record; `()` for a flow that asks none.
-    type Answer: Send + Sync + 'static;
-    /// What is remembered of earlier batches of a partition in order to judge the next one.
-    type Stats: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// The valid record with what it writes, or one reason that names the first fault by code and all of them in its
+    /// message. The result depends on nothing else.
+    fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason>;
 
-    /// The record, or one reason that names the first fault by code and all of them in its message. `notation` is how
-    /// the source writes amounts.
-    fn validate(wire: Self::Wire, notation: Notation) -> Result<Self::Record, Reason>;
+    /// [`Flow::read`] for each record of a batch.
+    fn read_all(&self, batch: Vec<Incoming<'_>>) -> Vec<Result<Record, Reason>> {
+        batch.into_iter().map(|incoming| self.read(incoming)).collect()
+    }
 
-    /// For each of [`Flow::RULES`] the indices of the records that break it, judged against `stats`, which then
-    /// learns from all of `records`. The result depends on nothing else.
-    fn judge(stats: &mut Self::Stats, records: &[Self::Record]) -> Vec<Vec<usize>>;
-
-    /// The name under which a summary counts this answer.
-    fn tally_name(answer: &Self::Answer) -> Option<&str>;
+    /// For each of [`Flow::rules`] the indices of the records that break it, judged against `stats`, which then learns
+    /// from all of `records`; null at the start of a partition. The result depends on nothing else.
+    ///
+    /// # Errors
+    /// When `stats` is not what this flow remembers.
+    fn judge(&self, stats: &mut Json, records: &[&Record]) -> Result<Vec<Vec<usize>>, NotOurs> {
+        let _ = (stats, records);
+        Ok(Vec::new())
+    }
 }
 
-/// A flow whose records a model puts into one category each.
-pub trait Classified: Flow<Answer = String> {
-    /// What the model is shown of a record.
-    type Question<'a>: Serialize;
+/// What was remembered of earlier batches is not what the flow remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotOurs(pub String);
 
-    /// The id by which an answer is matched to its record.
-    fn id(record: &Self::Record) -> Uuid;
-
-    /// The record with the table's column names.
-    fn question(record: &Self::Record) -> Self::Question<'_>;
-}
-
-/// A column of an input table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A column of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name in the header.
-    pub name: &'static str,
-    /// What its text stands for.
+    /// Its name in the header, or of the field; in JSON and Avro points lead into inner records (`after.amount`).
+    pub name: Name,
+    /// What it stands for.
     pub kind: Kind,
 }
 
-/// What the text of a column stands for.
+impl Column {
+    /// A column of this name.
+    pub const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name: Cow::Borrowed(name), kind }
+    }
+}
+
+/// What a column of an input stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The record's id: a dead letter's key.
     Id,
-    /// An amount: what [`Notation`] is about.
+    /// An amount: what [`Notation`](crate::amount::Notation) is about.
     Decimal,
     /// A date with a time.
     Timestamp,
-    /// Anything else.
+    /// Any other text.
     Text,
+    /// True or false.
+    Boolean,
+    /// Any JSON value.
+    Json,
+}
+
+/// What a model is asked and what it answers: `POST` of a list of objects, answered by a list of objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Behind the model's URL, without a slash at its start: `predict`.
+    pub path: Name,
+    /// Which of the flow's tables the request shows.
+    pub table: usize,
+    /// The fields of an object of the request: columns of the table, by index, under their names.
+    pub request: Vec<usize>,
+    /// Which column of the table tells the records apart.
+    pub id: usize,
+    /// The field of the answer that holds it.
+    pub answer_id: Name,
+    /// The other fields of the answer, one value each.
+    pub answers: Vec<AnswerField>,
+}
+
+/// A field of a model's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerField {
+    /// Its name.
+    pub name: Name,
+    /// What it holds.
+    pub kind: Type,
 }

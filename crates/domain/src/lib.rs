@@ -1,15 +1,22 @@
 //! Records and rules: pure functions without I/O, clock or async. One module per flow.
 //!
-//! To add a flow: write a module like [`transactions`] with its `Wire`, its record and its rules, implement
-//! [`Flow`] for it, then give each store adapter its effect and its migration. Nothing in the pipeline changes.
+//! To add a flow: write a module like [`transactions`], implement [`Flow`] for a type of it, and describe its tables.
+//! Nothing in the sources, the pipeline or the stores changes.
 
 pub mod amount;
+pub mod field;
 pub mod flow;
 pub mod id;
 pub mod quality;
 pub mod reason;
+pub mod record;
+pub mod table;
 pub mod timestamp;
 pub mod transactions;
 
-pub use flow::{Classified, Column, Flow, Kind};
+pub use bytestring::ByteString;
+pub use field::{Field, Fields, Headers, Incoming, Raw};
+pub use flow::{AnswerField, Column, Flow, Kind, Model, Name, NotOurs};
 pub use reason::{Reason, Stage};
+pub use record::{Action, Decimal, Record, Type, Value, Write};
+pub use table::{Table, TableColumn, TableKind, Version};

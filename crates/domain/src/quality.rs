@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
-use crate::{Flow, Reason, Stage};
+use crate::{Flow, Name, NotOurs, Reason, Record, Stage};
 
 /// How many positions a report lists per rule.
 const POSITIONS_LISTED: usize = 20;
@@ -63,24 +64,28 @@ pub struct Verdict {
     /// For the ledger.
     pub report: Report,
     /// The indices of records to take out, each with the first rule it breaks; in ascending order.
-    pub quarantined: BTreeMap<usize, &'static str>,
+    pub quarantined: BTreeMap<usize, Name>,
     /// The rules that stop the run.
-    pub stopped_by: Vec<&'static str>,
+    pub stopped_by: Vec<Name>,
 }
 
 /// Judges the valid records of a batch. `stats` learns from all of them, whatever becomes of them later.
-pub fn judge<F: Flow>(
+///
+/// # Errors
+/// When `stats` is not what the flow remembers.
+pub fn judge(
+    flow: &dyn Flow,
     rules: &Rules,
-    stats: &mut F::Stats,
+    stats: &mut Json,
     positions: &[i64],
-    records: &[F::Record],
-) -> Verdict {
+    records: &[&Record],
+) -> Result<Verdict, NotOurs> {
     let mut verdict = Verdict::default();
     if records.is_empty() {
-        return verdict;
+        return Ok(verdict);
     }
-    for (&name, broken_by) in F::RULES.iter().zip(F::judge(stats, records)) {
-        let rule = rules.get(name).copied().unwrap_or_default();
+    for (name, broken_by) in flow.rules().iter().zip(flow.judge(stats, records)?) {
+        let rule = rules.get(&**name).copied().unwrap_or_default();
         let rate = share(broken_by.len(), records.len());
         let above_threshold = rate > rule.threshold;
         if above_threshold {
@@ -88,27 +93,24 @@ pub fn judge<F: Flow>(
                 Policy::Warn => {}
                 Policy::Quarantine => {
                     for &index in &broken_by {
-                        verdict.quarantined.entry(index).or_insert(name);
+                        verdict.quarantined.entry(index).or_insert_with(|| name.clone());
                     }
                 }
-                Policy::Stop => verdict.stopped_by.push(name),
+                Policy::Stop => verdict.stopped_by.push(name.clone()),
             }
         }
         let listed =
             broken_by.iter().take(POSITIONS_LISTED).map(|&index| positions[index]).collect();
         let finding = Finding { count: broken_by.len(), rate, above_threshold, positions: listed };
-        verdict.report.insert(name.to_owned(), finding);
+        verdict.report.insert(name.to_string(), finding);
     }
-    verdict
+    Ok(verdict)
 }
 
 /// The reason of a record that `rule` sorted out.
-pub fn quarantine_reason(rule: &'static str) -> Reason {
-    Reason::new(
-        Stage::Quality,
-        rule,
-        format!("quarantined: the batch has too many records that break the rule {rule}"),
-    )
+pub fn quarantine_reason(rule: &Name) -> Reason {
+    let message = format!("quarantined: the batch has too many records that break the rule {rule}");
+    Reason { stage: Stage::Quality, code: rule.clone(), message }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]

@@ -4,24 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use serde_json::Value;
 use tally_domain::amount::Notation;
 use tally_domain::quality::Report;
-use tally_domain::{Flow, Reason};
+use tally_domain::{ByteString, Fields, Flow, Raw, Reason, Record};
 use uuid::Uuid;
 
 use crate::{DeadLetter, Lease, Mask, Outcome, Refusal, Stop, StopKind, Stream};
 
 /// What a source read at once.
 #[derive(Debug)]
-pub struct Batch<W> {
+pub struct Batch {
     /// The position asked for.
     pub first: i64,
     /// The last position passed; the next batch starts at `last + 1`.
     pub last: i64,
     /// What was read there, in order of position.
-    pub items: Vec<Item<W>>,
+    pub items: Vec<Item>,
     /// How amounts are written in them.
     pub notation: Notation,
     /// Where to go on, in the source's own words.
@@ -30,7 +29,7 @@ pub struct Batch<W> {
     pub gap: Option<String>,
 }
 
-impl<W> Batch<W> {
+impl Batch {
     /// Nothing was there to read at `next` yet.
     pub const fn idle(next: i64) -> Self {
         Self {
@@ -51,56 +50,28 @@ impl<W> Batch<W> {
 
 /// One record as a source found it.
 #[derive(Debug)]
-pub struct Item<W> {
+pub struct Item {
     /// Its place in the partition.
     pub position: i64,
     /// Its bytes as they were.
     pub raw: Raw,
-    /// The record, or why its bytes are none.
-    pub content: Result<W, Reason>,
-}
-
-/// Names and values that travel with a record; shared by the records they are the same for.
-pub type Headers = Arc<[(String, Bytes)]>;
-
-/// A record's bytes as they were. Cheap to clone. Its `Debug` shows only lengths.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Raw {
-    /// What identifies it, where that is known.
-    pub key: Option<Bytes>,
-    /// Its content; `None` for a tombstone.
-    pub payload: Option<Bytes>,
-    /// Names and values.
-    pub headers: Headers,
-    /// The physical line, from 1, where it starts in its file; `None` for a topic's, and for one that was stored.
-    pub line: Option<u64>,
-}
-
-impl fmt::Debug for Raw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map(Bytes::len);
-        f.debug_struct("Raw")
-            .field("key_bytes", &length(&self.key))
-            .field("payload_bytes", &length(&self.payload))
-            .field("headers", &self.headers.len())
-            .field("line", &self.line)
-            .finish()
-    }
+    /// What was found in the flow's columns, or why its bytes are no record.
+    pub content: Result<Fields, Reason>,
 }
 
 /// A record that passed every stage before the store. Its `Debug` shows no values.
-pub struct Row<F: Flow> {
+pub struct Row {
     /// Its place in the partition.
     pub position: i64,
-    /// The record.
-    pub record: F::Record,
-    /// What the model said of it.
-    pub answer: F::Answer,
+    /// The record, with what the model said of it.
+    pub record: Record,
+    /// The first text of the model's answer: by it a summary counts.
+    pub answer: Option<ByteString>,
     /// Its bytes, for the dead letter it may still become.
     pub raw: Raw,
 }
 
-impl<F: Flow> fmt::Debug for Row<F> {
+impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Row").field("position", &self.position).finish_non_exhaustive()
     }
@@ -108,10 +79,12 @@ impl<F: Flow> fmt::Debug for Row<F> {
 
 /// Everything that one transaction writes.
 #[derive(Debug)]
-pub struct Commit<F: Flow> {
+pub struct Commit {
+    /// What its records are.
+    pub flow: Arc<dyn Flow>,
     /// Chosen when the batch was read, kept through retries.
     pub id: Uuid,
-    /// The flow, stream and partition.
+    /// Its stream and partition.
     pub stream: Arc<Stream>,
     /// The position's row and the epoch in which we own it.
     pub lease: Lease,
@@ -119,6 +92,8 @@ pub struct Commit<F: Flow> {
     pub worker: Arc<str>,
     /// Which reading of the stream this is, from 1.
     pub pass: i32,
+    /// Which log of that name it is, from 1.
+    pub log: i64,
     /// The position asked for: where the position's row must stand.
     pub first: i64,
     /// The last position passed.
@@ -126,7 +101,7 @@ pub struct Commit<F: Flow> {
     /// How many records were read.
     pub read: i64,
     /// What passed every stage, in order of position.
-    pub rows: Vec<Row<F>>,
+    pub rows: Vec<Row>,
     /// What some stage refused, in order of position.
     pub dead_letters: Vec<DeadLetter>,
     /// Where to go on.
@@ -152,7 +127,7 @@ pub trait Admission: fmt::Debug + Send + Sync + 'static {
     fn admit(&self, refused: &[Refused]) -> Result<(), Stop>;
 }
 
-impl<F: Flow> Commit<F> {
+impl Commit {
     /// What the `outcomes` of the rows, in the same order, come to, and the dead letters of those that the database
     /// refused.
     ///
@@ -160,7 +135,7 @@ impl<F: Flow> Commit<F> {
     /// When nothing of the batch may be committed: too many rows were refused, or outcomes are missing.
     pub fn conclude(&self, outcomes: &[Outcome]) -> Result<(Committed, Vec<DeadLetter>), Stop> {
         if outcomes.len() != self.rows.len() {
-            let (found, wanted, flow) = (outcomes.len(), self.rows.len(), F::NAME);
+            let (found, wanted, flow) = (outcomes.len(), self.rows.len(), self.flow.name());
             let message =
                 format!("the effect of {flow} tells of {found} rows where there are {wanted}");
             return Err(Stop { kind: StopKind::Data, message });
@@ -178,7 +153,7 @@ impl<F: Flow> Commit<F> {
     }
 
     /// The dead letter of a row that the database refused.
-    fn refused(&self, row: &Row<F>, refusal: &Refusal) -> DeadLetter {
+    fn refused(&self, row: &Row, refusal: &Refusal) -> DeadLetter {
         let raw = self.mask.as_ref().map_or_else(|| row.raw.clone(), |mask| mask.mask(&row.raw));
         DeadLetter::first(row.position, refusal.into(), raw)
     }
@@ -199,7 +174,7 @@ pub struct Committed {
 
 impl Committed {
     /// Counts the outcomes of `rows`, which stand in the same order.
-    fn count<F: Flow>(rows: &[Row<F>], outcomes: &[Outcome]) -> Self {
+    fn count(rows: &[Row], outcomes: &[Outcome]) -> Self {
         let mut counts = Self::default();
         for (row, outcome) in rows.iter().zip(outcomes) {
             match outcome {

@@ -1,7 +1,8 @@
 //! What a batch's rows did to a flow's tables.
 
+use tally_domain::Reason;
+
 use crate::Row;
-use tally_domain::{Flow, Reason};
 
 /// What became of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub struct KeyOrder {
 
 impl KeyOrder {
     /// Orders `rows`, which stand in order of position.
-    pub fn new<F: Flow, K: Ord>(rows: &[Row<F>], key: impl Fn(&Row<F>) -> K) -> Self {
+    pub fn new<'a, K: Ord>(rows: &'a [Row], key: impl Fn(&'a Row) -> K) -> Self {
         let mut keyed: Vec<(K, usize)> =
             rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
         keyed.sort_unstable();

@@ -24,21 +24,22 @@ use std::time::Duration;
 
 pub use act::Act;
 pub use audit::{Audit, Auditor};
-pub use batch::{Admission, Batch, Commit, Committed, Headers, Item, Raw, Refused, Row};
+pub use batch::{Admission, Batch, Commit, Committed, Item, Refused, Row};
 pub use dead_letter::{DeadLetter, Letter};
 pub use deed::{Acts, Deed};
 pub use effect::{KeyOrder, Outcome, Refusal};
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
-pub use migration::Migrations;
+pub use migration::{KnownFlow, Migrations};
 pub use position::{Begin, Claim, Finished, Lease, Position, Standing, Stream, Tolerance};
 pub use privacy::Mask;
 pub use replay::{Replay, Replayed, Reread, Retry};
-use tally_domain::{Flow, Reason};
+pub use tally_domain::{Headers, Raw};
+use tally_domain::{Reason, Record, Value};
 pub use worker::{Attendance, Crew, Worker};
 
 /// One partition of a stream, read in batches from a position on.
-pub trait Source<F: Flow>: Send {
+pub trait Source: Send {
     /// The next batch of at most `limit` items, closed earlier at 4 MiB; `None` at the end. A source that never ends
     /// answers an [idle](Batch::is_idle) batch when there is nothing new within a second or so.
     ///
@@ -48,16 +49,16 @@ pub trait Source<F: Flow>: Send {
     fn next_batch(
         &mut self,
         limit: usize,
-    ) -> impl Future<Output = Result<Option<Batch<F::Wire>>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Option<Batch>, Fault>> + Send;
 }
 
 /// Asks a model about records, a batch at a time, in as many requests as that takes.
-pub trait Enrich<F: Flow>: Send + Sync + 'static {
+pub trait Enrich: Send + Sync + 'static {
     /// What one batch was asked and what was answered so far.
     type Inquiry: Send;
 
     /// An inquiry about `records`. Sends nothing yet.
-    fn begin(&self, records: &[F::Record]) -> Result<Self::Inquiry, Stop>;
+    fn begin(&self, records: &[&Record]) -> Result<Self::Inquiry, Stop>;
 
     /// Asks on until the model has an answer for some record; `None` while there is more to ask. At the end, for each
     /// record, in order, the answer or why there is none.
@@ -68,14 +69,17 @@ pub trait Enrich<F: Flow>: Send + Sync + 'static {
     fn ask(
         &self,
         inquiry: &mut Self::Inquiry,
-    ) -> impl Future<Output = Result<Option<Answers<F>>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Option<Answers>, Fault>> + Send;
 }
 
-/// For each record of a batch, in order, the model's answer or why there is none.
-pub type Answers<F> = Vec<Result<<F as Flow>::Answer, Reason>>;
+/// For each record asked about, in order, the model's answer or why there is none.
+pub type Answers = Vec<Result<Answer, Reason>>;
+
+/// What the model says of a record: a value for each field of its answer, in the order of the flow's description.
+pub type Answer = Vec<Value>;
 
 /// Where rows, dead letters, the ledger and positions are written, together.
-pub trait Sink<F: Flow>: Send + Sync + 'static {
+pub trait Sink: Send + Sync + 'static {
     /// Writes all of the batch in one transaction, or nothing.
     ///
     /// Idempotent by the batch's id: when the ledger already holds it, the earlier result is returned and nothing
@@ -84,10 +88,8 @@ pub trait Sink<F: Flow>: Send + Sync + 'static {
     /// [`StopKind::Taken`]. A row that only the database refuses becomes a dead letter of the same transaction; for
     /// one key the last row that is not refused wins. The batch is shared, so that a store that blocks can finish what
     /// it began when the caller's future is dropped.
-    fn commit(
-        &self,
-        commit: &Arc<Commit<F>>,
-    ) -> impl Future<Output = Result<Committed, Fault>> + Send;
+    fn commit(&self, commit: &Arc<Commit>)
+    -> impl Future<Output = Result<Committed, Fault>> + Send;
 }
 
 /// Who owns which partition, and how far it was read. All times are the database's. When its clock went back, so that a

@@ -1,5 +1,9 @@
 //! Versions of a database's tables.
 
+use std::sync::Arc;
+
+use tally_domain::Flow;
+
 /// A named list of SQL scripts, applied in order and never changed once released.
 ///
 /// A database remembers for each name how many scripts it has; it is newer than the program when it has more.
@@ -16,4 +20,15 @@ impl Migrations {
     pub fn version(&self) -> i32 {
         i32::try_from(self.scripts.len()).unwrap_or(i32::MAX)
     }
+}
+
+/// A flow that a program knows, and the scripts that make its tables in each store.
+#[derive(Clone, Debug)]
+pub struct KnownFlow {
+    /// The flow.
+    pub flow: Arc<dyn Flow>,
+    /// Its tables on Postgres.
+    pub postgres: Migrations,
+    /// Its tables on `SQLite`.
+    pub sqlite: Migrations,
 }

@@ -12,7 +12,7 @@ pub const FILE: &str = "file/";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
     /// The flow's name.
-    pub flow: &'static str,
+    pub flow: String,
     /// `GROUP/TOPIC` or `file/FINGERPRINT`.
     pub name: String,
     /// 0 for a file.
@@ -39,6 +39,8 @@ pub struct Position {
     pub lease: Lease,
     /// Which reading of the stream this is, from 1.
     pub pass: i32,
+    /// Which log of that name it is, from 1: raised by an accepted restart of a recreated topic.
+    pub log: i64,
     /// The next position to read.
     pub next: i64,
     /// Where that is, in the source's own words; null at the start.

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tally_domain::amount::Notation;
-use tally_domain::{Flow, Reason};
+use tally_domain::{Fields, Flow, Raw, Reason};
 
-use crate::{Deed, Fault, Outcome, Place, Raw, Row, State};
+use crate::{Deed, Fault, Outcome, Place, Row, State};
 
 /// Where what was a dead letter is written after all.
-pub trait Replay<F: Flow>: Send + Sync + 'static {
+pub trait Replay: Send + Sync + 'static {
     /// Writes the row, or the reason why the record failed again, and the dead letter's new state, and `deed` with one
     /// more of what became of it; all in one transaction, or nothing. So however often and by how many at once it
     /// is called, and wherever it is cut off, a dead letter has its effect once.
@@ -22,21 +22,23 @@ pub trait Replay<F: Flow>: Send + Sync + 'static {
     /// Without `deed` all is tried and then rolled back: the answer is what would become of it.
     fn replay(
         &self,
-        retry: &Arc<Retry<F>>,
+        retry: &Arc<Retry>,
         deed: Option<&Deed>,
     ) -> impl Future<Output = Result<Replayed, Fault>> + Send;
 }
 
 /// The record of a dead letter as its source read it, and how amounts are written in it; or why it is none.
-pub type Reread<F> = Result<(<F as Flow>::Wire, Notation), Reason>;
+pub type Reread = Result<(Fields, Notation), Reason>;
 
 /// A record that went through all stages before the store once more.
 #[derive(Debug)]
-pub struct Retry<F: Flow> {
+pub struct Retry {
+    /// What the record is.
+    pub flow: Arc<dyn Flow>,
     /// The attempt that this one follows.
     pub place: Place,
     /// The row, or why it is none again.
-    pub result: Result<Row<F>, Reason>,
+    pub result: Result<Row, Reason>,
     /// What is kept should it fail again, where that is less than before: a mask was set since.
     pub kept: Option<Raw>,
 }

@@ -13,7 +13,7 @@ pub struct Worker {
     /// Its name, which no other process ever has; the owner of its leases.
     pub id: Arc<str>,
     /// The flow's name.
-    pub flow: &'static str,
+    pub flow: String,
     /// `GROUP/TOPIC`.
     pub stream: String,
     /// The machine's name, for people.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tally_domain::amount::Notation;
 use tally_domain::quality::{Finding, Report};
-use tally_domain::transactions::{Transaction, Transactions, Wire};
-use tally_domain::{Flow, Reason, Stage};
-use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Raw, Row, Stream, Tolerance, Worker};
+use tally_domain::transactions::Transactions;
+use tally_domain::{Field, Fields, Flow, Incoming, Raw, Reason, Record, Stage, Value};
+use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Row, Stream, Tolerance, Worker};
 use uuid::Uuid;
+
+use crate::visits::Visits;
 
 /// A lease that no test outlives.
 pub const LONG: Duration = Duration::from_mins(1);
@@ -23,9 +25,9 @@ pub const AGAIN: Begin = Begin { at: 0, again: true };
 pub const TOLERANCE: Tolerance = Tolerance { least: 20, ratio: 0.9 };
 
 /// Partition 0 of a stream of the flow `F`.
-pub fn stream<F: Flow>(name: &str) -> Arc<Stream> {
+pub fn stream<F: Flow + Default>(name: &str) -> Arc<Stream> {
     Arc::new(Stream {
-        flow: F::NAME,
+        flow: F::default().name().to_owned(),
         name: name.to_owned(),
         partition: 0,
         label: format!("{name}.csv"),
@@ -33,10 +35,10 @@ pub fn stream<F: Flow>(name: &str) -> Arc<Stream> {
 }
 
 /// A worker on the partitions of the stream `name` of the flow `F`.
-pub fn worker<F: Flow>(id: &str, name: &str) -> Worker {
+pub fn worker<F: Flow + Default>(id: &str, name: &str) -> Worker {
     Worker {
         id: id.into(),
-        flow: F::NAME,
+        flow: F::default().name().to_owned(),
         stream: name.to_owned(),
         host: "here".to_owned(),
         pid: 4_711,
@@ -56,33 +58,43 @@ pub fn act(reason: &str) -> Act {
 }
 
 /// A transaction as it is read; valid unless `amount` is not. A negative amount is a debit.
-pub fn wire(id: u128, amount: &str) -> Wire {
-    let text = |text: &str| Some(text.to_owned());
-    Wire {
-        id: Some(id.to_string()),
-        description: text("CB BOULANGERIE \"L'Épi d'or\""),
-        amount: text(amount),
-        timestamp: text("2024-01-15 08:30:00.25"),
-        merchant: text("L'Épi d'or"),
-        operation_type: text("payment"),
-        side: text(if amount.starts_with('-') { "debit" } else { "credit" }),
-    }
+pub fn fields(id: u128, amount: &str) -> Fields {
+    let side = if amount.starts_with('-') { "debit" } else { "credit" };
+    let texts = [
+        &*id.to_string(),
+        "CB BOULANGERIE \"L'Épi d'or\"",
+        amount,
+        "2024-01-15 08:30:00.25",
+        "L'Épi d'or",
+        "payment",
+        side,
+    ];
+    texts.into_iter().map(|text| Field::Text(text.into())).collect()
 }
 
-/// A valid transaction.
-pub fn transaction(id: u128, amount: &str) -> Transaction {
-    Transactions::validate(wire(id, amount), Notation::Plain).expect("a valid transaction")
+/// The transaction of valid `fields` that the model has put into a category.
+pub fn record(fields: Fields, category: &'static str) -> Record {
+    let raw = Raw::default();
+    let incoming = Incoming { fields, notation: Notation::Plain, raw: &raw };
+    let mut record = Transactions::default().read(incoming).expect("a valid transaction");
+    *record.writes[0].values.last_mut().expect("the category") = Value::Text(category.into());
+    record
+}
+
+/// A valid transaction of the category `Food`.
+pub fn transaction(id: u128, amount: &str) -> Record {
+    record(fields(id, amount), "Food")
 }
 
 /// A row of a valid transaction.
-pub fn row(position: i64, id: u128, amount: &str) -> Row<Transactions> {
+pub fn row(position: i64, id: u128, amount: &str) -> Row {
     let payload = Bytes::from(format!("{id},{amount}"));
     let raw = Raw { key: Some(id.to_string().into()), payload: Some(payload), ..Raw::default() };
-    Row { position, record: transaction(id, amount), answer: "Food".to_owned(), raw }
+    Row { position, record: transaction(id, amount), answer: Some("Food".into()), raw }
 }
 
 /// Rows of valid transactions, each with an id of its own: its position.
-pub fn rows(positions: RangeInclusive<i64>) -> Vec<Row<Transactions>> {
+pub fn rows(positions: RangeInclusive<i64>) -> Vec<Row> {
     positions.map(|position| row(position, position.unsigned_abs().into(), "-12.34")).collect()
 }
 
@@ -102,28 +114,39 @@ pub fn dead_letter(position: i64) -> DeadLetter {
     )
 }
 
+/// One of the flows that tests know.
+pub fn flow_named(name: &str) -> Arc<dyn Flow> {
+    match name {
+        Transactions::NAME => Arc::new(Transactions::default()),
+        Visits::NAME => Arc::new(Visits::default()),
+        _ => panic!("no flow {name}"),
+    }
+}
+
 /// A batch over `positions`, every one of them a row or a dead letter, as the next commit of `position`.
-pub fn commit<F: Flow>(
+pub fn commit(
     position: &Position,
     stream: &Arc<Stream>,
     positions: RangeInclusive<i64>,
-    rows: Vec<Row<F>>,
+    rows: Vec<Row>,
     dead_letters: Vec<DeadLetter>,
-) -> Commit<F> {
+) -> Commit {
     let read = i64::try_from(rows.len() + dead_letters.len()).expect("a small batch");
     Commit {
+        flow: flow_named(&stream.flow),
         id: Uuid::now_v7(),
         stream: Arc::clone(stream),
         lease: position.lease,
         worker: "worker-1".into(),
         pass: position.pass,
+        log: position.log,
         first: *positions.start(),
         last: *positions.end(),
         read,
         rows,
         dead_letters,
         cursor: json!({ "byte": 100 * (positions.end() + 1) }),
-        stats: Value::Null,
+        stats: serde_json::Value::Null,
         quality: Report::from([("missing_merchant".to_owned(), finding())]),
         gap: None,
         started: Instant::now(),
@@ -137,7 +160,7 @@ pub fn plain_commit(
     position: &Position,
     stream: &Arc<Stream>,
     positions: RangeInclusive<i64>,
-) -> Commit<Transactions> {
+) -> Commit {
     commit(position, stream, positions.clone(), rows(positions), Vec::new())
 }
 
@@ -147,7 +170,7 @@ pub fn mixed_commit(
     stream: &Arc<Stream>,
     positions: RangeInclusive<i64>,
     dead_letters: i64,
-) -> Commit<Transactions> {
+) -> Commit {
     let first_row = positions.start() + dead_letters;
     let letters = (*positions.start()..first_row).map(dead_letter).collect();
     let rows = rows(first_row..=*positions.end());

@@ -150,9 +150,7 @@ async fn a_dead_letter_that_is_there_already_stops() {
     let database = TestDatabase::create().await;
     let store = open(database.url()).await.unwrap();
     let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
-    let batch = |letters| {
-        Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters))
-    };
+    let batch = |letters| Arc::new(build::commit(&position, &stream, 0..=1, vec![], letters));
     store.commit(&batch(vec![dead_letter(0)])).await.unwrap();
     database.execute("delete from batches; update positions set next = 0").await;
 
@@ -177,8 +175,7 @@ async fn dead_letters_that_cannot_be_written_are_not_quoted() {
             create or replace trigger quote before insert on dead_letters for each row execute function quote()"
         )
     };
-    let batch =
-        build::commit::<Transactions>(&position, &stream, 0..=0, vec![], vec![dead_letter(0)]);
+    let batch = build::commit(&position, &stream, 0..=0, vec![], vec![dead_letter(0)]);
     let batch = Arc::new(batch);
 
     database.execute(&trigger("'no place for %', new.message")).await;

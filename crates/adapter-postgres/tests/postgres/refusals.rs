@@ -59,7 +59,7 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
     }
 }
 
-async fn ten(store: &Postgres) -> Arc<Commit<Transactions>> {
+async fn ten(store: &Postgres) -> Arc<Commit> {
     support::ten_rows(store).await
 }
 

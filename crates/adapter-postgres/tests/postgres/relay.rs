@@ -17,7 +17,7 @@ const FLOW: &str = "transactions";
 async fn three_letters(store: &Postgres) {
     let (position, stream) = own::<Transactions>(store, "group/topic", LONG).await;
     let letters = (0..3).map(dead_letter).collect();
-    let batch = build::commit::<Transactions>(&position, &stream, 0..=2, vec![], letters);
+    let batch = build::commit(&position, &stream, 0..=2, vec![], letters);
     store.commit(&Arc::new(batch)).await.unwrap();
 }
 

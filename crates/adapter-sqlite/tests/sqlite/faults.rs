@@ -24,7 +24,7 @@ async fn own(sqlite: &Sqlite, stream: &Stream) -> Position {
     }
 }
 
-async fn first_batch(sqlite: &Sqlite) -> Arc<Commit<Transactions>> {
+async fn first_batch(sqlite: &Sqlite) -> Arc<Commit> {
     let stream = stream::<Transactions>("file/1");
     let position = own(sqlite, &stream).await;
     Arc::new(plain_commit(&position, &stream, 0..=9))
@@ -176,7 +176,7 @@ async fn a_ledger_that_contradicts_a_batch_stops() {
     let position = own(&sqlite, &stream).await;
     let batch = |letters: &[i64]| {
         let letters = letters.iter().map(|&position| dead_letter(position)).collect();
-        Arc::new(build::commit::<Transactions>(&position, &stream, 0..=1, vec![], letters))
+        Arc::new(build::commit(&position, &stream, 0..=1, vec![], letters))
     };
     sqlite.commit(&batch(&[0])).await.unwrap();
 

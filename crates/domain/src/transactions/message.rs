@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytestring::ByteString;
 use chrono::NaiveDateTime;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -21,13 +22,13 @@ use crate::amount::{Amount, Notation};
 pub struct Message {
     #[serde(serialize_with = "hyphenated")]
     id: Uuid,
-    description: Option<String>,
+    description: Option<ByteString>,
     amount: Amount,
     #[serde(serialize_with = "moment")]
     timestamp: NaiveDateTime,
-    merchant: Option<String>,
-    operation_type: Option<String>,
-    side: Option<String>,
+    merchant: Option<ByteString>,
+    operation_type: Option<ByteString>,
+    side: Option<ByteString>,
 }
 
 impl Message {
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     fn wire(id: &str, amount: &str, timestamp: &str) -> Wire {
-        let text = |text: &str| Some(text.to_owned());
+        let text = |text: &str| Some(text.into());
         Wire {
             id: text(id),
             description: text(" Bakery \"7\" "),

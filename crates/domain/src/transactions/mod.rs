@@ -5,89 +5,163 @@ mod message;
 mod quality;
 mod validate;
 
-use std::fmt;
+use std::{fmt, slice};
 
+use bytestring::ByteString;
 use chrono::NaiveDateTime;
-use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 pub use self::message::Message;
-pub use self::quality::Stats;
-use crate::amount::{Amount, Notation};
-use crate::{Classified, Column, Flow, Kind, Reason};
+use self::quality::Stats;
+use crate::amount::Amount;
+use crate::{
+    AnswerField, Column, Decimal, Field, Fields, Flow, Incoming, Kind, Model, Name, NotOurs,
+    Reason, Record, Stage, Table, TableColumn, Type, Value,
+};
 
 /// The flow of bank transactions.
-#[derive(Clone, Copy, Debug)]
-pub struct Transactions;
-
-impl Flow for Transactions {
-    const NAME: &'static str = "transactions";
-    const COLUMNS: &'static [Column] = &[
-        Column { name: "id", kind: Kind::Id },
-        Column { name: "description", kind: Kind::Text },
-        Column { name: "amount", kind: Kind::Decimal },
-        Column { name: "timestamp", kind: Kind::Timestamp },
-        Column { name: "merchant", kind: Kind::Text },
-        Column { name: "operation_type", kind: Kind::Text },
-        Column { name: "side", kind: Kind::Text },
-    ];
-    const RULES: &'static [&'static str] = quality::RULES;
-
-    type Wire = Wire;
-    type Record = Transaction;
-    type Answer = String;
-    type Stats = Stats;
-
-    fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Reason> {
-        validate::validate(wire, notation)
-    }
-
-    fn judge(stats: &mut Stats, records: &[Transaction]) -> Vec<Vec<usize>> {
-        quality::judge(stats, records)
-    }
-
-    fn tally_name(category: &String) -> Option<&str> {
-        Some(category)
-    }
+#[derive(Clone, Debug)]
+pub struct Transactions {
+    table: Table,
+    model: Model,
 }
 
-impl Classified for Transactions {
-    type Question<'a> = Question<'a>;
+/// The columns of the input, and so the order of a record's fields.
+const COLUMNS: &[Column] = &[
+    Column::new("id", Kind::Id),
+    Column::new("description", Kind::Text),
+    Column::new("amount", Kind::Decimal),
+    Column::new("timestamp", Kind::Timestamp),
+    Column::new("merchant", Kind::Text),
+    Column::new("operation_type", Kind::Text),
+    Column::new("side", Kind::Text),
+];
 
-    fn id(record: &Transaction) -> Uuid {
-        record.id
-    }
+/// The columns of the table, and so the order of a row's values.
+mod place {
+    pub(super) const ID: usize = 0;
+    pub(super) const DESCRIPTION: usize = 1;
+    pub(super) const AMOUNT: usize = 2;
+    pub(super) const MERCHANT: usize = 4;
+    pub(super) const OPERATION_TYPE: usize = 5;
+}
 
-    fn question(record: &Transaction) -> Question<'_> {
-        Question {
-            id: record.id,
-            description: &record.description,
-            amount: record.amount,
-            timestamp: record.timestamp,
-            merchant: record.merchant.as_deref(),
-            operation_type: &record.operation_type,
-            side: record.side,
+impl Default for Transactions {
+    fn default() -> Self {
+        let text = |limit| Type::Text { limit: Some(limit) };
+        let columns = vec![
+            TableColumn::new("id", Type::Uuid),
+            TableColumn::new("description", text(limit::DESCRIPTION)),
+            TableColumn::new("amount", Type::Decimal { precision: 12, scale: 2 }),
+            TableColumn::new("timestamp", Type::Timestamp),
+            TableColumn::nullable("merchant", text(limit::DESCRIPTION)),
+            TableColumn::new("operation_type", text(limit::OPERATION_TYPE)),
+            TableColumn::new("side", text(limit::OPERATION_TYPE)),
+            TableColumn::answered("category", text(limit::CATEGORY), 0),
+        ];
+        let category = AnswerField { name: "category".into(), kind: text(limit::CATEGORY) };
+        Self {
+            table: Table::keyed(Self::NAME, &[place::ID], columns),
+            model: Model {
+                path: "predict".into(),
+                table: 0,
+                request: (0..COLUMNS.len()).collect(),
+                id: place::ID,
+                answer_id: "transaction_id".into(),
+                answers: vec![category],
+            },
         }
     }
 }
 
+/// The most characters of texts.
+mod limit {
+    pub(super) const DESCRIPTION: usize = 1024;
+    pub(super) const OPERATION_TYPE: usize = 64;
+    pub(super) const CATEGORY: usize = 64;
+}
+
+impl Transactions {
+    /// The flow's name.
+    pub const NAME: &'static str = "transactions";
+}
+
+impl Flow for Transactions {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn columns(&self) -> &[Column] {
+        COLUMNS
+    }
+
+    fn tables(&self) -> &[Table] {
+        slice::from_ref(&self.table)
+    }
+
+    fn model(&self) -> Option<&Model> {
+        Some(&self.model)
+    }
+
+    fn rules(&self) -> &[Name] {
+        quality::RULES
+    }
+
+    fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
+        if incoming.is_tombstone() {
+            return Err(Reason::new(Stage::Decode, "tombstone", "the record has no value"));
+        }
+        let notation = incoming.notation;
+        validate::validate(Wire::of(incoming.fields), notation).map(Transaction::into_record)
+    }
+
+    fn judge(&self, stats: &mut Json, records: &[&Record]) -> Result<Vec<Vec<usize>>, NotOurs> {
+        let ours = |error: serde_json::Error| NotOurs(error.to_string());
+        let mut learned = match stats.take() {
+            Json::Null => Stats::default(),
+            stored => serde_json::from_value(stored).map_err(ours)?,
+        };
+        let broken = quality::judge(&mut learned, records);
+        *stats = serde_json::to_value(learned).map_err(ours)?;
+        Ok(broken)
+    }
+}
+
 /// A transaction as it was read: the exact text of each column. Its `Debug` shows no values.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default)]
 pub struct Wire {
     /// A UUID or an integer.
-    pub id: Option<String>,
+    pub id: Option<ByteString>,
     /// Free text.
-    pub description: Option<String>,
+    pub description: Option<ByteString>,
     /// A decimal number in the notation of its source, see [`Amount::parse`].
-    pub amount: Option<String>,
+    pub amount: Option<ByteString>,
     /// See [`crate::timestamp::parse`].
-    pub timestamp: Option<String>,
+    pub timestamp: Option<ByteString>,
     /// Free text.
-    pub merchant: Option<String>,
+    pub merchant: Option<ByteString>,
     /// One of a known set, or any other text.
-    pub operation_type: Option<String>,
+    pub operation_type: Option<ByteString>,
     /// `debit` or `credit`.
-    pub side: Option<String>,
+    pub side: Option<ByteString>,
+}
+
+impl Wire {
+    /// The texts among the `fields`, which stand in the order of the flow's columns.
+    pub fn of(fields: Fields) -> Self {
+        let mut texts = fields.into_iter().map(|mut field: Field| field.take_text());
+        let mut next = || texts.next().flatten();
+        Self {
+            id: next(),
+            description: next(),
+            amount: next(),
+            timestamp: next(),
+            merchant: next(),
+            operation_type: next(),
+            side: next(),
+        }
+    }
 }
 
 impl fmt::Debug for Wire {
@@ -96,52 +170,37 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// A valid transaction; only [`Flow::validate`] makes one. Its `Debug` shows no values.
+/// A valid transaction.
 #[derive(Clone)]
-pub struct Transaction {
+struct Transaction {
     id: Uuid,
-    description: String,
+    /// As read; empty where it was missing.
+    description: ByteString,
+    /// Below zero for a debit, above zero for a credit.
     amount: Amount,
+    /// To the microsecond; UTC where the text had an offset.
     timestamp: NaiveDateTime,
-    merchant: Option<String>,
-    operation_type: String,
+    merchant: Option<ByteString>,
+    /// As read; empty where it was missing.
+    operation_type: ByteString,
     side: Side,
 }
 
 impl Transaction {
-    /// The key of the table.
-    pub const fn id(&self) -> Uuid {
-        self.id
-    }
-
-    /// As read; empty where it was missing.
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
-    /// Below zero for a debit, above zero for a credit.
-    pub const fn amount(&self) -> Amount {
-        self.amount
-    }
-
-    /// To the microsecond; UTC where the text had an offset.
-    pub const fn timestamp(&self) -> NaiveDateTime {
-        self.timestamp
-    }
-
-    /// As read.
-    pub fn merchant(&self) -> Option<&str> {
-        self.merchant.as_deref()
-    }
-
-    /// As read; empty where it was missing.
-    pub fn operation_type(&self) -> &str {
-        &self.operation_type
-    }
-
-    /// Which way the money went.
-    pub const fn side(&self) -> Side {
-        self.side
+    /// The row of the table, without the category.
+    fn into_record(self) -> Record {
+        let amount = Decimal { unscaled: self.amount.cents(), scale: 2 };
+        let values = vec![
+            Value::Uuid(self.id),
+            Value::Text(self.description),
+            Value::Decimal(amount),
+            Value::Timestamp(self.timestamp),
+            Value::text(self.merchant),
+            Value::Text(self.operation_type),
+            Value::Text(ByteString::from_static(self.side.as_str())),
+            Value::Null,
+        ];
+        Record::upsert(0, values)
     }
 }
 
@@ -152,33 +211,18 @@ impl fmt::Debug for Transaction {
 }
 
 /// Which way the money went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// Out of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
     Debit,
-    /// Into the account.
     Credit,
 }
 
 impl Side {
     /// The text in the table.
-    pub const fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Debit => "debit",
             Self::Credit => "credit",
         }
     }
-}
-
-/// What the model is shown of a transaction.
-#[derive(Serialize)]
-pub struct Question<'a> {
-    id: Uuid,
-    description: &'a str,
-    amount: Amount,
-    timestamp: NaiveDateTime,
-    merchant: Option<&'a str>,
-    operation_type: &'a str,
-    side: Side,
 }

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::Transaction;
+use super::place;
 use crate::quality::Moments;
+use crate::{Name, Record, Value};
 
-pub(super) const RULES: &[&str] = &[
-    "missing_description",
-    "missing_merchant",
-    "outlier",
-    "unknown_operation_type",
-    "repeated_id",
+pub(super) const RULES: &[Name] = &[
+    Name::Borrowed("missing_description"),
+    Name::Borrowed("missing_merchant"),
+    Name::Borrowed("outlier"),
+    Name::Borrowed("unknown_operation_type"),
+    Name::Borrowed("repeated_id"),
 ];
 
 const KNOWN_OPERATION_TYPES: [&str; 4] = ["payment", "transfer", "direct_debit", "refund"];
@@ -26,68 +28,87 @@ pub struct Stats {
     amount: Moments,
 }
 
-pub(super) fn judge(stats: &mut Stats, records: &[Transaction]) -> Vec<Vec<usize>> {
+pub(super) fn judge(stats: &mut Stats, records: &[&Record]) -> Vec<Vec<usize>> {
     let before = stats.amount;
     let enough = before.count() >= OUTLIER_MIN_RECORDS;
-    let is_outlier =
-        |record: &Transaction| enough && before.is_outlier(record.amount.to_f64(), OUTLIER_SIGMAS);
+    let rows: Vec<&[Value]> = records.iter().filter_map(|record| record.row(0)).collect();
 
     // The last record of an id wins: the earlier ones are the repeated.
     let last_of: HashMap<_, _> =
-        records.iter().enumerate().map(|(index, record)| (record.id, index)).collect();
+        rows.iter().enumerate().map(|(index, row)| (id(row), index)).collect();
 
     let [mut no_description, mut no_merchant, mut outliers, mut unknown_type, mut repeated] =
         [const { Vec::new() }; 5];
-    for (index, record) in records.iter().enumerate() {
+    for (index, row) in rows.iter().enumerate() {
+        let text = |place: usize| row[place].as_str().unwrap_or_default();
+        let amount = amount(row);
         let findings = [
-            (record.description.is_empty(), &mut no_description),
-            (record.merchant.is_none(), &mut no_merchant),
-            (is_outlier(record), &mut outliers),
-            (!KNOWN_OPERATION_TYPES.contains(&record.operation_type.as_str()), &mut unknown_type),
-            (last_of[&record.id] != index, &mut repeated),
+            (text(place::DESCRIPTION).is_empty(), &mut no_description),
+            (row[place::MERCHANT] == Value::Null, &mut no_merchant),
+            (enough && before.is_outlier(amount, OUTLIER_SIGMAS), &mut outliers),
+            (!KNOWN_OPERATION_TYPES.contains(&text(place::OPERATION_TYPE)), &mut unknown_type),
+            (last_of[&id(row)] != index, &mut repeated),
         ];
         for (found, list) in findings {
             if found {
                 list.push(index);
             }
         }
-        stats.amount.add(record.amount.to_f64());
+        stats.amount.add(amount);
     }
     vec![no_description, no_merchant, outliers, unknown_type, repeated]
 }
 
+fn id(row: &[Value]) -> Uuid {
+    match row[place::ID] {
+        Value::Uuid(id) => id,
+        _ => Uuid::nil(),
+    }
+}
+
+fn amount(row: &[Value]) -> f64 {
+    match row[place::AMOUNT] {
+        Value::Decimal(amount) => amount.to_f64(),
+        _ => 0.0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
-    use crate::Flow;
     use crate::amount::Notation;
     use crate::quality::{self, Policy, Rule, Rules};
-    use crate::transactions::{Transactions, Wire};
+    use crate::transactions::Transactions;
+    use crate::{Field, Flow, Incoming, Raw};
 
-    fn record(id: usize, amount: &str) -> Transaction {
-        let text = |text: &str| Some(text.to_owned());
-        let wire = Wire {
-            id: Some(id.to_string()),
-            description: text("x"),
-            amount: text(amount),
-            timestamp: text("2024-01-15 08:30:00"),
-            merchant: text("x"),
-            operation_type: text("payment"),
-            side: text(if amount.starts_with('-') { "debit" } else { "credit" }),
-        };
-        Transactions::validate(wire, Notation::Plain).unwrap()
+    fn record(id: usize, amount: &str) -> Record {
+        let side = if amount.starts_with('-') { "debit" } else { "credit" };
+        let texts = [&*id.to_string(), "x", amount, "2024-01-15 08:30:00", "x", "payment", side];
+        let fields = texts.into_iter().map(|text| Field::Text(text.into())).collect();
+        let incoming = Incoming { fields, notation: Notation::Plain, raw: &Raw::default() };
+        Transactions::default().read(incoming).unwrap()
     }
 
-    fn thousand() -> Vec<Transaction> {
+    fn change(record: &mut Record, column: usize, value: Value) {
+        record.writes[0].values[column] = value;
+    }
+
+    fn judge(stats: &mut Stats, records: &[Record]) -> Vec<Vec<usize>> {
+        super::judge(stats, &records.iter().collect::<Vec<_>>())
+    }
+
+    fn thousand() -> Vec<Record> {
         (0..1_000).map(|id| record(id, if id % 2 == 0 { "-10" } else { "-12" })).collect()
     }
 
     #[test]
     fn each_rule_finds_its_records() {
         let mut records = vec![record(1, "5"), record(2, "5"), record(1, "6"), record(3, "5")];
-        records[0].description.clear();
-        records[1].merchant = None;
-        records[3].operation_type = "gift".into();
+        change(&mut records[0], place::DESCRIPTION, Value::Text("".into()));
+        change(&mut records[1], place::MERCHANT, Value::Null);
+        change(&mut records[3], place::OPERATION_TYPE, Value::Text("gift".into()));
         let found = judge(&mut Stats::default(), &records);
         assert_eq!(found, [vec![0], vec![1], vec![], vec![3], vec![0]]);
     }
@@ -113,8 +134,7 @@ mod tests {
         judge(
             &mut stats,
             &(1..5_000)
-                .map(|id| record(id, &format!("-{}.{:02}", id * 7 % 911, id % 100)))
-                .filter(|record| record.amount.cents() != 0)
+                .map(|id| record(id, &format!("-{}.{:02}", id * 7 % 911 + 1, id % 100)))
                 .collect::<Vec<_>>(),
         );
         let stored = serde_json::to_string(&stats).unwrap();
@@ -127,7 +147,9 @@ mod tests {
         let records = [record(1, "5"), record(1, "6"), record(1, "7"), record(2, "8")];
         let verdict = |threshold, policy| {
             let rules = Rules::from([("repeated_id".to_owned(), Rule { threshold, policy })]);
-            quality::judge::<Transactions>(&rules, &mut Stats::default(), &positions, &records)
+            let records: Vec<&Record> = records.iter().collect();
+            let flow = Transactions::default();
+            quality::judge(&flow, &rules, &mut Json::Null, &positions, &records).unwrap()
         };
 
         let at_threshold = verdict(0.5, Policy::Stop);
@@ -139,7 +161,7 @@ mod tests {
         let quarantined = verdict(0.4, Policy::Quarantine);
         assert_eq!(
             quarantined.quarantined.into_iter().collect::<Vec<_>>(),
-            [(0, "repeated_id"), (1, "repeated_id")]
+            [(0, Name::Borrowed("repeated_id")), (1, Name::Borrowed("repeated_id"))]
         );
         assert_eq!(quarantined.report["repeated_id"].positions, [10, 11]);
 

@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
+use bytestring::ByteString;
+
 use super::faults::{self, Faults, trimmed};
-use super::{Side, Transaction, Wire};
+use super::{Side, Transaction, Wire, limit};
 use crate::Reason;
 use crate::amount::Notation;
-
-const MERCHANT_OR_DESCRIPTION_CHARACTERS: usize = 1024;
-const OPERATION_TYPE_CHARACTERS: usize = 64;
 
 /// The transaction, or every fault it has: the first by code, all in the message.
 pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Reason> {
@@ -34,9 +33,9 @@ pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Re
     let timestamp = faults.timestamp(&wire);
 
     let texts = [
-        ("description", &wire.description, MERCHANT_OR_DESCRIPTION_CHARACTERS),
-        ("merchant", &wire.merchant, MERCHANT_OR_DESCRIPTION_CHARACTERS),
-        ("operation_type", &wire.operation_type, OPERATION_TYPE_CHARACTERS),
+        ("description", &wire.description, limit::DESCRIPTION),
+        ("merchant", &wire.merchant, limit::DESCRIPTION),
+        ("operation_type", &wire.operation_type, limit::OPERATION_TYPE),
     ];
     let texts_with = |fault: fn(&str, usize) -> bool| {
         texts
@@ -67,7 +66,7 @@ pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Re
     }
 }
 
-fn not_blank(text: Option<String>) -> Option<String> {
+fn not_blank(text: Option<ByteString>) -> Option<ByteString> {
     text.filter(|text| !text.trim().is_empty())
 }
 
@@ -77,7 +76,7 @@ mod tests {
     use crate::Stage;
 
     fn valid() -> Wire {
-        let text = |text: &str| Some(text.to_owned());
+        let text = |text: &str| Some(text.into());
         Wire {
             id: text("7"),
             description: text(" CB BOULANGERIE "),
@@ -105,16 +104,16 @@ mod tests {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "a field of the wire is optional")]
-    fn set(text: &str) -> Option<String> {
-        Some(text.to_owned())
+    fn set(text: &str) -> Option<ByteString> {
+        Some(text.into())
     }
 
     #[test]
     fn a_valid_record_keeps_its_texts_as_read() {
         let record = validate(valid(), Notation::Plain).unwrap();
-        assert_eq!(record.description(), " CB BOULANGERIE ");
-        assert_eq!(record.amount().cents(), -1234);
-        assert_eq!(record.id(), uuid::Uuid::from_u128(7));
+        assert_eq!(&*record.description, " CB BOULANGERIE ");
+        assert_eq!(record.amount.cents(), -1234);
+        assert_eq!(record.id, uuid::Uuid::from_u128(7));
     }
 
     #[test]
@@ -126,7 +125,7 @@ mod tests {
             timestamp: set(" 2024-01-15T08:30:00Z "),
             ..valid()
         };
-        assert_eq!(validate(spaced, Notation::Plain).unwrap().side(), Side::Credit);
+        assert_eq!(validate(spaced, Notation::Plain).unwrap().side, Side::Credit);
     }
 
     #[test]
@@ -135,7 +134,7 @@ mod tests {
             Wire { description: set("  "), merchant: set(" "), operation_type: None, ..valid() };
         let record = validate(blank, Notation::Plain).unwrap();
         assert_eq!(
-            (record.description(), record.merchant(), record.operation_type()),
+            (&*record.description, record.merchant.as_deref(), &*record.operation_type),
             ("", None, "")
         );
     }

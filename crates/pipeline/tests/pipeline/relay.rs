@@ -46,8 +46,7 @@ async fn store_with(count: i64) -> Arc<MemoryStore> {
     let claim = store.claim(&stream, "me", build::LONG, Begin::default()).await.unwrap();
     let Claim::Owned(position) = claim else { panic!("{claim:?}") };
     let dead_letters = (0..count).map(build::dead_letter).collect();
-    let commit =
-        build::commit::<Transactions>(&position, &stream, 0..=count - 1, Vec::new(), dead_letters);
+    let commit = build::commit(&position, &stream, 0..=count - 1, Vec::new(), dead_letters);
     store.commit(&Arc::new(commit)).await.unwrap();
     store
 }

@@ -18,7 +18,7 @@ use super::commits::{commit, everything};
 use super::relays::Topic;
 use super::replays::{Replays, place, replay_deed};
 use super::{ACTS, DEAD_LETTERS, Store};
-use crate::build::{self, LONG, act, dead_letter, stream};
+use crate::build::{self, LONG, act, dead_letter, flow_named, stream};
 use crate::visits::Visits;
 
 fn refused(position: i64, code: &'static str, key: &'static str) -> DeadLetter {
@@ -38,18 +38,18 @@ async fn fail<S: Store>(store: &S) -> S::Sink {
         refused(30, "side_missing", "bob"),
         DeadLetter { raw: Raw::default(), ..dead_letter(31) },
     ];
-    let batch = build::commit::<Transactions>(&position, &file, 0..=31, vec![], letters);
+    let batch = build::commit(&position, &file, 0..=31, vec![], letters);
     commit(&sink, batch).await.unwrap();
 
     let topic = stream::<Transactions>("group/topic");
     let position = own(&sink, &topic, "a", LONG).await;
     let letters = vec![refused(7, "side_missing", "ann"), dead_letter(8)];
-    let batch = build::commit::<Transactions>(&position, &topic, 0..=8, vec![], letters);
+    let batch = build::commit(&position, &topic, 0..=8, vec![], letters);
     commit(&sink, batch).await.unwrap();
 
     let visits = stream::<Visits>("file/1");
     let position = own(&sink, &visits, "a", LONG).await;
-    let batch = build::commit::<Visits>(&position, &visits, 0..=0, vec![], vec![dead_letter(0)]);
+    let batch = build::commit(&position, &visits, 0..=0, vec![], vec![dead_letter(0)]);
     commit(&sink, batch).await.unwrap();
     sink
 }
@@ -296,7 +296,12 @@ where
     let sink = fail(store).await;
     let place = place::<Transactions>("file/1", 1, 2, 1);
     sink.change(&[place.id()], Change::Purge, &deed("purge")).await.unwrap();
-    let retry = std::sync::Arc::new(Retry { place, result: Ok(build::row(2, 2, "5")), kept: None });
+    let retry = std::sync::Arc::new(Retry {
+        flow: flow_named(Transactions::NAME),
+        place,
+        result: Ok(build::row(2, 2, "5")),
+        kept: None,
+    });
     let replayed = sink.replay(&retry, Some(&replay_deed())).await;
     assert_eq!(replayed, Ok(Replayed::Found(State::Purged)));
 }
@@ -313,7 +318,7 @@ where
     let (key, payload) = (Some(vec![b'k'; 5_000].into()), Some(vec![1; 9_000].into()));
     let raw = Raw { key, payload, headers, line: None };
     let letter = DeadLetter { raw: raw.clone(), ..dead_letter(0) };
-    let batch = build::commit::<Transactions>(&position, &stream, 0..=0, vec![], vec![letter]);
+    let batch = build::commit(&position, &stream, 0..=0, vec![], vec![letter]);
     commit(&sink, batch).await.unwrap();
     let [listed] = sink.list(&Choice::default(), None, 10).await.unwrap().try_into().unwrap();
     assert_eq!(listed.key, Some(vec![b'k'; 256].into()));

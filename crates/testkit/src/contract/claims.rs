@@ -110,7 +110,7 @@ pub async fn a_live_lease_of_somebody_else_is_not_taken(store: &impl Store) {
 
     let partition = Stream { partition: 1, ..(*stream).clone() };
     let name = Stream { name: "file/2".into(), ..(*stream).clone() };
-    let flow = Stream { flow: "visits", ..(*stream).clone() };
+    let flow = Stream { flow: "visits".to_owned(), ..(*stream).clone() };
     for other in [partition, name, flow] {
         assert_ne!(own(&theirs, &other, "b", LONG).await.lease.position, position.lease.position);
     }

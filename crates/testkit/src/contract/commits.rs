@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tally_domain::Flow;
-use tally_domain::amount::Notation;
+use tally_domain::Field;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Commit, Committed, Fault, Lease, Positions, Sink};
 use uuid::Uuid;
@@ -14,10 +13,7 @@ use super::{BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS};
 use crate::build::{self, LONG, dead_letter, plain_commit, row, rows, stream};
 
 /// One call of a sink.
-pub(super) async fn commit<F: Flow>(
-    sink: &impl Sink<F>,
-    commit: Commit<F>,
-) -> Result<Committed, Fault> {
+pub(super) async fn commit(sink: &impl Sink, commit: Commit) -> Result<Committed, Fault> {
     sink.commit(&Arc::new(commit)).await
 }
 
@@ -131,9 +127,7 @@ pub async fn an_empty_batch_moves_the_position(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("group/topic");
     let position = own(&sink, &stream, "a", LONG).await;
-    let committed =
-        commit(&sink, build::commit::<Transactions>(&position, &stream, 0..=41, vec![], vec![]))
-            .await;
+    let committed = commit(&sink, build::commit(&position, &stream, 0..=41, vec![], vec![])).await;
     assert_eq!(committed, Ok(Committed::default()));
 
     let [entry] = store.read(&BATCHES).await.try_into().unwrap();
@@ -205,16 +199,16 @@ pub async fn a_later_batch_replaces_the_rows_of_its_keys(store: &impl Store) {
     let first = own(&sink, &one, "a", LONG).await;
     let second = own(&sink, &two, "a", LONG).await;
     commit(&sink, plain_commit(&first, &one, 0..=2)).await.unwrap();
-    let wire = tally_domain::transactions::Wire {
-        description: None,
-        merchant: None,
-        timestamp: Some("2025-12-31 23:59:59".into()),
-        operation_type: Some("refund".into()),
-        ..build::wire(1, "99.90")
+    let mut fields = build::fields(1, "99.90");
+    let [_, description, _, timestamp, merchant, operation_type, _] = &mut fields[..] else {
+        panic!("seven columns")
     };
+    (*description, *merchant) = (Field::Absent, Field::Null);
+    *timestamp = Field::Text("2025-12-31 23:59:59".into());
+    *operation_type = Field::Text("refund".into());
     let mut newer = row(7, 1, "1");
-    newer.record = Transactions::validate(wire, Notation::Plain).unwrap();
-    newer.answer = "Travel".into();
+    newer.record = build::record(fields, "Travel");
+    newer.answer = Some("Travel".into());
     let mut batch = build::commit(&second, &two, 0..=7, vec![newer], vec![]);
     batch.id = Uuid::now_v7();
     commit(&sink, batch).await.unwrap();

@@ -38,15 +38,12 @@ pub use sets::*;
 pub use table::{
     ACTS, BATCHES, DEAD_LETTERS, POSITIONS, Record, TRANSACTIONS, Table, VISITS, WORKERS,
 };
-use tally_domain::transactions::Transactions;
 use tally_ports::{Outbox, Positions, Sink, Steering, Workers};
-
-use crate::visits::Visits;
 
 /// A store of its own for one test, which can look inside past the ports.
 pub trait Store: Send + Sync {
     /// What the contract is about.
-    type Sink: Sink<Transactions> + Sink<Visits> + Positions + Workers + Steering + Outbox;
+    type Sink: Sink + Positions + Workers + Steering + Outbox;
 
     /// Opens the store once more, as another process would.
     fn open(&self) -> impl Future<Output = Self::Sink> + Send;

@@ -153,12 +153,7 @@ pub async fn dead_letters_come_back_byte_for_byte(store: &impl Store) {
         .collect();
     letters.push(dead_letter(5));
     letters.push(DeadLetter { attempt: 2, ..dead_letter(5) });
-    commit(
-        &sink,
-        build::commit::<Transactions>(&position, &stream, 0..=5, vec![], letters.clone()),
-    )
-    .await
-    .unwrap();
+    commit(&sink, build::commit(&position, &stream, 0..=5, vec![], letters.clone())).await.unwrap();
 
     let stored = store.read(&DEAD_LETTERS).await;
     assert_eq!(stored.len(), letters.len());

@@ -97,12 +97,9 @@ async fn fail(store: &impl Store, name: &str, payloads: &[usize]) {
         let raw = Raw { payload: Some(vec![b'x'; size].into()), ..Raw::default() };
         let letter = DeadLetter { raw, ..dead_letter(next.next) };
         let positions = next.next..=next.next;
-        commit(
-            &sink,
-            build::commit::<Transactions>(&next, &stream, positions, vec![], vec![letter]),
-        )
-        .await
-        .unwrap();
+        commit(&sink, build::commit(&next, &stream, positions, vec![], vec![letter]))
+            .await
+            .unwrap();
         let before = Utc::now();
         eventually(PATIENCE, async || Utc::now() > before + TimeDelta::milliseconds(2)).await;
     }
@@ -122,12 +119,7 @@ pub async fn dead_letters_are_relayed_once_and_whole(store: &impl Store) {
     commit(&sink, batch).await.unwrap();
     let tombstone = DeadLetter { raw: Raw::default(), ..dead_letter(2) };
     let position = own(&sink, &stream, "a", LONG).await;
-    commit(
-        &sink,
-        build::commit::<Transactions>(&position, &stream, 2..=2, vec![], vec![tombstone]),
-    )
-    .await
-    .unwrap();
+    commit(&sink, build::commit(&position, &stream, 2..=2, vec![], vec![tombstone])).await.unwrap();
     assert_eq!(sink.backlog(FLOW).await, Ok(3));
 
     let topic = Topic::default();

@@ -14,18 +14,23 @@ use tally_ports::{
 use super::claims::own;
 use super::commits::{commit, everything};
 use super::{ACTS, DEAD_LETTERS, Record, Store, TRANSACTIONS, VISITS};
-use crate::build::{self, LONG, act, dead_letter, row, stream};
+use crate::build::{self, LONG, act, dead_letter, flow_named, row, stream};
 use crate::visits::{Visits, visit};
 
 /// What a store can do with dead letters.
-pub trait Replays: DeadLetters + Acts + Replay<Transactions> + Replay<Visits> {}
-impl<T: DeadLetters + Acts + Replay<Transactions> + Replay<Visits>> Replays for T {}
+pub trait Replays: DeadLetters + Acts + Replay {}
+impl<T: DeadLetters + Acts + Replay> Replays for T {}
 
 /// Rounds of a race.
 const ROUNDS: i64 = 1_000;
 
-pub(super) fn place<F: Flow>(stream: &str, pass: i32, position: i64, attempt: i32) -> Place {
-    let (flow, stream) = (F::NAME.to_owned(), stream.to_owned());
+pub(super) fn place<F: Flow + Default>(
+    stream: &str,
+    pass: i32,
+    position: i64,
+    attempt: i32,
+) -> Place {
+    let (flow, stream) = (F::default().name().to_owned(), stream.to_owned());
     Place { flow, stream, partition: 0, pass, position, attempt }
 }
 
@@ -34,30 +39,30 @@ pub(super) fn replay_deed() -> Deed {
 }
 
 /// The first attempt at a position of `file/1`, valid by now.
-fn retry(row: Row<Transactions>) -> Arc<Retry<Transactions>> {
+fn retry(row: Row) -> Arc<Retry> {
     Arc::new(Retry {
+        flow: flow_named(Transactions::NAME),
         place: place::<Transactions>("file/1", 1, row.position, 1),
         result: Ok(row),
         kept: None,
     })
 }
 
-fn still_bad(position: i64, attempt: i32) -> Arc<Retry<Transactions>> {
+fn still_bad(position: i64, attempt: i32) -> Arc<Retry> {
     let reason = Reason::new(Stage::Enrich, "model_refused", "the model refused it");
     let place = place::<Transactions>("file/1", 1, position, attempt);
-    Arc::new(Retry { place, result: Err(reason), kept: None })
+    Arc::new(Retry { flow: flow_named(Transactions::NAME), place, result: Err(reason), kept: None })
 }
 
 /// A batch of `file/1` whose first positions are dead letters.
 async fn fail<S>(sink: &S, positions: i64) -> (Position, Arc<Stream>)
 where
-    S: Sink<Transactions> + tally_ports::Positions,
+    S: Sink + tally_ports::Positions,
 {
     let stream = stream::<Transactions>("file/1");
     let position = own(sink, &stream, "a", LONG).await;
     let letters = (0..positions).map(dead_letter).collect();
-    let batch =
-        build::commit::<Transactions>(&position, &stream, 0..=positions - 1, vec![], letters);
+    let batch = build::commit(&position, &stream, 0..=positions - 1, vec![], letters);
     commit(sink, batch).await.unwrap();
     (position, stream)
 }
@@ -187,7 +192,12 @@ where
 
     let earlier = sink.replay(&retry(row(0, 7, "5")), Some(&deed)).await;
     assert_eq!(earlier, Ok(Replayed::Found(State::Retried)));
-    let newest = Arc::new(Retry { place: next, result: Ok(row(0, 7, "5")), kept: None });
+    let newest = Arc::new(Retry {
+        flow: flow_named(Transactions::NAME),
+        place: next,
+        result: Ok(row(0, 7, "5")),
+        kept: None,
+    });
     assert_eq!(sink.replay(&newest, Some(&deed)).await, Ok(Replayed::Written));
     let expected = [state(0, 1, State::Retried), state(0, 2, State::Replayed)];
     assert_eq!(states(store).await, expected);
@@ -204,7 +214,12 @@ where
     let payload = Some(Bytes::from_static(b"7;***"));
     let kept = Raw { payload, headers, ..Raw::default() };
     let Retry { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
-    let retry = Arc::new(Retry { place: failed, result, kept: Some(kept.clone()) });
+    let retry = Arc::new(Retry {
+        flow: flow_named(Transactions::NAME),
+        place: failed,
+        result,
+        kept: Some(kept.clone()),
+    });
     sink.replay(&retry, Some(&replay_deed())).await.unwrap();
     let ids = [1, 2].map(|attempt| place::<Transactions>("file/1", 1, 1, attempt).id());
     let stored = sink.fetch(&ids).await.unwrap();
@@ -383,7 +398,8 @@ where
     let deed = replay_deed();
     let retry = |position, page| {
         let place = place::<Visits>("file/1", 1, position, 1);
-        Arc::new(Retry { place, result: Ok(visit(position, "ann", page)), kept: None })
+        let flow = flow_named(Visits::NAME);
+        Arc::new(Retry { flow, place, result: Ok(visit(position, "ann", page)), kept: None })
     };
     let (good, bad) = (retry(2, "/"), retry(0, ""));
     assert_eq!(sink.replay(&good, Some(&deed)).await, Ok(Replayed::Written));

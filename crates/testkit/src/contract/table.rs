@@ -39,9 +39,9 @@ pub const TRANSACTIONS: Table = Table {
 /// The visits.
 pub const VISITS: Table = Table {
     name: "visits",
-    texts: &["origin", "position", "who", "page", "at"],
+    texts: &["flow", "stream", "partition", "log", "position", "n", "who", "page", "at"],
     bytes: &[],
-    order: &["origin", "position"],
+    order: &["flow", "stream", "partition", "log", "position", "n"],
 };
 
 /// The positions.
@@ -53,6 +53,7 @@ pub const POSITIONS: Table = Table {
         "stream",
         "partition",
         "pass",
+        "log",
         "label",
         "next",
         "cursor",
@@ -157,14 +158,14 @@ impl Table {
 
     /// A row of this table from its values in the order of [`Table::columns`].
     pub fn record(&self, values: impl IntoIterator<Item = Option<String>>) -> Record {
-        Record { values: self.columns().zip(values).collect() }
+        self.columns().map(str::to_owned).zip(values).collect()
     }
 }
 
 /// A row as texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    values: BTreeMap<&'static str, Option<String>>,
+    values: BTreeMap<String, Option<String>>,
 }
 
 impl Record {
@@ -188,6 +189,12 @@ impl Record {
     /// The JSON in a column.
     pub fn json(&self, column: &str) -> serde_json::Value {
         serde_json::from_str(&self[column]).expect("JSON")
+    }
+}
+
+impl FromIterator<(String, Option<String>)> for Record {
+    fn from_iter<T: IntoIterator<Item = (String, Option<String>)>>(values: T) -> Self {
+        Self { values: values.into_iter().collect() }
     }
 }
 

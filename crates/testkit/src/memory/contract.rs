@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::headers_to_json;
 
@@ -28,11 +27,8 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, table: &'static Table) -> Vec<Record> {
-        if table.name == TRANSACTIONS.name {
-            return self.rows::<Transactions>();
-        }
-        if table.name == VISITS.name {
-            return self.rows::<Visits>();
+        if [TRANSACTIONS.name, VISITS.name].contains(&table.name) {
+            return self.rows(table.name);
         }
         let state = self.state();
         if table.name == POSITIONS.name {
@@ -83,10 +79,11 @@ impl Store for MemoryStore {
 fn place_record(id: i64, place: &Place) -> Record {
     POSITIONS.record([
         Some(id.to_string()),
-        Some(place.stream.flow.to_owned()),
+        Some(place.stream.flow.clone()),
         Some(place.stream.name.clone()),
         Some(place.stream.partition.to_string()),
         Some(place.pass.to_string()),
+        Some(place.log.to_string()),
         Some(place.stream.label.clone()),
         Some(place.next.to_string()),
         Some(place.cursor.to_string()),
@@ -104,7 +101,7 @@ fn entry_record(entry: &Entry) -> Record {
     let counts = &entry.committed;
     BATCHES.record([
         Some(entry.id.to_string()),
-        Some(entry.stream.flow.to_owned()),
+        Some(entry.stream.flow.clone()),
         Some(entry.stream.name.clone()),
         Some(entry.stream.partition.to_string()),
         Some(entry.pass.to_string()),
@@ -127,7 +124,7 @@ fn letter_record(stored: &StoredLetter) -> Record {
     let StoredLetter { stream, pass, batch_id, letter, failed_at, published_at } = stored;
     DEAD_LETTERS.record([
         Some(letter.id(stream, *pass).to_string()),
-        Some(stream.flow.to_owned()),
+        Some(stream.flow.clone()),
         Some(stream.name.clone()),
         Some(stream.partition.to_string()),
         Some(pass.to_string()),
@@ -165,7 +162,7 @@ fn worker_record(present: &Present) -> Record {
     let Present { worker, seen_until, .. } = present;
     let texts = [
         worker.id.to_string(),
-        worker.flow.to_owned(),
+        worker.flow.clone(),
         worker.stream.clone(),
         worker.host.clone(),
         worker.pid.to_string(),

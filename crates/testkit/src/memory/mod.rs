@@ -20,7 +20,7 @@ use tally_ports::{Act, Committed, DeadLetter, Fault, Stream, Worker};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use self::effect::MemoryEffect;
+use self::effect::Tables;
 use crate::contract::Record;
 
 /// A store in memory. A clone is the same store, opened once more. Its clock is tokio's, so a test may pause it.
@@ -30,13 +30,9 @@ pub struct MemoryStore {
     began: (NaiveDateTime, Instant),
 }
 
-/// Rows by their keys.
-type Table = BTreeMap<String, Record>;
-
 #[derive(Default)]
 struct State {
-    /// Rows by table and key.
-    tables: BTreeMap<&'static str, Table>,
+    tables: Tables,
     places: Vec<Place>,
     batches: Vec<Entry>,
     dead_letters: Vec<StoredLetter>,
@@ -47,7 +43,7 @@ struct State {
     turned_back: Duration,
     /// The dead letters that somebody publishes just now.
     locked: BTreeSet<Uuid>,
-    refusals: Vec<Refusal>,
+    refusals: Vec<RefusalRule>,
     failing_commits: usize,
     failing_positions: usize,
     failing_workers: usize,
@@ -56,12 +52,13 @@ struct State {
 }
 
 /// The code with which a row of a flow is refused.
-type Refusal = Box<dyn Fn(&str, &Record) -> Option<String> + Send>;
+type RefusalRule = Box<dyn Fn(&str, &Record) -> Option<String> + Send>;
 
 /// A row of `positions`; its id is its index, from 1.
 struct Place {
     stream: Stream,
     pass: i32,
+    log: i64,
     next: i64,
     cursor: Value,
     stats: Value,
@@ -194,9 +191,9 @@ impl MemoryStore {
         self.state().turned_back += by;
     }
 
-    /// The rows of a flow, in order of their keys.
-    pub fn rows<F: MemoryEffect>(&self) -> Vec<Record> {
-        self.state().tables.get(F::NAME).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    /// The rows of a table, in order of their keys.
+    pub fn rows(&self, table: &str) -> Vec<Record> {
+        self.state().tables.get(table).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// The ledger, in order of the commits.
@@ -256,5 +253,5 @@ fn outage() -> Fault {
 }
 
 fn is_same(one: &Stream, other: &Stream) -> bool {
-    (one.flow, &one.name, one.partition) == (other.flow, &other.name, other.partition)
+    (&one.flow, &one.name, one.partition) == (&other.flow, &other.name, other.partition)
 }

@@ -94,7 +94,7 @@ impl StoredLetter {
         let reason = &self.letter.reason;
         Letter {
             id: self.id(),
-            flow: self.stream.flow.to_owned(),
+            flow: self.stream.flow.clone(),
             stream: self.stream.name.clone(),
             partition: self.stream.partition,
             pass: self.pass,

@@ -52,6 +52,7 @@ impl Positions for MemoryStore {
         Ok(Claim::Owned(Position {
             lease: Lease { position: id, epoch: place.epoch, duration: lease },
             pass: place.pass,
+            log: place.log,
             next: place.next,
             cursor: place.cursor.clone(),
             stats: place.stats.clone(),
@@ -142,6 +143,7 @@ impl State {
         self.places.push(Place {
             stream: stream.clone(),
             pass,
+            log: 1,
             next,
             cursor: Value::Null,
             stats: Value::Null,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use tally_ports::{Commit, Committed, Fault, KeyOrder, Outcome, Refusal, Sink, StopKind};
+use tally_ports::{Commit, Committed, Fault, Sink, StopKind};
 
-use super::{Entry, MemoryEffect, MemoryStore, State, StoredLetter, Table, outage, takes_one};
+use super::{Entry, MemoryStore, State, StoredLetter, effect, outage, takes_one};
 
-impl<F: MemoryEffect> Sink<F> for MemoryStore {
-    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
+impl Sink for MemoryStore {
+    async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
         let now = self.now();
         let mut state = self.state();
         if takes_one(&mut state.failing_commits) {
@@ -23,11 +23,7 @@ impl<F: MemoryEffect> Sink<F> for MemoryStore {
 }
 
 impl State {
-    fn commit<F: MemoryEffect>(
-        &mut self,
-        commit: &Commit<F>,
-        now: NaiveDateTime,
-    ) -> Result<Committed, Fault> {
+    fn commit(&mut self, commit: &Commit, now: NaiveDateTime) -> Result<Committed, Fault> {
         if let Some(entry) = self.batches.iter().find(|entry| entry.id == commit.id) {
             return Ok(entry.committed.clone());
         }
@@ -39,10 +35,10 @@ impl State {
             Some(_) => {}
         }
 
-        let mut table = self.tables.get(F::NAME).cloned().unwrap_or_default();
-        let outcomes = self.apply(commit, &mut table);
+        let mut tables = self.tables.clone();
+        let outcomes = effect::apply(&mut tables, &self.refusals, commit);
         let (committed, refused) = commit.conclude(&outcomes)?;
-        self.tables.insert(F::NAME, table);
+        self.tables = tables;
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();
         self.batches.push(Entry {
             id: commit.id,
@@ -74,21 +70,5 @@ impl State {
             place.updated_at = now;
         }
         Ok(committed)
-    }
-
-    fn apply<F: MemoryEffect>(&self, commit: &Commit<F>, table: &mut Table) -> Vec<Outcome> {
-        let origin = commit.lease.position;
-        let order = KeyOrder::new(&commit.rows, |row| F::key(origin, row));
-        let mut refusals = Vec::with_capacity(commit.rows.len());
-        for index in order.all() {
-            let row = &commit.rows[index];
-            let record = F::record(origin, row);
-            let code = self.refusals.iter().find_map(|refusal| refusal(F::NAME, &record));
-            if code.is_none() {
-                table.insert(F::key(origin, row), record);
-            }
-            refusals.push(code.map(Refusal::new));
-        }
-        order.outcomes_of_all(&refusals)
     }
 }

@@ -38,7 +38,7 @@ impl Workers for MemoryStore {
             Some(present) => *present = seen,
             None => state.workers.push(seen),
         }
-        let partitions = state.standings(worker.flow, &worker.stream, now);
+        let partitions = state.standings(&worker.flow, &worker.stream, now);
         Ok(Attendance::Present(Crew { living, partitions }))
     }
 
@@ -50,11 +50,12 @@ impl Workers for MemoryStore {
     ) -> Result<(), Fault> {
         let now = self.now();
         let mut state = self.with_workers()?;
-        if !state.standings(worker.flow, &worker.stream, now).is_empty() {
+        if !state.standings(&worker.flow, &worker.stream, now).is_empty() {
             return Ok(());
         }
         for &(partition, next) in starts {
-            let (flow, name, label) = (worker.flow, worker.stream.clone(), label.to_owned());
+            let (flow, name, label) =
+                (worker.flow.clone(), worker.stream.clone(), label.to_owned());
             state.add(&Stream { flow, name, partition, label }, 1, next, now);
         }
         Ok(())

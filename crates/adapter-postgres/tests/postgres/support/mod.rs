@@ -34,7 +34,7 @@ pub async fn own<F: Flow>(
 }
 
 /// The first ten rows of a stream of transactions.
-pub async fn ten_rows(store: &Postgres) -> Arc<Commit<Transactions>> {
+pub async fn ten_rows(store: &Postgres) -> Arc<Commit> {
     let (position, stream) = own::<Transactions>(store, "file/1", build::LONG).await;
     Arc::new(build::plain_commit(&position, &stream, 0..=9))
 }

@@ -1,0 +1,234 @@
+//! A valid record: what it writes.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use bytestring::ByteString;
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// A valid record: what it writes. Only a flow makes one. Its `Debug` shows no values.
+#[derive(Clone, Default)]
+pub struct Record {
+    /// All of it or, if the database refuses a part, nothing; a record without any is skipped.
+    pub writes: Vec<Write>,
+    /// Whether the model is asked about it.
+    pub is_asked: bool,
+}
+
+impl Record {
+    /// A record that writes one row, asked about where the flow has a model.
+    pub fn upsert(table: usize, values: Vec<Value>) -> Self {
+        Self { writes: vec![Write { table, action: Action::Upsert, values }], is_asked: true }
+    }
+
+    /// The row of the table at this index that it upserts or appends.
+    pub fn row(&self, table: usize) -> Option<&[Value]> {
+        let row = |write: &&Write| {
+            write.table == table && matches!(write.action, Action::Upsert | Action::Append)
+        };
+        self.writes.iter().find(row).map(|write| write.values.as_slice())
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("writes", &self.writes.len()).finish_non_exhaustive()
+    }
+}
+
+/// One thing that a record does to a table.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The index of the table among [`Flow::tables`](crate::Flow::tables).
+    pub table: usize,
+    /// What is done.
+    pub action: Action,
+    /// For each column of the table its value, null where the model's answer comes; for a delete those of the key.
+    pub values: Vec<Value>,
+}
+
+/// What a record does to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// The row of its key is inserted or replaced; the newest version wins.
+    Upsert,
+    /// A row of its own.
+    Append,
+    /// The row of the key is marked as deleted and keeps the version, so that nothing older resurrects it.
+    Delete,
+    /// Numbers are added to the counters of the key.
+    Add,
+}
+
+/// What a column of a table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// True or false.
+    Boolean,
+    /// 64 bits.
+    Integer,
+    /// `numeric(precision, scale)`, of at most 18 digits.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// An id.
+    Uuid,
+    /// A text without U+0000, of at most this many characters.
+    Text {
+        /// `None` for any length.
+        limit: Option<usize>,
+    },
+    /// Any JSON value.
+    Json,
+    /// A date with a time, without a zone.
+    Timestamp,
+    /// A moment.
+    Instant,
+}
+
+/// A value of a column. Its `Debug` shows none.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// None.
+    Null,
+    /// True or false.
+    Boolean(bool),
+    /// 64 bits.
+    Integer(i64),
+    /// Exact.
+    Decimal(Decimal),
+    /// An id.
+    Uuid(Uuid),
+    /// A text.
+    Text(ByteString),
+    /// A JSON value's own text.
+    Json(ByteString),
+    /// To the microsecond.
+    Timestamp(NaiveDateTime),
+    /// To the microsecond.
+    Instant(DateTime<Utc>),
+}
+
+impl Value {
+    /// A text, or null.
+    pub fn text(text: Option<ByteString>) -> Self {
+        text.map_or(Self::Null, Self::Text)
+    }
+
+    /// The text that it is, or holds as JSON.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Json(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether a column of this type can hold it.
+    pub const fn is(&self, kind: Type) -> bool {
+        matches!(
+            (self, kind),
+            (Self::Null, _)
+                | (Self::Boolean(_), Type::Boolean)
+                | (Self::Integer(_), Type::Integer)
+                | (Self::Decimal(_), Type::Decimal { .. })
+                | (Self::Uuid(_), Type::Uuid)
+                | (Self::Text(_), Type::Text { .. })
+                | (Self::Json(_), Type::Json)
+                | (Self::Timestamp(_), Type::Timestamp)
+                | (Self::Instant(_), Type::Instant)
+        )
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Value { .. }")
+    }
+}
+
+/// As JSON: an exact number, an id and a text as such, a timestamp in ISO 8601.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Boolean(value) => serializer.serialize_bool(*value),
+            Self::Integer(number) => serializer.serialize_i64(*number),
+            Self::Decimal(decimal) => decimal.serialize(serializer),
+            Self::Uuid(id) => id.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Json(text) => match serde_json::from_str::<&RawValue>(text) {
+                Ok(json) => json.serialize(serializer),
+                Err(_) => Err(serde::ser::Error::custom("a value is not JSON")),
+            },
+            Self::Timestamp(at) => at.serialize(serializer),
+            Self::Instant(at) => at.serialize(serializer),
+        }
+    }
+}
+
+/// An exact decimal number: `unscaled` divided by ten to the power of `scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    /// The digits as one number.
+    pub unscaled: i64,
+    /// How many of them are after the point; at most 18.
+    pub scale: u8,
+}
+
+impl Decimal {
+    /// The nearest floating-point number: for statistics.
+    #[expect(clippy::cast_precision_loss, reason = "the nearest is wanted")]
+    pub fn to_f64(self) -> f64 {
+        self.unscaled as f64 / 10_u64.pow(self.scale.min(18).into()) as f64
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By scale first: within a column, where all have the same, by number.
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.scale, self.unscaled).cmp(&(other.scale, other.unscaled))
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.unscaled < 0 { "-" } else { "" };
+        let digits = self.unscaled.unsigned_abs();
+        let power = 10_u64.pow(self.scale.min(18).into());
+        write!(f, "{sign}{}", digits / power)?;
+        match usize::from(self.scale) {
+            0 => Ok(()),
+            scale => write!(f, ".{:0scale$}", digits % power),
+        }
+    }
+}
+
+/// A number with its exact digits, without zeros at its end.
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Up to 15 digits a float's shortest text is the number's.
+        const EXACT: u64 = 1_000_000_000_000_000;
+        if self.unscaled.unsigned_abs() < EXACT {
+            return serializer.serialize_f64(self.to_f64());
+        }
+        let text = self.to_string();
+        let trimmed =
+            if self.scale == 0 { &text } else { text.trim_end_matches('0').trim_end_matches('.') };
+        match RawValue::from_string(trimmed.to_owned()) {
+            Ok(number) => number.serialize(serializer),
+            Err(error) => Err(serde::ser::Error::custom(error)),
+        }
+    }
+}

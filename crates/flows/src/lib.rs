@@ -1,0 +1,27 @@
+//! The flows that the programs know, by name. Nothing else names one.
+
+use std::sync::Arc;
+
+use tally_domain::transactions::Transactions;
+use tally_ports::{KnownFlow, Migrations};
+
+/// All of them; the first is the one that is meant where none is named.
+pub fn all() -> Vec<KnownFlow> {
+    vec![KnownFlow {
+        flow: Arc::new(Transactions::default()),
+        postgres: Migrations {
+            name: Transactions::NAME,
+            scripts: &[
+                include_str!("../../../migrations/postgres/transactions/0001_transactions.sql"),
+                include_str!("../../../migrations/postgres/transactions/0002_replay.sql"),
+                include_str!("../../../migrations/postgres/transactions/0003_refusals.sql"),
+            ],
+        },
+        sqlite: Migrations {
+            name: Transactions::NAME,
+            scripts: &[include_str!(
+                "../../../migrations/sqlite/transactions/0001_transactions.sql"
+            )],
+        },
+    }]
+}
