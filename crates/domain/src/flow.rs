@@ -40,9 +40,9 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// message. The result depends on nothing else.
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason>;
 
-    /// [`Flow::read`] for each record of a batch.
-    fn read_all(&self, batch: Vec<Incoming<'_>>) -> Vec<Result<Record, Reason>> {
-        batch.into_iter().map(|incoming| self.read(incoming)).collect()
+    /// [`Flow::read`] for each record of a batch that could be decoded, in the same order.
+    fn read_all(&self, batch: Vec<Result<Incoming<'_>, Reason>>) -> Vec<Result<Record, Reason>> {
+        batch.into_iter().map(|incoming| self.read(incoming?)).collect()
     }
 
     /// For each of [`Flow::rules`] the indices of the records that break it, judged against `stats`, which then learns

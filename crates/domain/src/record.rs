@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::Table;
+
 /// A valid record: what it writes. Only a flow makes one. Its `Debug` shows no values.
 #[derive(Clone, Default)]
 pub struct Record {
@@ -22,6 +24,18 @@ impl Record {
     /// A record that writes one row, asked about where the flow has a model.
     pub fn upsert(table: usize, values: Vec<Value>) -> Self {
         Self { writes: vec![Write { table, action: Action::Upsert, values }], is_asked: true }
+    }
+
+    /// Puts the values of the model's answer into the columns of the `tables` that hold them.
+    pub fn take_answer(&mut self, tables: &[Table], answer: &[Value]) {
+        for write in self.writes.iter_mut().filter(|write| write.action != Action::Delete) {
+            let columns = tables.get(write.table).map_or(&[][..], |table| &table.columns);
+            for (value, column) in write.values.iter_mut().zip(columns) {
+                if let Some(said) = column.answer.and_then(|field| answer.get(field)) {
+                    value.clone_from(said);
+                }
+            }
+        }
     }
 
     /// The row of the table at this index that it upserts or appends.

@@ -135,7 +135,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
 
     /// Where the partitions stand, without counting among the living; `None` when a stop was asked for.
     async fn watch(&self, stop: &CancellationToken) -> Result<Option<Living>, Stop> {
-        let look = || self.store.standings(self.worker.flow, &self.worker.stream);
+        let look = || self.store.standings(&self.worker.flow, &self.worker.stream);
         tokio::select! {
             standings = self.gates.database.pass(look) => {
                 Ok(Some(Living { living: 0, partitions: standings? }))
@@ -173,7 +173,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
             }
         }
         let stream = Arc::new(Stream {
-            flow: self.worker.flow,
+            flow: self.worker.flow.clone(),
             name: self.worker.stream.clone(),
             partition,
             label: self.label.clone(),

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tally_domain::Flow;
 use tally_domain::quality::Verdict;
 use tally_ports::{Admission, Commit, Refused, Stop, StopKind, Tolerance};
 use uuid::Uuid;
@@ -67,7 +66,7 @@ impl Guard {
     }
 
     /// Notes the records of a batch.
-    fn note<F: Flow>(&mut self, commit: &Commit<F>) {
+    fn note(&mut self, commit: &Commit) {
         let kept = self.budget.window.max(self.budget.in_a_row);
         while self.last.len() > kept
             && self.last.front().is_some_and(|noted| !self.in_flight.contains(&noted.batch))
@@ -160,10 +159,7 @@ impl Entrant {
     ///
     /// # Errors
     /// When with it too many records become dead letters.
-    pub(crate) fn enter<F: Flow>(
-        guard: &Arc<Mutex<Guard>>,
-        commit: &Commit<F>,
-    ) -> Result<Self, Stop> {
+    pub(crate) fn enter(guard: &Arc<Mutex<Guard>>, commit: &Commit) -> Result<Self, Stop> {
         let (label, first, last) = (&commit.stream.label, commit.first, commit.last);
         let name = format!("{label} from {first} to {last}");
         let entrant = Self { guard: Arc::clone(guard), batch: commit.id, name };
@@ -228,7 +224,7 @@ pub(crate) fn admit_quality(
     last: i64,
 ) -> Result<(), Stop> {
     let Some(rule) = verdict.stopped_by.first() else { return Ok(()) };
-    let finding = &verdict.report[*rule];
+    let finding = &verdict.report[&**rule];
     let message = format!(
         "quality rule {rule} stops the run: {} of {judged} records at positions {first} to {last} break it ({:.1} %), the first at {}",
         finding.count,
@@ -255,7 +251,7 @@ mod tests {
         let bad = |positions: std::ops::Range<i64>| {
             let letters = positions.clone().map(dead_letter).collect();
             let positions = positions.start..=positions.end - 1;
-            commit::<Transactions>(&position, &stream, positions, Vec::new(), letters)
+            commit(&position, &stream, positions, Vec::new(), letters)
         };
         let budget = Budget { in_a_row: 1_000, ..Budget::default() };
 

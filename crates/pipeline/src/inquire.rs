@@ -1,6 +1,6 @@
 //! One batch through the model.
 
-use tally_domain::Flow;
+use tally_domain::Record;
 use tally_ports::{Answers, Enrich, Stop, StopKind};
 use tokio::sync::Mutex;
 
@@ -8,13 +8,13 @@ use crate::Gate;
 
 /// The model's answers to `records`, in order; waits at `gate` while the model is unavailable.
 ///
-/// Each pass of the gate ends with an answer that has a category. So an outage keeps what was answered before it, and every
+/// Each pass of the gate ends with an answer of use. So an outage keeps what was answered before it, and every
 /// such answer ends an outage.
-pub(crate) async fn inquire<F: Flow, E: Enrich<F>>(
+pub(crate) async fn inquire<E: Enrich>(
     enrich: &E,
     gate: &Gate,
-    records: &[F::Record],
-) -> Result<Answers<F>, Stop> {
+    records: &[&Record],
+) -> Result<Answers, Stop> {
     let inquiry = Mutex::new(enrich.begin(records)?);
     let ask = || async { enrich.ask(&mut *inquiry.lock().await).await };
     let answers = loop {

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge, histogram};
-use tally_domain::{Flow, Reason};
+use tally_domain::Reason;
 use tally_ports::{Commit, Committed, metric};
 
 use crate::prepare::labels;
@@ -30,7 +30,7 @@ pub(crate) fn observe(stage: &'static str, since: Instant) {
 }
 
 /// A batch that was committed.
-pub(crate) fn count<F: Flow>(commit: &Commit<F>, committed: &Committed) {
+pub(crate) fn count(commit: &Commit, committed: &Committed) {
     counter!(metric::BATCHES).increment(1);
     for (name, value) in [
         (metric::ROWS, commit.read),

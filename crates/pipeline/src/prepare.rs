@@ -1,15 +1,16 @@
 //! Validation and quality of one batch: everything before the model. Pure.
 
+use serde_json::Value as Json;
 use tally_domain::quality::{self, Report, Rules};
-use tally_domain::{Flow, Stage};
-use tally_ports::{Batch, DeadLetter, Raw, Stop};
+use tally_domain::{Flow, Incoming, Raw, Record, Stage};
+use tally_ports::{Batch, DeadLetter, Stop, StopKind};
 
 use crate::guard;
 
 /// A batch that is ready for the model.
-pub(crate) struct Prepared<F: Flow> {
+pub(crate) struct Prepared {
     /// What is left, in order of position.
-    pub(crate) records: Vec<F::Record>,
+    pub(crate) records: Vec<Record>,
     /// Where each of them was read, and its bytes.
     pub(crate) places: Vec<(i64, Raw)>,
     /// What was refused so far, in order of position.
@@ -19,34 +20,67 @@ pub(crate) struct Prepared<F: Flow> {
 }
 
 /// Takes the items of a batch through validation and quality; `stats` learns from the valid ones.
-pub(crate) fn prepare<F: Flow>(
-    batch: &mut Batch<F::Wire>,
+pub(crate) fn prepare(
+    flow: &dyn Flow,
+    batch: &mut Batch,
     rules: &Rules,
-    stats: &mut F::Stats,
-) -> Result<Prepared<F>, Stop> {
-    let mut records = Vec::with_capacity(batch.items.len());
-    let mut places = Vec::with_capacity(batch.items.len());
-    let mut dead_letters = Vec::new();
+    stats: &mut Json,
+) -> Result<Prepared, Stop> {
     let notation = batch.notation;
-    for item in batch.items.drain(..) {
-        match item.content.and_then(|wire| F::validate(wire, notation)) {
+    let items = batch.items.drain(..);
+    let (places, contents): (Vec<(i64, Raw)>, Vec<_>) =
+        items.map(|item| ((item.position, item.raw), item.content)).unzip();
+    let incoming = contents.into_iter().zip(&places);
+    let incoming = incoming
+        .map(|(content, (_, raw))| content.map(|fields| Incoming { fields, notation, raw }));
+    let read = flow.read_all(incoming.collect());
+    if read.len() != places.len() {
+        let (flow, read, given) = (flow.name(), read.len(), places.len());
+        let message = format!("the flow {flow} answers for {read} of {given} records");
+        return Err(Stop { kind: StopKind::Data, message });
+    }
+
+    let (mut records, mut kept) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
+    let mut dead_letters = Vec::new();
+    for ((position, raw), record) in places.into_iter().zip(read) {
+        match record {
             Ok(record) => {
                 records.push(record);
-                places.push((item.position, item.raw));
+                kept.push((position, raw));
             }
-            Err(reason) => dead_letters.push(DeadLetter::first(item.position, reason, item.raw)),
+            Err(reason) => dead_letters.push(DeadLetter::first(position, reason, raw)),
         }
     }
+    let prepared = Prepared { records, places: kept, dead_letters, quality: Report::new() };
+    judge(flow, prepared, rules, stats, (batch.first, batch.last))
+}
 
+/// Takes out what the quality rules do not let pass.
+fn judge(
+    flow: &dyn Flow,
+    prepared: Prepared,
+    rules: &Rules,
+    stats: &mut Json,
+    (first, last): (i64, i64),
+) -> Result<Prepared, Stop> {
+    let Prepared { records, places, dead_letters, .. } = prepared;
     let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
-    let verdict = quality::judge::<F>(rules, stats, &positions, &records);
-    guard::admit_quality(&verdict, records.len(), batch.first, batch.last)?;
+    let judged: Vec<&Record> = records.iter().collect();
+    let verdict = quality::judge(flow, rules, stats, &positions, &judged).map_err(|error| {
+        let message = format!(
+            "the statistics of {} in the database are not its own: {}",
+            flow.name(),
+            error.0
+        );
+        Stop { kind: StopKind::Data, message }
+    })?;
+    guard::admit_quality(&verdict, records.len(), first, last)?;
+    let quality = verdict.report;
     if verdict.quarantined.is_empty() {
-        return Ok(Prepared { records, places, dead_letters, quality: verdict.report });
+        return Ok(Prepared { records, places, dead_letters, quality });
     }
 
-    let mut kept =
-        Prepared { records: Vec::new(), places: Vec::new(), dead_letters, quality: verdict.report };
+    let mut kept = Prepared { records: Vec::new(), places: Vec::new(), dead_letters, quality };
     for (index, (record, (position, raw))) in records.into_iter().zip(places).enumerate() {
         if let Some(rule) = verdict.quarantined.get(&index) {
             kept.dead_letters.push(DeadLetter::first(

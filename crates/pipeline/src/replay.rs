@@ -2,61 +2,64 @@
 
 use std::sync::Arc;
 
-use tally_domain::Flow;
-use tally_ports::{Deed, Enrich, Place, Raw, Replay, Replayed, Reread, Retry, Row, State, Stop};
+use tally_domain::{Flow, Incoming, Raw};
+use tally_ports::{Deed, Enrich, Place, Replay, Replayed, Reread, Retry, Row, State, Stop};
 
 use crate::Gates;
-use crate::inquire::inquire;
+use crate::run::{ask, first_text};
 
 /// Takes dead letters through validation and the model into the store, each behind its gate.
 ///
 /// Quality rules judge batches, not records, and so nothing here: whoever replays a record that one of them sorted out
 /// lets it pass. Their statistics do not learn either; they have learned from it when it was read.
 pub struct Replayer<E, S> {
-    enrich: Arc<E>,
+    flow: Arc<dyn Flow>,
+    enrich: Option<Arc<E>>,
     store: Arc<S>,
     gates: Gates,
 }
 
-impl<E, S> Replayer<E, S> {
-    /// Asks `enrich` and writes to `store`.
-    pub const fn new(enrich: Arc<E>, store: Arc<S>, gates: Gates) -> Self {
-        Self { enrich, store, gates }
+impl<E: Enrich, S: Replay> Replayer<E, S> {
+    /// Asks `enrich`, where the flow has a model, and writes to `store`.
+    pub fn new(flow: Arc<dyn Flow>, enrich: Option<Arc<E>>, store: Arc<S>, gates: Gates) -> Self {
+        Self { flow, enrich, store, gates }
     }
 
-    /// Everything before the store: for each record, with how amounts are written in it, its row, or why it is none
-    /// again; in the same order.
+    /// Everything before the store: for each record, with its bytes and how amounts are written in it, its row, or why it
+    /// is none again; in the same order.
     ///
     /// # Errors
     /// When the model stays away.
-    pub async fn prepare<F: Flow>(
-        &self,
-        decoded: Vec<(Place, Reread<F>)>,
-    ) -> Result<Vec<Retry<F>>, Stop>
-    where
-        E: Enrich<F>,
-    {
-        let mut retries: Vec<Option<Retry<F>>> = Vec::with_capacity(decoded.len());
+    pub async fn prepare(&self, decoded: Vec<(Place, Raw, Reread)>) -> Result<Vec<Retry>, Stop> {
+        let mut retries: Vec<Option<Retry>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
-        for (index, (place, read)) in decoded.into_iter().enumerate() {
-            match read.and_then(|(wire, notation)| F::validate(wire, notation)) {
+        let retry =
+            |place, result| Retry { flow: Arc::clone(&self.flow), place, result, kept: None };
+        for (index, (place, raw, read)) in decoded.into_iter().enumerate() {
+            let read = read.and_then(|(fields, notation)| {
+                self.flow.read(Incoming { fields, notation, raw: &raw })
+            });
+            match read {
                 Ok(record) => {
                     records.push(record);
                     places.push((index, place));
                     retries.push(None);
                 }
-                Err(reason) => retries.push(Some(Retry { place, result: Err(reason), kept: None })),
+                Err(reason) => retries.push(Some(retry(place, Err(reason)))),
             }
         }
-        if records.is_empty() {
-            return Ok(retries.into_iter().flatten().collect());
-        }
 
-        let answers = inquire(&*self.enrich, &self.gates.model, &records).await?;
-        for (((index, place), record), answer) in places.into_iter().zip(records).zip(answers) {
+        let answers = ask(self.enrich.as_deref(), &self.gates.model, &records).await?;
+        let mut answers = answers.into_iter();
+        for ((index, place), mut record) in places.into_iter().zip(records) {
+            let answer = if record.is_asked { answers.next() } else { None };
             let position = place.position;
-            let row = |answer| Row { position, record, answer, raw: Raw::default() };
-            retries[index] = Some(Retry { place, result: answer.map(row), kept: None });
+            let row = answer.transpose().map(|answer| {
+                let named = answer.as_ref().and_then(|answer| first_text(answer));
+                record.take_answer(self.flow.tables(), &answer.unwrap_or_default());
+                Row { position, record, answer: named, raw: Raw::default() }
+            });
+            retries[index] = Some(retry(place, row));
         }
         Ok(retries.into_iter().flatten().collect())
     }
@@ -65,14 +68,7 @@ impl<E, S> Replayer<E, S> {
     ///
     /// # Errors
     /// When the database stays away, or does not know the dead letter.
-    pub async fn commit<F: Flow>(
-        &self,
-        retry: &Arc<Retry<F>>,
-        deed: Option<&Deed>,
-    ) -> Result<Replayed, Stop>
-    where
-        S: Replay<F>,
-    {
+    pub async fn commit(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Stop> {
         let mut calls = 0;
         let replaying = || {
             calls += 1;
@@ -85,7 +81,7 @@ impl<E, S> Replayer<E, S> {
 
 /// What is found done after the outcome of an earlier COMMIT was unknown: it was that one. If it was somebody else in
 /// between, it is done all the same.
-fn settled<F: Flow>(replayed: Replayed, retry: &Retry<F>) -> Replayed {
+fn settled(replayed: Replayed, retry: &Retry) -> Replayed {
     match (&replayed, &retry.result) {
         (Replayed::Found(State::Replayed), Ok(_)) => Replayed::Written,
         (Replayed::Found(State::Outdated), Ok(_)) => Replayed::Outdated,

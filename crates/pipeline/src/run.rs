@@ -1,16 +1,15 @@
 //! The loop: batches of one partition from the source to the store, in order, several of them in flight.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tally_domain::Flow;
+use serde_json::Value as Json;
 use tally_domain::quality::Rules;
+use tally_domain::{ByteString, Flow, Raw, Record, Value};
 use tally_ports::{
-    Admission, Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source, Stop,
-    StopKind, Stream,
+    Admission, Answers, Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source,
+    Stop, Stream,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use crate::guard::{Budget, Entrant, Guard};
 use crate::inquire::inquire;
 use crate::measure::{self, count, observe};
 use crate::prepare::{Prepared, prepare};
-use crate::{Gates, Status, Totals};
+use crate::{Gate, Gates, Status, Totals};
 
 /// How often it is said that a quality rule is above its threshold.
 const SAID_EVERY: Duration = Duration::from_secs(10);
@@ -58,8 +57,9 @@ impl Default for Settings {
 }
 
 /// Takes the records of a partition through every stage into the store.
-pub struct Pipeline<F, E, S> {
-    enrich: Arc<E>,
+pub struct Pipeline<E, S> {
+    flow: Arc<dyn Flow>,
+    enrich: Option<Arc<E>>,
     sink: Arc<S>,
     gates: Gates,
     status: Arc<Status>,
@@ -69,7 +69,6 @@ pub struct Pipeline<F, E, S> {
     guard: Arc<std::sync::Mutex<Guard>>,
     /// When each quality rule was last said to be above its threshold.
     said: std::sync::Mutex<BTreeMap<String, Instant>>,
-    flow: PhantomData<F>,
 }
 
 /// How a run ended that nothing stopped.
@@ -95,38 +94,39 @@ pub struct Partition {
     pub position: Position,
 }
 
-struct Run<F: Flow, E, S> {
-    pipeline: Arc<Pipeline<F, E, S>>,
+struct Run<E, S> {
+    pipeline: Arc<Pipeline<E, S>>,
     partition: Partition,
 }
 
 /// A batch that is at the model.
-struct InFlight<F: Flow> {
+struct InFlight {
     id: Uuid,
     first: i64,
     last: i64,
     read: usize,
     judged: usize,
-    cursor: Value,
-    stats: Value,
+    cursor: Json,
+    stats: Json,
     quality: tally_domain::quality::Report,
     gap: Option<String>,
     dead_letters: Vec<DeadLetter>,
     started: Instant,
     counted: measure::InFlight,
-    rows: AbortOnDropHandle<Result<Enriched<F>, Stop>>,
+    rows: AbortOnDropHandle<Result<Enriched, Stop>>,
 }
 
 /// A batch that was at the model.
-struct Enriched<F: Flow> {
-    rows: Vec<Row<F>>,
+struct Enriched {
+    rows: Vec<Row>,
     refused: Vec<DeadLetter>,
 }
 
-impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
-    /// A pipeline for the flow `F` through `enrich` into `sink`, each behind its gate.
+impl<E: Enrich, S: Sink> Pipeline<E, S> {
+    /// A pipeline for `flow` through `enrich`, where it has a model, into `sink`, each behind its gate.
     pub fn new(
-        enrich: Arc<E>,
+        flow: Arc<dyn Flow>,
+        enrich: Option<Arc<E>>,
         sink: Arc<S>,
         gates: Gates,
         status: Arc<Status>,
@@ -135,7 +135,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
         let guard = Arc::new(std::sync::Mutex::new(Guard::new(settings.budget)));
         let said = std::sync::Mutex::default();
-        Self { enrich, sink, gates, status, settings, at_model, guard, said, flow: PhantomData }
+        Self { flow, enrich, sink, gates, status, settings, at_model, guard, said }
     }
 
     /// Whether to say again that a quality rule is above its threshold. The ledger holds every finding; a stream's batches
@@ -169,11 +169,11 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
     /// The first [`Stop`] in the order of the positions; what was read before it is committed.
     pub async fn run(
         self: &Arc<Self>,
-        source: impl Source<F> + 'static,
+        source: impl Source + 'static,
         partition: Partition,
         stop: &CancellationToken,
         totals: &mut Totals,
-        mut committed: impl FnMut(&Totals, &Commit<F>) + Send,
+        mut committed: impl FnMut(&Totals, &Commit) + Send,
     ) -> Result<Ended, Stop> {
         let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
         let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
@@ -211,18 +211,18 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Pipeline<F, E, S> {
     }
 }
 
-impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
+impl<E: Enrich, S: Sink> Run<E, S> {
     /// Reads batch after batch, validates and judges it, and sends it to the model.
     async fn read(
         self: Arc<Self>,
-        source: impl Source<F>,
-        sender: mpsc::Sender<InFlight<F>>,
+        source: impl Source,
+        sender: mpsc::Sender<InFlight>,
         stop: CancellationToken,
     ) -> Result<Ended, Stop> {
         let Settings { batch_size, rules, .. } = &self.pipeline.settings;
         let source = Mutex::new(source);
         let read_on = || async { source.lock().await.next_batch(*batch_size).await };
-        let mut stats = self.stats_of_position()?;
+        let mut stats = self.partition.position.stats.clone();
         let mut next = self.partition.position.next;
         loop {
             let started = Instant::now();
@@ -244,7 +244,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
             let preparing = Instant::now();
             let read = batch.items.len();
             let Prepared { records, places, dead_letters, quality } =
-                prepare::<F>(&mut batch, rules, &mut stats)?;
+                prepare(&*self.pipeline.flow, &mut batch, rules, &mut stats)?;
             observe("validate", preparing);
             // Here and not in the task, so that batches are asked about in order. It is never closed.
             let permit = Arc::clone(&self.pipeline.at_model).acquire_owned().await.ok();
@@ -255,7 +255,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
                 read,
                 judged: records.len() + quarantined(&dead_letters),
                 cursor: batch.cursor,
-                stats: to_json(&stats)?,
+                stats: stats.clone(),
                 quality,
                 gap: batch.gap,
                 dead_letters,
@@ -274,34 +274,44 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
     /// Asks the model until it answers; then `permit` may be another batch's.
     async fn enrich(
         self: Arc<Self>,
-        records: Vec<F::Record>,
-        places: Vec<(i64, tally_ports::Raw)>,
+        records: Vec<Record>,
+        places: Vec<(i64, Raw)>,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Enriched<F>, Stop> {
-        let asked = Instant::now();
+    ) -> Result<Enriched, Stop> {
+        let began = Instant::now();
+        let pipeline = &self.pipeline;
         let mut enriched =
             Enriched { rows: Vec::with_capacity(records.len()), refused: Vec::new() };
-        if records.is_empty() {
-            return Ok(enriched);
-        }
-        let gate = &self.pipeline.gates.model;
-        let answers = inquire(&*self.pipeline.enrich, gate, &records).await?;
-        for ((record, (position, raw)), answer) in records.into_iter().zip(places).zip(answers) {
-            match answer {
-                Ok(answer) => enriched.rows.push(Row { position, record, answer, raw }),
-                Err(reason) => enriched.refused.push(DeadLetter::first(position, reason, raw)),
+        let answers = ask(pipeline.enrich.as_deref(), &pipeline.gates.model, &records).await?;
+        let mut answers = answers.into_iter();
+        let tables = pipeline.flow.tables();
+        for (mut record, (position, raw)) in records.into_iter().zip(places) {
+            let answer = if record.is_asked { answers.next() } else { None };
+            let answer = match answer.transpose() {
+                Ok(answer) => answer,
+                Err(reason) => {
+                    enriched.refused.push(DeadLetter::first(position, reason, raw));
+                    continue;
+                }
+            };
+            let named = answer.as_ref().and_then(|answer| first_text(answer));
+            if let Some(answer) = answer {
+                record.take_answer(tables, &answer);
             }
+            enriched.rows.push(Row { position, record, answer: named, raw });
         }
         drop(permit);
-        observe("enrich", asked);
+        if pipeline.enrich.is_some() {
+            observe("enrich", began);
+        }
         Ok(enriched)
     }
 
     /// The batch with the model's answers, and how many of its records the quality rules judged.
     async fn wait_for_model(
         &self,
-        batch: InFlight<F>,
-    ) -> Result<(Commit<F>, usize, measure::InFlight), Stop> {
+        batch: InFlight,
+    ) -> Result<(Commit, usize, measure::InFlight), Stop> {
         let Enriched { rows, refused } = joined(batch.rows.await)?;
         let mut dead_letters = batch.dead_letters;
         if !refused.is_empty() {
@@ -316,11 +326,13 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         }
         let Partition { stream, worker, position } = &self.partition;
         let commit = Commit {
+            flow: Arc::clone(&self.pipeline.flow),
             id: batch.id,
             stream: Arc::clone(stream),
             lease: position.lease,
             worker: Arc::clone(worker),
             pass: position.pass,
+            log: position.log,
             first: batch.first,
             last: batch.last,
             read: i64::try_from(batch.read).unwrap_or(i64::MAX),
@@ -338,7 +350,7 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
     }
 
     /// Commits until the database answers, then says so in metrics, log and status.
-    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Stop> {
+    async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Stop> {
         let began = Instant::now();
         let gate = &self.pipeline.gates.database;
         let committed = gate.pass(|| self.pipeline.sink.commit(commit)).await?;
@@ -353,30 +365,30 @@ impl<F: Flow, E: Enrich<F>, S: Sink<F>> Run<F, E, S> {
         }
         Ok(committed)
     }
-
-    fn stats_of_position(&self) -> Result<F::Stats, Stop> {
-        let position = &self.partition.position;
-        match &position.stats {
-            Value::Null => Ok(F::Stats::default()),
-            stored => serde_json::from_value(stored.clone()).map_err(|error| Stop {
-                kind: StopKind::Data,
-                message: format!(
-                    "the statistics stored at position {} are not ours: {error}",
-                    position.lease.position
-                ),
-            }),
-        }
-    }
 }
 
 fn quarantined(dead_letters: &[DeadLetter]) -> usize {
     dead_letters.iter().filter(|letter| letter.reason.stage == tally_domain::Stage::Quality).count()
 }
 
-fn to_json(stats: &impl serde::Serialize) -> Result<Value, Stop> {
-    serde_json::to_value(stats).map_err(|error| Stop {
-        kind: StopKind::Data,
-        message: format!("the statistics are no JSON: {error}"),
+/// The model's answers to those of the `records` that it is asked about, in order; none without a model.
+pub(crate) async fn ask<E: Enrich>(
+    enrich: Option<&E>,
+    gate: &Gate,
+    records: &[Record],
+) -> Result<Answers, Stop> {
+    let asked: Vec<&Record> = records.iter().filter(|record| record.is_asked).collect();
+    match enrich {
+        Some(enrich) if !asked.is_empty() => inquire(enrich, gate, &asked).await,
+        _ => Ok(Answers::new()),
+    }
+}
+
+/// What a summary counts an answer by.
+pub(crate) fn first_text(answer: &[Value]) -> Option<ByteString> {
+    answer.iter().find_map(|value| match value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use tally_domain::Flow;
 use tally_ports::{Commit, Committed};
 
 use crate::guard;
@@ -80,12 +79,7 @@ impl Totals {
     }
 
     /// Takes in a committed batch of which `judged` records were judged by the quality rules.
-    pub(crate) fn add<F: Flow>(
-        &mut self,
-        commit: &Commit<F>,
-        judged: usize,
-        committed: &Committed,
-    ) {
+    pub(crate) fn add(&mut self, commit: &Commit, judged: usize, committed: &Committed) {
         self.read += commit.read;
         self.written += committed.written;
         self.superseded += committed.superseded;
@@ -96,7 +90,7 @@ impl Totals {
                 .refused
                 .binary_search_by_key(&row.position, |refused| refused.position)
                 .is_ok();
-            if let Some(name) = F::tally_name(&row.answer).filter(|_| !is_refused) {
+            if let Some(name) = row.answer.as_deref().filter(|_| !is_refused) {
                 increment(&mut self.answers, name);
             }
         }
@@ -107,7 +101,7 @@ impl Totals {
         }
     }
 
-    fn add_dead_letters<F: Flow>(&mut self, commit: &Commit<F>, committed: &Committed) {
+    fn add_dead_letters(&mut self, commit: &Commit, committed: &Committed) {
         let before = commit.dead_letters.iter();
         let before = before.map(|letter| (letter.position, letter.raw.line, &*letter.reason.code));
         let refused = committed.refused.iter().map(|refused| {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_pipeline::{
     CancellationToken, Crew, Ended, Gates, Partition, Partitions, Status, fair_share,
@@ -181,7 +180,7 @@ impl Running {
 fn worker(name: &str) -> Worker {
     Worker {
         id: name.into(),
-        flow: Transactions::NAME,
+        flow: Transactions::NAME.to_owned(),
         stream: "group/topic".into(),
         host: "here".into(),
         pid: 1,
@@ -190,7 +189,7 @@ fn worker(name: &str) -> Worker {
 
 fn stream(partition: i32) -> Stream {
     let (name, label) = ("group/topic".to_owned(), "topic".to_owned());
-    Stream { flow: Transactions::NAME, name, partition, label }
+    Stream { flow: Transactions::NAME.to_owned(), name, partition, label }
 }
 
 fn act() -> Act {

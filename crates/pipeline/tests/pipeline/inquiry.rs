@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::fakes::{Bench, Scripted, good};
-use tally_domain::transactions::{Transaction, Transactions};
+use crate::fakes::{Bench, Scripted, category, good, id};
+use tally_domain::Record;
 use tally_pipeline::Ended;
 use tally_ports::{Answers, Enrich, Fault, Stop, StopKind};
 use tokio::time::Instant;
@@ -20,28 +20,28 @@ struct Hesitant {
 }
 
 struct Inquiry {
-    waiting: Vec<Transaction>,
-    answers: Answers<Transactions>,
+    waiting: Vec<Record>,
+    answers: Answers,
 }
 
-impl Enrich<Transactions> for Hesitant {
+impl Enrich for Hesitant {
     type Inquiry = Inquiry;
 
-    fn begin(&self, records: &[Transaction]) -> Result<Inquiry, Stop> {
-        let waiting = records.iter().rev().cloned().collect();
+    fn begin(&self, records: &[&Record]) -> Result<Inquiry, Stop> {
+        let waiting = records.iter().rev().map(|&record| record.clone()).collect();
         Ok(Inquiry { waiting, answers: Vec::new() })
     }
 
-    async fn ask(&self, inquiry: &mut Inquiry) -> Result<Option<Answers<Transactions>>, Fault> {
+    async fn ask(&self, inquiry: &mut Inquiry) -> Result<Option<Answers>, Fault> {
         let mut asked = self.asked.lock().unwrap();
-        let id = inquiry.waiting.last().unwrap().id().as_u128();
+        let id = id(inquiry.waiting.last().unwrap());
         let times = asked.entry(id).or_default();
         *times += 1;
         if *times == 1 || self.most.is_some_and(|most| asked.len() > most) {
             return Err(Fault::outage("503"));
         }
         inquiry.waiting.pop();
-        inquiry.answers.push(Ok("Food".to_owned()));
+        inquiry.answers.push(Ok(category("Food")));
         Ok(inquiry.waiting.is_empty().then(|| inquiry.answers.clone()))
     }
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_pipeline::Relay;
 use tally_ports::{Begin, Claim, Fault, Letter, Outbox, Positions, Publish, Sink};

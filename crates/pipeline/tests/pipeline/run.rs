@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::fakes::{Bench, Model, Scripted, food, good, item, undecodable};
+use crate::fakes::{Bench, Model, Scripted, category, food, good, id, item, undecodable};
 use tally_domain::quality::{Policy, Rule};
-use tally_domain::transactions::{Transactions, Wire};
-use tally_domain::{Reason, Stage};
+use tally_domain::transactions::Transactions;
+use tally_domain::{Field, Reason, Stage};
 use tally_pipeline::{Budget, Ended};
 use tally_ports::{Fault, Item, Stop, StopKind};
 use tally_testkit::build;
@@ -22,8 +22,9 @@ fn stop(kind: StopKind) -> Stop {
 async fn every_record_is_accounted_for() {
     let mut bench = Bench::new();
     bench.store.refuse(|_, row| row["id"].ends_with("05").then(|| "23514".to_owned()));
-    let invalid = Wire { amount: None, ..build::wire(3, "-1") };
-    let twice = item(8, Ok(build::wire(7, "-5")));
+    let mut invalid = build::fields(3, "-1");
+    invalid[2] = Field::Absent; // the amount
+    let twice = item(8, Ok(build::fields(7, "-5")));
     let items = [
         good(0),
         undecodable(1),
@@ -37,9 +38,9 @@ async fn every_record_is_accounted_for() {
     ];
     let model = Model::new(|_, records| {
         let refused = Reason::new(Stage::Enrich, "model_refused", "answered 422");
-        let answers = records.iter().map(|record| match record.id().as_u128() {
+        let answers = records.iter().map(|record| match id(record) {
             6 => Err(refused.clone()),
-            _ => Ok("Food".to_owned()),
+            _ => Ok(category("Food")),
         });
         (Duration::ZERO, Ok(answers.collect()))
     });
@@ -180,8 +181,9 @@ async fn a_quality_stop_leaves_the_position_before_the_batch() {
         .rules
         .insert("missing_merchant".to_owned(), Rule { threshold: 0.2, policy: Policy::Stop });
     let without_merchant = |position| {
-        let wire = Wire { merchant: None, ..build::wire(u128::try_from(position).unwrap(), "-1") };
-        item(position, Ok(wire))
+        let mut fields = build::fields(u128::try_from(position).unwrap(), "-1");
+        fields[4] = Field::Absent;
+        item(position, Ok(fields))
     };
     let items = (0..17).map(good).chain((17..20).map(without_merchant)).chain((20..30).map(good));
     let stop = bench.run(Scripted::new(items), Model::food()).await.unwrap_err();
@@ -202,10 +204,10 @@ async fn quarantined_records_become_dead_letters_and_never_reach_the_model() {
         .rules
         .insert("repeated_id".to_owned(), Rule { threshold: 0.0, policy: Policy::Quarantine });
     let items = [
-        item(0, Ok(build::wire(9, "-1"))),
+        item(0, Ok(build::fields(9, "-1"))),
         undecodable(1),
         good(2),
-        item(3, Ok(build::wire(9, "-2"))),
+        item(3, Ok(build::fields(9, "-2"))),
     ];
     let model = Model::new(|_, records| {
         assert_eq!(records.len(), 2);
@@ -240,7 +242,7 @@ async fn a_stop_asked_for_commits_what_is_in_flight_and_the_next_run_goes_on() {
 
     bench.stop = tokio_util::sync::CancellationToken::new();
     bench.run(Scripted::new((next..1_000).map(good)), Model::food()).await.unwrap();
-    assert_eq!(bench.store.rows::<Transactions>().len(), 1_000);
+    assert_eq!(bench.store.rows(Transactions::NAME).len(), 1_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,17 +265,17 @@ async fn statistics_are_the_same_with_and_without_a_restart() {
         0 => "-99999".to_owned(),
         _ => format!("-{}.{:02}", 1 + position * 7919 % 997, position % 100),
     };
-    let wire =
-        move |position: i64| build::wire(u128::try_from(position).unwrap(), &amount(position));
+    let fields =
+        move |position: i64| build::fields(u128::try_from(position).unwrap(), &amount(position));
     let items = move |from| {
-        Scripted::new((from..3_000).map(move |position| item(position, Ok(wire(position)))))
+        Scripted::new((from..3_000).map(move |position| item(position, Ok(fields(position)))))
     };
 
     let mut whole = Bench::new();
     whole.run(items(0), Model::food()).await.unwrap();
     let mut parts = Bench::new();
     let mut source =
-        Scripted::new((0..1_500).map(move |position| item(position, Ok(wire(position)))));
+        Scripted::new((0..1_500).map(move |position| item(position, Ok(fields(position)))));
     source.then = Some(stop(StopKind::Data));
     parts.run(source, Model::food()).await.unwrap_err();
     parts.run(items(1_500), Model::food()).await.unwrap();
@@ -290,7 +292,7 @@ async fn statistics_are_the_same_with_and_without_a_restart() {
 }
 
 /// One good record before `dead` bad ones, again and again.
-fn mostly_bad(positions: std::ops::Range<i64>, dead: i64) -> impl Iterator<Item = Item<Wire>> {
+fn mostly_bad(positions: std::ops::Range<i64>, dead: i64) -> impl Iterator<Item = Item> {
     positions.map(
         move |position| {
             if position % (dead + 1) == 0 { good(position) } else { undecodable(position) }

@@ -8,36 +8,36 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use tally_domain::amount::Notation;
-use tally_domain::transactions::{Transaction, Transactions, Wire};
-use tally_domain::{Reason, Stage};
+use tally_domain::transactions::Transactions;
+use tally_domain::{Fields, Reason, Record, Stage, Value};
 use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
 use tally_ports::{
-    Answers, Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source, Stop,
-    Stream,
+    Answer, Answers, Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source,
+    Stop, Stream,
 };
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
 use tokio_util::sync::CancellationToken;
 
 /// An item of a valid transaction whose id is its position.
-pub fn good(position: i64) -> Item<Wire> {
-    item(position, Ok(build::wire(position.unsigned_abs().into(), "-12.34")))
+pub fn good(position: i64) -> Item {
+    item(position, Ok(build::fields(position.unsigned_abs().into(), "-12.34")))
 }
 
 /// An item with that content.
-pub fn item(position: i64, content: Result<Wire, Reason>) -> Item<Wire> {
+pub fn item(position: i64, content: Result<Fields, Reason>) -> Item {
     let raw = Raw { payload: Some(Bytes::from(position.to_string())), ..Raw::default() };
     Item { position, raw, content }
 }
 
 /// An item that could not be decoded.
-pub fn undecodable(position: i64) -> Item<Wire> {
+pub fn undecodable(position: i64) -> Item {
     item(position, Err(Reason::new(Stage::Decode, "fields", "too few fields")))
 }
 
 /// Batches of `size` of the items, which stand in order of position from 0.
 pub struct Scripted {
-    items: VecDeque<Item<Wire>>,
+    items: VecDeque<Item>,
     /// What follows the last item instead of the end.
     pub then: Option<Stop>,
     /// How many batches were read.
@@ -46,13 +46,13 @@ pub struct Scripted {
 
 impl Scripted {
     /// A source of these items.
-    pub fn new(items: impl IntoIterator<Item = Item<Wire>>) -> Self {
+    pub fn new(items: impl IntoIterator<Item = Item>) -> Self {
         Self { items: items.into_iter().collect(), then: None, read: Arc::default() }
     }
 }
 
-impl Source<Transactions> for Scripted {
-    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<Wire>>, Fault> {
+impl Source for Scripted {
+    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         tokio::task::yield_now().await;
         let items: Vec<_> = self.items.drain(..limit.min(self.items.len())).collect();
         let (Some(first), Some(last)) = (items.first(), items.last()) else {
@@ -66,9 +66,7 @@ impl Source<Transactions> for Scripted {
 }
 
 /// What the model does with the records of its `n`th call, from 0.
-type Script = dyn Fn(usize, &[Transaction]) -> (Duration, Result<Vec<Result<String, Reason>>, Fault>)
-    + Send
-    + Sync;
+type Script = dyn Fn(usize, &[Record]) -> (Duration, Result<Answers, Fault>) + Send + Sync;
 
 /// A model that does what a test says.
 pub struct Model {
@@ -79,10 +77,7 @@ pub struct Model {
 impl Model {
     /// A model that does this.
     pub fn new(
-        script: impl Fn(usize, &[Transaction]) -> (Duration, Result<Vec<Result<String, Reason>>, Fault>)
-        + Send
-        + Sync
-        + 'static,
+        script: impl Fn(usize, &[Record]) -> (Duration, Result<Answers, Fault>) + Send + Sync + 'static,
     ) -> Self {
         Self { calls: AtomicUsize::new(0), script: Box::new(script) }
     }
@@ -94,21 +89,31 @@ impl Model {
 }
 
 /// The same answer to all records.
-pub fn food(records: &[Transaction]) -> Vec<Result<String, Reason>> {
-    records.iter().map(|_| Ok("Food".to_owned())).collect()
+pub fn food(records: &[Record]) -> Answers {
+    records.iter().map(|_| Ok(category("Food"))).collect()
 }
 
-impl Enrich<Transactions> for Model {
-    type Inquiry = Vec<Transaction>;
+/// An answer with that category.
+pub fn category(name: &'static str) -> Answer {
+    vec![Value::Text(name.into())]
+}
 
-    fn begin(&self, records: &[Transaction]) -> Result<Vec<Transaction>, Stop> {
-        Ok(records.to_vec())
+/// The id of a transaction.
+pub fn id(record: &Record) -> u128 {
+    match record.row(0).map(|row| &row[0]) {
+        Some(Value::Uuid(id)) => id.as_u128(),
+        other => panic!("{other:?}"),
+    }
+}
+
+impl Enrich for Model {
+    type Inquiry = Vec<Record>;
+
+    fn begin(&self, records: &[&Record]) -> Result<Vec<Record>, Stop> {
+        Ok(records.iter().map(|&record| record.clone()).collect())
     }
 
-    async fn ask(
-        &self,
-        records: &mut Vec<Transaction>,
-    ) -> Result<Option<Answers<Transactions>>, Fault> {
+    async fn ask(&self, records: &mut Vec<Record>) -> Result<Option<Answers>, Fault> {
         let (pause, answer) = (self.script)(self.calls.fetch_add(1, Ordering::SeqCst), records);
         tokio::time::sleep(pause).await;
         answer.map(Some)
@@ -149,11 +154,7 @@ impl Bench {
     }
 
     /// One run from the partition's position on.
-    pub async fn run(
-        &mut self,
-        source: Scripted,
-        model: impl Enrich<Transactions>,
-    ) -> Result<Ended, Stop> {
+    pub async fn run(&mut self, source: Scripted, model: impl Enrich) -> Result<Ended, Stop> {
         let position = self.claim().await;
         self.run_at(position, source, model).await
     }
@@ -163,12 +164,13 @@ impl Bench {
         &mut self,
         position: Position,
         source: Scripted,
-        model: impl Enrich<Transactions>,
+        model: impl Enrich,
     ) -> Result<Ended, Stop> {
         let gates = Gates::new(&self.status, "file", self.max_outage);
         let (model, store) = (Arc::new(model), Arc::new(self.store.clone()));
         let pipeline = Arc::new(Pipeline::new(
-            model,
+            build::flow_named(&self.stream.flow),
+            Some(model),
             store,
             gates,
             Arc::clone(&self.status),
