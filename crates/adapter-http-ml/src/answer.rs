@@ -4,29 +4,33 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
+use tally_domain::{Decimal, ModelApi, Type, Value};
+use tally_ports::Answer;
 use uuid::Uuid;
-
-/// Characters of a category, at most.
-const CATEGORY_CHARACTERS: usize = 64;
 
 /// What the model says of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// No fit item names the record.
     Nothing,
-    /// It names the record, but with no category, an unusable one, or two different ones.
-    NoCategory,
-    /// One category, as the model wrote it.
-    Category(String),
+    /// It names the record, but with nothing, an unusable value, or two different ones.
+    Unusable,
+    /// One answer.
+    Answer(Answer),
 }
 
 /// What `body` says of each of the records `asked` for, in their order; it names at least one of them. Items that are
 /// not fit are ignored, and so are ids that were not asked for.
 ///
-/// `asked` holds no id twice.
-pub(crate) fn read(body: &[u8], asked: &[Uuid]) -> Result<Vec<Said>, Unfit> {
+/// `asked` holds no id twice. `id_kind` is what the ids are.
+pub(crate) fn read(
+    body: &[u8],
+    asked: &[Value],
+    api: &ModelApi,
+    id_kind: Type,
+) -> Result<Vec<Said>, Unfit> {
     let text = str::from_utf8(body).map_err(|_| Unfit::NotJson)?;
     let items: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
@@ -38,16 +42,12 @@ pub(crate) fn read(body: &[u8], asked: &[Uuid]) -> Result<Vec<Said>, Unfit> {
     let mut heard = vec![Heard::Nothing; asked.len()];
     let mut otherwise = if items.is_empty() { Unfit::NamesNone } else { Unfit::NoFitItem };
     for item in items {
-        let Some(item) = Item::fit(item) else { continue };
+        let Some(Item { id, answer }) = Item::fit(item, api, id_kind) else { continue };
         otherwise = Unfit::NamesNone;
-        let Some(place) = Uuid::try_parse(&item.transaction_id).ok().and_then(|id| places.find(id))
-        else {
-            continue;
-        };
-        let category = item.category.map(|Text(text)| text);
+        let Some(place) = id.and_then(|id| places.find(&id)) else { continue };
         match &heard[place] {
-            Heard::Nothing => heard[place] = Heard::Once(category),
-            Heard::Once(earlier) if *earlier != category => heard[place] = Heard::Contradiction,
+            Heard::Nothing => heard[place] = Heard::Once(answer),
+            Heard::Once(earlier) if *earlier != answer => heard[place] = Heard::Contradiction,
             Heard::Once(_) | Heard::Contradiction => {}
         }
     }
@@ -70,88 +70,180 @@ pub(crate) enum Unfit {
     NamesNone,
 }
 
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotJson => "the answer is not JSON",
-            Self::NoList | Self::NoFitItem => {
-                "the answer is not a list of objects with the texts transaction_id and category"
-            }
-            Self::NamesNone => "the answer covers none of the records asked for",
-        })
-    }
-}
-
-/// A fit element of the list.
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    transaction_id: Cow<'a, str>,
-    /// `null` says that the model knows none. An item without the field is not fit: serde takes that as an error where
-    /// `deserialize_with` is given.
-    #[serde(borrow, deserialize_with = "Option::deserialize")]
-    category: Option<Text<'a>>,
-}
-
-impl<'a> Item<'a> {
-    /// What is not fit costs no neighbour: an element that is no object, whose two fields are not there once each, or
-    /// whose texts are not Unicode (half of a surrogate pair). Its other fields are only passed over.
-    fn fit(element: &'a RawValue) -> Option<Self> {
-        // Serde would take a list of two texts as well.
-        let object = element.get().starts_with('{').then(|| element.get())?;
-        serde_json::from_str(object).ok()
-    }
-}
-
-/// A text that borrows where it can, which a `Cow` inside an `Option` does not.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// What was said of one record so far.
-#[derive(Clone)]
-enum Heard<'a> {
-    Nothing,
-    Once(Option<Cow<'a, str>>),
-    Contradiction,
-}
-
-impl Heard<'_> {
-    fn conclude(self) -> Said {
+impl Unfit {
+    /// For people, with the fields that an item has by `api`.
+    pub(crate) fn told(self, api: &ModelApi) -> String {
         match self {
-            Self::Nothing => Said::Nothing,
-            Self::Once(Some(text)) if is_category(&text) => Said::Category(text.into_owned()),
-            Self::Once(_) | Self::Contradiction => Said::NoCategory,
+            Self::NotJson => "the answer is not JSON".to_owned(),
+            Self::NoList | Self::NoFitItem => {
+                let (id, fields) = (&api.answer_id, Names(api));
+                format!("the answer is not a list of objects with the fields {id} and {fields}")
+            }
+            Self::NamesNone => "the answer covers none of the records asked for".to_owned(),
         }
     }
 }
 
-/// Blanks around a category belong to it, but blanks alone are none, as in the columns of a record. U+0000 cannot be
-/// stored.
-fn is_category(text: &str) -> bool {
-    let is_short = text.len() <= CATEGORY_CHARACTERS || text.chars().count() <= CATEGORY_CHARACTERS;
+/// The names of an answer's fields, for people.
+pub(crate) struct Names<'a>(pub(crate) &'a ModelApi);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, field) in self.0.answers.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" and ")?;
+            }
+            f.write_str(&field.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// A fit element of the list.
+struct Item {
+    /// `None` for a text that is no id.
+    id: Option<Value>,
+    /// `None` where it says that the model knows none, or something that no column can hold.
+    answer: Option<Answer>,
+}
+
+impl Item {
+    /// What is not fit costs no neighbour: an element that is no object, whose fields are not there once each, of another
+    /// kind, or whose texts are not Unicode (half of a surrogate pair). Its other fields are only passed over.
+    fn fit(element: &RawValue, api: &ModelApi, id_kind: Type) -> Option<Self> {
+        let object = element.get().starts_with('{').then(|| element.get())?;
+        let mut json = serde_json::Deserializer::from_str(object);
+        let fields = json.deserialize_map(Members(api)).ok()?;
+        let (id, answers) = fields.split_first()?;
+        let id = read_id((*id)?, id_kind)?;
+        let mut answer = Some(Vec::with_capacity(answers.len()));
+        for (field, raw) in api.answers.iter().zip(answers) {
+            match (read_value((*raw)?, field.kind)?, &mut answer) {
+                (Some(value), Some(values)) => values.push(value),
+                (None, answer) => *answer = None,
+                (Some(_), None) => {}
+            }
+        }
+        Some(Self { id, answer })
+    }
+}
+
+/// Reads the members of an item: the id, then the fields of the answer; one that is there twice is an error.
+struct Members<'a>(&'a ModelApi);
+
+impl<'de> de::Visitor<'de> for Members<'_> {
+    type Value = Vec<Option<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let ModelApi { answer_id, answers, .. } = self.0;
+        let mut fields = vec![None; 1 + answers.len()];
+        while let Some(Text(name)) = map.next_key()? {
+            let place = if name == *answer_id {
+                Some(0)
+            } else {
+                answers.iter().position(|field| field.name == name).map(|place| place + 1)
+            };
+            match place {
+                None => drop(map.next_value::<IgnoredAny>()?),
+                Some(place) if fields[place].is_some() => {
+                    return Err(de::Error::custom("a field is there twice"));
+                }
+                Some(place) => fields[place] = Some(map.next_value()?),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// A text that borrows where it can.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn read_text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+}
+
+/// The id; the outer `None` where it is of another kind.
+fn read_id(raw: &RawValue, kind: Type) -> Option<Option<Value>> {
+    if kind == Type::Integer {
+        return Some(Some(Value::Integer(raw.get().parse().ok()?)));
+    }
+    let text = read_text(raw)?;
+    Some(match kind {
+        Type::Uuid => Uuid::try_parse(&text).ok().map(Value::Uuid),
+        _ => Some(Value::Text(text.into_owned().into())),
+    })
+}
+
+/// The value of a field; the outer `None` where it is of another kind, the inner one where it is `null` or no column could
+/// hold it.
+fn read_value(raw: &RawValue, kind: Type) -> Option<Option<Value>> {
+    let json = raw.get();
+    let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    Some(match kind {
+        _ if json == "null" => None,
+        Type::Boolean => Some(Value::Boolean(json.parse().ok()?)),
+        Type::Integer if is_number => json.parse().ok().map(Value::Integer),
+        Type::Decimal { precision, scale } if is_number => {
+            Decimal::parse(json, precision, scale).map(Value::Decimal)
+        }
+        Type::Text { limit } => {
+            let text = read_text(raw)?;
+            is_usable(&text, limit).then(|| Value::Text(text.into_owned().into()))
+        }
+        Type::Json => Some(Value::Json(json.into())),
+        _ => return None,
+    })
+}
+
+/// Blanks around a text belong to it, but blanks alone are none, as in the columns of a record. U+0000 cannot be stored.
+fn is_usable(text: &str, limit: Option<usize>) -> bool {
+    let is_short = limit.is_none_or(|most| text.len() <= most || text.chars().count() <= most);
     is_short && !text.trim().is_empty() && !text.contains('\0')
+}
+
+/// What was said of one record so far.
+#[derive(Clone)]
+enum Heard {
+    Nothing,
+    Once(Option<Answer>),
+    Contradiction,
+}
+
+impl Heard {
+    fn conclude(self) -> Said {
+        match self {
+            Self::Nothing => Said::Nothing,
+            Self::Once(Some(answer)) => Said::Answer(answer),
+            Self::Once(None) | Self::Contradiction => Said::Unusable,
+        }
+    }
 }
 
 /// Finds the places of ids; at once as long as they come in the order in which they were asked for.
 struct Places<'a> {
-    asked: &'a [Uuid],
+    asked: &'a [Value],
     next: usize,
     /// Made when an id first comes out of order.
-    by_id: Option<HashMap<Uuid, usize>>,
+    by_id: Option<HashMap<&'a Value, usize>>,
 }
 
 impl<'a> Places<'a> {
-    fn new(asked: &'a [Uuid]) -> Self {
+    fn new(asked: &'a [Value]) -> Self {
         Self { asked, next: 0, by_id: None }
     }
 
-    fn find(&mut self, id: Uuid) -> Option<usize> {
-        let place = if self.asked.get(self.next) == Some(&id) {
+    fn find(&mut self, id: &Value) -> Option<usize> {
+        let place = if self.asked.get(self.next) == Some(id) {
             self.next
         } else {
             let numbered =
-                || self.asked.iter().enumerate().map(|(place, &id)| (id, place)).collect();
-            *self.by_id.get_or_insert_with(numbered).get(&id)?
+                || self.asked.iter().enumerate().map(|(place, id)| (id, place)).collect();
+            *self.by_id.get_or_insert_with(numbered).get(id)?
         };
         self.next = place + 1;
         Some(place)
@@ -160,7 +252,19 @@ impl<'a> Places<'a> {
 
 #[cfg(test)]
 mod tests {
+    use tally_domain::Flow;
+    use tally_domain::transactions::Transactions;
+
     use super::*;
+
+    /// What is said of transactions.
+    fn read(body: &[u8], asked: &[Value]) -> Result<Vec<Said>, Unfit> {
+        super::read(body, asked, Transactions::default().model().unwrap(), Type::Uuid)
+    }
+
+    fn uuid(text: &str) -> Value {
+        Value::Uuid(Uuid::try_parse(text).unwrap())
+    }
 
     const A: &str = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
     const B: &str = "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
@@ -175,14 +279,14 @@ mod tests {
                 format!(r#"{{"transaction_id": "{id}", "score": 0.5, "category": {category}}}"#)
             })
             .collect();
-        let asked = [A, B, C].map(|id| Uuid::try_parse(id).unwrap());
+        let asked = [A, B, C].map(uuid);
         let said = read(format!("[{}]", items.join(", ")).as_bytes(), &asked).unwrap();
         let shown: Vec<&str> = said
             .iter()
             .map(|said| match said {
                 Said::Nothing => "",
-                Said::NoCategory => "-",
-                Said::Category(category) => category,
+                Said::Unusable => "-",
+                Said::Answer(answer) => answer[0].as_str().unwrap(),
             })
             .collect();
         assert_eq!(shown, expected);
@@ -241,7 +345,7 @@ mod tests {
     fn check_between(item: &str, expected: &[Said; 3]) {
         let [a, c] =
             [A, C].map(|id| format!(r#"{{"transaction_id": "{id}", "category": "Food"}}"#));
-        let asked = [A, B, C].map(|id| Uuid::try_parse(id).unwrap());
+        let asked = [A, B, C].map(uuid);
         let said = read(format!("[{a}, {item},\n{c}]").as_bytes(), &asked).unwrap();
         assert_eq!(said, expected, "{item}");
 
@@ -298,7 +402,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_one_fit_item_is_not_fit() {
-        let unfit = |body: &[u8]| read(body, &[Uuid::nil()]).unwrap_err();
+        let unfit = |body: &[u8]| read(body, &[Value::Uuid(Uuid::nil())]).unwrap_err();
         for body in [
             "",
             "<html>",
@@ -316,7 +420,7 @@ mod tests {
         let mut no_text =
             format!(r#"[{{"transaction_id": "{nil}", "category": "y", "note": "?"}}]"#)
                 .into_bytes();
-        read(&no_text, &[nil]).unwrap();
+        read(&no_text, &[Value::Uuid(nil)]).unwrap();
         let place = no_text.iter().position(|&byte| byte == b'?').unwrap();
         no_text[place] = 0xff;
         assert_eq!(unfit(&no_text), Unfit::NotJson);
@@ -339,6 +443,47 @@ mod tests {
     }
 
     fn food() -> Said {
-        Said::Category("Food".to_owned())
+        Said::Answer(vec![Value::Text("Food".into())])
+    }
+
+    #[test]
+    fn an_answer_may_have_several_fields_and_ids_of_other_kinds() {
+        let field =
+            |name: &'static str, kind| tally_domain::AnswerField { name: name.into(), kind };
+        let api = ModelApi {
+            path: "score".into(),
+            table: 0,
+            request: vec![0],
+            id: 0,
+            answer_id: "invoice".into(),
+            answers: vec![
+                field("score", Type::Decimal { precision: 5, scale: 4 }),
+                field("decision", Type::Text { limit: Some(8) }),
+            ],
+        };
+        let body = br#"[
+            {"invoice": 1, "score": 0.1230, "decision": "pay"}, {"invoice": 2, "score": "0.5", "decision": "pay"},
+            {"invoice": 3, "score": 0.12345, "decision": "pay"}, {"invoice": "4", "score": 1, "decision": "pay"},
+            {"invoice": 5, "score": 1}, {"invoice": 6, "score": null, "decision": "pay"}, {"invoice": 7, "decision": "hold", "score": 1}]"#;
+        let asked: Vec<Value> = (1..=7).map(Value::Integer).collect();
+        let said = super::read(body, &asked, &api, Type::Integer).unwrap();
+        let answer = |unscaled, text: &'static str| {
+            let score = Value::Decimal(Decimal { unscaled, scale: 4 });
+            Said::Answer(vec![score, Value::Text(text.into())])
+        };
+        let (nothing, unusable) = (Said::Nothing, Said::Unusable);
+        let expected = [
+            answer(1230, "pay"),
+            nothing.clone(),
+            unusable.clone(),
+            nothing.clone(),
+            nothing,
+            unusable,
+            answer(10_000, "hold"),
+        ];
+        assert_eq!(said, expected);
+        let fields =
+            "the answer is not a list of objects with the fields invoice and score and decision";
+        assert_eq!(Unfit::NoList.told(&api), fields);
     }
 }

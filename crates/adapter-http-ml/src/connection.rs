@@ -1,5 +1,6 @@
 //! One request to the model and its answer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -7,16 +8,20 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
+use tally_domain::{AnswerField, ModelApi, Type, Value};
 use tally_ports::{Fault, Stop, StopKind};
-use uuid::Uuid;
 
 use crate::answer::{self, Said, Unfit};
 use crate::endpoint::Endpoint;
 use crate::{Settings, outage, tls};
 
-/// Bytes of an answer: for each record asked for as many as the longest category takes with every character escaped
-/// (768), the id, the names of the fields and white space.
-const ANSWER_BYTES_PER_RECORD: usize = 1024;
+/// Bytes of an answer for each record asked for: the id, the names of the fields and white space.
+const ANSWER_BYTES_PER_RECORD: usize = 256;
+/// As many of them may a character take, escaped as two halves of a surrogate pair.
+const BYTES_PER_CHARACTER: usize = 12;
+/// Bytes of a value that is no text, and of a text without a limit.
+const VALUE_BYTES: usize = 32;
+const TEXT_BYTES: usize = 4096;
 /// Bytes of an answer besides.
 const ANSWER_BYTES: usize = 64 * 1024;
 
@@ -30,6 +35,9 @@ pub(crate) struct Connection {
     client: Client,
     endpoint: Endpoint,
     settings: Settings,
+    api: Arc<ModelApi>,
+    /// What the ids of records are.
+    id_kind: Type,
     /// Whether a fit answer was ever seen.
     is_proven: AtomicBool,
 }
@@ -45,8 +53,12 @@ pub(crate) enum Heard {
 }
 
 impl Connection {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Stop> {
-        let endpoint = Endpoint::new(&settings.url)?;
+    pub(crate) fn new(
+        settings: &Settings,
+        api: Arc<ModelApi>,
+        id_kind: Type,
+    ) -> Result<Self, Stop> {
+        let endpoint = Endpoint::new(&settings.url, &api.path)?;
         let Settings { connect_timeout, answer_timeout, .. } = *settings;
         if connect_timeout.is_zero() || answer_timeout.is_zero() {
             return Err(Stop {
@@ -72,20 +84,21 @@ impl Connection {
                     outage::cause(&error, settings)
                 ),
             })?;
-        Ok(Self { client, endpoint, settings: settings.clone(), is_proven: AtomicBool::new(false) })
+        let (settings, is_proven) = (settings.clone(), AtomicBool::new(false));
+        Ok(Self { client, endpoint, settings, api, id_kind, is_proven })
     }
 
     /// Posts `body`, the questions about the records `asked`, which holds no id twice.
-    pub(crate) async fn ask(&self, body: Bytes, asked: &[Uuid]) -> Result<Heard, Fault> {
+    pub(crate) async fn ask(&self, body: Bytes, asked: &[Value]) -> Result<Heard, Fault> {
         let request = self
             .client
-            .post(self.endpoint.predict())
+            .post(self.endpoint.url())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
             .body(body);
         let response = request.send().await.map_err(|error| self.broken(&error))?;
 
-        let limit = ANSWER_BYTES + ANSWER_BYTES_PER_RECORD * asked.len();
+        let limit = ANSWER_BYTES + self.bytes_per_record() * asked.len();
         let status = response.status();
         match status {
             StatusCode::BAD_REQUEST
@@ -99,19 +112,29 @@ impl Connection {
                 let Some(body) = self.read(response, limit).await? else {
                     return Err(self.outage(&format!("the answer is longer than {limit} bytes")));
                 };
-                match answer::read(&body, asked) {
+                match answer::read(&body, asked, &self.api, self.id_kind) {
                     Ok(answer) => {
                         self.is_proven.store(true, Ordering::Relaxed);
                         Ok(Heard::Answer(answer))
                     }
                     Err(unfit @ (Unfit::NoFitItem | Unfit::NamesNone)) => Ok(Heard::Nothing(unfit)),
                     Err(unfit @ (Unfit::NotJson | Unfit::NoList)) => {
-                        Err(self.outage(&unfit.to_string()))
+                        Err(self.outage(&unfit.told(&self.api)))
                     }
                 }
             }
             _ => Err(self.unfit(&response)),
         }
+    }
+
+    /// The most that an item of an answer takes.
+    fn bytes_per_record(&self) -> usize {
+        let bytes = |field: &AnswerField| match field.kind {
+            Type::Text { limit: Some(limit) } => BYTES_PER_CHARACTER * limit,
+            Type::Text { limit: None } | Type::Json => TEXT_BYTES,
+            _ => VALUE_BYTES,
+        };
+        ANSWER_BYTES_PER_RECORD + self.api.answers.iter().map(bytes).sum::<usize>()
     }
 
     /// An outage, told as people know the model.
@@ -147,9 +170,11 @@ impl Connection {
     fn unfit(&self, response: &Response) -> Fault {
         let status = response.status();
         let to_check = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "the user and password in its URL",
-            StatusCode::NOT_FOUND => "its URL, to which /predict is appended",
-            _ => "",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "the user and password in its URL".to_owned()
+            }
+            StatusCode::NOT_FOUND => format!("its URL, to which /{} is appended", self.api.path),
+            _ => String::new(),
         };
         if !to_check.is_empty() && !self.is_proven.load(Ordering::Relaxed) {
             let what = format!(

@@ -7,15 +7,15 @@ use tally_ports::{Stop, StopKind};
 
 /// The model's URL. Its `Display` is the base as people know it, without user, password and query; so is its `Debug`.
 pub(crate) struct Endpoint {
-    predict: Url,
+    url: Url,
     shown: String,
 }
 
 impl Endpoint {
-    /// The endpoint below the base `url`.
+    /// The endpoint `path` below the base `url`.
     ///
     /// The messages do not quote what cannot be parsed: where a password would stand in it is unknown.
-    pub(crate) fn new(url: &str) -> Result<Self, Stop> {
+    pub(crate) fn new(url: &str, path: &str) -> Result<Self, Stop> {
         let wrong = |fault: &str| Stop {
             kind: StopKind::Setting,
             message: format!(
@@ -27,23 +27,23 @@ impl Endpoint {
             return Err(wrong("it starts neither with http:// nor with https://"));
         }
 
-        let mut predict = base;
-        predict.set_fragment(None);
-        let prefix = predict.path().trim_end_matches('/').to_owned();
-        predict.set_path(&format!("{prefix}/predict"));
+        let mut url = base;
+        url.set_fragment(None);
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{prefix}/{path}"));
 
-        let origin = predict.origin().ascii_serialization();
-        Ok(Self { predict, shown: format!("{origin}{prefix}") })
+        let origin = url.origin().ascii_serialization();
+        Ok(Self { url, shown: format!("{origin}{prefix}") })
     }
 
     /// Where to post; with user, password and query, so not to be shown.
-    pub(crate) fn predict(&self) -> Url {
-        self.predict.clone()
+    pub(crate) fn url(&self) -> Url {
+        self.url.clone()
     }
 
     /// Whether the connection needs TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
-        self.predict.scheme() == "https"
+        self.url.scheme() == "https"
     }
 }
 
@@ -65,8 +65,8 @@ mod tests {
 
     #[track_caller]
     fn check(url: &str, predict: &str, shown: &str) {
-        let endpoint = Endpoint::new(url).unwrap();
-        assert_eq!(endpoint.predict().as_str(), predict);
+        let endpoint = Endpoint::new(url, "predict").unwrap();
+        assert_eq!(endpoint.url().as_str(), predict);
         assert_eq!(endpoint.to_string(), shown);
         assert_eq!(format!("{endpoint:?}"), shown);
     }
@@ -104,7 +104,7 @@ mod tests {
             "http://anna:s3cret@127.0.0.1:eight",
             "http://anna:s3cret@",
         ] {
-            let stop = Endpoint::new(url).unwrap_err();
+            let stop = Endpoint::new(url, "predict").unwrap_err();
             assert_eq!(stop.kind, StopKind::Setting, "{url}");
             assert!(stop.message.contains("ML_API_URL"), "{url}: {stop}");
             assert!(

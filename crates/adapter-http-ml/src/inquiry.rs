@@ -1,10 +1,12 @@
 //! What a batch was asked and what was answered.
 
-use bytes::Bytes;
-use tally_domain::{Reason, Stage};
-use uuid::Uuid;
+use std::sync::Arc;
 
-use crate::answer::{Said, Unfit};
+use bytes::Bytes;
+use tally_domain::{ModelApi, Reason, Stage, Value};
+use tally_ports::{Answer, Answers};
+
+use crate::answer::{Names, Said, Unfit};
 use crate::connection::Heard;
 use crate::question::Questions;
 
@@ -14,6 +16,7 @@ const MOST_REFUSED_AS_A_WHOLE: usize = 10;
 
 /// One batch on its way through the model: what is still to be asked, and what was answered.
 pub struct Inquiry {
+    api: Arc<ModelApi>,
     questions: Questions,
     /// What became of each record so far.
     verdicts: Vec<Verdict>,
@@ -26,10 +29,10 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    pub(crate) fn new(questions: Questions) -> Self {
+    pub(crate) fn new(api: Arc<ModelApi>, questions: Questions) -> Self {
         let (verdicts, waiting) = (Vec::new(), Vec::new());
         let mut inquiry =
-            Self { questions, verdicts, waiting, unfit: None, is_second_round: false };
+            Self { api, questions, verdicts, waiting, unfit: None, is_second_round: false };
         inquiry.begin();
         inquiry
     }
@@ -53,22 +56,22 @@ impl Inquiry {
     }
 
     /// The list to ask about next: its questions and their ids; `None` once all is answered.
-    pub(crate) fn next(&self) -> Option<(Bytes, Vec<Uuid>)> {
+    pub(crate) fn next(&self) -> Option<(Bytes, Vec<Value>)> {
         let list = self.waiting.last()?;
         Some((self.questions.body(list), self.questions.ids(list)))
     }
 
-    /// Notes what the model says of the next list; whether it gives a category.
+    /// Notes what the model says of the next list; whether it gives an answer.
     pub(crate) fn note(&mut self, heard: Heard) -> bool {
         let Some(mut list) = self.waiting.pop() else { return false };
         match heard {
             Heard::Answer(answer) => {
-                let is_category = |said: &Said| matches!(said, Said::Category(_));
-                let has_category = answer.iter().any(is_category);
+                let is_answer = |said: &Said| matches!(said, Said::Answer(_));
+                let has_answer = answer.iter().any(is_answer);
                 for (record, said) in list.into_iter().zip(answer) {
                     self.verdicts[record] = Verdict::Said(said);
                 }
-                return has_category;
+                return has_answer;
             }
             Heard::Nothing(unfit) => {
                 self.unfit = Some(unfit);
@@ -99,7 +102,7 @@ impl Inquiry {
         let mut unanswered =
             if self.is_second_round { Vec::new() } else { self.questions.distinct() };
         unanswered.retain(|&record| self.verdicts[record].is_no_answer());
-        let fault = if unanswered.is_empty() { self.no_category() } else { self.names_none() };
+        let fault = if unanswered.is_empty() { self.no_answer_at_all() } else { self.names_none() };
         if let Some(fault) = fault.filter(|_| !of_refused) {
             self.begin();
             return Err(fault);
@@ -111,25 +114,26 @@ impl Inquiry {
 
     fn names_none(&self) -> Option<String> {
         let is_named = self.verdicts.iter().any(Verdict::is_named);
-        self.unfit.filter(|_| !is_named).map(|unfit| unfit.to_string())
+        self.unfit.filter(|_| !is_named).map(|unfit| unfit.told(&self.api))
     }
 
-    fn no_category(&self) -> Option<String> {
+    fn no_answer_at_all(&self) -> Option<String> {
         let count = self.verdicts.len();
-        if count <= MOST_REFUSED_AS_A_WHOLE || self.verdicts.iter().any(Verdict::is_category) {
+        if count <= MOST_REFUSED_AS_A_WHOLE || self.verdicts.iter().any(Verdict::is_answer) {
             return None;
         }
-        let none = format!("no category for any of {count} records");
+        let none = format!("no {} for any of {count} records", Names(&self.api));
         Some(match self.verdicts.iter().find_map(Verdict::refused_with) {
             Some(status) => format!("{none}: answered {status} to single records"),
             None => none,
         })
     }
 
-    /// For each record, in order, the category or why there is none; `None` while there is more to ask.
-    pub(crate) fn conclude(&self) -> Option<Vec<Result<String, Reason>>> {
-        let verdict_on =
-            |record| self.verdicts[self.questions.answered_with(record)].clone().conclude();
+    /// For each record, in order, the answer or why there is none; `None` while there is more to ask.
+    pub(crate) fn conclude(&self) -> Option<Answers> {
+        let verdict_on = |record| {
+            self.verdicts[self.questions.answered_with(record)].clone().conclude(&self.api)
+        };
         self.waiting.is_empty().then(|| (0..self.verdicts.len()).map(verdict_on).collect())
     }
 }
@@ -145,15 +149,15 @@ enum Verdict {
 
 impl Verdict {
     fn is_no_answer(&self) -> bool {
-        matches!(self, Self::Said(Said::Nothing | Said::NoCategory))
+        matches!(self, Self::Said(Said::Nothing | Said::Unusable))
     }
 
     fn is_named(&self) -> bool {
-        matches!(self, Self::Said(Said::NoCategory | Said::Category(_)))
+        matches!(self, Self::Said(Said::Unusable | Said::Answer(_)))
     }
 
-    fn is_category(&self) -> bool {
-        matches!(self, Self::Said(Said::Category(_)))
+    fn is_answer(&self) -> bool {
+        matches!(self, Self::Said(Said::Answer(_)))
     }
 
     fn refused_with(&self) -> Option<u16> {
@@ -163,11 +167,11 @@ impl Verdict {
         }
     }
 
-    fn conclude(self) -> Result<String, Reason> {
+    fn conclude(self, api: &ModelApi) -> Result<Answer, Reason> {
         match self {
-            Self::Said(Said::Category(category)) => Ok(category),
-            Self::Said(Said::NoCategory) => {
-                Err(no_answer("the model gave no usable category when asked twice"))
+            Self::Said(Said::Answer(answer)) => Ok(answer),
+            Self::Said(Said::Unusable) => {
+                Err(no_answer(&format!("the model gave no usable {} when asked twice", Names(api))))
             }
             Self::Said(Said::Nothing) => {
                 Err(no_answer("the model gave no answer when asked twice"))

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use tally_domain::Classified;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use tally_domain::{Flow, ModelApi, Record, TableColumn, Value};
 use tally_ports::{Stop, StopKind};
-use uuid::Uuid;
 
 /// The questions about a batch's records, each as JSON. Records are named by their index in the batch.
 pub(crate) struct Questions {
-    ids: Vec<Uuid>,
+    ids: Vec<Value>,
     /// The list of all questions.
     json: Bytes,
     /// Where each of them stands in it.
@@ -22,27 +23,36 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    /// The questions about `records`; errs for a flow whose question cannot be JSON.
-    pub(crate) fn about<F: Classified>(records: &[F::Record]) -> Result<Self, Stop> {
+    /// The questions about `records`, as `api` describes them.
+    pub(crate) fn about(
+        flow: &dyn Flow,
+        api: &ModelApi,
+        records: &[&Record],
+    ) -> Result<Self, Stop> {
+        let no_question = || Stop {
+            kind: StopKind::Data,
+            message: format!(
+                "a record of {} cannot be shown to the model: its question is no JSON",
+                flow.name()
+            ),
+        };
+        let columns = flow.tables().get(api.table).map_or(&[][..], |table| &table.columns);
         let mut json = vec![b'['];
         let mut ranges = Vec::with_capacity(records.len());
+        let mut ids = Vec::with_capacity(records.len());
         for record in records {
+            let row = record.row(api.table).ok_or_else(no_question)?;
             if !ranges.is_empty() {
                 json.push(b',');
             }
             let start = json.len();
-            serde_json::to_writer(&mut json, &F::question(record)).map_err(|_| Stop {
-                kind: StopKind::Data,
-                message: format!(
-                    "a record of {} cannot be shown to the model: its question is no JSON",
-                    F::NAME
-                ),
-            })?;
+            let question = Question { row, columns, request: &api.request };
+            serde_json::to_writer(&mut json, &question).map_err(|_| no_question())?;
             ranges.push(start..json.len());
+            ids.push(row.get(api.id).cloned().ok_or_else(no_question)?);
         }
         json.push(b']');
 
-        let ids = records.iter().map(F::id).collect();
         let count = records.len();
         let (same_as, versions_before) = ((0..count).collect(), vec![0; count]);
         let mut questions = Self { ids, json: json.into(), ranges, same_as, versions_before };
@@ -51,7 +61,7 @@ impl Questions {
     }
 
     fn find_repetitions(&mut self) {
-        let mut by_id: Vec<(Uuid, usize)> = self.ids.iter().copied().zip(0..).collect();
+        let mut by_id: Vec<(&Value, usize)> = self.ids.iter().zip(0..).collect();
         by_id.sort_unstable();
         for group in
             by_id.chunk_by(|(id, _), (other, _)| id == other).filter(|group| group.len() > 1)
@@ -97,8 +107,8 @@ impl Questions {
     }
 
     /// The ids of the `records`.
-    pub(crate) fn ids(&self, records: &[usize]) -> Vec<Uuid> {
-        records.iter().map(|&index| self.ids[index]).collect()
+    pub(crate) fn ids(&self, records: &[usize]) -> Vec<Value> {
+        records.iter().map(|&index| self.ids[index].clone()).collect()
     }
 
     /// The list of questions about the `records`, as JSON.
@@ -114,5 +124,27 @@ impl Questions {
         }
         body.push(b']');
         body.into()
+    }
+}
+
+/// The columns of a row that the model is shown, under their names.
+struct Question<'a> {
+    row: &'a [Value],
+    columns: &'a [TableColumn],
+    request: &'a [usize],
+}
+
+impl Serialize for Question<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.request.len()))?;
+        for &index in self.request {
+            let (column, value) = self
+                .columns
+                .get(index)
+                .zip(self.row.get(index))
+                .ok_or(serde::ser::Error::custom("a row lacks a column"))?;
+            map.serialize_entry(&column.name, value)?;
+        }
+        map.end()
     }
 }

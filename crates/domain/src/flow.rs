@@ -27,7 +27,7 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     fn tables(&self) -> &[Table];
 
     /// What a model is asked about its records, if one is.
-    fn model(&self) -> Option<&Model> {
+    fn model(&self) -> Option<&ModelApi> {
         None
     }
 
@@ -95,7 +95,7 @@ pub enum Kind {
 
 /// What a model is asked and what it answers: `POST` of a list of objects, answered by a list of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
+pub struct ModelApi {
     /// Behind the model's URL, without a slash at its start: `predict`.
     pub path: Name,
     /// Which of the flow's tables the request shows.

@@ -16,7 +16,7 @@ pub mod transactions;
 
 pub use bytestring::ByteString;
 pub use field::{Field, Fields, Headers, Incoming, Raw};
-pub use flow::{AnswerField, Column, Flow, Kind, Model, Name, NotOurs};
+pub use flow::{AnswerField, Column, Flow, Kind, ModelApi, Name, NotOurs};
 pub use reason::{Reason, Stage};
 pub use record::{Action, Decimal, Record, Type, Value, Write};
 pub use table::{Table, TableColumn, TableKind, Version};

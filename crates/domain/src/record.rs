@@ -107,7 +107,7 @@ pub enum Type {
 }
 
 /// A value of a column. Its `Debug` shows none.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
     /// None.
     Null,
@@ -187,7 +187,7 @@ impl Serialize for Value {
 }
 
 /// An exact decimal number: `unscaled` divided by ten to the power of `scale`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decimal {
     /// The digits as one number.
     pub unscaled: i64,
@@ -196,6 +196,30 @@ pub struct Decimal {
 }
 
 impl Decimal {
+    /// The whole text as a plain number, `[-]digits[.digits]`, with as many decimals as `scale`; `None` where it is none, has
+    /// more decimals that are not 0, or more digits in all than `precision`.
+    pub fn parse(text: &str, precision: u8, scale: u8) -> Option<Self> {
+        let (is_negative, digits) = match text.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, text),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let is_number =
+            |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let fraction = Some(fraction).filter(|digits| is_number(digits))?.trim_end_matches('0');
+        let missing = usize::from(scale).checked_sub(fraction.len())?;
+        let mut unscaled = 0_i64;
+        for digit in Some(whole).filter(|digits| is_number(digits))?.bytes().chain(fraction.bytes())
+        {
+            unscaled = unscaled.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+        }
+        for _ in 0..missing {
+            unscaled = unscaled.checked_mul(10)?;
+        }
+        let fits = unscaled < 10_i64.checked_pow(precision.into())?;
+        fits.then_some(Self { unscaled: if is_negative { -unscaled } else { unscaled }, scale })
+    }
+
     /// The nearest floating-point number: for statistics.
     #[expect(clippy::cast_precision_loss, reason = "the nearest is wanted")]
     pub fn to_f64(self) -> f64 {
@@ -244,5 +268,62 @@ impl Serialize for Decimal {
             Ok(number) => number.serialize(serializer),
             Err(error) => Err(serde::ser::Error::custom(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact() {
+        let parsed = |text| Decimal::parse(text, 5, 2).map(|decimal| decimal.to_string());
+        for (text, expected) in [
+            ("0", Some("0.00")),
+            ("-0.5", Some("-0.50")),
+            ("999.99", Some("999.99")),
+            ("1.230", Some("1.23")),
+            ("1000", None),
+            ("1.234", None),
+            ("", None),
+            ("-", None),
+            (".5", None),
+            ("1.", None),
+            ("1e2", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(parsed(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_json_as_the_model_is_shown_them() {
+        let decimal = |unscaled, scale| Value::Decimal(Decimal { unscaled, scale });
+        let values = [
+            Value::Null,
+            Value::Boolean(true),
+            Value::Integer(i64::MAX),
+            decimal(-1234, 2),
+            decimal(1_200, 2),
+            decimal(999_999_999_999_999_999, 4),
+            decimal(7, 0),
+            Value::Text("a\"b".into()),
+            Value::Json(r#"{"a": 1.50}"#.into()),
+        ];
+        let json = r#"[null,true,9223372036854775807,-12.34,12.0,99999999999999.9999,7.0,"a\"b",{"a": 1.50}]"#;
+        assert_eq!(serde_json::to_string(&values).unwrap(), json);
+    }
+
+    #[test]
+    fn an_answer_goes_into_the_columns_that_hold_it() {
+        let text = Type::Text { limit: None };
+        let columns = vec![
+            crate::TableColumn::new("id", text),
+            crate::TableColumn::answered("said", text, 1),
+        ];
+        let tables = [Table::keyed("t", &[0], columns)];
+        let mut record = Record::upsert(0, vec![Value::Text("a".into()), Value::Null]);
+        record.take_answer(&tables, &[Value::Integer(7), Value::Text("yes".into())]);
+        assert!(record.row(0) == Some(&[Value::Text("a".into()), Value::Text("yes".into())]));
     }
 }

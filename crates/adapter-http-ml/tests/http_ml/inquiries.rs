@@ -214,7 +214,7 @@ async fn without_one_fit_item_in_the_first_answers_it_is_an_outage() {
     assert_eq!(
         message,
         format!(
-            "model at {}: the answer is not a list of objects with the texts transaction_id and category",
+            "model at {}: the answer is not a list of objects with the fields transaction_id and category",
             server.url()
         )
     );

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::asked::{
     End, Outcome, ask, ask_once, batch, food, id, model_as, model_at, outage, raw_server, shown,
+    transactions,
 };
 use tally_adapter_http_ml::{Model, Settings};
 use tally_ports::{Fault, StopKind};
@@ -157,7 +158,7 @@ async fn an_answer_that_is_late_or_drips() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_list_of_answers() {
-    let shape = "the answer is not a list of objects with the texts transaction_id and category";
+    let shape = "the answer is not a list of objects with the fields transaction_id and category";
     for (body, expected) in [
         ("", "the answer is not JSON"),
         ("<html>coffee</html>", "the answer is not JSON"),
@@ -277,11 +278,14 @@ fn a_proxy_of_the_environment_is_not_used() {
 #[test]
 fn settings_that_are_wrong_or_hold_a_secret() {
     let zero = Settings { answer_timeout: Duration::ZERO, ..Settings::default() };
-    assert_eq!(Model::new(&zero).unwrap_err().kind, StopKind::Setting);
-    assert_eq!(Model::new(&Settings::new("127.0.0.1:8000")).unwrap_err().kind, StopKind::Setting);
+    assert_eq!(Model::new(&zero, &transactions()).unwrap_err().kind, StopKind::Setting);
+    assert_eq!(
+        Model::new(&Settings::new("127.0.0.1:8000"), &transactions()).unwrap_err().kind,
+        StopKind::Setting
+    );
 
     let settings = Settings::new(format!("http://{SECRET}:{SECRET}@127.0.0.1/?key={SECRET}"));
-    let model = Model::new(&settings).unwrap();
+    let model = Model::new(&settings, &transactions()).unwrap();
     for debug in [format!("{settings:?}"), format!("{model:?}")] {
         assert!(!debug.contains(SECRET), "{debug}");
     }

@@ -24,7 +24,7 @@ async fn a_refused_record_costs_only_itself() {
         let results = outcome.unwrap();
         for (index, result) in results.into_iter().enumerate() {
             if index != 5 {
-                assert_eq!(result.unwrap(), "Food");
+                assert_eq!(result.unwrap()[0].as_str(), Some("Food"));
                 continue;
             }
             let reason = result.unwrap_err();

@@ -16,7 +16,7 @@ pub use self::message::Message;
 use self::quality::Stats;
 use crate::amount::Amount;
 use crate::{
-    AnswerField, Column, Decimal, Field, Fields, Flow, Incoming, Kind, Model, Name, NotOurs,
+    AnswerField, Column, Decimal, Field, Fields, Flow, Incoming, Kind, ModelApi, Name, NotOurs,
     Reason, Record, Stage, Table, TableColumn, Type, Value,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Transactions {
     table: Table,
-    model: Model,
+    model: ModelApi,
 }
 
 /// The columns of the input, and so the order of a record's fields.
@@ -63,7 +63,7 @@ impl Default for Transactions {
         let category = AnswerField { name: "category".into(), kind: text(limit::CATEGORY) };
         Self {
             table: Table::keyed(Self::NAME, &[place::ID], columns),
-            model: Model {
+            model: ModelApi {
                 path: "predict".into(),
                 table: 0,
                 request: (0..COLUMNS.len()).collect(),
@@ -100,7 +100,7 @@ impl Flow for Transactions {
         slice::from_ref(&self.table)
     }
 
-    fn model(&self) -> Option<&Model> {
+    fn model(&self) -> Option<&ModelApi> {
         Some(&self.model)
     }
 

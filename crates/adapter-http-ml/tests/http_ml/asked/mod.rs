@@ -1,47 +1,48 @@
 //! Batches of transactions, and models that answer them as a test says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tally_adapter_http_ml::{Inquiry, Model, Settings};
-use tally_domain::amount::Notation;
-use tally_domain::transactions::{Transaction, Transactions, Wire};
-use tally_domain::{Flow, Reason};
-use tally_ports::{Answers, Enrich, Fault};
+use tally_domain::transactions::Transactions;
+use tally_domain::{Field, Flow, Reason, Record};
+use tally_ports::{Answer, Answers, Enrich, Fault};
+use tally_testkit::build;
 use tally_testkit::http::{Reply, Request, ScriptedServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// What a batch came to.
-pub type Outcome = Result<Vec<Result<String, Reason>>, Fault>;
+pub type Outcome = Result<Answers, Fault>;
 
 /// The transaction with this id.
-pub fn transaction(id: usize) -> Transaction {
+pub fn transaction(id: usize) -> Record {
     described(id, "coffee")
 }
 
 /// The transaction with this id and description.
-pub fn described(id: usize, description: &str) -> Transaction {
-    let wire = Wire {
-        id: Some(id.to_string()),
-        description: Some(description.to_owned()),
-        amount: Some("-3.50".to_owned()),
-        timestamp: Some("2024-01-31 23:59:59".to_owned()),
-        merchant: Some("Café Zoë".to_owned()),
-        operation_type: Some("payment".to_owned()),
-        side: Some("debit".to_owned()),
-    };
-    Transactions::validate(wire, Notation::Plain).unwrap()
+pub fn described(id: usize, description: &str) -> Record {
+    let mut fields = build::fields(id.try_into().unwrap(), "-3.50");
+    fields[1] = Field::Text(description.into());
+    fields[3] = Field::Text("2024-01-31 23:59:59".into());
+    fields[4] = Field::Text("Café Zoë".into());
+    build::record(fields, "")
 }
 
 /// The transactions with the ids from 1 to `count`.
-pub fn batch(count: usize) -> Vec<Transaction> {
+pub fn batch(count: usize) -> Vec<Record> {
     (1..=count).map(transaction).collect()
 }
 
 /// The id's text.
 pub fn id(number: usize) -> String {
-    transaction(number).id().to_string()
+    uuid::Uuid::from_u128(number.try_into().unwrap()).to_string()
+}
+
+/// The flow whose records they are.
+pub fn transactions() -> Arc<dyn Flow> {
+    Arc::new(Transactions::default())
 }
 
 /// The model at `url` with the default timeouts.
@@ -51,17 +52,17 @@ pub fn model_at(url: &str) -> Model {
 
 /// The model with these settings.
 pub fn model_as(settings: &Settings) -> Model {
-    Model::new(settings).unwrap()
+    Model::new(settings, &transactions()).unwrap()
 }
 
 /// Asks about all of the batch, or until a fault.
-pub async fn ask(model: &Model, records: &[Transaction]) -> Outcome {
+pub async fn ask(model: &Model, records: &[Record]) -> Outcome {
     ask_on(model, &mut inquiry(model, records)).await
 }
 
 /// The batch before its first request.
-pub fn inquiry(model: &Model, records: &[Transaction]) -> Inquiry {
-    Enrich::<Transactions>::begin(model, records).unwrap()
+pub fn inquiry(model: &Model, records: &[Record]) -> Inquiry {
+    model.begin(&records.iter().collect::<Vec<_>>()).unwrap()
 }
 
 /// Asks about what is left of the batch, or until a fault.
@@ -74,16 +75,13 @@ pub async fn ask_on(model: &Model, inquiry: &mut Inquiry) -> Outcome {
 }
 
 /// Asks until the next answer.
-pub async fn ask_more(
-    model: &Model,
-    inquiry: &mut Inquiry,
-) -> Result<Option<Answers<Transactions>>, Fault> {
-    Enrich::<Transactions>::ask(model, inquiry).await
+pub async fn ask_more(model: &Model, inquiry: &mut Inquiry) -> Result<Option<Answers>, Fault> {
+    model.ask(inquiry).await
 }
 
 /// Starts a model with this script and asks it once.
 pub async fn ask_once(
-    records: &[Transaction],
+    records: &[Record],
     script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
 ) -> (Outcome, ScriptedServer) {
     let server = ScriptedServer::start(script).await;
@@ -132,8 +130,9 @@ pub fn food(request: &Request) -> Reply {
 
 /// Categories and codes, in the order of the records.
 pub fn shown(outcome: Outcome) -> Vec<String> {
-    let show = |result: Result<String, Reason>| {
-        result.unwrap_or_else(|reason| format!("!{}", reason.code))
+    let show = |result: Result<Answer, Reason>| match result {
+        Ok(answer) => answer[0].as_str().unwrap().to_owned(),
+        Err(reason) => format!("!{}", reason.code),
     };
     outcome.unwrap().into_iter().map(show).collect()
 }
