@@ -6,8 +6,6 @@ mod text;
 use std::cmp::Ordering;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
-
 pub use self::notation::{DecimalSign, Notation, Votes};
 use self::text::Number;
 pub use self::text::{Separators, Unreadable, separators};
@@ -58,12 +56,6 @@ impl Amount {
     pub const fn cents(self) -> i64 {
         self.cents
     }
-
-    /// The nearest floating-point number: for statistics and for JSON, where its shortest text is the amount's.
-    #[expect(clippy::cast_precision_loss, reason = "twelve digits are exact in an f64")]
-    pub fn to_f64(self) -> f64 {
-        self.cents as f64 / 100.0
-    }
 }
 
 fn unsigned_cents(whole: &str, fraction: &str) -> Option<i64> {
@@ -89,23 +81,6 @@ impl fmt::Display for Amount {
         let sign = if self.cents < 0 { "-" } else { "" };
         let cents = self.cents.unsigned_abs();
         write!(f, "{sign}{}.{:02}", cents / 100, cents % 100)
-    }
-}
-
-/// A number for formats that people read (JSON). Bytes for binary ones: the cents as Avro's `decimal` with a scale of 2
-/// wants them, two's complement, the highest byte first, as short as can be.
-impl Serialize for Amount {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return serializer.serialize_f64(self.to_f64());
-        }
-        let bytes = self.cents.to_be_bytes();
-        let is_sign_only = |at: usize| {
-            let next_is_negative = bytes[at + 1] & 0x80 != 0;
-            bytes[at] == if next_is_negative { 0xff } else { 0 }
-        };
-        let first = (0..bytes.len() - 1).find(|&at| !is_sign_only(at)).unwrap_or(bytes.len() - 1);
-        serializer.serialize_bytes(&bytes[first..])
     }
 }
 

@@ -4,9 +4,11 @@
 //! Nothing in the sources, the pipeline or the stores changes.
 
 pub mod amount;
+pub mod faults;
 pub mod field;
 pub mod flow;
 pub mod id;
+pub mod message;
 pub mod quality;
 pub mod reason;
 pub mod record;
@@ -15,8 +17,10 @@ pub mod timestamp;
 pub mod transactions;
 
 pub use bytestring::ByteString;
+pub use faults::Faults;
 pub use field::{Field, Fields, Headers, Incoming, Raw};
 pub use flow::{AnswerField, Column, Flow, Kind, ModelApi, Name, NotOurs};
+pub use message::Message;
 pub use reason::{Reason, Stage};
 pub use record::{Action, Decimal, Record, Type, Value, Write};
 pub use table::{Table, TableColumn, TableKind, Version};

@@ -297,6 +297,14 @@ mod tests {
     }
 
     #[test]
+    fn a_decimals_float_prints_as_the_decimal() {
+        for unscaled in [1, 10, 99, 100, 110, 12_345, 999_999_999_999, -7] {
+            let decimal = Decimal { unscaled, scale: 2 };
+            assert_eq!(format!("{:.2}", decimal.to_f64()), decimal.to_string());
+        }
+    }
+
+    #[test]
     fn values_are_json_as_the_model_is_shown_them() {
         let decimal = |unscaled, scale| Value::Decimal(Decimal { unscaled, scale });
         let values = [

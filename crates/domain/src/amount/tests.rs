@@ -321,11 +321,3 @@ fn messages_name_what_was_found_and_what_to_set() {
         assert!(!message.contains(';'), "{message}");
     }
 }
-
-#[test]
-fn its_float_prints_as_the_amount() {
-    for cents in [1, 10, 99, 100, 110, 12_345, 999_999_999_999, -7] {
-        let amount = Amount { cents };
-        assert_eq!(format!("{:.2}", amount.to_f64()), amount.to_string());
-    }
-}

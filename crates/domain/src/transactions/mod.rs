@@ -1,7 +1,5 @@
 //! Bank transactions: the first flow.
 
-mod faults;
-mod message;
 mod quality;
 mod validate;
 
@@ -12,7 +10,6 @@ use chrono::NaiveDateTime;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-pub use self::message::Message;
 use self::quality::Stats;
 use crate::amount::Amount;
 use crate::{
@@ -130,26 +127,26 @@ impl Flow for Transactions {
 
 /// A transaction as it was read: the exact text of each column. Its `Debug` shows no values.
 #[derive(Clone, Default)]
-pub struct Wire {
+struct Wire {
     /// A UUID or an integer.
-    pub id: Option<ByteString>,
+    id: Option<ByteString>,
     /// Free text.
-    pub description: Option<ByteString>,
+    description: Option<ByteString>,
     /// A decimal number in the notation of its source, see [`Amount::parse`].
-    pub amount: Option<ByteString>,
+    amount: Option<ByteString>,
     /// See [`crate::timestamp::parse`].
-    pub timestamp: Option<ByteString>,
+    timestamp: Option<ByteString>,
     /// Free text.
-    pub merchant: Option<ByteString>,
+    merchant: Option<ByteString>,
     /// One of a known set, or any other text.
-    pub operation_type: Option<ByteString>,
+    operation_type: Option<ByteString>,
     /// `debit` or `credit`.
-    pub side: Option<ByteString>,
+    side: Option<ByteString>,
 }
 
 impl Wire {
     /// The texts among the `fields`, which stand in the order of the flow's columns.
-    pub fn of(fields: Fields) -> Self {
+    fn of(fields: Fields) -> Self {
         let mut texts = fields.into_iter().map(|mut field: Field| field.take_text());
         let mut next = || texts.next().flatten();
         Self {

@@ -4,17 +4,17 @@ use std::cmp::Ordering;
 
 use bytestring::ByteString;
 
-use super::faults::{self, Faults, trimmed};
 use super::{Side, Transaction, Wire, limit};
 use crate::Reason;
 use crate::amount::Notation;
+use crate::faults::{Faults, program_error, trimmed};
 
 /// The transaction, or every fault it has: the first by code, all in the message.
 pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Reason> {
     let mut faults = Faults::default();
 
-    let id = faults.id(&wire);
-    let parsed = faults.amount(&wire, notation);
+    let id = faults.id("id", wire.id.as_deref());
+    let parsed = faults.amount("amount", wire.amount.as_deref(), notation);
     let side = match trimmed(wire.side.as_deref()) {
         None => faults.add("side_missing", "side is missing"),
         Some("debit") => Some(Side::Debit),
@@ -30,7 +30,7 @@ pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Re
         }
         _ => {}
     }
-    let timestamp = faults.timestamp(&wire);
+    let timestamp = faults.timestamp("timestamp", wire.timestamp.as_deref());
 
     let texts = [
         ("description", &wire.description, limit::DESCRIPTION),
@@ -62,7 +62,7 @@ pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Re
             operation_type: not_blank(wire.operation_type).unwrap_or_default(),
             side,
         }),
-        (reason, ..) => Err(reason.unwrap_or_else(faults::program_error)),
+        (reason, ..) => Err(reason.unwrap_or_else(program_error)),
     }
 }
 
