@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use tally_app::{GroupFlags, StoreFlags};
+use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 
 /// Proves that every record which was ever read is accounted for: checks the ledger of a database in itself, against
 /// positions, dead letters and rows, and where asked to against the files and the topic that were read. Changes
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// How the report on standard output looks
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// Which flow's files and topic.
+    #[command(flatten)]
+    pub flow: FlowFlag,
     /// The topic to compare with.
     #[command(flatten)]
     pub topic: GroupFlags,

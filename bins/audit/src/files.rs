@@ -1,16 +1,17 @@
 //! The files that were read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
-use tally_app::{Books, Settings, Stored};
+use tally_app::{Books, Settings};
 use tally_audit::{Findings, check_file};
-use tally_domain::Classified;
+use tally_domain::Flow;
 use tally_ports::audit::Pass;
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Item, Source, Stop};
+use tally_ports::{Fault, Item, KnownFlow, Source, Stop};
 
 use crate::records::look_for;
 
@@ -29,23 +30,29 @@ pub struct SourceFile {
 }
 
 /// A file that was read.
-pub struct Opened<F: Stored> {
+pub struct Opened {
+    flow: Arc<dyn Flow>,
     path: String,
     fingerprint: String,
-    file: CsvFile<F>,
+    file: CsvFile,
 }
 
-impl<F: Stored + Classified> Opened<F> {
+impl Opened {
     /// Opens all of them.
     ///
     /// # Errors
     /// When one cannot be read, or is no table.
-    pub async fn all(paths: &[PathBuf], settings: &Settings) -> Result<Vec<Self>, Stop> {
+    pub async fn all(
+        known: &KnownFlow,
+        paths: &[PathBuf],
+        settings: &Settings,
+    ) -> Result<Vec<Self>, Stop> {
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let file: CsvFile<F> = CsvFile::open(path, &settings.csv).await?;
+            let file = CsvFile::open(path, &settings.csv, known.flow.columns()).await?;
             let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
-            files.push(Self { path: path.display().to_string(), fingerprint, file });
+            let (flow, path) = (Arc::clone(&known.flow), path.display().to_string());
+            files.push(Self { flow, path, fingerprint, file });
         }
         Ok(files)
     }
@@ -63,7 +70,8 @@ impl<F: Stored + Classified> Opened<F> {
     ) -> Result<SourceFile, Fault> {
         let Findings { passes, violations, .. } = findings;
         let stream = self.stream();
-        let is_of_file = |pass: &&Pass| pass.name.stream == stream && pass.name.flow == F::NAME;
+        let is_of_file =
+            |pass: &&Pass| pass.name.stream == stream && pass.name.flow == self.flow.name();
         let passes: Vec<&Pass> = passes.iter().filter(is_of_file).collect();
         let mut source = self.file.read_from(0, &Value::Null).await?;
         let mut rows = 0;
@@ -72,9 +80,9 @@ impl<F: Stored + Classified> Opened<F> {
             // Each by the last pass that got so far.
             let mut items = batch.items;
             for pass in passes.iter().rev() {
-                let is_left = |item: &mut Item<F::Wire>| item.position < pass.next;
+                let is_left = |item: &mut Item| item.position < pass.next;
                 let read: Vec<_> = items.extract_if(.., is_left).collect();
-                look_for::<F>(read, batch.notation, pass, books, violations).await?;
+                look_for(&*self.flow, read, batch.notation, pass, books, violations).await?;
             }
         }
         check_file(&self.path, &stream, rows, &passes, violations);

@@ -2,36 +2,39 @@
 
 use tally_app::Books;
 use tally_audit::{Kind, Violations};
-use tally_domain::Classified;
 use tally_domain::amount::Notation;
+use tally_domain::{Flow, Incoming, Record, Value};
 use tally_ports::audit::{Expected, Pass};
 use tally_ports::{Audit, Fault, Item};
 
 /// Looks for the row or the dead letter of each of `items`, which `pass` has read, amounts in this notation; how many it
 /// could not read, for want of their schema.
-pub async fn look_for<F: Classified>(
-    items: impl IntoIterator<Item = Item<F::Wire>>,
+pub async fn look_for(
+    flow: &dyn Flow,
+    items: impl IntoIterator<Item = Item>,
     notation: Notation,
     pass: &Pass,
     books: &Books,
     violations: &mut Violations,
 ) -> Result<i64, Fault> {
     let (mut expected, mut unknown) = (Vec::new(), 0);
-    for Item { position, content, .. } in items {
+    for Item { position, content, raw } in items {
         let record = match content {
             Err(reason) if reason.code == "schema_unknown" => {
                 unknown += 1;
                 continue;
             }
-            content => content.and_then(|wire| F::validate(wire, notation)),
+            content => {
+                content.and_then(|fields| flow.read(Incoming { fields, notation, raw: &raw }))
+            }
         };
-        let row = record.ok().map(|record| F::id(&record));
+        let row = record.ok().and_then(|record| id(flow, &record));
         expected.push(Expected { position, row, letter: pass.name.letter(position) });
     }
     if expected.is_empty() {
         return Ok(unknown);
     }
-    for position in books.missing(F::NAME, &expected).await? {
+    for position in books.missing(flow.name(), &expected).await? {
         violations.add(Kind::RecordMissing, || {
             format!(
                 "{}: the record at {position} was read and has neither a row nor a dead letter",
@@ -40,4 +43,13 @@ pub async fn look_for<F: Classified>(
         });
     }
     Ok(unknown)
+}
+
+/// The id of its row, where the flow's first table has one.
+fn id(flow: &dyn Flow, record: &Record) -> Option<uuid::Uuid> {
+    let &[key] = flow.tables().first()?.key() else { return None };
+    match record.row(0)?.get(key)? {
+        Value::Uuid(id) => Some(*id),
+        _ => None,
+    }
 }

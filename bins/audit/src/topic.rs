@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
-use tally_app::{Books, Settings, Stored};
+use tally_app::{Books, Settings};
 use tally_audit::{Compared, Findings, Kind, Violations};
-use tally_domain::Classified;
+use tally_domain::Flow;
 use tally_ports::audit::Pass;
-use tally_ports::{Fault, Source, Stop, StopKind};
+use tally_ports::{Fault, KnownFlow, Source, Stop, StopKind};
 
 use self::ranges::Ranges;
 use crate::records::look_for;
@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic, as a group has read it.
 pub struct Log {
+    flow: Arc<dyn Flow>,
     cluster: Cluster,
     decoder: Arc<Decoder>,
     topic: String,
@@ -84,14 +85,15 @@ impl Log {
     ///
     /// # Errors
     /// When the brokers are away, or there is no such topic.
-    pub async fn open(settings: &Settings) -> Result<Self, Stop> {
+    pub async fn open(known: &KnownFlow, settings: &Settings) -> Result<Self, Stop> {
         let kafka = tally_app::kafka::settings(settings)?;
         let cluster = Cluster::connect(&kafka).await.map_err(Fault::into_stop)?;
         let topic = settings.kafka.topic.clone();
         let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
         let stream = format!("{}/{topic}", settings.kafka.group);
         let decoder = Arc::new(Decoder::new(tally_app::kafka::registry(settings)?));
-        Ok(Self { cluster, decoder, topic, stream, partitions })
+        let flow = Arc::clone(&known.flow);
+        Ok(Self { flow, cluster, decoder, topic, stream, partitions })
     }
 
     /// As the ledger names it.
@@ -100,7 +102,7 @@ impl Log {
     }
 
     /// Compares each partition with the last pass over it: an earlier one may be of another log.
-    pub async fn compare<F: Stored + Classified>(
+    pub async fn compare(
         &self,
         books: &Books,
         findings: &mut Findings,
@@ -108,12 +110,12 @@ impl Log {
         let Findings { violations, passes, .. } = findings;
         let of_topic: Vec<&Pass> = passes
             .iter()
-            .filter(|pass| pass.name.stream == self.stream && pass.name.flow == F::NAME)
+            .filter(|pass| pass.name.stream == self.stream && pass.name.flow == self.flow.name())
             .collect();
         if of_topic.is_empty() {
             let (topic, stream) = (&self.topic, &self.stream);
             violations.add(Kind::SourceUnknown, || {
-                format!("{} {stream}: nothing of the topic {topic} was ever read", F::NAME)
+                format!("{} {stream}: nothing of the topic {topic} was ever read", self.flow.name())
             });
         }
         for pass in of_topic.iter().filter(|pass| !self.partitions.contains(&pass.name.partition)) {
@@ -125,8 +127,7 @@ impl Log {
         for &partition in &self.partitions {
             let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
             let of = Comparison { log: self, books, partition };
-            compared
-                .push(of.compare::<F>(last.copied(), violations).await.map_err(Fault::into_stop)?);
+            compared.push(of.compare(last.copied(), violations).await.map_err(Fault::into_stop)?);
         }
         Ok(compared)
     }
@@ -140,7 +141,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    async fn compare<F: Stored + Classified>(
+    async fn compare(
         &self,
         pass: Option<&Pass>,
         violations: &mut Violations,
@@ -150,9 +151,9 @@ impl Comparison<'_> {
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
         let (mut compared, mut schema_unknown) = (Compared::default(), 0);
         if let Some(pass) = pass
-            && self.is_same_log::<F>(pass, first, end, violations).await?
+            && self.is_same_log(pass, first, end, violations).await?
         {
-            schema_unknown = self.count::<F>(pass, first, &mut compared, violations).await?;
+            schema_unknown = self.count(pass, first, &mut compared, violations).await?;
         }
         Ok(ComparedPartition {
             topic: topic.clone(),
@@ -168,7 +169,7 @@ impl Comparison<'_> {
     }
 
     /// Whether the log is the one that was read, and still has what comes next.
-    async fn is_same_log<F: Stored + Classified>(
+    async fn is_same_log(
         &self,
         pass: &Pass,
         first: i64,
@@ -194,7 +195,7 @@ impl Comparison<'_> {
         // The source compares the record before `next` with the cursor, and then has nothing to read.
         let cursor = pass.cursor.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
         let cursor = cursor.unwrap_or_else(|_| Value::from("no JSON"));
-        let (mut source, _) = self.source::<F>(*next, &cursor, *next);
+        let (mut source, _) = self.source(*next, &cursor, *next);
         match source.next_batch(1).await {
             Err(Fault::Stop(stop)) if matches!(stop.kind, StopKind::Blocked | StopKind::Data) => {
                 violations.add(Kind::SourceReplaced, || format!("{name}: {}", stop.message));
@@ -207,7 +208,7 @@ impl Comparison<'_> {
 
     /// Counts the records before the position again, compares each range that lies wholly in the log, and looks for what
     /// each record left behind; how many could not be looked for.
-    async fn count<F: Stored + Classified>(
+    async fn count(
         &self,
         pass: &Pass,
         first: i64,
@@ -217,7 +218,7 @@ impl Comparison<'_> {
         let mut ranges = Ranges::new(self.books, pass, first);
         let (mut from, mut schema_unknown) = (first, 0);
         while from < pass.next {
-            let (mut source, view) = self.source::<F>(from, &Value::Null, pass.next);
+            let (mut source, view) = self.source(from, &Value::Null, pass.next);
             let mut progress = Instant::now();
             loop {
                 match source.next_batch(RECORDS_AT_ONCE).await {
@@ -240,9 +241,15 @@ impl Comparison<'_> {
                                 read.push(item);
                             }
                         }
-                        schema_unknown +=
-                            look_for::<F>(read, batch.notation, pass, self.books, violations)
-                                .await?;
+                        schema_unknown += look_for(
+                            &*self.log.flow,
+                            read,
+                            batch.notation,
+                            pass,
+                            self.books,
+                            violations,
+                        )
+                        .await?;
                         from = batch.last + 1;
                         progress = Instant::now();
                     }
@@ -260,12 +267,7 @@ impl Comparison<'_> {
         Ok(schema_unknown)
     }
 
-    fn source<F: Stored + Classified>(
-        &self,
-        next: i64,
-        cursor: &Value,
-        until: i64,
-    ) -> (KafkaSource<F>, Arc<View>) {
+    fn source(&self, next: i64, cursor: &Value, until: i64) -> (KafkaSource, Arc<View>) {
         let Log { cluster, topic, .. } = self.log;
         let decoder = Arc::clone(&self.log.decoder);
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use tally_app::Flags;
+use tally_app::{Flags, FlowFlag};
 
-/// Takes CSV files of bank transactions through validation, quality rules and the model into a database, so that
-/// every row can be accounted for.
+/// Takes CSV files through validation, quality rules and the flow's model into a database, so that every row can be
+/// accounted for.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {
@@ -22,6 +22,9 @@ pub struct Arguments {
     /// How the summary on standard output looks
     #[arg(long, value_enum, default_value_t = Summary::Text)]
     pub summary: Summary,
+    /// Which flow.
+    #[command(flatten)]
+    pub flow: FlowFlag,
     /// The flags of what takes records into a store.
     #[command(flatten)]
     pub flags: Flags,

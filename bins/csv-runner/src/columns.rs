@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDateTime;
 use serde::Serialize;
-use serde_json::Value as Json;
 use tally_domain::amount::{Amount, Notation};
 use tally_domain::{Column, Flow, Kind, id, timestamp};
 use tally_ports::{Batch, Fault, Source};
@@ -17,7 +16,7 @@ const FEW: usize = 12;
 const SHORT: usize = 64;
 
 /// What each column holds, by name.
-pub type Columns = Arc<Mutex<BTreeMap<&'static str, Facts>>>;
+pub type Columns = Arc<Mutex<BTreeMap<String, Facts>>>;
 
 /// What one column holds.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -55,23 +54,29 @@ enum Value {
 
 /// A source whose records' columns are noted as they pass.
 pub struct Noting<S> {
-    /// The source.
-    pub source: S,
+    source: S,
+    flow: Arc<dyn Flow>,
     /// Where to note them, if anywhere.
-    pub columns: Option<Columns>,
+    columns: Option<Columns>,
 }
 
-impl<F: Flow, S: Source<F>> Source<F> for Noting<S> {
-    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
+impl<S> Noting<S> {
+    /// Notes what `source` reads for `flow`, where there are `columns` to note it in.
+    pub fn new(source: S, flow: &Arc<dyn Flow>, columns: Option<Columns>) -> Self {
+        Self { source, flow: Arc::clone(flow), columns }
+    }
+}
+
+impl<S: Source> Source for Noting<S> {
+    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let batch = self.source.next_batch(limit).await?;
         if let (Some(columns), Some(batch)) = (&self.columns, &batch)
             && let Ok(mut columns) = columns.lock()
         {
-            for wire in batch.items.iter().filter_map(|item| item.content.as_ref().ok()) {
-                let Ok(Json::Object(values)) = serde_json::to_value(wire) else { continue };
-                for column in F::COLUMNS {
-                    let text = values.get(column.name).and_then(Json::as_str);
-                    columns.entry(column.name).or_default().note(column, text, batch.notation);
+            for fields in batch.items.iter().filter_map(|item| item.content.as_ref().ok()) {
+                for (column, field) in self.flow.columns().iter().zip(fields) {
+                    let facts = columns.entry(column.name.to_string()).or_default();
+                    facts.note(column, field.text(), batch.notation);
                 }
             }
         }
@@ -119,7 +124,9 @@ impl Value {
             Kind::Id => id::parse(text).map(|id| Self::Id(id.as_u128())),
             Kind::Decimal => Amount::parse(text, notation).ok()?.amount.map(Self::Decimal),
             Kind::Timestamp => timestamp::parse(text).map(Self::Timestamp),
-            Kind::Text => Some(Self::Text(text.chars().take(SHORT).collect())),
+            Kind::Text | Kind::Boolean | Kind::Json => {
+                Some(Self::Text(text.chars().take(SHORT).collect()))
+            }
         }
     }
 }
@@ -133,11 +140,7 @@ mod tests {
     fn facts(kind: Kind, texts: &[&str]) -> Facts {
         let mut facts = Facts::default();
         for text in texts {
-            facts.note(
-                &Column { name: "x", kind },
-                Some(text),
-                Notation::Shown(DecimalSign::Comma),
-            );
+            facts.note(&Column::new("x", kind), Some(text), Notation::Shown(DecimalSign::Comma));
         }
         facts
     }
@@ -159,7 +162,7 @@ mod tests {
     #[test]
     fn files_may_have_different_decimal_signs() {
         let mut facts = Facts::default();
-        let column = Column { name: "amount", kind: Kind::Decimal };
+        let column = Column::new("amount", Kind::Decimal);
         let comma = Notation::Shown(DecimalSign::Comma);
         for text in ["900,00", "-700,00"] {
             facts.note(&column, Some(text), comma);

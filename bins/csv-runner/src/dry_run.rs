@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tally_domain::Flow;
 use tally_ports::{
     Begin, Claim, Commit, Committed, Fault, Finished, Lease, Position, Positions, Sink, Stream,
     Tolerance,
@@ -20,10 +19,10 @@ pub struct Nowhere {
     dead_lettered: AtomicI64,
 }
 
-impl<F: Flow> Sink<F> for Nowhere {
+impl Sink for Nowhere {
     fn commit(
         &self,
-        commit: &Arc<Commit<F>>,
+        commit: &Arc<Commit>,
     ) -> impl Future<Output = Result<Committed, Fault>> + Send {
         let written = i64::try_from(commit.rows.len()).unwrap_or(i64::MAX);
         self.read.fetch_add(commit.read, Ordering::Relaxed);
@@ -46,6 +45,7 @@ impl Positions for Nowhere {
         ready(Ok(Claim::Owned(Position {
             lease,
             pass: 1,
+            log: 1,
             next: 0,
             cursor: Value::Null,
             stats: Value::Null,

@@ -1,18 +1,19 @@
 //! The run over all files: one after the other through the pipeline into the store.
 
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tally_adapter_csv::{CsvFile, CsvMask, byte_of};
 use tally_adapter_http_ml::Model;
-use tally_app::{GRACE, Settings, Store, Stored, Worker};
-use tally_domain::Classified;
+use tally_app::{GRACE, Settings, Store, Worker};
+use tally_domain::Flow;
 use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, own};
 use tally_ports::position::FILE;
 use tally_ports::{
-    Begin, Commit, Fault, Finished, Lease, Position, Positions, Sink, Stop, StopKind, Stream,
-    Tolerance,
+    Begin, Commit, Fault, Finished, KnownFlow, Lease, Position, Positions, Sink, Stop, StopKind,
+    Stream, Tolerance,
 };
 
 use crate::arguments::Arguments;
@@ -22,35 +23,37 @@ use crate::rejection;
 use crate::screen::Screen;
 use crate::summary::{FileReport, Report, State};
 
-/// A path as it was given, and the file behind it if it is a table of the flow.
-type Input<F> = (PathBuf, Result<CsvFile<F>, Stop>);
+/// A path as it was given, and the file behind it if it is a table with the flow's columns.
+type Input = (PathBuf, Result<CsvFile, Stop>);
 
 /// Takes the files, in order, into the store. A file that cannot be read is reported and the rest go on.
 ///
 /// # Errors
 /// When nothing could begin: a setting is wrong, the store stayed away.
-pub async fn run<F: Stored + Classified>(
+pub async fn run(
+    known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
     screen: &Screen,
 ) -> Result<Report, Stop> {
-    let model = tally_app::model(settings)?;
-    let inputs: Vec<Input<F>> = open_inputs(&arguments.files, settings).await?;
+    let flow = &known.flow;
+    let model = tally_app::model(settings, flow)?;
+    let inputs = open_inputs(&arguments.files, settings, &**flow).await?;
 
     let nothing_to_write = arguments.dry_run || inputs.iter().all(|(_, file)| file.is_err());
     if nothing_to_write {
-        let run =
-            Run::new(arguments, settings, worker, screen, model, Arc::new(Nowhere::default()));
+        let store = Arc::new(Nowhere::default());
+        let run = Run::new(flow, arguments, settings, worker, screen, model, store);
         return Ok(run.take(inputs).await);
     }
-    let opening = worker.gates.database.pass(|| Store::open::<F>(settings));
+    let opening = worker.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
     let Some(store) = worker.unless_stopped(opening).await else {
         return Ok(Report::default());
     };
     let store = Arc::new(store?);
-    let relay = tally_app::relay(settings, &store, F::NAME, "csv-runner")?;
-    let run = Run::new(arguments, settings, worker, screen, model, store);
+    let relay = tally_app::relay(settings, &store, &**flow, "csv-runner")?;
+    let run = Run::new(flow, arguments, settings, worker, screen, model, store);
     let report = run.take(inputs).await;
     if let Some(relay) = relay {
         relay.drain(settings.drain.length()).await;
@@ -58,13 +61,14 @@ pub async fn run<F: Stored + Classified>(
     Ok(report)
 }
 
-async fn open_inputs<F: Stored>(
+async fn open_inputs(
     paths: &[PathBuf],
     settings: &Settings,
-) -> Result<Vec<Input<F>>, Stop> {
+    flow: &dyn Flow,
+) -> Result<Vec<Input>, Stop> {
     let mut inputs = Vec::with_capacity(paths.len());
     for path in paths {
-        match CsvFile::open(path, &settings.csv).await {
+        match CsvFile::open(path, &settings.csv, flow.columns()).await {
             Err(stop) if stop.kind != StopKind::Input => return Err(stop),
             opened => inputs.push((path.clone(), opened)),
         }
@@ -73,37 +77,42 @@ async fn open_inputs<F: Stored>(
 }
 
 /// What the files of a run have in common.
-struct Run<'a, F: Stored + Classified, S> {
+struct Run<'a, S> {
+    flow: &'a Arc<dyn Flow>,
     arguments: &'a Arguments,
     worker: &'a Worker,
     screen: &'a Screen,
     lease: Duration,
     tolerance: Tolerance,
     store: Arc<S>,
-    pipeline: Arc<Pipeline<F, Model, S>>,
+    pipeline: Arc<Pipeline<Model, S>>,
     columns: Option<Columns>,
     /// Those of the files before.
     totals: Totals,
     began: bool,
 }
 
-impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
+impl<'a, S: Sink + Positions> Run<'a, S> {
     fn new(
+        flow: &'a Arc<dyn Flow>,
         arguments: &'a Arguments,
         settings: &Settings,
         worker: &'a Worker,
         screen: &'a Screen,
-        model: Model,
+        model: Option<Model>,
         store: Arc<S>,
     ) -> Self {
+        let columns = flow.columns();
         let pipeline = Pipeline::new(
-            Arc::new(model),
+            Arc::clone(flow),
+            model.map(Arc::new),
             Arc::clone(&store),
             worker.gates.clone(),
             Arc::clone(&worker.status),
-            tally_app::pipeline(settings, CsvMask::new::<F>),
+            tally_app::pipeline(settings, |masked| CsvMask::new(masked, columns)),
         );
         Self {
+            flow,
             arguments,
             worker,
             screen,
@@ -117,7 +126,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         }
     }
 
-    async fn take(mut self, inputs: Vec<Input<F>>) -> Report {
+    async fn take(mut self, inputs: Vec<Input>) -> Report {
         let started = Instant::now();
         let mut files = Vec::with_capacity(inputs.len());
         let mut stopped = None;
@@ -164,7 +173,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
     async fn take_file(
         &mut self,
         path: &Path,
-        file: &CsvFile<F>,
+        file: &CsvFile,
         report: &mut FileReport,
         totals: &mut Totals,
     ) -> Result<(), Stop> {
@@ -180,8 +189,8 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         };
         let fingerprint = fingerprint.map_err(Fault::into_stop)?;
         let label = path.display().to_string();
-        let stream =
-            Stream { flow: F::NAME, name: format!("{FILE}{fingerprint}"), partition: 0, label };
+        let (flow, name) = (self.flow.name().to_owned(), format!("{FILE}{fingerprint}"));
+        let stream = Stream { flow, name, partition: 0, label };
         report.fingerprint = Some(fingerprint);
 
         let Worker { name, gates, shutdown, status, .. } = self.worker;
@@ -254,7 +263,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
     /// From the partition's position to the end of the file.
     async fn take_rows(
         &mut self,
-        file: &CsvFile<F>,
+        file: &CsvFile,
         stream: Stream,
         position: Position,
         totals: &mut Totals,
@@ -264,7 +273,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
         }
         self.screen.begin(&stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
         let reader = file.read_from(position.next, &position.cursor).await?;
-        let source = Noting { source: reader, columns: self.columns.clone() };
+        let source = Noting::new(reader, self.flow, self.columns.clone());
         let mut heartbeat = Heartbeat::start(Arc::clone(&self.store), position.lease);
         let partition =
             Partition { stream: Arc::new(stream), worker: Arc::clone(&self.worker.name), position };
@@ -272,7 +281,7 @@ impl<'a, F: Stored + Classified, S: Sink<F> + Positions> Run<'a, F, S> {
 
         let stop = &self.worker.shutdown.token;
         let (screen, rows_before) = (self.screen, self.totals.read);
-        let show = |totals: &Totals, commit: &Commit<F>| {
+        let show = |totals: &Totals, commit: &Commit| {
             screen.advance(byte_of(&commit.cursor).unwrap_or(0), rows_before + totals.read);
         };
         tokio::select! {

@@ -1,28 +1,26 @@
 //! From a command to its module.
 
-use tally_app::Settings;
-use tally_domain::transactions::Transactions;
+use tally_app::Flows;
 
-use crate::arguments::{Command, Output};
+use crate::arguments::{Arguments, Command};
 use crate::console::{Console, Ended};
 use crate::{act, export, list, replay, show, stats};
 
 /// Does what `command` says.
 pub async fn run(
     command: &Command,
-    output: Output,
-    settings: &Settings,
+    arguments: &Arguments,
+    flows: &Flows,
     console: &Console,
 ) -> Result<(), Ended> {
+    let output = arguments.output;
     match command {
         Command::List(list) => list::run(list, output, console).await,
         Command::Show { id } => show::run(*id, output, console).await,
         Command::Stats { filters, state } => {
             stats::run(&filters.choice(&[], *state), output, console).await
         }
-        Command::Replay(replay) => {
-            replay::run::<Transactions>(replay, output, settings, console).await
-        }
+        Command::Replay(which) => replay::run(which, arguments, flows, console).await,
         Command::Discard { .. } | Command::Purge { .. } => act::run(command, output, console).await,
         Command::Export { ids, filters, state, file } => {
             export::run(&filters.choice(ids, *state), file.as_deref(), console).await

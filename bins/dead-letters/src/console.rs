@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write, stdout};
 use std::sync::Arc;
 
-use tally_app::{EXIT_OUTPUT, Settings, Store, Stored, Worker};
+use tally_app::{EXIT_OUTPUT, Flows, Settings, Store, Worker};
 use tally_ports::{Choice, DeadLetters, Fault, Listed, Place, Stop, StopKind};
 use uuid::Uuid;
 
@@ -64,9 +64,9 @@ pub struct Console {
 
 impl Console {
     /// Opens the store that the settings name, which must be there.
-    pub async fn open<F: Stored>(settings: &Settings, worker: Worker) -> Result<Self, Ended> {
+    pub async fn open(settings: &Settings, flows: &Flows, worker: Worker) -> Result<Self, Ended> {
         tally_app::existing(settings)?;
-        let opening = worker.gates.database.pass(|| Store::open::<F>(settings));
+        let opening = worker.gates.database.pass(|| Store::open(settings, flows.all()));
         let store = worker.unless_stopped(opening).await.ok_or(Ended::Interrupted)??;
         Ok(Self { worker, store: Arc::new(store) })
     }

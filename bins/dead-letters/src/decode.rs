@@ -25,23 +25,24 @@ impl Decoder {
     }
 
     /// The record and how amounts are written in it, or why it is none; a fault is the schema registry's.
-    pub async fn decode<F: Flow>(&self, stored: &Stored) -> Result<Reread<F>, Fault> {
+    pub async fn decode(&self, flow: &dyn Flow, stored: &Stored) -> Result<Reread, Fault> {
         if is_of_file(stored) {
-            return Ok(tally_adapter_csv::decode::<F>(&stored.raw).await);
+            return Ok(tally_adapter_csv::decode(&stored.raw, flow.columns()).await);
         }
-        let wire = self.topics.decode::<F>(stored.raw.payload.as_deref()).await?;
-        Ok(wire.map(|wire| (wire, Notation::Plain)))
+        let payload = stored.raw.payload.as_ref();
+        let fields = self.topics.decode(payload, flow.columns()).await?;
+        Ok(fields.map(|fields| (fields, Notation::Plain)))
     }
 
     /// What the mask leaves of it, if there is one by now.
-    pub fn mask<F: Flow>(&self, stored: &Stored) -> Option<Raw> {
+    pub fn mask(&self, flow: &dyn Flow, stored: &Stored) -> Option<Raw> {
         if self.masked.is_empty() {
             return None;
         }
         Some(if is_of_file(stored) {
-            CsvMask::new::<F>(&self.masked).mask(&stored.raw)
+            CsvMask::new(&self.masked, flow.columns()).mask(&stored.raw)
         } else {
-            WireMask::new::<F>(&self.masked, self.registry.clone()).mask(&stored.raw)
+            WireMask::new(&self.masked, flow.columns(), self.registry.clone()).mask(&stored.raw)
         })
     }
 }

@@ -1,33 +1,39 @@
 //! `replay`: stored records through all stages again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_http_ml::Model;
-use tally_app::{Settings, Store, Stored};
-use tally_domain::Classified;
+use tally_app::{Flows, Settings, Store};
+use tally_domain::Flow;
 use tally_pipeline::Replayer;
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
-    Acts, DeadLetters, Deed, Listed, Raw, Replayed, Retry, State, Stored as StoredLetter,
+    Acts, Choice, DeadLetters, Deed, KnownFlow, Listed, Raw, Replayed, Retry, State, Stop,
+    StopKind, Stored,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::act::{begin, require};
-use crate::arguments::{Output, Rate, Replay};
+use crate::arguments::{Arguments, Output, Rate, Replay};
 use crate::console::{Console, Ended, Pages, parts, print};
 use crate::decode::Decoder;
 use crate::json;
+use crate::layers;
 use crate::report::Fate;
 
-/// Replays what `arguments` choose.
-pub async fn run<F: Stored + Classified>(
+/// Replays what `arguments` choose, each flow with its own settings.
+///
+/// # Errors
+/// When there are dead letters of a flow that this program does not know; then nothing is touched.
+pub async fn run(
     arguments: &Replay,
-    output: Output,
-    settings: &Settings,
+    all: &Arguments,
+    flows: &Flows,
     console: &Console,
 ) -> Result<(), Ended> {
     require(&arguments.which);
@@ -36,30 +42,76 @@ pub async fn run<F: Stored + Classified>(
     // Ids are told of in whatever state they are; a filter is for what is open.
     let state = which.ids.is_empty().then_some(State::Open);
     let mut choice = which.filters.choice(&which.ids, state);
-    choice.flow.get_or_insert_with(|| F::NAME.to_owned());
+    let mut of_flows = Vec::new();
+    for name in chosen_flows(&choice, console).await? {
+        let known = flows.named(&name).ok_or_else(|| unknown(&name, flows))?;
+        let settings = layers(all, flows, &*known.flow)?.settings;
+        of_flows.push(OfFlow::new(known, &settings, arguments, console)?);
+    }
 
-    let model = Arc::new(tally_app::model(settings)?.of_refused());
-    let gates = console.worker.gates.clone();
     let mut run = Run {
         arguments,
-        output,
+        output: all.output,
         console,
-        decoder: Decoder::new(settings)?,
-        replayer: Replayer::new(model, Arc::clone(&console.store), gates),
         deed: begin(console, "replay", &choice, &arguments.reason),
         pace: Pace::new(arguments.rate),
         left: arguments.limit.unwrap_or(usize::MAX),
-        at_once: arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
-            settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
-        }),
     };
     console.worker.status.set_in_progress(true);
-    let mut pages = Pages::new(console, &choice);
-    let replayed = run.all::<F>(&mut pages).await;
+    let mut replayed = Ok(());
+    for of_flow in &of_flows {
+        choice.flow = Some(of_flow.flow.name().to_owned());
+        replayed = run.all(of_flow, &mut Pages::new(console, &choice)).await;
+        if replayed.is_err() {
+            break;
+        }
+    }
     console.worker.status.set_in_progress(false);
     let noted = run.note().await;
     replayed.and(noted)?;
     print(&run.summary())
+}
+
+/// The flows of what was chosen.
+async fn chosen_flows(choice: &Choice, console: &Console) -> Result<BTreeSet<String>, Ended> {
+    let counts = console.ask(|| console.store.count(choice)).await?;
+    Ok(counts.into_iter().map(|count| count.flow).collect())
+}
+
+fn unknown(name: &str, flows: &Flows) -> Stop {
+    let names = flows.names().join(", ");
+    let message = format!(
+        "there are dead letters of the flow {name}, which this program does not know; it knows {names}: \
+         nothing was replayed, choose others by --flow"
+    );
+    Stop { kind: StopKind::Setting, message }
+}
+
+/// The stages of one flow.
+struct OfFlow {
+    flow: Arc<dyn Flow>,
+    decoder: Decoder,
+    replayer: Replayer<Model, Store>,
+    /// How many records go to the model at once.
+    at_once: usize,
+}
+
+impl OfFlow {
+    fn new(
+        known: &KnownFlow,
+        settings: &Settings,
+        arguments: &Replay,
+        console: &Console,
+    ) -> Result<Self, Stop> {
+        let flow = Arc::clone(&known.flow);
+        let model = tally_app::model(settings, &flow)?.map(|model| Arc::new(model.of_refused()));
+        let (store, gates) = (Arc::clone(&console.store), console.worker.gates.clone());
+        let at_once = arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
+            settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
+        });
+        let replayer = Replayer::new(Arc::clone(&flow), model, store, gates);
+        Ok(Self { flow, decoder: Decoder::new(settings)?, replayer, at_once })
+    }
 }
 
 /// A run over all that was chosen.
@@ -67,20 +119,16 @@ struct Run<'a> {
     arguments: &'a Replay,
     output: Output,
     console: &'a Console,
-    decoder: Decoder,
-    replayer: Replayer<Model, Store>,
     deed: Deed,
     pace: Pace,
     /// How many more may be tried.
     left: usize,
-    /// How many records go to the model at once.
-    at_once: usize,
 }
 
 impl Run<'_> {
-    async fn all<F: Stored + Classified>(&mut self, pages: &mut Pages<'_>) -> Result<(), Ended> {
+    async fn all(&mut self, of_flow: &OfFlow, pages: &mut Pages<'_>) -> Result<(), Ended> {
         loop {
-            let page = pages.next(self.at_once.min(self.left)).await?;
+            let page = pages.next(of_flow.at_once.min(self.left)).await?;
             if page.is_empty() || self.console.is_stopped() {
                 return Ok(());
             }
@@ -99,7 +147,7 @@ impl Run<'_> {
             }
             for ids in parts(&fresh) {
                 let whole = self.console.ask(|| self.console.store.fetch(&ids)).await?;
-                self.part::<F>(whole).await?;
+                self.part(of_flow, whole).await?;
                 if self.console.is_stopped() {
                     return Ok(());
                 }
@@ -108,10 +156,8 @@ impl Run<'_> {
     }
 
     /// Replays what was read at once.
-    async fn part<F: Stored + Classified>(
-        &mut self,
-        whole: Vec<StoredLetter>,
-    ) -> Result<(), Ended> {
+    async fn part(&mut self, of_flow: &OfFlow, whole: Vec<Stored>) -> Result<(), Ended> {
+        let OfFlow { flow, decoder, replayer, .. } = of_flow;
         let (mut letters, mut decoded) = (Vec::new(), Vec::new());
         for stored in whole {
             let obstacle = obstacle(&stored.raw).map(Fate::NotReplayable);
@@ -124,13 +170,14 @@ impl Run<'_> {
                 continue;
             }
             let gate = &self.console.worker.gates.source;
-            let decoding = gate.pass(|| self.decoder.decode::<F>(&stored));
+            let decoding = gate.pass(|| decoder.decode(&**flow, &stored));
             let read =
                 self.console.worker.unless_stopped(decoding).await.ok_or(Ended::Interrupted)??;
-            decoded.push((stored.listed.place.clone(), read));
-            letters.push((self.decoder.mask::<F>(&stored), stored.listed));
+            let kept = decoder.mask(&**flow, &stored);
+            decoded.push((stored.listed.place.clone(), stored.raw, read));
+            letters.push((kept, stored.listed));
         }
-        let preparing = self.replayer.prepare::<F>(decoded);
+        let preparing = replayer.prepare(decoded);
         let retries =
             self.console.worker.unless_stopped(preparing).await.ok_or(Ended::Interrupted)??;
         for ((kept, letter), retry) in letters.into_iter().zip(retries) {
@@ -138,15 +185,20 @@ impl Run<'_> {
             if self.console.is_stopped() {
                 return Ok(());
             }
-            self.one(&letter, Arc::new(Retry { kept, ..retry })).await?;
+            self.one(replayer, &letter, Arc::new(Retry { kept, ..retry })).await?;
             self.left -= 1;
         }
         Ok(())
     }
 
-    async fn one<F: Stored>(&mut self, letter: &Listed, retry: Arc<Retry<F>>) -> Result<(), Ended> {
+    async fn one(
+        &mut self,
+        replayer: &Replayer<Model, Store>,
+        letter: &Listed,
+        retry: Arc<Retry>,
+    ) -> Result<(), Ended> {
         let deed = (!self.arguments.dry_run).then_some(&self.deed);
-        let committing = self.replayer.commit(&retry, deed);
+        let committing = replayer.commit(&retry, deed);
         let replayed =
             self.console.worker.unless_stopped(committing).await.ok_or(Ended::Interrupted)??;
         self.tell(letter, &Fate::Replayed(replayed))

@@ -2,10 +2,10 @@
 
 use clap::{Parser, Subcommand};
 use tally_adapter_kafka::Gap;
-use tally_app::{ConsumerFlags, Flags};
+use tally_app::{ConsumerFlags, Flags, FlowFlag};
 
-/// Takes a Kafka topic of bank transactions through validation, quality rules and the model into a database, so that
-/// every record can be accounted for. Run more of them to share the partitions.
+/// Takes a Kafka topic through validation, quality rules and the flow's model into a database, so that every record can
+/// be accounted for. Run more of them to share the partitions.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = false)]
 pub struct Arguments {
@@ -15,6 +15,9 @@ pub struct Arguments {
     /// Pass over a range that cannot be read, as a stopped partition printed it; once
     #[arg(long, value_name = "TOPIC/PARTITION@FIRST-LAST")]
     pub accept_gap: Vec<Gap>,
+    /// Which flow.
+    #[command(flatten)]
+    pub flow: FlowFlag,
     /// The flags of a reader of topics.
     #[command(flatten)]
     pub consumer: ConsumerFlags,

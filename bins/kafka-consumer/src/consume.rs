@@ -1,14 +1,13 @@
 //! The run: our share of the topic's partitions through the pipeline into the store.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::slice;
+use std::sync::{Arc, Mutex};
 
 use tally_adapter_kafka::wire::{Decoder, WireMask};
 use tally_adapter_kafka::{Cluster, Start};
-use tally_app::{Settings, Store, Stored, Worker};
-use tally_domain::Classified;
+use tally_app::{Settings, Store, Worker};
 use tally_pipeline::{Crew, Pipeline};
-use tally_ports::{Stop, StopKind};
+use tally_ports::{KnownFlow, Stop, StopKind};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::arguments::Arguments;
@@ -19,7 +18,8 @@ use crate::topic::{Ends, Topic};
 ///
 /// # Errors
 /// What ended the run before.
-pub async fn run<F: Stored + Classified>(
+pub async fn run(
+    known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
@@ -32,7 +32,8 @@ pub async fn run<F: Stored + Classified>(
             return Err(wrong(format!("--accept-gap {gap} is not of the topic {name}")));
         }
     }
-    let model = Arc::new(tally_app::model(settings)?);
+    let flow = &known.flow;
+    let model = tally_app::model(settings, flow)?.map(Arc::new);
     let of_kafka = tally_app::kafka::settings(settings)?;
     let registry = tally_app::kafka::registry(settings)?;
     let decoder = Arc::new(Decoder::new(registry.clone()));
@@ -45,20 +46,22 @@ pub async fn run<F: Stored + Classified>(
     });
     let Some(found) = worker.unless_stopped(looking_up).await else { return Ok(()) };
     let (cluster, ends) = found?;
-    let opening = gates.database.pass(|| Store::open::<F>(settings));
+    let opening = gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
     let Some(store) = worker.unless_stopped(opening).await else { return Ok(()) };
     let store = Arc::new(store?);
-    let relay = tally_app::relay(settings, &store, F::NAME, "kafka-consumer")?;
+    let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
-    let pipeline = Arc::new(Pipeline::<F, _, _>::new(
+    let pipeline = Arc::new(Pipeline::new(
+        Arc::clone(flow),
         model,
         Arc::clone(&store),
         gates.clone(),
         Arc::clone(&worker.status),
-        tally_app::pipeline(settings, |fields| WireMask::new::<F>(fields, registry)),
+        tally_app::pipeline(settings, |fields| WireMask::new(fields, flow.columns(), registry)),
     ));
     let progress = Arc::new(Progress::new(name.clone()));
     let topic = Topic {
+        flow: Arc::clone(flow),
         cluster: cluster.clone(),
         decoder,
         name: name.clone(),
@@ -76,7 +79,7 @@ pub async fn run<F: Stored + Classified>(
         partitions: Arc::new(topic),
         worker: tally_ports::Worker {
             id: Arc::clone(&worker.name),
-            flow: F::NAME,
+            flow: flow.name().to_owned(),
             stream: stream_name(settings),
             host: worker.host.clone(),
             pid: std::process::id(),

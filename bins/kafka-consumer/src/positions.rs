@@ -1,11 +1,12 @@
 //! `positions show` and `positions set`.
 
 use std::fmt::Write as _;
+use std::slice;
 
 use serde_json::json;
 use tally_adapter_kafka::{Cluster, Start};
-use tally_app::{Settings, Store, Stored, print};
-use tally_ports::{Act, Fault, Standing, Steering, Stop, Stream};
+use tally_app::{Settings, Store, print};
+use tally_ports::{Act, Fault, KnownFlow, Standing, Steering, Stop, Stream};
 
 use crate::arguments::Positions;
 use crate::consume::{stream_name, wrong};
@@ -14,14 +15,17 @@ use crate::consume::{stream_name, wrong};
 ///
 /// # Errors
 /// When the store or the brokers are away, for a place that is none, and while somebody owns what is to be moved.
-pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<u8, Stop> {
+pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) -> Result<u8, Stop> {
     let cluster =
         Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
     let partitions = cluster.partitions(&settings.kafka.topic).await.map_err(Fault::into_stop)?;
-    let store = Store::open::<F>(settings).await.map_err(Fault::into_stop)?;
-    let standings =
-        store.standings(F::NAME, &stream_name(settings)).await.map_err(Fault::into_stop)?;
-    let group = Group { settings, cluster, store, standings };
+    let store = Store::open(settings, slice::from_ref(known)).await.map_err(Fault::into_stop)?;
+    let standings = store
+        .standings(known.flow.name(), &stream_name(settings))
+        .await
+        .map_err(Fault::into_stop)?;
+    let flow = known.flow.name();
+    let group = Group { flow, settings, cluster, store, standings };
     match command {
         Positions::Show => Ok(print(&group.show(&partitions).await?)),
         Positions::Set { partition, to, reason } => {
@@ -35,7 +39,7 @@ pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<
             };
             let place = Place::parse(to)?;
             for number in chosen {
-                let code = print(&group.set::<F>(number, place, reason).await?);
+                let code = print(&group.set(number, place, reason).await?);
                 if code != 0 {
                     return Ok(code);
                 }
@@ -47,6 +51,7 @@ pub async fn run<F: Stored>(command: &Positions, settings: &Settings) -> Result<
 
 /// A group of a topic, and where it stands.
 struct Group<'a> {
+    flow: &'a str,
     settings: &'a Settings,
     cluster: Cluster,
     store: Store,
@@ -84,12 +89,7 @@ impl Group<'_> {
         Ok(text)
     }
 
-    async fn set<F: Stored>(
-        &self,
-        number: i32,
-        place: Place,
-        reason: &str,
-    ) -> Result<String, Stop> {
+    async fn set(&self, number: i32, place: Place, reason: &str) -> Result<String, Stop> {
         let topic = &self.settings.kafka.topic;
         let (first, end) = (
             self.offset(number, Start::Earliest).await?,
@@ -105,7 +105,7 @@ impl Group<'_> {
             Place::Start(start) => self.offset(number, start).await?,
         };
         let stream = Stream {
-            flow: F::NAME,
+            flow: self.flow.to_owned(),
             name: stream_name(self.settings),
             partition: number,
             label: topic.clone(),
@@ -116,7 +116,7 @@ impl Group<'_> {
         let act = Act {
             who: tally_app::who(host.trim()),
             verb: "positions set",
-            flow: F::NAME.to_owned(),
+            flow: self.flow.to_owned(),
             target: format!("{}/{number}", stream.name),
             reason: format!("positions set: {reason}"),
             result: json!({ "from": from, "to": to }),

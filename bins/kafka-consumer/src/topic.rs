@@ -8,8 +8,8 @@ use serde_json::json;
 use tally_adapter_http_ml::Model;
 use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
-use tally_app::{Store, Stored};
-use tally_domain::Classified;
+use tally_app::Store;
+use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
 use tally_ports::{Act, Commit, Fault, Steering, Stop, StopKind};
 use tokio::time::sleep;
@@ -20,7 +20,8 @@ use crate::progress::Progress;
 pub type Ends = BTreeMap<i32, i64>;
 
 /// A topic on its way into the store.
-pub struct Topic<F: Stored + Classified> {
+pub struct Topic {
+    pub flow: Arc<dyn Flow>,
     pub cluster: Cluster,
     pub decoder: Arc<Decoder>,
     pub name: String,
@@ -28,7 +29,7 @@ pub struct Topic<F: Stored + Classified> {
     pub start: Start,
     /// Where the run ends, if it does.
     pub ends: Option<Ends>,
-    pub pipeline: Arc<Pipeline<F, Model, Store>>,
+    pub pipeline: Arc<Pipeline<Model, Store>>,
     pub store: Arc<Store>,
     /// The ranges that may be passed over, each once.
     pub accepted: Mutex<Vec<Gap>>,
@@ -39,7 +40,7 @@ pub struct Topic<F: Stored + Classified> {
     pub drain: Duration,
 }
 
-impl<F: Stored + Classified> Partitions for Topic<F> {
+impl Partitions for Topic {
     async fn list(&self) -> Result<Vec<i32>, Fault> {
         self.cluster.partitions(&self.name).await
     }
@@ -60,7 +61,7 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
 
     async fn work(&self, partition: Partition, stop: CancellationToken) -> Result<Ended, Stop> {
         let number = partition.stream.partition;
-        let (source, view) = KafkaSource::<F>::new(
+        let (source, view) = KafkaSource::new(
             self.cluster.clone(),
             Arc::clone(&self.decoder),
             &self.name,
@@ -71,7 +72,7 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
         );
         self.progress.begin(number, Arc::clone(&view));
         let mut totals = Totals::default();
-        let committed = |_: &Totals, commit: &Commit<F>| {
+        let committed = |_: &Totals, commit: &Commit| {
             view.committed(commit.last + 1);
             self.progress.add(commit.read);
         };
@@ -101,7 +102,7 @@ impl<F: Stored + Classified> Partitions for Topic<F> {
     }
 }
 
-impl<F: Stored + Classified> Topic<F> {
+impl Topic {
     /// Whether the range was accepted, which it then no longer is.
     fn take_accepted(&self, gap: &Gap) -> bool {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +115,7 @@ impl<F: Stored + Classified> Topic<F> {
         let act = Act {
             who: self.who.clone(),
             verb: "gap accepted",
-            flow: F::NAME.to_owned(),
+            flow: self.flow.name().to_owned(),
             target: gap.to_string(),
             reason: format!("gap accepted: {gap}"),
             result: json!({ "first": gap.first, "last": gap.last, "resume": gap.resume }),

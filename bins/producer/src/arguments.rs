@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
-use tally_app::{Common, TopicFlags};
+use tally_app::{Common, FlowFlag, TopicFlags};
 
-/// Sends the rows of CSV files of bank transactions to a Kafka topic, keyed by their ids. A row whose id, amount or
+/// Sends the rows of CSV files to a Kafka topic, keyed by their ids. A row whose id, amount or
 /// timestamp cannot be read, or that is too large for the topic, is reported and not sent: then it exits with 65.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -30,6 +30,9 @@ pub struct Arguments {
     /// csv.decimal set; overwrites FILE. With --repeat, those of the first round
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
+    /// Which flow.
+    #[command(flatten)]
+    pub flow: FlowFlag,
     /// The flags that say which topic.
     #[command(flatten)]
     pub topic: TopicFlags,

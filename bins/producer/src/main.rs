@@ -1,52 +1,8 @@
-//! `producer`: CSV files to a Kafka topic.
+//! `producer` for the flows of this workspace.
 
-mod arguments;
-mod rejects;
-mod send;
-mod summary;
-
-use std::io::{self, stderr};
+use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
-use tally_app::{Layers, Settings, exit, print, print_logged};
-use tally_domain::Flow;
-use tally_domain::transactions::Transactions;
-use tally_ports::{Stop, StopKind};
-
-use crate::arguments::Arguments;
-
 fn main() -> io::Result<ExitCode> {
-    exit(run(&Arguments::parse()))
-}
-
-async fn run(arguments: &Arguments) -> Result<u8, Stop> {
-    let mut given = arguments.common.given();
-    given.extend(arguments.topic.given());
-    let layers = Layers::load(Settings::default(), &arguments.common, given, Transactions::RULES)?;
-    if arguments.common.print_config {
-        return Ok(print(&layers.show()?));
-    }
-    let worker = tally_app::start("producer", "kafka", &layers.settings, stderr).await?;
-    let (summary, ended) = send::run(arguments, &layers.settings, &worker).await;
-    if let Err(stop) = &ended {
-        tracing::error!("{stop}");
-    }
-    let printed = print_logged(&summary.to_string());
-    if printed != 0 {
-        return Ok(printed);
-    }
-    let ended = ended.err().map(|stop| stop.kind).map(StopKind::exit_code);
-    if let Some(code) = worker.shutdown.exit_code().or(ended) {
-        return Ok(code);
-    }
-    let (read, left_out) = summary.left_out();
-    if left_out == 0 || arguments.skip_invalid {
-        return Ok(0);
-    }
-    let advice = if arguments.rejects.is_some() { "" } else { "; --rejects FILE keeps them" };
-    tracing::error!(
-        "{left_out} of {read} rows were not sent: correct them and send them again{advice}; --skip-invalid exits with 0"
-    );
-    Ok(StopKind::Data.exit_code())
+    producer::main(tally_flows::all())
 }

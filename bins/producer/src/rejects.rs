@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tally_adapter_csv::CsvFile;
-use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::{Raw, Stop, StopKind};
 
@@ -26,11 +25,11 @@ impl Rejects {
     /// [`StopKind::Output`] when it cannot be created.
     pub fn create<'a>(
         path: &Path,
-        inputs: impl IntoIterator<Item = (&'a Path, &'a CsvFile<Transactions>)>,
+        inputs: impl IntoIterator<Item = (&'a Path, &'a CsvFile)>,
     ) -> Result<Self, Stop> {
         let shown = path.display();
         let wrong = |message| Stop { kind: StopKind::Setting, message };
-        let mut first: Option<(&Path, &CsvFile<Transactions>)> = None;
+        let mut first: Option<(&Path, &CsvFile)> = None;
         for (input, file) in inputs {
             if is_same(path, input) {
                 return Err(wrong(format!(

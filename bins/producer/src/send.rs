@@ -9,10 +9,8 @@ use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
 use tally_adapter_kafka::{Cluster, Outgoing, Publisher};
 use tally_app::{Settings, Worker};
-use tally_domain::amount::Notation;
-use tally_domain::transactions::{Message, Transactions};
-use tally_domain::{Reason, Stage};
-use tally_ports::{Fault, Item, Raw, Source, Stop, StopKind};
+use tally_domain::{Column, Flow, Message, Reason, Stage};
+use tally_ports::{Batch, Fault, Item, KnownFlow, Raw, Source, Stop, StopKind};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -21,7 +19,6 @@ use crate::arguments::{Arguments, Format, Rate};
 use crate::rejects::Rejects;
 use crate::summary::Summary;
 
-const SCHEMA: &str = include_str!("../../../infra/schemas/transactions_v1.avsc");
 /// Rows read at once.
 const ROWS: usize = 20_000;
 /// Chunks that wait to be sent.
@@ -31,123 +28,145 @@ const TICKS_PER_SECOND: u32 = 20;
 
 /// Sends all rows and returns when all are acknowledged, or a stop was asked for, or something stops it.
 pub async fn run(
+    known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
 ) -> (Summary, Result<(), Stop>) {
     let mut summary = Summary::new();
-    let result = send_all(arguments, settings, worker, &mut summary).await;
+    let result = send_all(known, arguments, settings, worker, &mut summary).await;
     (summary, result)
 }
 
 async fn send_all(
+    known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let files = open(arguments, settings).await?;
+    let files = open(known, arguments, settings).await?;
     for File { path, file } in &files {
         if let Some(decimal) = file.amounts().explain() {
             tracing::info!("{path}: {decimal}");
         }
     }
-    let Some(topic) = open_topic(arguments, settings, worker).await? else { return Ok(()) };
+    let Some(topic) = open_topic(known, arguments, settings, worker).await? else { return Ok(()) };
     // Not before all else is known to be good: what an earlier run kept is lost.
     let inputs =
         || arguments.files.iter().map(PathBuf::as_path).zip(files.iter().map(|file| &file.file));
     let rejects = arguments.rejects.as_ref().map(|path| Rejects::create(path, inputs()));
     let mut rejects = rejects.transpose()?;
-    let sent = send_files(files, topic, arguments, settings, worker, rejects.as_mut(), summary);
-    let sent = sent.await;
+    let run = Run { flow: &known.flow, arguments, settings, worker };
+    let sent = run.send_files(files, topic, rejects.as_mut(), summary).await;
     let closed = rejects.map_or(Ok(()), Rejects::close);
     sent.and(closed)
 }
 
 /// The topic, and how records are written to it; `None` when a stop was asked for before the brokers answered.
 async fn open_topic(
+    known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
 ) -> Result<Option<(Publisher, Encoder)>, Stop> {
     let of_kafka = tally_app::kafka::settings(settings)?;
-    let registry = match (arguments.format, tally_app::kafka::registry(settings)?) {
-        (Format::Json, _) => None,
-        (Format::Avro, Some(registry)) => Some(registry),
-        (Format::Avro, None) => {
-            let message = "--format avro needs kafka.registry_url (SCHEMA_REGISTRY_URL)".to_owned();
-            return Err(Stop { kind: StopKind::Setting, message });
+    let wrong = |message: String| Stop { kind: StopKind::Setting, message };
+    let avro = match (arguments.format, tally_app::kafka::registry(settings)?, known.avro) {
+        (Format::Json, ..) => None,
+        (Format::Avro, Some(registry), Some(schema)) => Some((registry, schema)),
+        (Format::Avro, None, _) => {
+            let message = "--format avro needs kafka.registry_url (SCHEMA_REGISTRY_URL)";
+            return Err(wrong(message.to_owned()));
+        }
+        (Format::Avro, _, None) => {
+            let flow = known.flow.name();
+            return Err(wrong(format!("the flow {flow} has no Avro schema: use --format json")));
         }
     };
     let topic = &settings.kafka.topic;
     let opening = worker.gates.source.pass(|| async {
         let cluster = Cluster::connect(&of_kafka).await?;
         let publisher = Publisher::open(&cluster, topic).await?;
-        let encoder = match &registry {
+        let encoder = match &avro {
             None => Encoder::json(),
-            Some(registry) => Encoder::avro(registry, topic, SCHEMA).await?,
+            Some((registry, schema)) => Encoder::avro(registry, topic, schema).await?,
         };
         Ok((publisher, encoder))
     });
     worker.unless_stopped(opening).await.transpose()
 }
 
-async fn send_files(
-    files: Vec<File>,
-    (publisher, encoder): (Publisher, Encoder),
-    arguments: &Arguments,
-    settings: &Settings,
-    worker: &Worker,
-    mut rejects: Option<&mut Rejects>,
-    summary: &mut Summary,
-) -> Result<(), Stop> {
-    worker.status.set_in_progress(true);
-    let mut pace = Pace::new(arguments.rate);
-    let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
-    let (sender, mut chunks) = mpsc::channel(AHEAD);
-    let reader = AbortOnDropHandle::new(tokio::spawn(read(
-        files,
-        Arc::new(encoder),
-        rows,
-        arguments.repeat,
-        rejects.is_some(),
-        sender,
-    )));
-    let stop = &worker.shutdown.token;
-    loop {
-        let chunk = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            chunk = chunks.recv() => chunk,
-        };
-        let Some(chunk) = chunk else { break };
-        tokio::select! {
-            () = pace.wait(chunk.records.len()) => {}
-            () = stop.cancelled() => break,
+/// What all chunks have in common.
+struct Run<'a> {
+    flow: &'a Arc<dyn Flow>,
+    arguments: &'a Arguments,
+    settings: &'a Settings,
+    worker: &'a Worker,
+}
+
+impl Run<'_> {
+    async fn send_files(
+        &self,
+        files: Vec<File>,
+        (publisher, encoder): (Publisher, Encoder),
+        mut rejects: Option<&mut Rejects>,
+        summary: &mut Summary,
+    ) -> Result<(), Stop> {
+        let Self { flow, arguments, settings, worker } = self;
+        worker.status.set_in_progress(true);
+        let mut pace = Pace::new(arguments.rate);
+        let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
+        let (sender, mut chunks) = mpsc::channel(AHEAD);
+        let reader = AbortOnDropHandle::new(tokio::spawn(read(
+            files,
+            Arc::clone(flow),
+            encoder,
+            rows,
+            arguments.repeat,
+            rejects.is_some(),
+            sender,
+        )));
+        let stop = &worker.shutdown.token;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                chunk = chunks.recv() => chunk,
+            };
+            let Some(chunk) = chunk else { break };
+            tokio::select! {
+                () = pace.wait(chunk.records.len()) => {}
+                () = stop.cancelled() => break,
+            }
+            let sending = worker.gates.source.pass(|| publisher.publish(&chunk.records));
+            let Some(too_large) = worker.finish(sending, settings.drain.length()).await else {
+                tracing::warn!(
+                    "what was in flight was not acknowledged in time; it may be in the topic"
+                );
+                break;
+            };
+            let too_large = too_large?;
+            summary.sent(chunk.records.len() - too_large.len());
+            leave_out(chunk, &too_large, rejects.as_deref_mut(), summary)?;
         }
-        let sending = worker.gates.source.pass(|| publisher.publish(&chunk.records));
-        let Some(too_large) = worker.finish(sending, settings.drain.length()).await else {
-            tracing::warn!(
-                "what was in flight was not acknowledged in time; it may be in the topic"
-            );
-            break;
-        };
-        let too_large = too_large?;
-        summary.sent(chunk.records.len() - too_large.len());
-        leave_out(chunk, &too_large, rejects.as_deref_mut(), summary)?;
-    }
-    worker.status.set_in_progress(false);
-    drop(chunks);
-    match reader.await {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        worker.status.set_in_progress(false);
+        drop(chunks);
+        match reader.await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }
 
-async fn open(arguments: &Arguments, settings: &Settings) -> Result<Vec<File>, Stop> {
+async fn open(
+    known: &KnownFlow,
+    arguments: &Arguments,
+    settings: &Settings,
+) -> Result<Vec<File>, Stop> {
     let mut files = Vec::with_capacity(arguments.files.len());
     for path in &arguments.files {
-        let file = CsvFile::open(path, &settings.csv).await?;
+        let file = CsvFile::open(path, &settings.csv, known.flow.columns()).await?;
         files.push(File { path: shown(path), file });
     }
     Ok(files)
@@ -156,7 +175,7 @@ async fn open(arguments: &Arguments, settings: &Settings) -> Result<Vec<File>, S
 /// A file that is to be sent.
 struct File {
     path: Arc<str>,
-    file: CsvFile<Transactions>,
+    file: CsvFile,
 }
 
 /// Rows on their way.
@@ -204,7 +223,8 @@ fn leave_out(
 /// Reads the files in chunks until the receiver is gone; the first time with the rows' bytes if `keeps_bytes`.
 async fn read(
     files: Vec<File>,
-    encoder: Arc<Encoder>,
+    flow: Arc<dyn Flow>,
+    encoder: Encoder,
     rows: usize,
     repeat: bool,
     mut keeps_bytes: bool,
@@ -214,9 +234,8 @@ async fn read(
         for File { path, file } in &files {
             let mut source = file.read_from(0, &Value::Null).await?;
             while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
-                let chunk =
-                    encode(Arc::clone(path), batch.items, batch.notation, &encoder, keeps_bytes)
-                        .map_err(Fault::into_stop)?;
+                let chunk = encode(Arc::clone(path), batch, flow.columns(), &encoder, keeps_bytes)
+                    .map_err(Fault::into_stop)?;
                 if sender.send(chunk).await.is_err() {
                     return Ok(());
                 }
@@ -231,8 +250,8 @@ async fn read(
 
 fn encode(
     path: Arc<str>,
-    items: Vec<Item<tally_domain::transactions::Wire>>,
-    notation: Notation,
+    Batch { items, notation, .. }: Batch,
+    columns: &[Column],
     encoder: &Encoder,
     keeps_bytes: bool,
 ) -> Result<Chunk, Fault> {
@@ -244,10 +263,10 @@ fn encode(
     };
     for Item { position, raw, content } in items {
         let place = Place { row: position, raw: keeps_bytes.then_some(raw) };
-        match content.and_then(|wire| Message::parse(wire, notation)) {
+        match content.and_then(|fields| Message::read(columns, fields, notation)) {
             Ok(message) => {
-                let (key, value) = (message.id().to_string(), encoder.encode(&message)?);
-                let (key, value) = (Some(Bytes::from(key)), Some(value));
+                let key = message.key().map(Bytes::from);
+                let value = Some(encoder.encode(&message)?);
                 chunk.records.push(Outgoing { key, value, headers: Vec::new() });
                 chunk.places.push(place);
             }

@@ -1,12 +1,12 @@
 //! The store that a URL names, opened to be audited.
 
 #[cfg(feature = "postgres")]
-use tally_adapter_postgres::{PostgresBooks, PostgresEffect};
-use tally_adapter_sqlite::{SqliteBooks, SqliteEffect};
-use tally_ports::audit::{Entry, Expected, PassName, Tables};
-use tally_ports::{Audit, Auditor, Fault};
+use tally_adapter_postgres::PostgresBooks;
+use tally_adapter_sqlite::SqliteBooks;
+use tally_ports::audit::{Entry, Expected, PassName};
+use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 
-use crate::store::{Place, Stored};
+use crate::store::Place;
 use crate::url::Url;
 
 /// The store that a URL names, opened to be read and nothing else.
@@ -20,35 +20,22 @@ pub enum Books {
 }
 
 impl Books {
-    /// Opens the store at `url`, which has to have the tables of the flow as this program knows them.
+    /// Opens the store at `url`, which has to have the tables of the `flows` as this program knows them.
     ///
     /// # Errors
     /// An outage when it is away; a stop when a setting is wrong or its tables are not ours.
-    pub async fn open<F: Stored>(url: &Url) -> Result<Self, Fault> {
+    pub async fn open(url: &Url, flows: &[KnownFlow]) -> Result<Self, Fault> {
         match Place::of(url)? {
             Place::File(path) => {
-                let tables = Tables {
-                    flow: F::NAME,
-                    migrations: <F as SqliteEffect>::MIGRATIONS,
-                    names: <F as SqliteEffect>::TABLES,
-                    by_id: <F as SqliteEffect>::BY_ID,
-                };
-                let open = move || SqliteBooks::open(path, &[tables]);
+                let flows = flows.to_vec();
+                let open = move || SqliteBooks::open(path, &flows);
                 match tokio::task::spawn_blocking(open).await {
                     Ok(opened) => opened.map(Self::Sqlite),
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 }
             }
             #[cfg(feature = "postgres")]
-            Place::Server => {
-                let tables = Tables {
-                    flow: F::NAME,
-                    migrations: <F as PostgresEffect>::MIGRATIONS,
-                    names: <F as PostgresEffect>::TABLES,
-                    by_id: <F as PostgresEffect>::BY_ID,
-                };
-                PostgresBooks::open(url.expose(), &[tables]).await.map(Self::Postgres)
-            }
+            Place::Server => PostgresBooks::open(url.expose(), flows).await.map(Self::Postgres),
         }
     }
 }

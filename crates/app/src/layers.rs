@@ -1,4 +1,6 @@
-//! Where settings come from: defaults, then the file, then the environment, then flags.
+//! Where settings come from: defaults, then the file, then the environment, then what these say of the flow, then flags.
+
+mod flows;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -7,8 +9,10 @@ use figment::error::Kind;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Num, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use tally_domain::Flow;
 use tally_ports::Stop;
 
+use crate::Flows;
 use crate::flags::{Common, Given};
 use crate::settings::{Settings, wrong};
 use crate::url::Url;
@@ -39,29 +43,34 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Puts all layers together: a binary's `defaults`, the file that `common` names, the environment, the flags that
-    /// were `given`. `rules` are the names of the flow's quality rules.
+    /// Puts all layers together for `flow`, one of the `flows`: a binary's `defaults`, the file that `common` names, the
+    /// environment, what these say of the flow, the flags that were `given`.
     ///
     /// # Errors
     /// For an unknown name, a value that cannot be read or is out of range, a file that cannot be read.
     pub fn load(
         defaults: Settings,
         common: &Common,
-        given: Vec<Given>,
-        rules: &[&str],
+        given: &[Given],
+        flows: &Flows,
+        flow: &dyn Flow,
     ) -> Result<Self, Stop> {
         let environment: Vec<_> =
             std::env::vars_os().filter_map(named).collect::<Result<_, _>>()?;
-        Self::from_parts(defaults, common, environment.into_iter(), given, rules)
+        Self::from_parts(defaults, common, environment.into_iter(), given, flows, flow)
     }
 
     fn from_parts(
         defaults: Settings,
         common: &Common,
         environment: impl Iterator<Item = (String, String)>,
-        given: Vec<Given>,
-        rules: &[&str],
+        given: &[Given],
+        flows: &Flows,
+        flow: &dyn Flow,
     ) -> Result<Self, Stop> {
+        let mut defaults = defaults;
+        flow.topic().clone_into(&mut defaults.kafka.topic);
+        let of_flow = defaults.kafka.clone();
         let defaults = Figment::from(Named::new(DEFAULT, Serialized::defaults(defaults)));
         let mut figment = defaults.clone().merge(file(common)?);
         let mut environment: Vec<_> = environment.filter(|(_, value)| !value.is_empty()).collect();
@@ -72,20 +81,47 @@ impl Layers {
                     return Err(wrong(format!("the environment's {name} names no setting")));
                 }
                 // A topic may be called 7.
-                let is_text = matches!(defaults.find_value(&path), Ok(Value::String(..)));
+                let plain = flows::split(&path).map(|(_, setting)| flows::plain(setting));
+                let known = plain.as_deref().unwrap_or(&path);
+                let is_text = matches!(defaults.find_value(known), Ok(Value::String(..)));
                 let typed = if is_text { None } else { value.parse().ok() };
                 let value = typed.unwrap_or_else(|| Value::from(value));
                 figment = figment
                     .merge(Named::new(format!("environment {name}"), Single { path, value }));
             }
         }
+        // What is written for each flow must make sense, whichever one is meant now.
+        let extracted = |figment: &Figment| -> Result<Settings, Stop> {
+            figment.extract().map_err(|error| explained(&error))
+        };
+        let written = extracted(&figment)?.flows;
+        for name in written.keys() {
+            if flows.named(name).is_none() {
+                let names = flows.names().join(", ");
+                return Err(wrong(format!("flows.{name} is no flow; the flows are {names}")));
+            }
+            extracted(&flows::overridden(&figment, name))?.check(&flows.rules())?;
+        }
+
+        if flow.name() != flows.first().flow.name() {
+            // What is said of topics outside of [flows.NAME] is about another flow.
+            for (path, value) in [
+                ("kafka.topic", of_flow.topic),
+                ("kafka.group", of_flow.group),
+                ("kafka.dlq_topic", of_flow.dlq_topic),
+            ] {
+                let single = Single { path: path.to_owned(), value: Value::from(value) };
+                figment = figment.merge(Named::new(DEFAULT, single));
+            }
+        }
+        figment = flows::overridden(&figment, flow.name());
         for Given { flag, path, value } in given {
-            let path = path.to_owned();
+            let (path, value) = ((*path).to_owned(), value.clone());
             figment = figment.merge(Named::new(format!("flag {flag}"), Single { path, value }));
         }
 
-        let settings: Settings = figment.extract().map_err(|error| explained(&error))?;
-        settings.check(rules)?;
+        let settings = extracted(&figment)?;
+        settings.check(&flows.rules())?;
         Ok(Self { settings, figment })
     }
 
@@ -171,7 +207,11 @@ fn path_of(name: &str) -> Option<String> {
     if let Some((_, path)) = ENVIRONMENT.iter().find(|(known, _)| *known == name) {
         return Some((*path).to_owned());
     }
-    name.strip_prefix(PREFIX).map(|path| path.to_lowercase().replace("__", "."))
+    let path = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
+    Some(match flows::split(&path) {
+        Some((flow, setting)) => format!("flows.{}.{setting}", flow.replace('_', "-")),
+        None => path,
+    })
 }
 
 /// One setting.

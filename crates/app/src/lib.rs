@@ -4,6 +4,7 @@ mod books;
 mod console;
 mod exit;
 mod flags;
+mod flows;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod layers;
@@ -18,12 +19,13 @@ pub use books::Books;
 pub use console::{console, existing, who};
 pub use exit::{EXIT_OUTPUT, exit, print, print_logged, say};
 pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
+pub use flows::{FlowFlag, Flows};
 pub use layers::Layers;
 pub use parts::{model, pipeline, relay};
 pub use settings::Settings;
 pub use span::Span;
 pub use start::{GRACE, Worker, start};
-pub use store::{Store, Stored};
+pub use store::Store;
 pub use url::Url;
 
 /// Compiles the example of the README.

@@ -3,21 +3,26 @@
 use std::sync::Arc;
 
 use tally_adapter_http_ml::Model;
+use tally_domain::Flow;
 use tally_pipeline::Relay;
 use tally_ports::{Mask, Outbox, Stop};
 
 use crate::Settings;
 
-/// The model.
+/// The flow's model, if it has one.
 ///
 /// # Errors
 /// When its address is none.
-pub fn model(settings: &Settings) -> Result<Model, Stop> {
-    Model::new(&tally_adapter_http_ml::Settings {
+pub fn model(settings: &Settings, flow: &Arc<dyn Flow>) -> Result<Option<Model>, Stop> {
+    if flow.model().is_none() {
+        return Ok(None);
+    }
+    let settings = tally_adapter_http_ml::Settings {
         url: settings.ml.url.expose().to_owned(),
         connect_timeout: settings.ml.connect_timeout.length(),
         answer_timeout: settings.ml.answer_timeout.length(),
-    })
+    };
+    Model::new(&settings, flow).map(Some)
 }
 
 /// How the pipeline works. `mask`, for the format that is read, takes the names of the fields to mask; it is not called
@@ -45,7 +50,7 @@ pub fn pipeline<M: Mask>(
 pub fn relay<S: Outbox>(
     settings: &Settings,
     store: &Arc<S>,
-    flow: &'static str,
+    flow: &dyn Flow,
     service: &'static str,
 ) -> Result<Option<Relay>, Stop> {
     if settings.kafka.dlq_topic.is_empty() {
@@ -54,7 +59,7 @@ pub fn relay<S: Outbox>(
     #[cfg(feature = "kafka")]
     {
         let topic = crate::kafka::DeadLetters::new(settings, service)?;
-        Ok(Some(Relay::start(Arc::clone(store), topic, flow)))
+        Ok(Some(Relay::start(Arc::clone(store), topic, flow.name())))
     }
     #[cfg(not(feature = "kafka"))]
     {

@@ -1,5 +1,8 @@
 //! Every setting, its default and its range.
 
+use std::collections::BTreeMap;
+
+use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 use tally_domain::quality::Rules;
 use tally_pipeline::Budget;
@@ -41,13 +44,29 @@ pub struct Settings {
     pub log: Log,
     /// `/metrics`, `/health` and `/ready`.
     pub obs: Obs,
+    /// What differs for a flow, by its name.
+    pub flows: BTreeMap<String, OfFlow>,
+}
+
+/// What may differ for a flow: the settings of the same names, and `kafka.topic`, `kafka.group` and `kafka.dlq_topic`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfFlow {
+    topic: Option<String>,
+    group: Option<String>,
+    dlq_topic: Option<String>,
+    ml: Option<Dict>,
+    quality: Option<Dict>,
+    budget: Option<Dict>,
+    privacy: Option<Dict>,
+    csv: Option<Dict>,
 }
 
 /// The model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ml {
-    /// Its address; `/predict` is appended.
+    /// Its address; the flow's path is appended, such as `/predict`.
     pub url: Url,
     /// How long connecting may take.
     pub connect_timeout: Span,
@@ -170,7 +189,7 @@ impl Default for Settings {
             csv: tally_adapter_csv::Settings::default(),
             kafka: Kafka {
                 brokers: "127.0.0.1:9092".into(),
-                topic: "transactions".into(),
+                topic: String::new(), // the flow's
                 group: "tally".into(),
                 start: "earliest".into(),
                 dlq_topic: String::new(),
@@ -191,12 +210,13 @@ impl Default for Settings {
             privacy: Privacy::default(),
             log: Log { level: "info".into(), format: Format::Auto },
             obs: Obs { host: "127.0.0.1".into(), port: 0 },
+            flows: BTreeMap::new(),
         }
     }
 }
 
 impl Settings {
-    /// Refuses values that no run could use. `rules` are the names of the flow's quality rules.
+    /// Refuses values that no run could use. `rules` are the names of all quality rules.
     pub(crate) fn check(&self, rules: &[&str]) -> Result<(), Stop> {
         range("batch_size", self.batch_size, 1, 100_000)?;
         range("ml.concurrency", self.ml.concurrency, 1, 64)?;

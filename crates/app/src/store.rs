@@ -5,27 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "postgres")]
-use tally_adapter_postgres::{Postgres, PostgresEffect};
-use tally_adapter_sqlite::{Sqlite, SqliteEffect};
+use tally_adapter_postgres::Postgres;
+use tally_adapter_sqlite::Sqlite;
 use tally_ports::{
-    Act, Attendance, Begin, Claim, Commit, Committed, Fault, Finished, Lease, Outbox, Positions,
-    Publish, Sink, Standing, Steering, Stop, Stream, Tolerance, Worker, Workers,
+    Act, Attendance, Begin, Claim, Commit, Committed, Fault, Finished, KnownFlow, Lease, Outbox,
+    Positions, Publish, Sink, Standing, Steering, Stop, Stream, Tolerance, Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
 use crate::url::Url;
-
-/// A flow that every store of this program can write.
-#[cfg(feature = "postgres")]
-pub trait Stored: SqliteEffect + PostgresEffect {}
-#[cfg(feature = "postgres")]
-impl<F: SqliteEffect + PostgresEffect> Stored for F {}
-
-/// A flow that every store of this program can write.
-#[cfg(not(feature = "postgres"))]
-pub trait Stored: SqliteEffect {}
-#[cfg(not(feature = "postgres"))]
-impl<F: SqliteEffect> Stored for F {}
 
 /// The store that a URL names.
 #[derive(Debug)]
@@ -38,34 +26,35 @@ pub enum Store {
 }
 
 impl Store {
-    /// Opens the store of `settings.database_url` and brings its tables up to date for the flow.
+    /// Opens the store of `settings.database_url` and brings its tables up to date for the `flows`.
     ///
     /// # Errors
     /// An outage when it is away; a stop when a setting is wrong or its tables are not ours.
-    pub async fn open<F: Stored>(settings: &Settings) -> Result<Self, Fault> {
+    pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
         match Place::of(&settings.database_url)? {
             Place::File(path) => {
                 let (lease, migrate) = (settings.lease.length(), settings.migrate);
                 let settings = tally_adapter_sqlite::Settings { path, lease, migrate };
-                let open = move || Sqlite::open(&settings, &[<F as SqliteEffect>::MIGRATIONS]);
+                let flows = flows.to_vec();
+                let open = move || Sqlite::open(&settings, &flows);
                 match tokio::task::spawn_blocking(open).await {
                     Ok(opened) => opened.map(Self::Sqlite),
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 }
             }
             #[cfg(feature = "postgres")]
-            Place::Server => Box::pin(Self::open_postgres::<F>(settings)).await, // it is large
+            Place::Server => Box::pin(Self::open_postgres(settings, flows)).await, // it is large
         }
     }
 
     #[cfg(feature = "postgres")]
-    async fn open_postgres<F: Stored>(settings: &Settings) -> Result<Self, Fault> {
+    async fn open_postgres(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let settings = tally_adapter_postgres::Settings {
             lease: settings.lease.length(),
             migrate: settings.migrate,
             ..tally_adapter_postgres::Settings::new(settings.database_url.expose())
         };
-        let opened = Postgres::open(&settings, &[<F as PostgresEffect>::MIGRATIONS]).await?;
+        let opened = Postgres::open(&settings, flows).await?;
         Ok(Self::Postgres(Box::new(opened)))
     }
 }
@@ -118,8 +107,8 @@ macro_rules! on_store {
 
 mod dead_letters;
 
-impl<F: Stored> Sink<F> for Store {
-    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
+impl Sink for Store {
+    async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
         on_store!(self, store => store.commit(commit))
     }
 }

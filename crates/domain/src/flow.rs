@@ -20,6 +20,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// The name in the ledger, the metrics and the settings.
     fn name(&self) -> &str;
 
+    /// The topic that its records come from where no setting names one.
+    fn topic(&self) -> &str {
+        self.name()
+    }
+
     /// The columns that an input must have, in the order in which reports list them.
     fn columns(&self) -> &[Column];
 

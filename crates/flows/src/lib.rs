@@ -23,5 +23,6 @@ pub fn all() -> Vec<KnownFlow> {
                 "../../../migrations/sqlite/transactions/0001_transactions.sql"
             )],
         },
+        avro: Some(include_str!("../../../infra/schemas/transactions_v1.avsc")),
     }]
 }

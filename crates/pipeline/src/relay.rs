@@ -29,15 +29,15 @@ pub struct Relay {
 
 impl Relay {
     /// Begins with what was never published, whoever committed it.
-    pub fn start<O: Outbox>(store: Arc<O>, publisher: impl Publish, flow: &'static str) -> Self {
-        let finish = CancellationToken::new();
+    pub fn start<O: Outbox>(store: Arc<O>, publisher: impl Publish, flow: &str) -> Self {
+        let (finish, flow) = (CancellationToken::new(), flow.to_owned());
         let until = finish.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             tokio::select! {
-                () = publish(&*store, &publisher, flow, &until) => {}
-                () = count(&*store, flow) => {}
+                () = publish(&*store, &publisher, &flow, &until) => {}
+                () = count(&*store, &flow) => {}
             }
-            show_backlog(&*store, flow).await;
+            show_backlog(&*store, &flow).await;
         }));
         Self { finish, task }
     }
@@ -57,7 +57,7 @@ impl Relay {
 async fn publish<O: Outbox>(
     store: &O,
     publisher: &impl Publish,
-    flow: &'static str,
+    flow: &str,
     finish: &CancellationToken,
 ) {
     // A status of its own: what is away here is away for the relay only.
@@ -86,7 +86,7 @@ async fn publish<O: Outbox>(
 }
 
 /// Never returns.
-async fn count<O: Outbox>(store: &O, flow: &'static str) {
+async fn count<O: Outbox>(store: &O, flow: &str) {
     let mut beat = interval(COUNT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -95,7 +95,7 @@ async fn count<O: Outbox>(store: &O, flow: &'static str) {
     }
 }
 
-async fn show_backlog<O: Outbox>(store: &O, flow: &'static str) {
+async fn show_backlog<O: Outbox>(store: &O, flow: &str) {
     match store.backlog(flow).await {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         Ok(backlog) => gauge!(metric::RELAY_BACKLOG).set(backlog as f64),

@@ -234,6 +234,8 @@ impl Change {
 /// How many dead letters failed in an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Count {
+    /// The flow's name.
+    pub flow: String,
     /// When the hour begins, in UTC.
     pub hour: NaiveDateTime,
     /// The stage that refused them.

@@ -22,7 +22,7 @@ impl Migrations {
     }
 }
 
-/// A flow that a program knows, and the scripts that make its tables in each store.
+/// A flow that a program knows, the scripts that make its tables in each store, and its schema.
 #[derive(Clone, Debug)]
 pub struct KnownFlow {
     /// The flow.
@@ -31,4 +31,6 @@ pub struct KnownFlow {
     pub postgres: Migrations,
     /// Its tables on `SQLite`.
     pub sqlite: Migrations,
+    /// The schema by which `producer` writes its records as Avro.
+    pub avro: Option<&'static str>,
 }

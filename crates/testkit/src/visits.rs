@@ -44,6 +44,7 @@ impl Visits {
             flow: Arc::new(Self::default()),
             postgres: Self::POSTGRES,
             sqlite: Self::SQLITE,
+            avro: None,
         }
     }
 

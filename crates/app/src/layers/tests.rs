@@ -2,8 +2,6 @@ use super::*;
 use crate::flags::Flags;
 use crate::span::Span;
 
-const RULES: &[&str] = &["outlier"];
-
 fn load(
     file: &str,
     environment: &[(&str, &str)],
@@ -18,7 +16,10 @@ fn load(
     let environment =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let shown = path.display().to_string();
-    Layers::from_parts(Settings::default(), &flags.common, environment, flags.given(), RULES)
+    let flows = Flows::new(tally_flows::all()).unwrap();
+    let flow = &*flows.first().flow;
+    let given = flags.given();
+    Layers::from_parts(Settings::default(), &flags.common, environment, &given, &flows, flow)
         .map_err(|stop| stop.message.replace(&shown, "FILE"))
 }
 

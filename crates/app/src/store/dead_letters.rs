@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tally_ports::{
     Acts, Change, Choice, Count, DeadLetters, Deed, Fault, Listed, Place, Replay, Replayed, Retry,
-    Stored as StoredLetter,
+    Stored,
 };
 use uuid::Uuid;
 
-use super::{Store, Stored};
+use super::Store;
 
 impl DeadLetters for Store {
     async fn list(
@@ -20,7 +20,7 @@ impl DeadLetters for Store {
         on_store!(self, store => store.list(choice, after, limit))
     }
 
-    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<StoredLetter>, Fault> {
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Stored>, Fault> {
         on_store!(self, store => store.fetch(ids))
     }
 
@@ -39,8 +39,8 @@ impl Acts for Store {
     }
 }
 
-impl<F: Stored> Replay<F> for Store {
-    async fn replay(&self, retry: &Arc<Retry<F>>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
+impl Replay for Store {
+    async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
         on_store!(self, store => store.replay(retry, deed))
     }
 }

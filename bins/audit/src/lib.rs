@@ -1,0 +1,46 @@
+//! `audit`: a proof that nothing was lost.
+
+mod arguments;
+mod files;
+mod records;
+mod report;
+mod run;
+mod topic;
+
+use std::io;
+use std::process::ExitCode;
+
+use tally_app::{Flows, Layers, Settings, exit, print, say};
+use tally_ports::{KnownFlow, Stop, StopKind};
+
+use crate::arguments::Arguments;
+
+/// The program, for the flows that it is to know.
+///
+/// # Errors
+/// When no runtime can be made.
+pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
+    exit(async {
+        let flows = Flows::new(flows)?;
+        run(&flows.parse(), &flows).await
+    })
+}
+
+async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
+    let known = flows.chosen(&arguments.flow)?;
+    let mut given = arguments.store.given();
+    given.extend(arguments.topic.given());
+    let common = &arguments.store.common;
+    let layers = Layers::load(Settings::default(), common, &given, flows, &*known.flow)?;
+    if common.print_config {
+        return Ok(print(&layers.show()?));
+    }
+    let report = run::run(flows, known, arguments, &layers.settings).await?;
+    let printed = print(&report.show(arguments.output));
+    if printed != 0 {
+        return Ok(printed);
+    }
+    let Some(summary) = report.violations_in_words() else { return Ok(0) };
+    say(&format!("error: {summary}"));
+    Ok(StopKind::Data.exit_code())
+}

@@ -1,0 +1,58 @@
+//! `csv-runner`: CSV files of any flow through its model into a database.
+
+mod arguments;
+mod columns;
+mod dry_run;
+mod files;
+mod rejection;
+mod screen;
+mod summary;
+
+use std::io;
+use std::process::ExitCode;
+
+use tally_app::{Flows, Layers, Settings, exit, print, print_logged};
+use tally_ports::{KnownFlow, Stop, StopKind};
+
+use crate::arguments::Arguments;
+use crate::screen::Screen;
+
+/// The program, for the flows that it is to know.
+///
+/// # Errors
+/// When no runtime can be made.
+pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
+    exit(async {
+        let flows = Flows::new(flows)?;
+        run(&flows.parse(), &flows).await
+    })
+}
+
+async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
+    let known = flows.chosen(&arguments.flow)?;
+    let (common, given) = (&arguments.flags.common, arguments.flags.given());
+    let layers = Layers::load(Settings::default(), common, &given, flows, &*known.flow)?;
+    if arguments.flags.common.print_config {
+        return Ok(print(&layers.show()?));
+    }
+    let screen = Screen::new();
+    let worker =
+        tally_app::start("csv-runner", "file", &layers.settings, screen.log_writer()).await?;
+    let report = files::run(known, arguments, &layers.settings, &worker, &screen).await;
+    screen.close();
+    let report = match report {
+        Ok(report) => report,
+        // From here on what is said is a line of the log.
+        Err(stop) => {
+            tracing::error!("{stop}");
+            return Ok(stop.kind.exit_code());
+        }
+    };
+
+    let printed = if report.began { print_logged(&report.show(arguments.summary)) } else { 0 };
+    if printed != 0 {
+        return Ok(printed);
+    }
+    let stopped = report.stop.map(StopKind::exit_code);
+    Ok(worker.shutdown.exit_code().or(stopped).unwrap_or(0))
+}

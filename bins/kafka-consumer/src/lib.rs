@@ -1,0 +1,53 @@
+//! `kafka-consumer`: a Kafka topic of any flow through its model into a database.
+
+mod arguments;
+mod consume;
+mod positions;
+mod progress;
+mod topic;
+
+use std::io::{self, stderr};
+use std::process::ExitCode;
+
+use tally_app::{Flows, Layers, Settings, Span, exit, print};
+use tally_ports::{KnownFlow, Stop, StopKind};
+
+use crate::arguments::{Arguments, Command};
+
+/// The program, for the flows that it is to know.
+///
+/// # Errors
+/// When no runtime can be made.
+pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
+    exit(async {
+        let flows = Flows::new(flows)?;
+        run(&flows.parse(), &flows).await
+    })
+}
+
+async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
+    let known = flows.chosen(&arguments.flow)?;
+    let Arguments { flags, consumer, .. } = arguments;
+    let mut given = flags.given();
+    given.extend(consumer.given());
+    let defaults = Settings { max_outage: Span::never(), ..Settings::default() };
+    let layers = Layers::load(defaults, &flags.common, &given, flows, &*known.flow)?;
+    if flags.common.print_config {
+        return Ok(print(&layers.show()?));
+    }
+    let settings = layers.settings;
+    if let Some(Command::Positions { command }) = &arguments.command {
+        return positions::run(known, command, &settings).await;
+    }
+
+    let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;
+    let stopped = match consume::run(known, arguments, &settings, &worker).await {
+        Ok(()) => None,
+        // From here on what is said is a line of the log.
+        Err(stop) => {
+            tracing::error!("{stop}");
+            Some(stop.kind)
+        }
+    };
+    Ok(worker.shutdown.exit_code().or(stopped.map(StopKind::exit_code)).unwrap_or(0))
+}

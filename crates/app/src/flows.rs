@@ -1,0 +1,94 @@
+//! The flows that a program knows.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory, FromArgMatches};
+use tally_domain::{Flow, table};
+use tally_ports::{KnownFlow, Stop};
+
+use crate::settings::wrong;
+
+/// The flows that a program knows; the first is meant where none is named.
+#[derive(Clone, Debug)]
+pub struct Flows(Vec<KnownFlow>);
+
+/// The flag that says which flow.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FlowFlag {
+    /// Which kind of records it is about [default: the first of these]
+    #[arg(long, global = true, value_name = "NAME")]
+    flow: Option<String>,
+}
+
+impl Flows {
+    /// These flows.
+    ///
+    /// # Errors
+    /// When one is not well described, two have the same name, or two write the same table.
+    pub fn new(known: Vec<KnownFlow>) -> Result<Self, Stop> {
+        for (index, KnownFlow { flow, .. }) in known.iter().enumerate() {
+            table::check(&**flow).map_err(wrong)?;
+            for KnownFlow { flow: other, .. } in &known[..index] {
+                if other.name() == flow.name() {
+                    return Err(wrong(format!("there are two flows {}", flow.name())));
+                }
+                let is_of_other =
+                    |name: &str| other.tables().iter().any(|table| table.name == name);
+                if let Some(table) = flow.tables().iter().find(|table| is_of_other(&table.name)) {
+                    let (one, other, table) = (other.name(), flow.name(), &table.name);
+                    return Err(wrong(format!(
+                        "the flows {one} and {other} both write the table {table}: a table has one writing flow"
+                    )));
+                }
+            }
+        }
+        if known.is_empty() {
+            return Err(wrong("this program knows no flow"));
+        }
+        Ok(Self(known))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[KnownFlow] {
+        &self.0
+    }
+
+    /// The one that is meant where none is named, and that settings outside of `[flows.NAME]` are about.
+    pub fn first(&self) -> &KnownFlow {
+        &self.0[0]
+    }
+
+    /// The flow of this name.
+    pub fn named(&self, name: &str) -> Option<&KnownFlow> {
+        self.0.iter().find(|known| known.flow.name() == name)
+    }
+
+    /// The flow that the flag names, or the first.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn chosen(&self, flag: &FlowFlag) -> Result<&KnownFlow, Stop> {
+        let Some(name) = &flag.flow else { return Ok(self.first()) };
+        self.named(name).ok_or_else(|| {
+            wrong(format!("there is no flow {name}; the flows are {}", self.names().join(", ")))
+        })
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|known| known.flow.name()).collect()
+    }
+
+    /// The names of all their quality rules.
+    pub(crate) fn rules(&self) -> Vec<&str> {
+        self.0.iter().flat_map(|known| known.flow.rules()).map(|rule| &**rule).collect()
+    }
+
+    /// The command line, whose `--flow` has to be one of the names; else the process ends with 2 and tells them.
+    pub fn parse<A: CommandFactory + FromArgMatches>(&self) -> A {
+        let names: Vec<String> = self.names().into_iter().map(str::to_owned).collect();
+        let command = A::command()
+            .mut_arg("flow", |flag| flag.value_parser(PossibleValuesParser::new(names)));
+        let matches = command.get_matches();
+        A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
