@@ -1,10 +1,7 @@
 //! `csv-runner`: CSV files of any flow through its model into a database.
 
 mod arguments;
-mod columns;
-mod dry_run;
-mod files;
-mod rejection;
+mod compose;
 mod screen;
 mod summary;
 
@@ -38,7 +35,7 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     let screen = Screen::new();
     let worker =
         tally_app::start("csv-runner", "file", &layers.settings, screen.log_writer()).await?;
-    let report = files::run(known, arguments, &layers.settings, &worker, &screen).await;
+    let report = compose::run(known, arguments, &layers.settings, &worker, &screen).await;
     screen.close();
     let report = match report {
         Ok(report) => report,
@@ -49,7 +46,8 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
         }
     };
 
-    let printed = if report.began { print_logged(&report.show(arguments.summary)) } else { 0 };
+    let printed =
+        if report.began { print_logged(&summary::show(&report, arguments.summary)) } else { 0 };
     if printed != 0 {
         return Ok(printed);
     }

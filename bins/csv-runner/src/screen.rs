@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tally_runs::files::Watch;
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
@@ -31,9 +32,10 @@ impl Screen {
         let bar = self.bar.clone();
         move || LogWriter { bar: bar.clone() }
     }
+}
 
-    /// A file of `bytes` bytes is read, from `done` on.
-    pub fn begin(&self, path: &str, bytes: u64, done: u64) {
+impl Watch for Screen {
+    fn begin(&self, path: &str, bytes: u64, done: u64) {
         self.bar.reset();
         self.bar.set_style(
             ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()),
@@ -48,8 +50,7 @@ impl Screen {
         }
     }
 
-    /// Everything before byte `done` is committed, and `rows` rows of all files so far.
-    pub fn advance(&self, done: u64, rows: i64) {
+    fn advance(&self, done: u64, rows: i64) {
         let rows_per_second = rate(rows, self.began.elapsed());
         if self.is_terminal {
             self.bar.set_position(done);
@@ -69,7 +70,7 @@ impl Screen {
     }
 
     /// Takes the bar away.
-    pub fn close(&self) {
+    fn close(&self) {
         self.bar.finish_and_clear();
     }
 }

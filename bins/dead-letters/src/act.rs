@@ -78,7 +78,7 @@ pub fn require(which: &Which) {
 /// An act that is about to be done.
 pub fn begin(console: &Console, verb: &'static str, choice: &Choice, reason: &str) -> Deed {
     Deed::new(Act {
-        who: tally_app::who(&console.worker.host),
+        who: tally_app::who(&console.worker.process.host),
         verb,
         flow: choice.flow.clone().unwrap_or_else(|| "all".to_owned()),
         target: target(choice),

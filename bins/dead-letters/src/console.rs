@@ -66,8 +66,8 @@ impl Console {
     /// Opens the store that the settings name, which must be there.
     pub async fn open(settings: &Settings, flows: &Flows, worker: Worker) -> Result<Self, Ended> {
         tally_app::existing(settings)?;
-        let opening = worker.gates.database.pass(|| Store::open(settings, flows.all()));
-        let store = worker.unless_stopped(opening).await.ok_or(Ended::Interrupted)??;
+        let opening = worker.process.gates.database.pass(|| Store::open(settings, flows.all()));
+        let store = worker.process.unless_stopped(opening).await.ok_or(Ended::Interrupted)??;
         Ok(Self { worker, store: Arc::new(store) })
     }
 
@@ -76,8 +76,8 @@ impl Console {
     where
         Call: Future<Output = Result<T, Fault>>,
     {
-        let answering = self.worker.gates.database.pass(call);
-        Ok(self.worker.unless_stopped(answering).await.ok_or(Ended::Interrupted)??)
+        let answering = self.worker.process.gates.database.pass(call);
+        Ok(self.worker.process.unless_stopped(answering).await.ok_or(Ended::Interrupted)??)
     }
 
     /// Whether a signal came.

@@ -57,7 +57,7 @@ pub async fn run(
         pace: Pace::new(arguments.rate),
         left: arguments.limit.unwrap_or(usize::MAX),
     };
-    console.worker.status.set_in_progress(true);
+    console.worker.process.status.set_in_progress(true);
     let mut replayed = Ok(());
     for of_flow in &of_flows {
         choice.flow = Some(of_flow.flow.name().to_owned());
@@ -66,7 +66,7 @@ pub async fn run(
             break;
         }
     }
-    console.worker.status.set_in_progress(false);
+    console.worker.process.status.set_in_progress(false);
     let noted = run.note().await;
     replayed.and(noted)?;
     print(&run.summary())
@@ -105,7 +105,7 @@ impl OfFlow {
     ) -> Result<Self, Stop> {
         let flow = Arc::clone(&known.flow);
         let model = tally_app::model(settings, &flow)?.map(|model| Arc::new(model.of_refused()));
-        let (store, gates) = (Arc::clone(&console.store), console.worker.gates.clone());
+        let (store, gates) = (Arc::clone(&console.store), console.worker.process.gates.clone());
         let at_once = arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
             settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
         });
@@ -169,17 +169,27 @@ impl Run<'_> {
                 self.tell(&stored.listed, &fate)?;
                 continue;
             }
-            let gate = &self.console.worker.gates.source;
+            let gate = &self.console.worker.process.gates.source;
             let decoding = gate.pass(|| decoder.decode(&**flow, &stored));
-            let read =
-                self.console.worker.unless_stopped(decoding).await.ok_or(Ended::Interrupted)??;
+            let read = self
+                .console
+                .worker
+                .process
+                .unless_stopped(decoding)
+                .await
+                .ok_or(Ended::Interrupted)??;
             let kept = decoder.mask(&**flow, &stored);
             decoded.push((stored.listed.place.clone(), stored.raw, read));
             letters.push((kept, stored.listed));
         }
         let preparing = replayer.prepare(decoded);
-        let retries =
-            self.console.worker.unless_stopped(preparing).await.ok_or(Ended::Interrupted)??;
+        let retries = self
+            .console
+            .worker
+            .process
+            .unless_stopped(preparing)
+            .await
+            .ok_or(Ended::Interrupted)??;
         for ((kept, letter), retry) in letters.into_iter().zip(retries) {
             self.pace.wait(self.console).await;
             if self.console.is_stopped() {
@@ -199,8 +209,13 @@ impl Run<'_> {
     ) -> Result<(), Ended> {
         let deed = (!self.arguments.dry_run).then_some(&self.deed);
         let committing = replayer.commit(&retry, deed);
-        let replayed =
-            self.console.worker.unless_stopped(committing).await.ok_or(Ended::Interrupted)??;
+        let replayed = self
+            .console
+            .worker
+            .process
+            .unless_stopped(committing)
+            .await
+            .ok_or(Ended::Interrupted)??;
         self.tell(letter, &Fate::Replayed(replayed))
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use chrono::NaiveDateTime;
+use serde::{Serialize, Serializer};
 use tally_ports::{Choice, Count, DeadLetters};
 
 use crate::arguments::Output;
@@ -12,9 +13,9 @@ use crate::table::{Table, bar};
 
 /// Prints counts by code and by hour.
 pub async fn run(choice: &Choice, output: Output, console: &Console) -> Result<(), Ended> {
-    let counts = console.ask(|| console.store.count(choice)).await?;
+    let counts = of_all_flows(console.ask(|| console.store.count(choice)).await?);
     let mut codes: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for Count { stage, code, count, .. } in &counts {
+    for OfHour { stage, code, count, .. } in &counts {
         *codes.entry((stage, code)).or_default() += count;
     }
     let mut codes: Vec<_> =
@@ -24,10 +25,21 @@ pub async fn run(choice: &Choice, output: Output, console: &Console) -> Result<(
         Output::Json => json::line(&Stats {
             total: counts.iter().map(|count| count.count).sum(),
             codes,
-            hours: counts.iter().map(OfHour::of).collect(),
+            hours: &counts,
         }),
         Output::Table => text(&codes, &counts),
     })
+}
+
+/// The counts of each hour and code, whatever the flow.
+fn of_all_flows(counts: Vec<Count>) -> Vec<OfHour> {
+    let mut sums = BTreeMap::new();
+    for Count { hour, stage, code, count, .. } in counts {
+        *sums.entry((hour, stage, code)).or_default() += count;
+    }
+    sums.into_iter()
+        .map(|((hour, stage, code), count)| OfHour { hour, stage, code, count })
+        .collect()
 }
 
 /// As scripts read it.
@@ -37,7 +49,7 @@ struct Stats<'a> {
     /// The most frequent first.
     codes: Vec<OfCode<'a>>,
     /// The first hour first.
-    hours: Vec<OfHour<'a>>,
+    hours: &'a [OfHour],
 }
 
 #[derive(Serialize)]
@@ -48,20 +60,19 @@ struct OfCode<'a> {
 }
 
 #[derive(Serialize)]
-struct OfHour<'a> {
-    hour: String,
-    stage: &'a str,
-    code: &'a str,
+struct OfHour {
+    #[serde(serialize_with = "moment")]
+    hour: NaiveDateTime,
+    stage: String,
+    code: String,
     count: i64,
 }
 
-impl<'a> OfHour<'a> {
-    fn of(Count { hour, stage, code, count }: &'a Count) -> Self {
-        Self { hour: json::moment(*hour), stage, code, count: *count }
-    }
+fn moment<S: Serializer>(hour: &NaiveDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&json::moment(*hour))
 }
 
-fn text(codes: &[OfCode<'_>], counts: &[Count]) -> String {
+fn text(codes: &[OfCode<'_>], counts: &[OfHour]) -> String {
     if counts.is_empty() {
         return "no dead letters\n".to_owned();
     }
@@ -74,7 +85,7 @@ fn text(codes: &[OfCode<'_>], counts: &[Count]) -> String {
     let most = counts.iter().map(|count| count.count).max().unwrap_or(1);
     let mut by_hour = Table::new(["HOUR (UTC)", "CODE", "COUNT", ""]);
     let mut last_hour = None;
-    for Count { hour, code, count, .. } in counts {
+    for OfHour { hour, code, count, .. } in counts {
         let is_new = last_hour.replace(hour) != Some(hour);
         let hour = if is_new { hour.format("%Y-%m-%d %H:00").to_string() } else { String::new() };
         by_hour.row([hour, code.clone(), format!("{count:>9}"), bar(*count, most)]);

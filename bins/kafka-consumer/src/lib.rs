@@ -1,10 +1,8 @@
 //! `kafka-consumer`: a Kafka topic of any flow through its model into a database.
 
 mod arguments;
-mod consume;
+mod compose;
 mod positions;
-mod progress;
-mod topic;
 
 use std::io::{self, stderr};
 use std::process::ExitCode;
@@ -41,7 +39,7 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     }
 
     let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;
-    let stopped = match consume::run(known, arguments, &settings, &worker).await {
+    let stopped = match compose::run(known, arguments, &settings, &worker).await {
         Ok(()) => None,
         // From here on what is said is a line of the log.
         Err(stop) => {

@@ -7,9 +7,10 @@ use serde_json::json;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, print};
 use tally_ports::{Act, Fault, KnownFlow, Standing, Steering, Stop, Stream};
+use tally_runs::stream::stream_name;
 
 use crate::arguments::Positions;
-use crate::consume::{stream_name, wrong};
+use crate::compose::wrong;
 
 /// Does what `command` says and prints what was done, each partition as soon as it is; the exit code.
 ///
@@ -21,7 +22,7 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
     let partitions = cluster.partitions(&settings.kafka.topic).await.map_err(Fault::into_stop)?;
     let store = Store::open(settings, slice::from_ref(known)).await.map_err(Fault::into_stop)?;
     let standings = store
-        .standings(known.flow.name(), &stream_name(settings))
+        .standings(known.flow.name(), &stream_name(&settings.kafka.group, &settings.kafka.topic))
         .await
         .map_err(Fault::into_stop)?;
     let flow = known.flow.name();
@@ -106,7 +107,7 @@ impl Group<'_> {
         };
         let stream = Stream {
             flow: self.flow.to_owned(),
-            name: stream_name(self.settings),
+            name: stream_name(&self.settings.kafka.group, &self.settings.kafka.topic),
             partition: number,
             label: topic.clone(),
         };

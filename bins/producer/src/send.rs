@@ -85,7 +85,7 @@ async fn open_topic(
         }
     };
     let topic = &settings.kafka.topic;
-    let opening = worker.gates.source.pass(|| async {
+    let opening = worker.process.gates.source.pass(|| async {
         let cluster = Cluster::connect(&of_kafka).await?;
         let publisher = Publisher::open(&cluster, topic).await?;
         let encoder = match &avro {
@@ -94,7 +94,7 @@ async fn open_topic(
         };
         Ok((publisher, encoder))
     });
-    worker.unless_stopped(opening).await.transpose()
+    worker.process.unless_stopped(opening).await.transpose()
 }
 
 /// What all chunks have in common.
@@ -114,7 +114,7 @@ impl Run<'_> {
         summary: &mut Summary,
     ) -> Result<(), Stop> {
         let Self { flow, arguments, settings, worker } = self;
-        worker.status.set_in_progress(true);
+        worker.process.status.set_in_progress(true);
         let mut pace = Pace::new(arguments.rate);
         let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
         let (sender, mut chunks) = mpsc::channel(AHEAD);
@@ -139,8 +139,9 @@ impl Run<'_> {
                 () = pace.wait(chunk.records.len()) => {}
                 () = stop.cancelled() => break,
             }
-            let sending = worker.gates.source.pass(|| publisher.publish(&chunk.records));
-            let Some(too_large) = worker.finish(sending, settings.drain.length()).await else {
+            let sending = worker.process.gates.source.pass(|| publisher.publish(&chunk.records));
+            let Some(too_large) = worker.process.finish(sending, settings.drain.length()).await
+            else {
                 tracing::warn!(
                     "what was in flight was not acknowledged in time; it may be in the topic"
                 );
@@ -150,7 +151,7 @@ impl Run<'_> {
             summary.sent(chunk.records.len() - too_large.len());
             leave_out(chunk, &too_large, rejects.as_deref_mut(), summary)?;
         }
-        worker.status.set_in_progress(false);
+        worker.process.status.set_in_progress(false);
         drop(chunks);
         match reader.await {
             Ok(result) => result,

@@ -1,14 +1,12 @@
 //! What a program that people wait for does before its own work.
 
 use std::io::stderr;
-use std::sync::Arc;
 
-use tally_pipeline::{Gates, Status};
 use tally_ports::Stop;
 use tally_telemetry::{Shutdown, logging};
 
 use crate::settings::{Settings, wrong};
-use crate::start::{Worker, host_name, worker_name};
+use crate::start::{Worker, process};
 use crate::store::Place;
 
 /// Starts logs and the listening for signals: what [`start`](crate::start()) does but for metrics and the endpoints,
@@ -21,11 +19,8 @@ pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Resul
         .map_err(|error| wrong(format!("setting log.level: {error}")))?;
     let shutdown =
         Shutdown::listen().map_err(|error| wrong(format!("cannot listen to signals: {error}")))?;
-    let status = Arc::new(Status::default());
-    let gates = Gates::new(&status, source, settings.max_outage.limit());
-    let host = host_name();
-    let name = worker_name(binary, &host).into();
-    Ok(Worker { name, host, status, gates, shutdown })
+    let process = process(binary, source, settings, &shutdown);
+    Ok(Worker { process, shutdown })
 }
 
 /// Refuses a file that is not there: who looks into a store does not mean a new one.

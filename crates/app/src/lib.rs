@@ -24,7 +24,7 @@ pub use layers::Layers;
 pub use parts::{model, pipeline, relay};
 pub use settings::Settings;
 pub use span::Span;
-pub use start::{GRACE, Worker, start};
+pub use start::{Worker, start};
 pub use store::Store;
 pub use url::Url;
 

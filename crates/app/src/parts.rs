@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tally_adapter_http_ml::Model;
 use tally_domain::Flow;
 use tally_pipeline::Relay;
-use tally_ports::{Mask, Outbox, Stop};
+use tally_ports::{Outbox, Stop};
 
 use crate::Settings;
 
@@ -25,16 +25,10 @@ pub fn model(settings: &Settings, flow: &Arc<dyn Flow>) -> Result<Option<Model>,
     Model::new(&settings, flow).map(Some)
 }
 
-/// How the pipeline works. `mask`, for the format that is read, takes the names of the fields to mask; it is not called
-/// when there are none.
-pub fn pipeline<M: Mask>(
-    settings: &Settings,
-    mask: impl FnOnce(&[String]) -> M,
-) -> tally_pipeline::Settings {
-    let masked = &settings.privacy.masked;
-    let mask = (!masked.is_empty()).then(|| Arc::new(mask(masked)) as Arc<dyn Mask>);
+/// How the pipeline works; which fields it masks is for the format that is read.
+pub fn pipeline(settings: &Settings) -> tally_pipeline::Settings {
     tally_pipeline::Settings {
-        mask,
+        mask: None,
         batch_size: settings.batch_size,
         ahead: settings.ml.concurrency,
         drain: settings.drain.length(),

@@ -3,7 +3,13 @@
 use tally_ports::{Finished, Stop, StopKind};
 
 /// The stop of a file that this run rejected. `top_codes` are those of this run's dead letters.
-pub fn now(path: &str, finished: &Finished, ratio: f64, top_codes: &str, dry_run: bool) -> Stop {
+pub(super) fn now(
+    path: &str,
+    finished: &Finished,
+    ratio: f64,
+    top_codes: &str,
+    dry_run: bool,
+) -> Stop {
     let counts = counts(finished);
     let codes = if top_codes.is_empty() {
         String::new() // an earlier run has read all of it
@@ -17,7 +23,7 @@ pub fn now(path: &str, finished: &Finished, ratio: f64, top_codes: &str, dry_run
 }
 
 /// The stop of a file that an earlier run rejected.
-pub fn before(path: &str, finished: &Finished) -> Stop {
+pub(super) fn before(path: &str, finished: &Finished) -> Stop {
     let (at, counts) = (finished.at.format("%Y-%m-%d %H:%M:%S"), counts(finished));
     stop(format!("{path} was rejected at {at} UTC: {counts}; --again reads it once more"))
 }

@@ -1,4 +1,4 @@
-//! What each column holds, for `--dry-run`.
+//! What each column of the files holds.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ const FEW: usize = 12;
 const SHORT: usize = 64;
 
 /// What each column holds, by name.
-pub type Columns = Arc<Mutex<BTreeMap<String, Facts>>>;
+pub type Profiles = Arc<Mutex<BTreeMap<String, ColumnProfile>>>;
 
 /// What one column holds.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Facts {
+pub struct ColumnProfile {
     /// How many records have no value or a blank one.
     pub missing: u64,
     /// The least value that could be read.
@@ -53,21 +53,21 @@ enum Value {
 }
 
 /// A source whose records' columns are noted as they pass.
-pub struct Noting<S> {
+pub struct Profiled<S> {
     source: S,
     flow: Arc<dyn Flow>,
     /// Where to note them, if anywhere.
-    columns: Option<Columns>,
+    columns: Option<Profiles>,
 }
 
-impl<S> Noting<S> {
+impl<S> Profiled<S> {
     /// Notes what `source` reads for `flow`, where there are `columns` to note it in.
-    pub fn new(source: S, flow: &Arc<dyn Flow>, columns: Option<Columns>) -> Self {
+    pub fn new(source: S, flow: &Arc<dyn Flow>, columns: Option<Profiles>) -> Self {
         Self { source, flow: Arc::clone(flow), columns }
     }
 }
 
-impl<S: Source> Source for Noting<S> {
+impl<S: Source> Source for Profiled<S> {
     async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let batch = self.source.next_batch(limit).await?;
         if let (Some(columns), Some(batch)) = (&self.columns, &batch)
@@ -84,7 +84,7 @@ impl<S: Source> Source for Noting<S> {
     }
 }
 
-impl Facts {
+impl ColumnProfile {
     fn note(&mut self, column: &Column, text: Option<&str>, notation: Notation) {
         let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
             self.missing += 1;
@@ -137,8 +137,8 @@ mod tests {
 
     use super::*;
 
-    fn facts(kind: Kind, texts: &[&str]) -> Facts {
-        let mut facts = Facts::default();
+    fn facts(kind: Kind, texts: &[&str]) -> ColumnProfile {
+        let mut facts = ColumnProfile::default();
         for text in texts {
             facts.note(&Column::new("x", kind), Some(text), Notation::Shown(DecimalSign::Comma));
         }
@@ -161,7 +161,7 @@ mod tests {
     /// What a file holds is compared as it was read there, whatever the next file's decimal sign.
     #[test]
     fn files_may_have_different_decimal_signs() {
-        let mut facts = Facts::default();
+        let mut facts = ColumnProfile::default();
         let column = Column::new("amount", Kind::Decimal);
         let comma = Notation::Shown(DecimalSign::Comma);
         for text in ["900,00", "-700,00"] {

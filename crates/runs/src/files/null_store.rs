@@ -1,4 +1,4 @@
-//! A store that holds nothing, for `--dry-run`.
+//! A store that holds nothing, for runs that write nothing.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use tally_ports::{
 
 /// Takes every row and keeps none; every stream is new to it. Counts the records of the stream that was claimed last.
 #[derive(Default)]
-pub struct Nowhere {
+pub struct NullStore {
     read: AtomicI64,
     dead_lettered: AtomicI64,
 }
 
-impl Sink for Nowhere {
+impl Sink for NullStore {
     fn commit(
         &self,
         commit: &Arc<Commit>,
@@ -31,7 +31,7 @@ impl Sink for Nowhere {
     }
 }
 
-impl Positions for Nowhere {
+impl Positions for NullStore {
     fn claim(
         &self,
         _: &Stream,

@@ -15,7 +15,7 @@ const MEASURED_EVERY: Duration = Duration::from_secs(1);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// What is said and measured while the topic is read.
-pub struct Progress {
+pub(super) struct Progress {
     topic: String,
     began: Instant,
     /// Records committed.
@@ -28,35 +28,35 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing yet.
-    pub fn new(topic: String) -> Self {
+    pub(super) fn new(topic: String) -> Self {
         let (views, totals) = (Mutex::default(), Mutex::default());
         Self { topic, began: Instant::now(), read: AtomicI64::new(0), views, totals }
     }
 
     /// A partition is ours, and is shown until [`end`](Self::end).
-    pub fn begin(&self, partition: i32, view: Arc<View>) {
+    pub(super) fn begin(&self, partition: i32, view: Arc<View>) {
         self.views().insert(partition, view);
     }
 
     /// It is no longer: another worker measures it from now on.
-    pub fn end(&self, partition: i32) {
+    pub(super) fn end(&self, partition: i32) {
         if self.views().remove(&partition).is_some() {
             self.export(partition, 0, Duration::ZERO);
         }
     }
 
     /// So many records more were committed.
-    pub fn add(&self, read: i64) {
+    pub(super) fn add(&self, read: i64) {
         self.read.fetch_add(read, Ordering::Relaxed);
     }
 
     /// What a partition's reader did.
-    pub fn merge(&self, totals: Totals) {
+    pub(super) fn merge(&self, totals: Totals) {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).merge(totals);
     }
 
     /// Says and measures until dropped.
-    pub async fn show(self: Arc<Self>, cluster: Cluster) {
+    pub(super) async fn show(self: Arc<Self>, cluster: Cluster) {
         let mut measured = interval(MEASURED_EVERY);
         measured.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut said, mut said_at) = (0, Instant::now());
@@ -81,7 +81,7 @@ impl Progress {
     }
 
     /// Says what was done.
-    pub fn summarize(&self) {
+    pub(super) fn summarize(&self) {
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let Totals { read, written, superseded, skipped, dead_lettered, dead_letters, .. } =
             &*totals;

@@ -5,42 +5,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
-use tally_adapter_http_ml::Model;
 use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
-use tally_app::Store;
 use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
-use tally_ports::{Act, Commit, Fault, Steering, Stop, StopKind};
+use tally_ports::{Act, Commit, Enrich, Fault, Sink, Steering, Stop, StopKind};
 use tokio::time::sleep;
 
-use crate::progress::Progress;
+use super::progress::Progress;
 
 /// The offset at which each partition ends.
-pub type Ends = BTreeMap<i32, i64>;
+pub(super) type Ends = BTreeMap<i32, i64>;
 
 /// A topic on its way into the store.
-pub struct Topic {
-    pub flow: Arc<dyn Flow>,
-    pub cluster: Cluster,
-    pub decoder: Arc<Decoder>,
-    pub name: String,
+pub(super) struct Topic<E, S> {
+    pub(super) flow: Arc<dyn Flow>,
+    pub(super) cluster: Cluster,
+    pub(super) decoder: Arc<Decoder>,
+    pub(super) name: String,
     /// Where a group begins that is new to the topic.
-    pub start: Start,
+    pub(super) start: Start,
     /// Where the run ends, if it does.
-    pub ends: Option<Ends>,
-    pub pipeline: Arc<Pipeline<Model, Store>>,
-    pub store: Arc<Store>,
+    pub(super) ends: Option<Ends>,
+    pub(super) pipeline: Arc<Pipeline<E, S>>,
+    pub(super) store: Arc<S>,
     /// The ranges that may be passed over, each once.
-    pub accepted: Mutex<Vec<Gap>>,
+    pub(super) accepted: Mutex<Vec<Gap>>,
     /// Who accepted them.
-    pub who: String,
-    pub progress: Arc<Progress>,
+    pub(super) who: String,
+    pub(super) progress: Arc<Progress>,
     /// How long what is in flight may take after a stop.
-    pub drain: Duration,
+    pub(super) drain: Duration,
 }
 
-impl Partitions for Topic {
+impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
     async fn list(&self) -> Result<Vec<i32>, Fault> {
         self.cluster.partitions(&self.name).await
     }
@@ -102,7 +100,7 @@ impl Partitions for Topic {
     }
 }
 
-impl Topic {
+impl<E: Enrich, S: Sink + Steering> Topic<E, S> {
     /// Whether the range was accepted, which it then no longer is.
     fn take_accepted(&self, gap: &Gap) -> bool {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,132 +1,116 @@
 //! The run over all files: one after the other through the pipeline into the store.
 
 use std::path::{Path, PathBuf};
-use std::slice;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tally_adapter_csv::{CsvFile, CsvMask, byte_of};
-use tally_adapter_http_ml::Model;
-use tally_app::{GRACE, Settings, Store, Worker};
 use tally_domain::Flow;
 use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, own};
 use tally_ports::position::FILE;
 use tally_ports::{
-    Begin, Commit, Fault, Finished, KnownFlow, Lease, Position, Positions, Sink, Stop, StopKind,
+    Begin, Commit, Enrich, Fault, Finished, Lease, Position, Positions, Sink, Stop, StopKind,
     Stream, Tolerance,
 };
 
-use crate::arguments::Arguments;
-use crate::columns::{Columns, Noting};
-use crate::dry_run::Nowhere;
-use crate::rejection;
-use crate::screen::Screen;
-use crate::summary::{FileReport, Report, State};
+use super::profile::{Profiled, Profiles};
+use super::report::{FileReport, Report, State};
+use super::{Watch, rejection};
+use crate::{GRACE, Process};
 
 /// A path as it was given, and the file behind it if it is a table with the flow's columns.
-type Input = (PathBuf, Result<CsvFile, Stop>);
+pub type Input = (PathBuf, Result<CsvFile, Stop>);
 
-/// Takes the files, in order, into the store. A file that cannot be read is reported and the rest go on.
-///
-/// # Errors
-/// When nothing could begin: a setting is wrong, the store stayed away.
-pub async fn run(
-    known: &KnownFlow,
-    arguments: &Arguments,
-    settings: &Settings,
-    worker: &Worker,
-    screen: &Screen,
-) -> Result<Report, Stop> {
-    let flow = &known.flow;
-    let model = tally_app::model(settings, flow)?;
-    let inputs = open_inputs(&arguments.files, settings, &**flow).await?;
-
-    let nothing_to_write = arguments.dry_run || inputs.iter().all(|(_, file)| file.is_err());
-    if nothing_to_write {
-        let store = Arc::new(Nowhere::default());
-        let run = Run::new(flow, arguments, settings, worker, screen, model, store);
-        return Ok(run.take(inputs).await);
-    }
-    let opening = worker.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
-    let Some(store) = worker.unless_stopped(opening).await else {
-        return Ok(Report::default());
-    };
-    let store = Arc::new(store?);
-    let relay = tally_app::relay(settings, &store, &**flow, "csv-runner")?;
-    let run = Run::new(flow, arguments, settings, worker, screen, model, store);
-    let report = run.take(inputs).await;
-    if let Some(relay) = relay {
-        relay.drain(settings.drain.length()).await;
-    }
-    Ok(report)
+/// How a run over files works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the pipeline works.
+    pub pipeline: tally_pipeline::Settings,
+    /// How long an owner of a file may be silent before another takes over.
+    pub lease: Duration,
+    /// Whether finished and rejected files are read again.
+    pub again: bool,
+    /// Whether to tell what each column holds.
+    pub profiles: bool,
+    /// Whether nothing is written, so that there is nothing to read again.
+    pub is_dry: bool,
 }
 
-async fn open_inputs(
-    paths: &[PathBuf],
-    settings: &Settings,
-    flow: &dyn Flow,
-) -> Result<Vec<Input>, Stop> {
-    let mut inputs = Vec::with_capacity(paths.len());
-    for path in paths {
-        match CsvFile::open(path, &settings.csv, flow.columns()).await {
-            Err(stop) if stop.kind != StopKind::Input => return Err(stop),
-            opened => inputs.push((path.clone(), opened)),
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pipeline: tally_pipeline::Settings::default(),
+            lease: Duration::from_secs(5),
+            again: false,
+            profiles: false,
+            is_dry: false,
         }
     }
-    Ok(inputs)
 }
 
-/// What the files of a run have in common.
-struct Run<'a, S> {
-    flow: &'a Arc<dyn Flow>,
-    arguments: &'a Arguments,
-    worker: &'a Worker,
-    screen: &'a Screen,
+impl Settings {
+    /// The same, with the columns of these names masked in dead letters.
+    #[must_use]
+    pub fn masking(mut self, names: &[String], flow: &dyn Flow) -> Self {
+        if !names.is_empty() {
+            self.pipeline.mask = Some(Arc::new(CsvMask::new(names, flow.columns())));
+        }
+        self
+    }
+}
+
+/// A run of files of one flow into a store.
+pub struct Files<E, S> {
+    process: Process,
+    flow: Arc<dyn Flow>,
+    store: Arc<S>,
+    pipeline: Arc<Pipeline<E, S>>,
     lease: Duration,
     tolerance: Tolerance,
-    store: Arc<S>,
-    pipeline: Arc<Pipeline<Model, S>>,
-    columns: Option<Columns>,
+    again: bool,
+    is_dry: bool,
+    profiles: Option<Profiles>,
     /// Those of the files before.
     totals: Totals,
     began: bool,
 }
 
-impl<'a, S: Sink + Positions> Run<'a, S> {
-    fn new(
-        flow: &'a Arc<dyn Flow>,
-        arguments: &'a Arguments,
-        settings: &Settings,
-        worker: &'a Worker,
-        screen: &'a Screen,
-        model: Option<Model>,
+impl<E: Enrich, S: Sink + Positions> Files<E, S> {
+    /// Takes files of `flow` through `model`, if it has one, into `store`.
+    pub fn new(
+        process: Process,
+        flow: Arc<dyn Flow>,
+        model: Option<E>,
         store: Arc<S>,
+        settings: Settings,
     ) -> Self {
-        let columns = flow.columns();
+        let Settings { pipeline, lease, again, profiles, is_dry } = settings;
+        let tolerance = pipeline.budget.of_pass();
         let pipeline = Pipeline::new(
-            Arc::clone(flow),
+            Arc::clone(&flow),
             model.map(Arc::new),
             Arc::clone(&store),
-            worker.gates.clone(),
-            Arc::clone(&worker.status),
-            tally_app::pipeline(settings, |masked| CsvMask::new(masked, columns)),
+            process.gates.clone(),
+            Arc::clone(&process.status),
+            pipeline,
         );
         Self {
+            process,
             flow,
-            arguments,
-            worker,
-            screen,
-            lease: settings.lease.length(),
-            tolerance: settings.budget.of_pass(),
             store,
             pipeline: Arc::new(pipeline),
-            columns: arguments.dry_run.then(Columns::default),
+            lease,
+            tolerance,
+            again,
+            is_dry,
+            profiles: profiles.then(Profiles::default),
             totals: Totals::default(),
             began: false,
         }
     }
 
-    async fn take(mut self, inputs: Vec<Input>) -> Report {
+    /// Takes the files, in order. One that cannot be read is reported and the rest go on.
+    pub async fn take(mut self, inputs: Vec<Input>, watch: &impl Watch) -> Report {
         let started = Instant::now();
         let mut files = Vec::with_capacity(inputs.len());
         let mut stopped = None;
@@ -134,7 +118,7 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
             let mut report = FileReport::new(&path);
             let mut totals = Totals::default();
             let result = match input {
-                Ok(file) => self.take_file(&path, &file, &mut report, &mut totals).await,
+                Ok(file) => self.take_file(&path, &file, watch, &mut report, &mut totals).await,
                 Err(stop) => Err(stop),
             };
             report.count(&totals);
@@ -143,7 +127,7 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
                 || result.as_ref().is_err_and(|stop| stop.kind == StopKind::Input);
             files.push(report);
             if let Err(stop) = result {
-                self.screen.close();
+                watch.close();
                 tracing::error!("{stop}");
                 // What ends the run has the last word; of files, one that was rejected.
                 if !others_go_on || stopped != Some(StopKind::Data) {
@@ -153,13 +137,13 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
                     break;
                 }
             }
-            if self.worker.shutdown.token.is_cancelled() {
+            if self.process.stop.is_cancelled() {
                 break;
             }
         }
         let columns = self
-            .columns
-            .map(|columns| columns.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            .profiles
+            .map(|profiles| profiles.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Report {
             totals: self.totals,
             took: started.elapsed(),
@@ -174,6 +158,7 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
         &mut self,
         path: &Path,
         file: &CsvFile,
+        watch: &impl Watch,
         report: &mut FileReport,
         totals: &mut Totals,
     ) -> Result<(), Stop> {
@@ -184,7 +169,7 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
                 file.unknown_columns().join(", ")
             );
         }
-        let Some(fingerprint) = self.worker.unless_stopped(file.fingerprint()).await else {
+        let Some(fingerprint) = self.process.unless_stopped(file.fingerprint()).await else {
             return Ok(());
         };
         let fingerprint = fingerprint.map_err(Fault::into_stop)?;
@@ -193,11 +178,10 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
         let stream = Stream { flow, name, partition: 0, label };
         report.fingerprint = Some(fingerprint);
 
-        let Worker { name, gates, shutdown, status, .. } = self.worker;
-        let begin = Begin { at: 0, again: self.arguments.again };
-        let stop = &shutdown.token;
+        let Process { name, gates, stop, status, .. } = &self.process.clone();
+        let begin = Begin { at: 0, again: self.again };
         let owning = own(&*self.store, &gates.database, &stream, name, self.lease, begin, stop);
-        match self.worker.unless_stopped(owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
+        match self.process.unless_stopped(owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
             Ownership::Interrupted => Ok(()),
             Ownership::Finished(finished) => {
                 self.began = true;
@@ -218,7 +202,7 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
                 status.set_in_progress(true);
                 let lease = position.lease;
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
-                let ended = self.take_rows(file, stream, position, totals).await;
+                let ended = self.take_rows(file, stream, position, watch, totals).await;
                 report.note(file.amounts(), file.blank_rows());
                 let taken = match ended {
                     Ok(Ended::AtEnd { next }) => {
@@ -245,9 +229,9 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
         report: &mut FileReport,
         totals: &Totals,
     ) -> Result<(), Stop> {
-        let gate = &self.worker.gates.database;
+        let gate = &self.process.gates.database;
         let finishing = gate.pass(|| self.store.finish(lease, next, self.tolerance));
-        let Some(finished) = self.worker.unless_stopped(finishing).await else { return Ok(()) };
+        let Some(finished) = self.process.unless_stopped(finishing).await else { return Ok(()) };
         let finished = finished?;
         if !finished.is_rejected {
             report.state = State::Done;
@@ -256,7 +240,7 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
         report.state = State::Rejected;
         self.pipeline.forget_records();
         let (path, ratio, dry_run) =
-            (path.display().to_string(), self.tolerance.ratio, self.arguments.dry_run);
+            (path.display().to_string(), self.tolerance.ratio, self.is_dry);
         Err(rejection::now(&path, &finished, ratio, &totals.top_codes(), dry_run))
     }
 
@@ -266,23 +250,27 @@ impl<'a, S: Sink + Positions> Run<'a, S> {
         file: &CsvFile,
         stream: Stream,
         position: Position,
+        watch: &impl Watch,
         totals: &mut Totals,
     ) -> Result<Ended, Stop> {
         if position.next > 0 {
             tracing::info!("{}: going on at row {}", stream.label, position.next);
         }
-        self.screen.begin(&stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
+        watch.begin(&stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
         let reader = file.read_from(position.next, &position.cursor).await?;
-        let source = Noting::new(reader, self.flow, self.columns.clone());
+        let source = Profiled::new(reader, &self.flow, self.profiles.clone());
         let mut heartbeat = Heartbeat::start(Arc::clone(&self.store), position.lease);
-        let partition =
-            Partition { stream: Arc::new(stream), worker: Arc::clone(&self.worker.name), position };
+        let partition = Partition {
+            stream: Arc::new(stream),
+            worker: Arc::clone(&self.process.name),
+            position,
+        };
         self.began = true;
 
-        let stop = &self.worker.shutdown.token;
-        let (screen, rows_before) = (self.screen, self.totals.read);
+        let stop = &self.process.stop;
+        let rows_before = self.totals.read;
         let show = |totals: &Totals, commit: &Commit| {
-            screen.advance(byte_of(&commit.cursor).unwrap_or(0), rows_before + totals.read);
+            watch.advance(byte_of(&commit.cursor).unwrap_or(0), rows_before + totals.read);
         };
         tokio::select! {
             ended = self.pipeline.run(source, partition, stop, totals, show) => ended,

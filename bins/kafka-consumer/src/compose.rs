@@ -1,0 +1,70 @@
+//! The parts of the run, opened as the settings say.
+
+use std::slice;
+use std::sync::Arc;
+
+use tally_adapter_kafka::{Cluster, Start};
+use tally_app::{Settings, Store, Worker};
+use tally_ports::{KnownFlow, Stop, StopKind};
+use tally_runs::stream::{self, Found};
+
+use crate::arguments::Arguments;
+
+/// Consumes until a stop is asked for, or until the end as `arguments` say.
+///
+/// # Errors
+/// What ended the run before.
+pub async fn run(
+    known: &KnownFlow,
+    arguments: &Arguments,
+    settings: &Settings,
+    worker: &Worker,
+) -> Result<(), Stop> {
+    let (flow, process) = (&known.flow, &worker.process);
+    let start: Start =
+        settings.kafka.start.parse().map_err(|error| wrong(format!("kafka.start: {error}")))?;
+    let topic = &settings.kafka.topic;
+    for gap in &arguments.accept_gap {
+        if gap.topic != *topic {
+            return Err(wrong(format!("--accept-gap {gap} is not of the topic {topic}")));
+        }
+    }
+    let model = tally_app::model(settings, flow)?;
+    let of_kafka = tally_app::kafka::settings(settings)?;
+    let registry = tally_app::kafka::registry(settings)?;
+    let of_run = stream::Settings {
+        pipeline: tally_app::pipeline(settings),
+        lease: settings.lease.length(),
+        topic: topic.clone(),
+        group: settings.kafka.group.clone(),
+        start,
+        until_end: arguments.until_end,
+        accepted: arguments.accept_gap.clone(),
+        who: tally_app::who(&process.host),
+    };
+    let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry.clone());
+
+    let looking_up = process
+        .gates
+        .source
+        .pass(|| async { Found::look_up(Cluster::connect(&of_kafka).await?, &of_run).await });
+    let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
+    let found = found?;
+    let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
+    let Some(store) = process.unless_stopped(opening).await else { return Ok(()) };
+    let store = Arc::new(store?);
+    let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
+
+    let ended = stream::run(process, flow, model, &store, found, registry, of_run).await;
+    // After a signal what is left is the next start's.
+    if let Some(relay) = relay
+        && !process.stop.is_cancelled()
+    {
+        let _in_time = process.unless_stopped(relay.drain(settings.drain.length())).await;
+    }
+    ended
+}
+
+pub fn wrong(message: impl Into<String>) -> Stop {
+    Stop { kind: StopKind::Setting, message: message.into() }
+}

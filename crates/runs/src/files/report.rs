@@ -1,0 +1,138 @@
+//! What became of a run over files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use tally_adapter_csv::Amounts;
+use tally_pipeline::{Refusal, Totals};
+use tally_ports::StopKind;
+
+use super::ColumnProfile;
+
+/// What a run did.
+#[derive(Default)]
+pub struct Report {
+    /// This run's counts over all files.
+    pub totals: Totals,
+    /// How long it took.
+    pub took: Duration,
+    /// What became of each file that was begun, and of those that could not be read.
+    pub files: Vec<FileReport>,
+    /// What each column holds, where that was asked for.
+    pub columns: Option<BTreeMap<String, ColumnProfile>>,
+    /// Whether a first batch began, or a file was found finished.
+    pub began: bool,
+    /// What the exit code tells of: what ended the run before its last file, else a file that was rejected, else one that
+    /// could not be read.
+    pub stop: Option<StopKind>,
+}
+
+/// What became of a file.
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    /// As it was given.
+    pub path: String,
+    /// The hash of its content, where it could be read.
+    pub fingerprint: Option<String>,
+    /// How it ended.
+    pub state: State,
+    /// How many rows this run read.
+    pub read: i64,
+    /// How many of them became dead letters.
+    pub dead_lettered: i64,
+    /// The first of these.
+    pub first_dead_letters: Vec<Refused>,
+    /// The row at which this run went on, where an earlier one had begun.
+    pub resumed_at: Option<i64>,
+    /// The decimal sign of its amounts in one word, where rows were read.
+    decimal: Option<&'static str>,
+    /// The physical line that shows it.
+    decimal_line: Option<u64>,
+    /// The same for people.
+    #[serde(skip)]
+    pub amounts: Option<String>,
+    /// How many blank rows this run passed.
+    #[serde(skip)]
+    pub blank: u64,
+}
+
+impl FileReport {
+    /// A file of which nothing was read yet.
+    pub(super) fn new(path: &Path) -> Self {
+        let path = path.display().to_string();
+        Self {
+            path,
+            fingerprint: None,
+            state: State::Failed,
+            read: 0,
+            dead_lettered: 0,
+            first_dead_letters: Vec::new(),
+            resumed_at: None,
+            decimal: None,
+            decimal_line: None,
+            amounts: None,
+            blank: 0,
+        }
+    }
+
+    /// Its rows were read, amounts so, and as many blank ones were passed.
+    pub(super) fn note(&mut self, amounts: &Amounts, blank: u64) {
+        self.decimal = Some(amounts.decimal());
+        self.decimal_line = amounts.line();
+        self.amounts = amounts.explain();
+        self.blank = blank;
+    }
+
+    /// Takes over what this run counted.
+    pub(super) fn count(&mut self, totals: &Totals) {
+        self.read = totals.read;
+        self.dead_lettered = totals.dead_lettered;
+        let refused =
+            |refusal: &Refusal| Some(Refused { line: refusal.line?, code: refusal.code.clone() });
+        self.first_dead_letters = totals.first_dead_letters.iter().filter_map(refused).collect();
+    }
+}
+
+/// A row that became a dead letter.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    /// The physical line where it starts, from 1.
+    pub line: u64,
+    /// The reason in one word.
+    pub code: String,
+}
+
+/// How a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// All its rows are committed.
+    Done,
+    /// An earlier run had finished it.
+    AlreadyDone,
+    /// All its rows are committed, and too many of them are dead letters; found by this run or an earlier one.
+    Rejected,
+    /// Some of its rows are not committed, or it could not be read.
+    Failed,
+}
+
+impl State {
+    /// For people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::AlreadyDone => "already done",
+            Self::Rejected => "rejected",
+            Self::Failed => "not finished",
+        }
+    }
+}
+
+impl Report {
+    /// How many rows were passed that have nothing in them.
+    pub fn blank(&self) -> u64 {
+        self.files.iter().map(|file| file.blank).sum()
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole runs, generic over flow, model and store: [`Files`] takes files into a store, [`stream`] the partitions of a topic.
+//!
+//! What a program does besides is to parse its command line, open the parts, run, and report.
+
+pub mod files;
+mod process;
+#[cfg(feature = "kafka")]
+pub mod stream;
+
+pub use files::Files;
+pub use process::{GRACE, Process};

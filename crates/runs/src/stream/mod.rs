@@ -1,0 +1,159 @@
+//! The partitions of a topic into a store, shared with all that run beside.
+
+mod progress;
+mod topic;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tally_adapter_kafka::wire::{Decoder, Registry, WireMask};
+use tally_adapter_kafka::{Cluster, Gap, Start};
+use tally_domain::Flow;
+use tally_pipeline::{Crew, Pipeline};
+use tally_ports::{Enrich, Fault, Positions, Sink, Steering, Stop, Workers};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::progress::Progress;
+use self::topic::{Ends, Topic};
+use crate::Process;
+
+/// How a run over a topic works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the pipeline works.
+    pub pipeline: tally_pipeline::Settings,
+    /// How long an owner of a partition may be silent before another takes over.
+    pub lease: Duration,
+    /// Which topic.
+    pub topic: String,
+    /// In whose name positions are kept.
+    pub group: String,
+    /// Where a group begins that is new to the topic.
+    pub start: Start,
+    /// Whether the run ends at the partitions' ends as they are when it begins.
+    pub until_end: bool,
+    /// The ranges that may be passed over, each once.
+    pub accepted: Vec<Gap>,
+    /// Who accepted them.
+    pub who: String,
+}
+
+impl Settings {
+    /// The same, with the fields of these names masked in dead letters.
+    #[must_use]
+    pub fn masking(
+        mut self,
+        names: &[String],
+        flow: &dyn Flow,
+        registry: Option<Registry>,
+    ) -> Self {
+        if !names.is_empty() {
+            let mask = WireMask::new(names, flow.columns(), registry);
+            self.pipeline.mask = Some(Arc::new(mask));
+        }
+        self
+    }
+
+    /// The stream's name in the ledger: `GROUP/TOPIC`.
+    pub fn stream(&self) -> String {
+        stream_name(&self.group, &self.topic)
+    }
+}
+
+/// `GROUP/TOPIC`.
+pub fn stream_name(group: &str, topic: &str) -> String {
+    format!("{group}/{topic}")
+}
+
+/// A topic that exists, and where the run ends if it does.
+pub struct Found {
+    cluster: Cluster,
+    ends: Option<Ends>,
+}
+
+impl Found {
+    /// Looks the topic up.
+    ///
+    /// # Errors
+    /// When the brokers are away, or there is no such topic.
+    pub async fn look_up(cluster: Cluster, settings: &Settings) -> Result<Self, Fault> {
+        let partitions = cluster.partitions(&settings.topic).await?;
+        if !settings.until_end {
+            return Ok(Self { cluster, ends: None });
+        }
+        let mut ends = Ends::new();
+        for partition in partitions {
+            let end = cluster.offset(&settings.topic, partition, Start::Latest).await?;
+            ends.insert(partition, end);
+        }
+        Ok(Self { cluster, ends: Some(ends) })
+    }
+}
+
+/// Consumes our share of the topic's partitions through `model`, if the flow has one, into `store`, until a stop is asked
+/// for or, where the settings say so, until the end.
+///
+/// # Errors
+/// What ended the run before.
+pub async fn run<E, S>(
+    process: &Process,
+    flow: &Arc<dyn Flow>,
+    model: Option<E>,
+    store: &Arc<S>,
+    found: Found,
+    registry: Option<Registry>,
+    settings: Settings,
+) -> Result<(), Stop>
+where
+    E: Enrich,
+    S: Sink + Positions + Workers + Steering,
+{
+    let Found { cluster, ends } = found;
+    let (name, drain, stream) =
+        (settings.topic.clone(), settings.pipeline.drain, settings.stream());
+    let pipeline = Arc::new(Pipeline::new(
+        Arc::clone(flow),
+        model.map(Arc::new),
+        Arc::clone(store),
+        process.gates.clone(),
+        Arc::clone(&process.status),
+        settings.pipeline,
+    ));
+    let progress = Arc::new(Progress::new(name.clone()));
+    let topic = Topic {
+        flow: Arc::clone(flow),
+        cluster: cluster.clone(),
+        decoder: Arc::new(Decoder::new(registry)),
+        name: name.clone(),
+        start: settings.start,
+        ends,
+        pipeline,
+        store: Arc::clone(store),
+        accepted: Mutex::new(settings.accepted),
+        who: settings.who,
+        progress: Arc::clone(&progress),
+        drain,
+    };
+    let crew = Crew {
+        store: Arc::clone(store),
+        partitions: Arc::new(topic),
+        worker: tally_ports::Worker {
+            id: Arc::clone(&process.name),
+            flow: flow.name().to_owned(),
+            stream,
+            host: process.host.clone(),
+            pid: std::process::id(),
+        },
+        label: name,
+        lease: settings.lease,
+        gates: process.gates.clone(),
+        status: Arc::clone(&process.status),
+    };
+
+    let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
+    process.status.set_in_progress(true);
+    let ended = crew.run(&process.stop).await;
+    process.status.set_in_progress(false);
+    progress.summarize();
+    ended.map(|_| ())
+}

@@ -1,0 +1,8 @@
+//! `kafka-consumer` for the test flows alone.
+
+use std::io;
+use std::process::ExitCode;
+
+fn main() -> io::Result<ExitCode> {
+    kafka_consumer::main(tally_test_flows::all())
+}

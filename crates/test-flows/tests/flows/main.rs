@@ -1,0 +1,28 @@
+//! A flow of each shape end to end by the real programs on both stores.
+
+mod claims;
+mod clicks;
+mod commands;
+mod contracts;
+mod profiles;
+mod readings;
+mod support;
+
+/// Two tests of a function that takes a [`Target`](tally_testkit::job::Target): one for each store.
+macro_rules! on_both_stores {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(tally_testkit::job::Target::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(tally_testkit::job::Target::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_stores;

@@ -1,0 +1,111 @@
+//! The programs that know the test flows alone, and what they leave behind.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tally_testkit::job::{LONG, Target, ended_with};
+use tally_testkit::kafka::{Broker, record};
+use tally_testkit::process::{Launch, Output};
+use tempfile::TempDir;
+
+/// A program that knows the test flows alone.
+pub fn program(name: &str) -> Launch {
+    let path = match name {
+        "audit" => env!("CARGO_BIN_EXE_test-flows-audit"),
+        "csv-runner" => env!("CARGO_BIN_EXE_test-flows-csv-runner"),
+        "dead-letters" => env!("CARGO_BIN_EXE_test-flows-dead-letters"),
+        "kafka-consumer" => env!("CARGO_BIN_EXE_test-flows-kafka-consumer"),
+        "producer" => env!("CARGO_BIN_EXE_test-flows-producer"),
+        _ => panic!("no program {name}"),
+    };
+    Launch::new(path)
+}
+
+/// A file with this content.
+pub struct Table {
+    folder: TempDir,
+}
+
+impl Table {
+    pub fn new(lines: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("table.csv"), lines.join("\n") + "\n").unwrap();
+        Self { folder }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("table.csv")
+    }
+}
+
+/// Takes a file of the flow into the database; its summary.
+#[track_caller]
+pub fn take(flow: &str, target: &Target, table: &Table, flags: &[&str]) -> Value {
+    let process = program("csv-runner")
+        .args(["--flow", flow, "--database-url", &target.url(), "--summary", "json"])
+        .args([table.path()])
+        .args(flags)
+        .spawn();
+    let output = ended_with(&process, 0);
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+/// The counts of a summary: read, written, superseded, skipped, dead-lettered.
+pub fn counts(summary: &Value) -> [i64; 5] {
+    ["read", "written", "superseded", "skipped", "dead_lettered"]
+        .map(|name| summary[name].as_i64().unwrap())
+}
+
+/// The codes of the dead letters in a summary.
+pub fn codes(summary: &Value) -> Vec<(&str, i64)> {
+    let codes = summary["dead_letters"].as_object().unwrap();
+    codes.iter().map(|(code, count)| (code.as_str(), count.as_i64().unwrap())).collect()
+}
+
+/// A topic of one partition with these keys and values.
+pub async fn topic(records: &[(Option<&str>, Option<&str>)]) -> (&'static Broker, String) {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let bytes = |text: &Option<&str>| text.map(|text| text.as_bytes().to_vec());
+    let records =
+        records.iter().map(|(key, value)| record(bytes(key).as_deref(), bytes(value).as_deref()));
+    broker.produce(&topic, 0, records.collect()).await;
+    (broker, topic)
+}
+
+/// Reads the topic to its end into the database.
+#[track_caller]
+pub fn consume(
+    flow: &str,
+    target: &Target,
+    broker: &Broker,
+    topic: &str,
+    flags: &[&str],
+) -> Output {
+    let process = program("kafka-consumer")
+        .args(["--flow", flow, "--database-url", &target.url(), "--until-end"])
+        .args(["--brokers", broker.bootstrap(), "--topic", topic, "--lease", "2s"])
+        .args(flags)
+        .spawn();
+    ended_with(&process, 0)
+}
+
+/// The rows of a query as texts, null as `-`.
+pub async fn rows(target: &Target, sql: &str) -> Vec<String> {
+    let rows = target.query(sql).await;
+    let shown = |row: Vec<Option<String>>| {
+        let values: Vec<String> =
+            row.into_iter().map(|value| value.unwrap_or_else(|| "-".to_owned())).collect();
+        values.join("|")
+    };
+    rows.into_iter().map(shown).collect()
+}
+
+/// The audit finds nothing.
+#[track_caller]
+pub fn audited(target: &Target) {
+    let process = program("audit").args(["--database-url", &target.url()]).spawn();
+    let output = process.wait(LONG);
+    assert_eq!(output.code, Some(0), "{output}");
+}
