@@ -32,3 +32,8 @@ pub use url::Url;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles and runs the flow of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/add-a-flow.md")]
+struct AddAFlow;

@@ -3,10 +3,8 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge, histogram};
-use tally_domain::Reason;
+use tally_domain::{Reason, Stage};
 use tally_ports::{Commit, Committed, metric};
-
-use crate::prepare::labels;
 
 /// A batch that was read and is not committed; whatever becomes of it, it is counted until this is dropped.
 pub(crate) struct InFlight(());
@@ -31,21 +29,21 @@ pub(crate) fn observe(stage: &'static str, since: Instant) {
 
 /// A batch that was committed.
 pub(crate) fn count(commit: &Commit, committed: &Committed) {
-    counter!(metric::BATCHES).increment(1);
+    let flow = &commit.stream.flow;
+    counter!(metric::BATCHES, "flow" => flow.clone()).increment(1);
     for (name, value) in [
         (metric::ROWS, commit.read),
         (metric::ROWS_WRITTEN, committed.written),
         (metric::ROWS_SUPERSEDED, committed.superseded),
         (metric::ROWS_SKIPPED, committed.skipped),
     ] {
-        counter!(name).increment(value.unsigned_abs());
+        counter!(name, "flow" => flow.clone()).increment(value.unsigned_abs());
     }
     for Reason { stage, code, .. } in commit.dead_letters.iter().map(|letter| &letter.reason) {
-        counter!(metric::DEAD_LETTERS, &labels(*stage, code)).increment(1);
+        counter!(metric::DEAD_LETTERS, &labels(flow, *stage, code)).increment(1);
     }
     for refused in &committed.refused {
-        counter!(metric::DEAD_LETTERS, &labels(tally_domain::Stage::Write, &refused.code))
-            .increment(1);
+        counter!(metric::DEAD_LETTERS, &labels(flow, Stage::Write, &refused.code)).increment(1);
     }
     for (rule, finding) in &commit.quality {
         gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(finding.rate);
@@ -54,4 +52,9 @@ pub(crate) fn count(commit: &Commit, committed: &Committed) {
     gauge!(metric::LAST_BATCH_SIZE).set(commit.read as f64);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge!(metric::LAST_SUCCESS).set(now.as_secs_f64());
+}
+
+/// By which a dead letter is counted.
+fn labels(flow: &str, stage: Stage, code: &str) -> [(&'static str, String); 3] {
+    [("flow", flow.to_owned()), ("stage", stage.to_string()), ("code", code.to_owned())]
 }

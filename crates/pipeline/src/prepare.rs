@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 use tally_domain::quality::{self, Report, Rules};
-use tally_domain::{Flow, Incoming, Raw, Record, Stage};
+use tally_domain::{Flow, Incoming, Raw, Record};
 use tally_ports::{Batch, DeadLetter, Stop, StopKind};
 
 use crate::guard;
@@ -95,9 +95,4 @@ fn judge(
     }
     kept.dead_letters.sort_by_key(|letter| letter.position);
     Ok(kept)
-}
-
-/// The word under which a dead letter is counted.
-pub(crate) fn labels(stage: Stage, code: &str) -> [(&'static str, String); 2] {
-    [("stage", stage.to_string()), ("code", code.to_owned())]
 }

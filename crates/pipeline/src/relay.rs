@@ -66,7 +66,7 @@ async fn publish<O: Outbox>(
         let pause = match gate.pass(|| store.relay(flow, BATCH, publisher)).await {
             Ok(0) => LOOK_EVERY,
             Ok(count) => {
-                counter!(metric::RELAY_PUBLISHED)
+                counter!(metric::RELAY_PUBLISHED, "flow" => flow.to_owned())
                     .increment(u64::try_from(count).unwrap_or(u64::MAX));
                 continue;
             }
@@ -98,7 +98,7 @@ async fn count<O: Outbox>(store: &O, flow: &str) {
 async fn show_backlog<O: Outbox>(store: &O, flow: &str) {
     match store.backlog(flow).await {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        Ok(backlog) => gauge!(metric::RELAY_BACKLOG).set(backlog as f64),
+        Ok(backlog) => gauge!(metric::RELAY_BACKLOG, "flow" => flow.to_owned()).set(backlog as f64),
         Err(fault) => tracing::debug!("the backlog cannot be counted: {fault}"),
     }
 }

@@ -363,12 +363,15 @@ async fn metrics_say_what_the_summary_says() {
         summary["files"].as_array().unwrap().iter().map(|file| &file["state"]).collect();
     assert_eq!(ended, ["done", "failed"]);
     let count = |key: &str| summary[key].as_f64().unwrap();
-    let mut expected: BTreeMap<String, f64> = [
+    let of_flow = [
         (metric::BATCHES, 4.0),
         (metric::ROWS, count("read")),
         (metric::ROWS_WRITTEN, count("written")),
         (metric::ROWS_SUPERSEDED, count("superseded")),
         (metric::ROWS_SKIPPED, 0.0),
+    ];
+    let of_flow = of_flow.map(|(name, value)| (format!("{name}{{flow=\"transactions\"}}"), value));
+    let mut expected: BTreeMap<String, f64> = [
         (metric::INFLIGHT, 1.0),
         (metric::LAST_BATCH_SIZE, 2.0),
         (metric::CSV_CHUNKS, 5.0),
@@ -386,11 +389,15 @@ async fn metrics_say_what_the_summary_says() {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    expected.extend(of_flow);
     assert_eq!((count("read"), count("superseded"), count("dead_lettered")), (302.0, 1.0, 30.0));
     for (code, count) in summary["dead_letters"].as_object().unwrap() {
         let stage =
             if ["fields", "encoding"].contains(&code.as_str()) { "decode" } else { "validate" };
-        let name = format!("{}{{stage=\"{stage}\",code=\"{code}\"}}", metric::DEAD_LETTERS);
+        let name = format!(
+            "{}{{flow=\"transactions\",stage=\"{stage}\",code=\"{code}\"}}",
+            metric::DEAD_LETTERS
+        );
         expected.insert(name, count.as_f64().unwrap());
     }
     for (name, value) in &expected {

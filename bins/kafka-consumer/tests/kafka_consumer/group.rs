@@ -215,7 +215,10 @@ async fn dead_letters_wait_for_their_topic() {
     let consumer = stream.consumer().flags(["--dlq-topic", &dead_letters]).spawn();
     eventually(LONG, async || stream.target.number(published).await == 200).await;
     let at = address(&consumer);
-    eventually(LONG, async || get(&at, "/metrics").contains("ingest_relay_backlog 0")).await;
+    eventually(LONG, async || {
+        get(&at, "/metrics").contains("ingest_relay_backlog{flow=\"transactions\"} 0")
+    })
+    .await;
     consumer.signal(Signal::SIGTERM);
     ended_with(&consumer, 143);
     let events = broker.read_all(&dead_letters, 0).await;
