@@ -19,3 +19,4 @@ mod rows;
 mod run;
 mod settings;
 mod summary;
+mod upgrade;
