@@ -28,12 +28,12 @@ pub(super) fn entries_of_pass() -> String {
 
 /// The rows in a flow's table by origin.
 pub(super) fn rows(table: &str, flow: &str) -> String {
-    ROWS.replace("{table}", table).replace("{flow}", flow)
+    ROWS.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
 }
 
 /// The rows in a flow's table that were read where nothing was.
 pub(super) fn rows_from_nothing(table: &str, flow: &str) -> String {
-    ROWS_FROM_NOTHING.replace("{table}", table).replace("{flow}", flow)
+    ROWS_FROM_NOTHING.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
 }
 
 /// A row of [`PASSES`].

@@ -8,7 +8,7 @@ use tally_ports::{Act, Acts, Deed, Fault};
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
-use crate::effect::prepared;
+use crate::query::prepared;
 
 const NOTE: &str = "
     insert into acts (id, at, who, verb, flow, target, reason, result)

@@ -15,7 +15,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid}
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
-use tally_ports::{Audit, Auditor, Fault, Migrations};
+use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::queries::{
@@ -23,6 +23,7 @@ use self::queries::{
     LETTERS, PASSES, STRAYS,
 };
 use crate::connection::{Limits, Session, Sessions};
+use crate::table::quoted;
 use crate::target::Target;
 use crate::{fault, migrate};
 
@@ -41,7 +42,7 @@ const SETTINGS: &str = "
 
 const MISSING: &str = "
     select k.position from unnest($1, $2, $3) as k(position, id, letter)
-    where not exists (select from {table} t where t.id = k.id)
+    where not exists (select from {table} t where t.{id} = k.id)
         and not exists (select from dead_letters d where d.id = k.letter)
     order by k.position";
 
@@ -58,18 +59,18 @@ impl PostgresBooks {
     ///
     /// What is wrong with `url`, the tables or the privileges is
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
-    pub async fn open(url: &str, tables: &[Tables]) -> Result<Self, Fault> {
+    pub async fn open(url: &str, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(url, UNIT)?;
-        let migrations: Vec<Migrations> = tables.iter().map(|flow| flow.migrations).collect();
-        let of_flows = tables.iter().flat_map(|flow| flow.names);
+        let tables: Arc<[Tables]> = flows.iter().map(|known| Tables::of(&*known.flow)).collect();
+        let of_flows = tables.iter().flat_map(|flow| &flow.names).map(String::as_str);
         let read: Vec<&str> =
-            ["positions", "batches", "dead_letters"].iter().chain(of_flows).copied().collect();
-        migrate::check(&target, &migrations, &read).await?;
+            ["positions", "batches", "dead_letters"].into_iter().chain(of_flows).collect();
+        migrate::check(&target, flows, &read).await?;
         let limits = Limits::of_control(UNIT);
         Ok(Self {
             sessions: Sessions::new(target.clone(), limits, 1)?,
             signs: Sessions::new(target, limits, 1)?,
-            tables: tables.into(),
+            tables,
         })
     }
 
@@ -142,7 +143,7 @@ impl PostgresBooks {
         })
         .await?;
         for Tables { flow, names, .. } in &*self.tables {
-            for table in *names {
+            for table in names {
                 let rows = queries::rows(table, flow);
                 self.each(connection, &rows, |found: FoundRows| {
                     auditor.see(Fact::Rows(found.rows(table, flow)));
@@ -198,7 +199,10 @@ impl Audit for PostgresBooks {
 
     async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
         let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
-        let Some(table) = of_flow.and_then(|tables| tables.by_id) else { return Ok(Vec::new()) };
+        let Some((table, id)) = of_flow.and_then(|tables| tables.by_id.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let sql = MISSING.replace("{table}", &quoted(table)).replace("{id}", &quoted(id));
         let (mut positions, mut rows, mut letters) = (Vec::new(), Vec::new(), Vec::new());
         for Expected { position, row, letter } in records {
             positions.push(*position);
@@ -207,7 +211,7 @@ impl Audit for PostgresBooks {
         }
         let mut session = self.session().await?;
         let (connection, _) = session.parts();
-        let query = sql_query(MISSING.replace("{table}", table))
+        let query = sql_query(sql)
             .bind::<Array<BigInt>, _>(positions)
             .bind::<Array<Nullable<SqlUuid>>, _>(rows)
             .bind::<Array<SqlUuid>, _>(letters);

@@ -8,13 +8,12 @@ use diesel_async::RunQueryDsl;
 use tally_ports::{Commit, Committed, DeadLetter, Fault, Refused, Sink, StopKind};
 
 use crate::connection::{Session, answer};
-use crate::effect::{self, PostgresEffect};
-use crate::{Postgres, dead_letters, ledger, positions};
+use crate::{Postgres, dead_letters, effect, ledger, positions};
 
 /// A COMMIT whose answer does not come is an outage: the caller calls again with the same batch, whose update of the
 /// position waits until the first transaction has ended, one way or the other, and then finds out which.
-impl<F: PostgresEffect> Sink<F> for Postgres {
-    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
+impl Sink for Postgres {
+    async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
         let mut session = self.commits.session().await?;
         let committed = match write(&mut session, commit).await? {
             Some(committed) => committed,
@@ -26,12 +25,10 @@ impl<F: PostgresEffect> Sink<F> for Postgres {
 }
 
 /// Writes the batch; `None`, and nothing, where the position does not stand where the batch begins in our epoch.
-async fn write<F: PostgresEffect>(
-    session: &mut Session,
-    commit: &Commit<F>,
-) -> Result<Option<Committed>, Fault> {
+async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     session.run(effect::BEGIN).await?;
-    let outcomes = effect::write(session, commit.lease.position, &commit.rows).await?;
+    let range = (commit.first, commit.last);
+    let outcomes = effect::write(session, &commit.origin(), range, &commit.rows).await?;
     let (committed, refused) = commit.conclude(&outcomes)?;
     let dead_letters: Vec<&DeadLetter> = commit.dead_letters.iter().chain(&refused).collect();
     let inserted = dead_letters::insert(session, commit, &dead_letters).await?;
@@ -48,10 +45,7 @@ async fn write<F: PostgresEffect>(
 }
 
 /// Finds out why the position does not stand where the batch begins: we committed it before, or it is another's.
-async fn settle<F: PostgresEffect>(
-    session: &mut Session,
-    commit: &Commit<F>,
-) -> Result<Committed, Fault> {
+async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fault> {
     session.run("begin isolation level read committed read write").await?;
     let position = lock_position(session, commit.lease.position).await?;
     let recorded = recorded(session, commit).await?;
@@ -80,10 +74,7 @@ async fn lock_position(session: &mut Session, position: i64) -> Result<Option<St
 }
 
 /// What the ledger says of the batch.
-async fn recorded<F: PostgresEffect>(
-    session: &mut Session,
-    commit: &Commit<F>,
-) -> Result<Option<Committed>, Fault> {
+async fn recorded(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query("select written, superseded, skipped from batches where id = $1");
     let query = query.bind::<SqlUuid, _>(commit.id);
@@ -97,7 +88,7 @@ async fn recorded<F: PostgresEffect>(
     Ok(Some(Committed { written, superseded, skipped, refused }))
 }
 
-fn contradiction<F: PostgresEffect>(commit: &Commit<F>, what: &str) -> Fault {
+fn contradiction(commit: &Commit, what: &str) -> Fault {
     let Commit { stream, first, last, pass, .. } = commit;
     let (name, partition) = (&stream.name, stream.partition);
     let batch = format!("{name} partition {partition} pass {pass} from {first} to {last}");

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_domain::{Flow, Stage};
+use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Fault, Headers};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
-use crate::effect::prepared;
 use crate::fault;
+use crate::query::prepared;
 
 /// Where all that identifies a dead letter is there already, nothing is written.
 const INSERT: &str = "
@@ -26,9 +26,9 @@ const INSERT: &str = "
     on conflict do nothing";
 
 /// Writes those that are not there yet and answers how many those were.
-pub(crate) async fn insert<F: Flow>(
+pub(crate) async fn insert(
     session: &mut Session,
-    commit: &Commit<F>,
+    commit: &Commit,
     dead_letters: &[&DeadLetter],
 ) -> Result<usize, Fault> {
     if dead_letters.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) async fn insert<F: Flow>(
 
     let (connection, limit) = session.parts();
     let query = sql_query(INSERT)
-        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition)
         .bind::<Integer, _>(commit.pass)

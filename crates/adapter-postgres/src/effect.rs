@@ -1,124 +1,165 @@
-//! What a flow's rows do to its tables.
+//! What records do to a flow's tables.
 
-use std::future::Future;
-
-use diesel::QueryResult;
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel_async::AsyncPgConnection;
-use tally_domain::Flow;
-use tally_ports::{Fault, Migrations, Outcome, Refusal, Row};
+use diesel::result::{DatabaseErrorKind as Kind, Error};
+use diesel::sql_types::BigInt;
+use diesel::{QueryResult, QueryableByName};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use metrics::counter;
+use tally_domain::TableKind;
+use tally_ports::{Fault, Origin, Outcome, Row, Together, Verdict, Writes, metric};
 
 use crate::connection::{Session, within};
-use crate::fault;
-
-/// A flow's effect on Postgres. Runs inside the transaction of a commit and must not end it.
-pub trait PostgresEffect: Flow {
-    /// The flow's tables, and the function that writes one row.
-    const MIGRATIONS: Migrations;
-
-    /// Those of its tables whose rows name in `origin` and `position` the record that wrote them; audits compare them
-    /// with the ledger.
-    const TABLES: &'static [&'static str] = &[];
-
-    /// The one of them that has a row under its `id` for each record that was written, or a newer one; an audit looks for
-    /// each record of a source there.
-    const BY_ID: Option<&'static str> = None;
-
-    /// Writes the effect of all `rows` (at least one, in order of position) by one statement, or fails.
-    ///
-    /// `origin` is the row in `positions` from which they came. Answers what became of each row, in the same order.
-    fn apply(
-        connection: &mut AsyncPgConnection,
-        origin: i64,
-        rows: &[Row<Self>],
-    ) -> impl Future<Output = QueryResult<Vec<Outcome>>> + Send;
-
-    /// Writes the effect of each row that the database does not refuse, and tells why it refuses the others. Called
-    /// after [`apply`](Self::apply) failed and was undone.
-    ///
-    /// Runs in the server, by a plpgsql function that for each row catches what fails and answers what the function
-    /// `tally_refusal` of the ledger's migrations makes of it; [`refusal`] reads that. What is not the row's fault
-    /// `tally_refusal` raises again, with the SQLSTATE as its message: an outage of the database, or a wrong setting.
-    fn apply_singly(
-        connection: &mut AsyncPgConnection,
-        origin: i64,
-        rows: &[Row<Self>],
-    ) -> impl Future<Output = QueryResult<Vec<Outcome>>> + Send;
-
-    /// Writes the effect of a row of a dead letter that is replayed, unless something newer is there: by one statement
-    /// that leaves alone a later record of the same origin and any of another one. Those are
-    /// [`Outcome::Superseded`]. What the database refuses is told as by [`apply_singly`](Self::apply_singly).
-    fn replay(
-        connection: &mut AsyncPgConnection,
-        origin: i64,
-        row: &Row<Self>,
-    ) -> impl Future<Output = QueryResult<Outcome>> + Send;
-}
+use crate::query::{Bound, Made};
+use crate::singly::{self, Function};
+use crate::{fault, table};
 
 /// Begins the transaction of a commit; `effect` is where it goes back to when the rows cannot be written together.
 /// Deferred constraints are checked with each statement: at COMMIT nobody could tell which row is at fault.
 pub(crate) const BEGIN: &str = "begin isolation level read committed read write; set constraints all immediate; \
     savepoint effect";
 
-/// What a flow's function for single rows answered for a row that the database refuses: the SQLSTATE and, after a blank,
-/// the name of the constraint.
-pub fn refusal(answer: &str) -> Refusal {
-    match answer.split_once(' ') {
-        Some((code, name)) => Refusal { constraint: Some(name.to_owned()), ..Refusal::new(code) },
-        None => Refusal::new(answer),
-    }
-}
-
-/// Writes the rows together, else one by one.
-pub(crate) async fn write<F: PostgresEffect>(
+/// Writes what `rows`, which stand in order of position and were read from `range`, write: together, else one by one.
+pub(crate) async fn write(
     session: &mut Session,
-    origin: i64,
-    rows: &[Row<F>],
+    origin: &Origin<'_>,
+    range: (i64, i64),
+    rows: &[Row],
 ) -> Result<Vec<Outcome>, Fault> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
-    }
+    let writes = Writes::new(origin.flow, rows)?;
     let (connection, limit) = session.parts();
-    if let Ok(outcomes) = within(limit, F::apply(connection, origin, rows)).await? {
-        return Ok(outcomes);
-    }
+    let together = write_together(connection, origin, range, &writes, rows.len());
+    let why = match within(limit, together).await? {
+        Ok(verdicts) => return Ok(writes.outcomes(&verdicts)),
+        Err(why) => why,
+    };
     // Fails when what failed was the connection.
     session.run("rollback to savepoint effect").await?;
     let (connection, limit) = session.parts();
-    let outcomes = within(limit, F::apply_singly(connection, origin, rows)).await?;
-    outcomes.map_err(|error| fault::of_rows(&error))
+    let singly = async {
+        let function = Function::of(origin.flow);
+        let is_known = function.prepare(connection, constraint(&why)).await?;
+        note(origin, &why, is_known);
+        singly::write(connection, &function, origin, range, rows, &writes).await
+    };
+    let verdicts = within(limit, singly).await?.map_err(|error| fault::of_rows(&error))?;
+    Ok(writes.outcomes(&verdicts))
 }
 
-/// A query whose text is always the same and which is therefore prepared once per connection;
-/// [`diesel::sql_query`] is prepared anew each time, which costs a round trip and the planning.
-#[derive(Clone, Debug)]
-pub struct Prepared<Q> {
-    query: Q,
+/// Writes what a dead letter's row writes, unless something newer is there.
+pub(crate) async fn replay(
+    session: &mut Session,
+    origin: &Origin<'_>,
+    row: &Row,
+) -> Result<Outcome, Fault> {
+    let writes = Writes::new(origin.flow, std::slice::from_ref(row))?;
+    let (connection, limit) = session.parts();
+    let singly = async {
+        let function = Function::of(origin.flow);
+        function.prepare(connection, None).await?;
+        singly::replay(connection, &function, origin, row, &writes).await
+    };
+    let verdicts = within(limit, singly).await?.map_err(|error| fault::of_rows(&error))?;
+    Ok(writes.outcomes(&verdicts).remove(0))
 }
 
-/// `query` without the cost of preparing it each time. Its text must not depend on values.
-pub const fn prepared<Q>(query: Q) -> Prepared<Q> {
-    Prepared { query }
+/// Why rows are written one by one.
+enum Apart {
+    /// Touching fewer rows than there are: a trigger left some out.
+    LeftOut,
+    /// A sum is too large for 64 bits.
+    TooLarge,
+    Failed(Error),
 }
 
-impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<Q> {
-    fn walk_ast<'b>(&'b self, pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.query.walk_ast(pass)
+impl From<Error> for Apart {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
+}
 
-    fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
-        Ok(true)
+/// The constraint that the error names; a trigger may have put any text there.
+fn constraint(why: &Apart) -> Option<&str> {
+    match why {
+        Apart::Failed(Error::DatabaseError(_, info)) => info.constraint_name(),
+        _ => None,
     }
 }
 
-impl<Q: Query> Query for Prepared<Q> {
-    type SqlType = Q::SqlType;
+fn note(origin: &Origin<'_>, why: &Apart, is_known: bool) {
+    let flow = origin.flow.name();
+    counter!(metric::ROW_BY_ROW_BATCHES, "flow" => flow.to_owned()).increment(1);
+    let sqlstate = match why {
+        Apart::LeftOut => "02000",
+        Apart::TooLarge => "22003",
+        Apart::Failed(Error::DatabaseError(kind, _)) => match kind {
+            Kind::UniqueViolation => "23505",
+            Kind::ForeignKeyViolation => "23503",
+            Kind::RestrictViolation => "23001",
+            Kind::ExclusionViolation => "23P01",
+            Kind::NotNullViolation => "23502",
+            Kind::CheckViolation => "23514",
+            Kind::SerializationFailure => "40001",
+            _ => "unknown",
+        },
+        Apart::Failed(_) => "unknown",
+    };
+    let constraint = constraint(why).filter(|_| is_known).unwrap_or_default();
+    tracing::info!(
+        flow,
+        sqlstate,
+        constraint,
+        "a batch cannot be written at once: it is written row by row"
+    );
 }
 
-/// Found again by its text.
-impl<Q> QueryId for Prepared<Q> {
-    type QueryId = ();
+async fn write_together(
+    connection: &mut AsyncPgConnection,
+    origin: &Origin<'_>,
+    (first, last): (i64, i64),
+    writes: &Writes<'_>,
+    rows: usize,
+) -> Result<Vec<Verdict>, Apart> {
+    let appended = origin.flow.tables().iter().filter(|table| table.kind == TableKind::Appended);
+    for table in appended {
+        let place = vec![
+            Bound::Text(origin.flow.name()),
+            Bound::Text(origin.stream),
+            Bound::Integer(origin.partition),
+            Bound::BigInt(origin.log),
+            Bound::BigInt(first),
+            Bound::BigInt(last),
+        ];
+        Made::new(table::clear(table, ["?"; 6]), place).execute(connection).await?;
+    }
+    let mut verdicts = vec![Verdict::DONE; rows];
+    for together in writes.together().ok_or(Apart::TooLarge)? {
+        let mut seen = table::upsert(&together, origin).execute(connection).await?;
+        if seen < together.rows.len() {
+            for slot in newer(connection, origin, &together).await? {
+                writes.supersede(&together.rows[slot], &mut verdicts);
+                seen += 1;
+            }
+        }
+        if seen != together.rows.len() {
+            return Err(Apart::LeftOut); // which, is found row by row
+        }
+    }
+    Ok(verdicts)
+}
 
-    const HAS_STATIC_QUERY_ID: bool = false;
+/// The indices of those rows that met something newer.
+async fn newer(
+    connection: &mut AsyncPgConnection,
+    origin: &Origin<'_>,
+    together: &Together<'_>,
+) -> QueryResult<Vec<usize>> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        slot: i64,
+    }
+    let Some(query) = table::newer(together, origin) else { return Ok(Vec::new()) };
+    let found: Vec<Found> = query.load(connection).await?;
+    let index = |Found { slot }| usize::try_from(slot - 1).ok();
+    Ok(found.into_iter().filter_map(index).filter(|&index| index < together.rows.len()).collect())
 }

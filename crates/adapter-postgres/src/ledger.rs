@@ -3,12 +3,11 @@
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Json, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use tally_domain::Flow;
 use tally_ports::{Commit, Committed, Fault};
 
 use crate::connection::{Session, answer};
-use crate::effect::prepared;
 use crate::positions::milliseconds;
+use crate::query::prepared;
 
 /// One statement: the entry is written where the position moves, and only there.
 const RECORD: &str = "
@@ -29,9 +28,9 @@ const RECORD: &str = "
 
 /// Moves the position to the end of the batch, renews the lease if it is held and writes the entry; `false`, and nothing, when the
 /// position does not stand where the batch begins in our epoch. Who gets `true` holds the position until COMMIT.
-pub(crate) async fn record<F: Flow>(
+pub(crate) async fn record(
     session: &mut Session,
-    commit: &Commit<F>,
+    commit: &Commit,
     committed: &Committed,
     dead_lettered: usize,
 ) -> Result<bool, Fault> {

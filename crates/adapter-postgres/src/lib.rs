@@ -1,7 +1,7 @@
 //! Sink, positions, leases, ledger and dead letters on Postgres (12 or later).
 //!
-//! To add a flow: implement [`PostgresEffect`] for it (see [`transactions`] for an upsert by key), put its tables and
-//! its functions for single rows into its [`Migrations`], and name these when the store is opened. Nothing here changes.
+//! What a flow writes is made from its description of its tables; [`Postgres::open`] takes the flow with the scripts that
+//! make them. Nothing here changes for a flow.
 //!
 //! # Sessions
 //! One process may own many partitions and relay dead letters besides. So that a long commit cannot cost a lease, nor
@@ -38,11 +38,13 @@ mod letters;
 mod migrate;
 mod outbox;
 mod positions;
+mod query;
 mod replay;
+mod singly;
 mod steering;
+mod table;
 mod target;
 mod tls;
-pub mod transactions;
 mod workers;
 
 use std::fmt;
@@ -51,8 +53,7 @@ use std::time::Duration;
 pub use audit::PostgresBooks;
 pub use diesel;
 pub use diesel_async;
-pub use effect::{PostgresEffect, Prepared, prepared, refusal};
-use tally_ports::{Fault, Migrations};
+use tally_ports::{Fault, KnownFlow};
 
 use crate::connection::{Limits, Sessions};
 use crate::target::Target;
@@ -107,7 +108,7 @@ impl Postgres {
     /// A wrong URL, password or database, a database that is not UTF8, a missing privilege, a server certificate that is
     /// not trusted, a database that is newer than this program and pending migrations that may not be applied are
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
-    pub async fn open(settings: &Settings, flows: &[Migrations]) -> Result<Self, Fault> {
+    pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(&settings.url, settings.lease)?;
         migrate::run(&target, settings.migrate, flows).await?;
         let Settings { lease, connections, .. } = *settings;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tally_ports::{Fault, Migrations, StopKind};
+use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 use tokio_postgres::{Client, Error};
 
 use crate::connection::within;
@@ -19,6 +19,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/postgres/tally/0002_workers_and_acts.sql"),
         include_str!("../../../migrations/postgres/tally/0003_rejected_passes.sql"),
         include_str!("../../../migrations/postgres/tally/0004_refusals_and_signs_of_life.sql"),
+        include_str!("../../../migrations/postgres/tally/0005_logs.sql"),
     ],
 };
 
@@ -32,8 +33,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Brings the tables to the versions of this program, on a connection of its own, under a lock that makes other
 /// processes wait.
-pub(crate) async fn run(target: &Target, migrate: bool, flows: &[Migrations]) -> Result<(), Fault> {
-    let wanted: Vec<Migrations> = [LEDGER].into_iter().chain(flows.iter().copied()).collect();
+pub(crate) async fn run(target: &Target, migrate: bool, flows: &[KnownFlow]) -> Result<(), Fault> {
+    let wanted = wanted(flows);
     let client = connect(target).await?;
     let mut pending = pending(&wanted, &applied(&client).await?)?;
     if !pending.is_empty() {
@@ -57,10 +58,10 @@ pub(crate) async fn run(target: &Target, migrate: bool, flows: &[Migrations]) ->
 /// Makes sure, for whoever only reads, that the tables have the versions of this program and that `tables` may be read.
 pub(crate) async fn check(
     target: &Target,
-    flows: &[Migrations],
+    flows: &[KnownFlow],
     tables: &[&str],
 ) -> Result<(), Fault> {
-    let wanted: Vec<Migrations> = [LEDGER].into_iter().chain(flows.iter().copied()).collect();
+    let wanted = wanted(flows);
     let client = connect(target).await?;
     let pending = pending(&wanted, &applied(&client).await?)?;
     if !pending.is_empty() {
@@ -82,6 +83,10 @@ pub(crate) async fn check(
             format!("postgres: the user has no privilege to select on {missing}: grant it"),
         )),
     }
+}
+
+fn wanted(flows: &[KnownFlow]) -> Vec<Migrations> {
+    [LEDGER].into_iter().chain(flows.iter().map(|known| known.postgres)).collect()
 }
 
 async fn connect(target: &Target) -> Result<Client, Fault> {
@@ -195,13 +200,19 @@ async fn check_privileges(client: &Client) -> Result<(), Fault> {
         ) as needed(name, privilege)
         where not has_table_privilege(name, privilege)";
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[])).await?;
-    match row.get::<_, Option<String>>(0) {
-        None => Ok(()),
-        Some(missing) => Err(Fault::stop(
-            StopKind::Setting,
-            format!("postgres: the user has no privilege to {missing}: grant it"),
-        )),
+    if let Some(missing) = row.get::<_, Option<String>>(0) {
+        let message = format!("postgres: the user has no privilege to {missing}: grant it");
+        return Err(Fault::stop(StopKind::Setting, message));
     }
+    // Rows that cannot be written together are written by a function that belongs to the session.
+    let sql = "select has_database_privilege(current_database(), 'temporary')";
+    let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[])).await?;
+    if row.get(0) {
+        return Ok(());
+    }
+    let message = "postgres: the user has no privilege to create temporary functions: \
+        grant temporary on the database";
+    Err(Fault::stop(StopKind::Setting, message))
 }
 
 async fn ask<T>(

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
-use crate::effect::prepared;
+use crate::query::prepared;
 
 /// How many bytes of records are handed out at once.
 const BYTES: i64 = 4 * 1024 * 1024;

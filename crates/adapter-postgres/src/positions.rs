@@ -13,12 +13,12 @@ use tally_ports::{
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
-use crate::effect::prepared;
+use crate::query::prepared;
 
 /// The last pass over a partition; whoever reads it may change it until the transaction ends. After waiting for another
 /// transaction it is the one that was last before.
 const LAST_PASS: &str = "
-    select id, epoch, pass as number, next, cursor, stats, ended_at,
+    select id, epoch, pass as number, log, next, cursor, stats, ended_at,
         rejected_at is not null as is_rejected, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
         (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining,
@@ -30,10 +30,12 @@ const LAST_PASS: &str = "
     limit 1
     for update";
 
-/// Loses silently against another one's at the same time.
+/// Over the same log as the pass before. Loses silently against another one's at the same time.
 const BEGIN_PASS: &str = "
-    insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at)
-    values ($1, $2, $3, $4, $5, $6, 0, clock_timestamp())
+    insert into positions (flow, stream, partition, pass, log, label, next, epoch, updated_at)
+    values ($1, $2, $3, $4, coalesce((
+        select p.log from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 order by p.pass desc limit 1
+    ), 1), $5, $6, 0, clock_timestamp())
     on conflict do nothing";
 
 const TAKE: &str = "
@@ -195,6 +197,7 @@ async fn take(
     Ok(Claim::Owned(Position {
         lease: Lease { position: pass.id, epoch: taken.epoch, duration: lease },
         pass: pass.number,
+        log: pass.log,
         next: pass.next,
         cursor: pass.cursor.unwrap_or_default(),
         stats: pass.stats.unwrap_or_default(),
@@ -248,7 +251,7 @@ pub(crate) async fn lock_last_pass(
 async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(LAST_PASS)
-        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition);
     answer(limit, async { query.get_result(connection).await.optional() }).await
@@ -263,7 +266,7 @@ pub(crate) async fn begin_pass(
 ) -> Result<bool, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(BEGIN_PASS)
-        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition)
         .bind::<Integer, _>(pass)
@@ -295,6 +298,8 @@ pub(crate) struct Pass {
     pub(crate) epoch: i64,
     #[diesel(sql_type = Integer)]
     pub(crate) number: i32,
+    #[diesel(sql_type = BigInt)]
+    log: i64,
     #[diesel(sql_type = BigInt)]
     pub(crate) next: i64,
     #[diesel(sql_type = Nullable<Json>)]

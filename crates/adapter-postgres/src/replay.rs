@@ -7,16 +7,16 @@ use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Fault, Place, Raw, Replay, Replayed, Retry, Row, State, StopKind};
+use tally_ports::{Deed, Fault, Origin, Place, Raw, Replay, Replayed, Retry, Row, State, StopKind};
 use uuid::Uuid;
 
-use crate::connection::{Session, answer, within};
-use crate::effect::{self, PostgresEffect, prepared};
-use crate::{Postgres, acts, fault};
+use crate::connection::{Session, answer};
+use crate::query::prepared;
+use crate::{Postgres, acts, effect};
 
 /// Who has locked the dead letter is the only one who may change its state.
 const LOCK: &str = "
-    select d.state, p.id as origin from dead_letters as d left join positions as p
+    select d.state, p.id as origin, p.log from dead_letters as d left join positions as p
         on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
     where d.id = $1
     for update of d";
@@ -33,8 +33,8 @@ const KEEP: &str = "update dead_letters set key = $2, payload = $3, headers = $4
 
 const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
 
-impl<F: PostgresEffect> Replay<F> for Postgres {
-    async fn replay(&self, retry: &Arc<Retry<F>>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
+impl Replay for Postgres {
+    async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
         let mut session = self.commits.session().await?;
         session.run(effect::BEGIN).await?;
         let replayed = replay(&mut session, retry).await?;
@@ -50,17 +50,14 @@ impl<F: PostgresEffect> Replay<F> for Postgres {
     }
 }
 
-async fn replay<F: PostgresEffect>(
-    session: &mut Session,
-    retry: &Retry<F>,
-) -> Result<Replayed, Fault> {
+async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault> {
     let id = retry.place.id();
-    let Locked { state, origin } = lock(session, id).await?;
+    let Locked { state, pass } = lock(session, id).await?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
     let replayed = match &retry.result {
-        Ok(row) => write(session, &retry.place, origin, row).await?,
+        Ok(row) => write(session, retry, pass, row).await?,
         Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
@@ -76,20 +73,19 @@ async fn replay<F: PostgresEffect>(
     Ok(replayed)
 }
 
-async fn write<F: PostgresEffect>(
+async fn write(
     session: &mut Session,
-    place: &Place,
-    origin: Option<i64>,
-    row: &Row<F>,
+    retry: &Retry,
+    pass: Option<Pass>,
+    row: &Row,
 ) -> Result<Replayed, Fault> {
-    let origin = origin.ok_or_else(|| {
-        let Place { stream, partition, pass, .. } = place;
-        let what = format!("pass {pass} over partition {partition} of {stream}");
+    let Place { stream, partition, pass: number, .. } = &retry.place;
+    let Pass { origin, log } = pass.ok_or_else(|| {
+        let what = format!("pass {number} over partition {partition} of {stream}");
         Fault::stop(StopKind::Data, format!("postgres: the positions do not know {what}"))
     })?;
-    let (connection, limit) = session.parts();
-    let outcome = within(limit, F::replay(connection, origin, row)).await?;
-    Ok(Replayed::of(place, outcome.map_err(|error| fault::of_rows(&error))?))
+    let origin = Origin { flow: &*retry.flow, id: origin, stream, partition: *partition, log };
+    Ok(Replayed::of(&retry.place, effect::replay(session, &origin, row).await?))
 }
 
 async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {
@@ -97,8 +93,10 @@ async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {
     let query = prepared(sql_query(LOCK).bind::<SqlUuid, _>(id));
     let found: Option<Found> =
         answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    let known = found
-        .and_then(|Found { state, origin }| Some(Locked { state: state.parse().ok()?, origin }));
+    let known = found.and_then(|Found { state, origin, log }| {
+        let pass = origin.zip(log).map(|(origin, log)| Pass { origin, log });
+        Some(Locked { state: state.parse().ok()?, pass })
+    });
     known.ok_or_else(|| {
         Fault::stop(StopKind::Input, format!("postgres: there is no dead letter {id} of ours"))
     })
@@ -135,8 +133,14 @@ async fn keep(session: &mut Session, id: Uuid, kept: &Raw) -> Result<(), Fault> 
 
 struct Locked {
     state: State,
-    /// The row in `positions` that the record came by.
-    origin: Option<i64>,
+    pass: Option<Pass>,
+}
+
+/// The pass that the record came by.
+struct Pass {
+    /// Its row in `positions`.
+    origin: i64,
+    log: i64,
 }
 
 #[derive(QueryableByName)]
@@ -145,4 +149,6 @@ struct Found {
     state: String,
     #[diesel(sql_type = Nullable<BigInt>)]
     origin: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    log: Option<i64>,
 }

@@ -143,7 +143,7 @@ async fn insert_entry(
     let (connection, limit) = session.parts();
     let query = sql_query(INSERT_ENTRY)
         .bind::<SqlUuid, _>(Uuid::now_v7())
-        .bind::<Text, _>(stream.flow)
+        .bind::<Text, _>(&stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition)
         .bind::<Integer, _>(passed.pass)

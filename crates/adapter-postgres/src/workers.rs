@@ -10,8 +10,8 @@ use tally_ports::{Attendance, Crew, Fault, Standing, Worker, Workers};
 
 use crate::Postgres;
 use crate::connection::answer;
-use crate::effect::prepared;
 use crate::positions::milliseconds;
+use crate::query::prepared;
 
 /// One round trip. What it writes it does not see itself: the worker counts besides the others. Those that died long ago
 /// are removed, and those that were seen at a time that is still to come, since the clock went back, count from now on;
@@ -67,7 +67,7 @@ impl Workers for Postgres {
         let (connection, limit) = session.parts();
         let query = sql_query(ATTEND)
             .bind::<Text, _>(&*worker.id)
-            .bind::<Text, _>(worker.flow)
+            .bind::<Text, _>(&worker.flow)
             .bind::<Text, _>(&worker.stream)
             .bind::<Text, _>(&worker.host)
             .bind::<BigInt, _>(i64::from(worker.pid))
@@ -91,7 +91,7 @@ impl Workers for Postgres {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
         let query = sql_query(BEGIN)
-            .bind::<Text, _>(worker.flow)
+            .bind::<Text, _>(&worker.flow)
             .bind::<Text, _>(&worker.stream)
             .bind::<Text, _>(label)
             .bind::<Array<Integer>, _>(partitions)

@@ -8,8 +8,9 @@ use diesel::{
 use serde_json::Value as Json;
 use tally_ports::{Act, Acts, Deed, Fault};
 
+use crate::Sqlite;
 use crate::atomic::transaction;
-use crate::{Sqlite, Statement, execute};
+use crate::statement::{Statement, execute};
 
 impl Acts for Sqlite {
     async fn note(&self, deed: &Deed) -> Result<(), Fault> {

@@ -14,12 +14,13 @@ use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use serde_json::{Value, json};
 use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
-use tally_ports::{Audit, Auditor, Fault, Migrations};
+use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 
 use self::queries::{
     FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows, FoundRowsFromNothing,
     LETTERS, PASSES, STRAYS,
 };
+use crate::table::quoted;
 use crate::{Settings, connection, fault};
 
 /// Readers wait for nobody, except while a file is migrated, or recovered after a crash.
@@ -29,7 +30,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const TO_READ: &str = "pragma query_only = on; pragma cache_size = -16384";
 
 const MISSING: &str = "select k.value ->> 0 as position from json_each(?) k \
-    where not exists (select 1 from {table} t where t.id = k.value ->> 1) \
+    where not exists (select 1 from {table} as t where t.{id} = k.value ->> 1) \
         and not exists (select 1 from dead_letters d where d.id = k.value ->> 2) \
     order by 1";
 
@@ -37,6 +38,7 @@ const MISSING: &str = "select k.value ->> 0 as position from json_each(?) k \
 #[derive(Clone, Debug)]
 pub struct SqliteBooks {
     path: PathBuf,
+    flows: Arc<[KnownFlow]>,
     tables: Arc<[Tables]>,
 }
 
@@ -46,8 +48,9 @@ impl SqliteBooks {
     /// # Errors
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting) when there is no such file, it is no database, or its
     /// tables are not those of this program's version.
-    pub fn open(path: PathBuf, tables: &[Tables]) -> Result<Self, Fault> {
-        let books = Self { path, tables: tables.into() };
+    pub fn open(path: PathBuf, flows: &[KnownFlow]) -> Result<Self, Fault> {
+        let tables = flows.iter().map(|known| Tables::of(&*known.flow)).collect();
+        let books = Self { path, flows: flows.into(), tables };
         books.connect()?;
         Ok(books)
     }
@@ -55,8 +58,7 @@ impl SqliteBooks {
     fn connect(&self) -> Result<SqliteConnection, Fault> {
         let path = self.path.clone();
         let settings = Settings { path, lease: BUSY_TIMEOUT, migrate: false };
-        let migrations: Vec<Migrations> = self.tables.iter().map(|flow| flow.migrations).collect();
-        let mut connection = connection::open_to_read(&settings, &migrations)?;
+        let mut connection = connection::open_to_read(&settings, &self.flows)?;
         let tuned = connection.batch_execute(TO_READ);
         tuned.map_err(|error| fault::at_open(&self.path, &error))?;
         Ok(connection)
@@ -118,11 +120,15 @@ impl Audit for SqliteBooks {
 
     async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
         let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
-        let Some(table) = of_flow.and_then(|tables| tables.by_id) else { return Ok(Vec::new()) };
+        let Some((table, id)) = of_flow.and_then(|tables| tables.by_id.clone()) else {
+            return Ok(Vec::new());
+        };
         let expected = |record: &Expected| (record.position, record.row, record.letter);
         let records: Value = records.iter().map(|record| json!(expected(record))).collect();
         self.run(move |connection, _| {
-            let query = sql_query(MISSING.replace("{table}", table));
+            let query = sql_query(
+                MISSING.replace("{table}", &quoted(&table)).replace("{id}", &quoted(&id)),
+            );
             let found: Vec<FoundMissing> =
                 query.bind::<Text, _>(records.to_string()).load(connection)?;
             Ok(found.into_iter().map(FoundMissing::position).collect())
@@ -142,7 +148,7 @@ fn show(
     each(connection, STRAYS, |found: FoundName| auditor.see(Fact::Stray(found.name())))?;
     each(connection, LETTERS, |found: FoundLetter| auditor.see(Fact::Letter(found.letter())))?;
     for Tables { flow, names, .. } in tables {
-        for table in *names {
+        for table in names {
             each(connection, &queries::rows(table, flow), |found: FoundRows| {
                 auditor.see(Fact::Rows(found.rows(table, flow)));
             })?;

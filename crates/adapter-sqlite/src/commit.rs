@@ -7,25 +7,47 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
-use tally_domain::Flow;
-use tally_ports::{Commit, Committed, Fault, Sink, StopKind};
+use tally_ports::{Commit, Committed, Fault, Outcome, Sink, Stop, StopKind, Writes};
 
 use crate::atomic::transaction;
+use crate::effect::{self, Apart};
 use crate::positions::milliseconds;
 use crate::statement::{Statement, execute};
-use crate::{Failure, Sqlite, SqliteEffect, dead_letters};
+use crate::{Failure, Sqlite, dead_letters};
 
-impl<F: SqliteEffect> Sink<F> for Sqlite {
-    async fn commit(&self, commit: &Arc<Commit<F>>) -> Result<Committed, Fault> {
+impl Sink for Sqlite {
+    async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
         let commit = Arc::clone(commit);
         self.run(move |connection| {
-            match transaction(connection, |connection| write(connection, &commit)) {
+            let together = transaction(connection, |connection| together(connection, &commit));
+            let written = match together {
+                Ok(committed) => Ok(committed),
+                Err(NotTogether::NotWritten(why)) => Err(why),
+                Err(NotTogether::Apart(why)) => {
+                    why.note(commit.flow.name());
+                    transaction(connection, |connection| singly(connection, &commit))
+                }
+            };
+            match written {
                 Ok(committed) => Ok(committed),
                 Err(NotWritten::Misplaced) => answer_from_ledger(connection, &commit),
                 Err(NotWritten::Failed(failure)) => Err(failure),
             }
         })
         .await
+    }
+}
+
+/// Why a transaction that wrote the rows together is rolled back.
+enum NotTogether {
+    /// They are to be written one by one.
+    Apart(Apart),
+    NotWritten(NotWritten),
+}
+
+impl From<Error> for NotTogether {
+    fn from(error: Error) -> Self {
+        Self::NotWritten(error.into())
     }
 }
 
@@ -42,14 +64,29 @@ impl From<Error> for NotWritten {
     }
 }
 
-/// Writes the rows, the dead letters, the ledger's entry and, last, the position, if it is still ours.
-fn write<F: SqliteEffect>(
+fn together(connection: &mut SqliteConnection, commit: &Commit) -> Result<Committed, NotTogether> {
+    let (origin, range, rows) = (commit.origin(), (commit.first, commit.last), &commit.rows);
+    let writes = Writes::new(origin.flow, rows)
+        .map_err(|stop| NotTogether::NotWritten(NotWritten::from(stop)))?;
+    let outcomes = effect::write_together(connection, &origin, range, rows, &writes)
+        .map_err(NotTogether::Apart)?;
+    conclude(connection, commit, &outcomes).map_err(NotTogether::NotWritten)
+}
+
+fn singly(connection: &mut SqliteConnection, commit: &Commit) -> Result<Committed, NotWritten> {
+    let (origin, range, rows) = (commit.origin(), (commit.first, commit.last), &commit.rows);
+    let writes = Writes::new(origin.flow, rows)?;
+    let outcomes = effect::write_singly(connection, &origin, range, rows, &writes)?;
+    conclude(connection, commit, &outcomes)
+}
+
+/// Writes, after the rows, the dead letters, the ledger's entry and, last, the position, if it is still ours.
+fn conclude(
     connection: &mut SqliteConnection,
-    commit: &Commit<F>,
+    commit: &Commit,
+    outcomes: &[Outcome],
 ) -> Result<Committed, NotWritten> {
-    let outcomes = F::apply(connection, commit.lease.position, &commit.rows)?;
-    let (committed, refused) =
-        commit.conclude(&outcomes).map_err(|stop| NotWritten::Failed(Fault::from(stop).into()))?;
+    let (committed, refused) = commit.conclude(outcomes)?;
     dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
         .map_err(misplaced_if_there)?;
     insert_entry(connection, commit, &committed).map_err(misplaced_if_there)?;
@@ -57,6 +94,12 @@ fn write<F: SqliteEffect>(
         return Err(NotWritten::Misplaced);
     }
     Ok(committed)
+}
+
+impl From<Stop> for NotWritten {
+    fn from(stop: Stop) -> Self {
+        Self::Failed(Fault::from(stop).into())
+    }
 }
 
 /// Dead letters and entries that are there already belong to a batch that was committed before.
@@ -77,16 +120,16 @@ impl Statement for InsertEntry {
         strftime('%Y-%m-%d %H:%M:%f', 'now', (? / -1000.0) || ' seconds'), strftime('%Y-%m-%d %H:%M:%f', 'now'), ?)";
 }
 
-fn insert_entry<F: Flow>(
+fn insert_entry(
     connection: &mut SqliteConnection,
-    commit: &Commit<F>,
+    commit: &Commit,
     committed: &Committed,
 ) -> QueryResult<()> {
     let stream = &*commit.stream;
     let dead_lettered = commit.dead_letters.len() + committed.refused.len();
     let values = [
         commit.id.to_string().into(),
-        stream.flow.into(),
+        stream.flow.as_str().into(),
         stream.name.as_str().into(),
         stream.partition.into(),
         commit.pass.into(),
@@ -115,10 +158,7 @@ impl Statement for MovePosition {
 }
 
 /// Whether the position was ours and stood where the batch begins; it then follows the batch, the lease renewed.
-fn move_position<F: Flow>(
-    connection: &mut SqliteConnection,
-    commit: &Commit<F>,
-) -> QueryResult<bool> {
+fn move_position(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult<bool> {
     let values = [
         (commit.last + 1).into(),
         json(&commit.cursor)?.into(),
@@ -133,9 +173,9 @@ fn move_position<F: Flow>(
 
 /// What became of a batch that could not be written: it was written before, the position is somebody else's, or it
 /// stands elsewhere.
-fn answer_from_ledger<F: Flow>(
+fn answer_from_ledger(
     connection: &mut SqliteConnection,
-    commit: &Commit<F>,
+    commit: &Commit,
 ) -> Result<Committed, Failure> {
     #[derive(QueryableByName)]
     struct Entry {
@@ -215,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tally.db");
         let settings = Settings { path, lease: Duration::from_secs(5), migrate: true };
-        let sqlite = Sqlite::open(&settings, &[Transactions::MIGRATIONS]).unwrap();
+        let sqlite = Sqlite::open(&settings, &tally_flows::all()).unwrap();
         let stream = stream::<Transactions>("file/1");
         let Ok(Claim::Owned(position)) = sqlite.claim(&stream, "a", LONG, Begin::default()).await
         else {

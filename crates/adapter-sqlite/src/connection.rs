@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Fault, Migrations, StopKind};
+use tally_ports::{Fault, KnownFlow, StopKind};
 
 use crate::{Settings, fault, migrate};
 
@@ -23,11 +23,8 @@ const SIZES: [&str; 2] = ["pragma cache_size = -16384", "pragma wal_autocheckpoi
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Opens the database and brings its tables up to date.
-pub(crate) fn open(
-    settings: &Settings,
-    migrations: &[Migrations],
-) -> Result<SqliteConnection, Fault> {
-    let mut connection = open_to_read(settings, migrations)?;
+pub(crate) fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<SqliteConnection, Fault> {
+    let mut connection = open_to_read(settings, flows)?;
     tune(&mut connection, settings)?;
     Ok(connection)
 }
@@ -35,7 +32,7 @@ pub(crate) fn open(
 /// Opens the database and brings its tables up to date, or makes sure that they are, as the settings say.
 pub(crate) fn open_to_read(
     settings: &Settings,
-    migrations: &[Migrations],
+    flows: &[KnownFlow],
 ) -> Result<SqliteConnection, Fault> {
     let path = &settings.path;
     if !settings.migrate && !path.exists() {
@@ -44,7 +41,7 @@ pub(crate) fn open_to_read(
         return Err(Fault::stop(StopKind::Setting, message));
     }
     let mut connection = establish(settings)?;
-    migrate::run(&mut connection, settings, migrations)?;
+    migrate::run(&mut connection, settings, flows)?;
     Ok(connection)
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_domain::{Flow, Stage};
+use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Headers, Refused};
 
@@ -18,9 +18,9 @@ impl Statement for Insert {
 }
 
 /// Writes `letters` of a batch.
-pub(crate) fn insert<'a, F: Flow>(
+pub(crate) fn insert<'a>(
     connection: &mut SqliteConnection,
-    commit: &Commit<F>,
+    commit: &Commit,
     letters: impl IntoIterator<Item = &'a DeadLetter>,
 ) -> QueryResult<()> {
     let stream = &*commit.stream;
@@ -29,7 +29,7 @@ pub(crate) fn insert<'a, F: Flow>(
     for letter in letters {
         let values = [
             letter.id(stream, commit.pass).to_string().into(),
-            stream.flow.into(),
+            stream.flow.as_str().into(),
             stream.name.as_str().into(),
             stream.partition.into(),
             commit.pass.into(),
@@ -70,9 +70,9 @@ impl HeadersText {
 }
 
 /// The rows of a batch that the database refused when it was committed.
-pub(crate) fn refused<F: Flow>(
+pub(crate) fn refused(
     connection: &mut SqliteConnection,
-    commit: &Commit<F>,
+    commit: &Commit,
 ) -> QueryResult<Vec<Refused>> {
     #[derive(QueryableByName)]
     struct Found {
@@ -85,7 +85,7 @@ pub(crate) fn refused<F: Flow>(
         "select position, code from dead_letters where flow = ? and stream = ? and partition = ? and pass = ? \
          and position between ? and ? and attempt = 1 and stage = ? and batch_id = ? order by position",
     )
-    .bind::<Text, _>(commit.stream.flow)
+    .bind::<Text, _>(&commit.stream.flow)
     .bind::<Text, _>(&commit.stream.name)
     .bind::<Integer, _>(commit.stream.partition)
     .bind::<Integer, _>(commit.pass)

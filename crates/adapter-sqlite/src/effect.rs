@@ -1,103 +1,245 @@
-//! What a flow's rows do to its tables.
+//! What records do to a flow's tables.
 
 use diesel::connection::SimpleConnection;
 use diesel::result::Error;
 use diesel::{QueryResult, SqliteConnection};
-use tally_domain::Flow;
-use tally_ports::{KeyOrder, Migrations, Outcome, Refusal, Row};
+use metrics::counter;
+use tally_domain::{Table, TableKind};
+use tally_ports::{Origin, Outcome, Refusal, Row, Together, TogetherRow, Verdict, Writes, metric};
 
-use crate::fault;
+use crate::statement::{execute_made, tell_made};
+use crate::{Failure, fault, table};
 
-/// A flow's tables, and what its rows do to them.
-pub trait SqliteEffect: Flow {
-    /// The flow's tables.
-    const MIGRATIONS: Migrations;
+/// How many rows one statement writes: what it costs to make, find and run one is spread over them. With more of them SQLite
+/// keeps more pages to be able to undo the statement.
+const AT_ONCE: usize = 16;
 
-    /// Those of its tables whose rows name in `origin` and `position` the record that wrote them; audits compare them
-    /// with the ledger.
-    const TABLES: &'static [&'static str] = &[];
+/// The most values that a statement may have.
+const MOST_VALUES: usize = 32_766;
 
-    /// The one of them that has a row under its `id` for each record that was written, or a newer one; an audit looks for
-    /// each record of a source there.
-    const BY_ID: Option<&'static str> = None;
-
-    /// Writes `rows`, which stand in order of position and were read from `origin`, inside the commit's transaction;
-    /// answers for each of them, in the same order, what became of it.
-    ///
-    /// # Errors
-    /// What is no row's fault: the whole batch is rolled back and tried again.
-    fn apply(
-        connection: &mut SqliteConnection,
-        origin: i64,
-        rows: &[Row<Self>],
-    ) -> QueryResult<Vec<Outcome>>;
-
-    /// Writes the effect of a row of a dead letter that is replayed, unless something newer is there: by one statement
-    /// that leaves alone a later record of the same origin and any of another one. Those are
-    /// [`Outcome::Superseded`]. [`replay_one`] tells what a constraint refuses.
-    ///
-    /// # Errors
-    /// What is not the row's fault.
-    fn replay(
-        connection: &mut SqliteConnection,
-        origin: i64,
-        row: &Row<Self>,
-    ) -> QueryResult<Outcome>;
-}
-
-/// Upserts `rows` one by one with `write`, in the order of their keys and within a key in that of their positions, so
-/// that the last one that no constraint refuses is the one that stays. `write` tells how many rows it touched: none means that a trigger
-/// left the row out.
+/// Writes what a dead letter's row writes, unless something newer is there.
 ///
 /// # Errors
-/// The first error of `write` that is not a constraint's. A trigger counts as a constraint when the text that it
-/// raises begins with `constraint_trigger`.
-pub fn upsert_each<F: Flow, K: Ord>(
+/// What is not the row's fault.
+pub(crate) fn replay(
     connection: &mut SqliteConnection,
-    rows: &[Row<F>],
-    key: impl Fn(&Row<F>) -> K,
-    mut write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<usize>,
-) -> QueryResult<Vec<Outcome>> {
-    let order = KeyOrder::new(rows, key);
-    let mut refusals = Vec::with_capacity(rows.len());
-    for index in order.all() {
-        refusals.push(match write(connection, &rows[index]) {
-            Ok(0) => Some(Refusal::new(fault::TRIGGER)), // it said `raise(ignore)`
-            Ok(_) => None,
-            Err(error) => Some(refused(connection, error)?),
-        });
+    origin: &Origin<'_>,
+    row: &Row,
+) -> Result<Outcome, Failure> {
+    let rows = std::slice::from_ref(row);
+    let writes = Writes::new(origin.flow, rows).map_err(tally_ports::Fault::from)?;
+    connection.batch_execute("savepoint effect")?;
+    clear(connection, origin, row.position, row.position)?;
+    let verdict = write_row(connection, origin, &writes, 0, true)?;
+    if matches!(verdict, Verdict::Refused(_)) {
+        connection.batch_execute("rollback to effect")?;
     }
-    Ok(order.outcomes_of_all(&refusals))
+    connection.batch_execute("release effect")?;
+    Ok(writes.outcomes(&[verdict]).remove(0))
 }
 
-/// Appends `rows` one by one with `write`, in order of position.
+/// Why rows cannot be written together.
+pub(crate) enum Apart {
+    /// Touching fewer rows than there are: a trigger left some out.
+    LeftOut,
+    /// A sum is too large for 64 bits.
+    TooLarge,
+    Failed(Error),
+}
+
+impl From<Error> for Apart {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Apart {
+    /// Says that a batch of `flow` is written row by row, and why.
+    pub(crate) fn note(&self, flow: &str) {
+        counter!(metric::ROW_BY_ROW_BATCHES, "flow" => flow.to_owned()).increment(1);
+        let (code, constraint) = match self {
+            Self::LeftOut => (fault::TRIGGER.to_owned(), None),
+            Self::TooLarge => ("a sum is too large".to_owned(), None),
+            Self::Failed(error) => match fault::refusal(error) {
+                Some(Refusal { code, constraint }) => (code, constraint),
+                None => (fault::text(error), None),
+            },
+        };
+        let constraint = constraint.unwrap_or_default();
+        tracing::info!(
+            flow,
+            code,
+            constraint,
+            "a batch cannot be written at once: it is written row by row"
+        );
+    }
+}
+
+/// Deletes what an earlier reading of these positions appended.
+fn clear(
+    connection: &mut SqliteConnection,
+    origin: &Origin<'_>,
+    first: i64,
+    last: i64,
+) -> QueryResult<()> {
+    for table in origin.flow.tables() {
+        if table.kind == TableKind::Appended {
+            let place = [
+                origin.flow.name().into(),
+                origin.stream.into(),
+                origin.partition.into(),
+                origin.log.into(),
+                first.into(),
+                last.into(),
+            ];
+            execute_made(connection, &table::clear(table), &place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what `rows`, which stand in order of position and were read in `range`, write; answers for each of them, in the
+/// same order, what became of it.
 ///
 /// # Errors
-/// As [`upsert_each`].
-pub fn append_each<F: Flow>(
+/// When not all of it can be written. A part of it may be: the transaction is to be rolled back, and begun again to write
+/// [one by one](write_singly). (A savepoint to go back to would cost each row a third more.)
+pub(crate) fn write_together(
     connection: &mut SqliteConnection,
-    rows: &[Row<F>],
-    write: impl FnMut(&mut SqliteConnection, &Row<F>) -> QueryResult<usize>,
+    origin: &Origin<'_>,
+    (first, last): (i64, i64),
+    rows: &[Row],
+    writes: &Writes<'_>,
+) -> Result<Vec<Outcome>, Apart> {
+    clear(connection, origin, first, last)?;
+    let mut verdicts = vec![Verdict::DONE; rows.len()];
+    for Together { table, rows } in writes.together().ok_or(Apart::TooLarge)? {
+        let mut left = &rows[..];
+        let mut made = (0, String::new());
+        while !left.is_empty() {
+            let count = at_once(table, left.len());
+            if made.0 != count {
+                made = (count, table::upsert(table, count, false));
+            }
+            let (now, later) = left.split_at(count);
+            let mut values = Vec::new();
+            now.iter().for_each(|row| table::bind(&mut values, table, origin, row));
+            let mut seen = execute_made(connection, &made.1, &values)?;
+            if seen < count {
+                for row in now {
+                    if is_newer_there(connection, origin, table, row, false)? {
+                        writes.supersede(row, &mut verdicts);
+                        seen += 1;
+                    }
+                }
+            }
+            if seen != count {
+                return Err(Apart::LeftOut);
+            }
+            left = later;
+        }
+    }
+    Ok(writes.outcomes(&verdicts))
+}
+
+/// How many of so many rows one statement writes: powers of two, so that there are few statements to keep.
+fn at_once(table: &Table, rows: usize) -> usize {
+    let mut count = AT_ONCE;
+    while count > 1 && (count > rows || count * (table.columns.len() + 6) > MOST_VALUES) {
+        count /= 2;
+    }
+    count
+}
+
+/// As [`write_together`], but a row that the database refuses costs only itself.
+///
+/// # Errors
+/// What is no row's fault: the whole batch is rolled back and tried again.
+pub(crate) fn write_singly(
+    connection: &mut SqliteConnection,
+    origin: &Origin<'_>,
+    (first, last): (i64, i64),
+    rows: &[Row],
+    writes: &Writes<'_>,
 ) -> QueryResult<Vec<Outcome>> {
-    upsert_each(connection, rows, |row| row.position, write)
+    clear(connection, origin, first, last)?;
+    let mut verdicts = vec![Verdict::DONE; rows.len()];
+    for &index in writes.order() {
+        verdicts[index] = write_row(connection, origin, writes, index, false)?;
+    }
+    Ok(writes.outcomes(&verdicts))
 }
 
-/// Writes one row of a dead letter that is replayed with `write`, which tells how many rows it touched; where that is
-/// none, `is_newer_there` tells whether something newer is why, else a trigger left the row out.
-///
-/// # Errors
-/// As [`upsert_each`].
-pub fn replay_one(
+/// All that a record writes, or nothing.
+fn write_row(
     connection: &mut SqliteConnection,
-    write: impl FnOnce(&mut SqliteConnection) -> QueryResult<usize>,
-    is_newer_there: impl FnOnce(&mut SqliteConnection) -> QueryResult<bool>,
-) -> QueryResult<Outcome> {
-    Ok(match write(connection) {
-        Ok(0) if is_newer_there(connection)? => Outcome::Superseded,
-        Ok(0) => Outcome::Refused(Refusal::new(fault::TRIGGER)),
-        Ok(_) => Outcome::Written,
-        Err(error) => Outcome::Refused(refused(connection, error)?),
-    })
+    origin: &Origin<'_>,
+    writes: &Writes<'_>,
+    index: usize,
+    is_replay: bool,
+) -> QueryResult<Verdict> {
+    let is_several = writes.alone(index).nth(1).is_some();
+    if is_several {
+        connection.batch_execute("savepoint record")?;
+    }
+    let mut superseded = Vec::new();
+    let mut refusal = None;
+    for (number, (table, row)) in writes.alone(index).enumerate() {
+        match write_alone(connection, origin, table, &row, is_replay)? {
+            Alone::Written => {}
+            Alone::Superseded => superseded.push(number),
+            Alone::Refused(why) => {
+                refusal = Some(why);
+                break;
+            }
+        }
+    }
+    if is_several {
+        if refusal.is_some() {
+            connection.batch_execute("rollback to record")?;
+        }
+        connection.batch_execute("release record")?;
+    }
+    Ok(refusal.map_or(Verdict::Done { superseded }, Verdict::Refused))
+}
+
+/// What became of one write.
+enum Alone {
+    Written,
+    Superseded,
+    Refused(Refusal),
+}
+
+fn write_alone(
+    connection: &mut SqliteConnection,
+    origin: &Origin<'_>,
+    table: &Table,
+    row: &TogetherRow<'_>,
+    is_replay: bool,
+) -> QueryResult<Alone> {
+    let mut values = Vec::new();
+    table::bind(&mut values, table, origin, row);
+    match execute_made(connection, &table::upsert(table, 1, is_replay), &values) {
+        Ok(0) if is_newer_there(connection, origin, table, row, is_replay)? => {
+            Ok(Alone::Superseded)
+        }
+        Ok(0) => Ok(Alone::Refused(Refusal::new(fault::TRIGGER))), // it said `raise(ignore)`
+        Ok(_) => Ok(Alone::Written),
+        Err(error) => refused(connection, error).map(Alone::Refused),
+    }
+}
+
+fn is_newer_there(
+    connection: &mut SqliteConnection,
+    origin: &Origin<'_>,
+    table: &Table,
+    row: &TogetherRow<'_>,
+    is_replay: bool,
+) -> QueryResult<bool> {
+    let Some(question) = table::is_newer_there(table, is_replay) else { return Ok(false) };
+    let mut values = Vec::new();
+    table::bind(&mut values, table, origin, row);
+    tell_made(connection, &question, &values)
 }
 
 /// Why a constraint refused a row, or the error when it is none.

@@ -88,7 +88,7 @@ fn meaning(error: &Error) -> Option<Meaning> {
 }
 
 /// The text of an error without values. `SQLite` puts none into its texts; a trigger may, so its text is withheld.
-fn text(error: &Error) -> String {
+pub(crate) fn text(error: &Error) -> String {
     match error {
         Error::DatabaseError(DatabaseErrorKind::Unknown, _) if meaning(error).is_none() => {
             format!(

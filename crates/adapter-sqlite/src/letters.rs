@@ -13,7 +13,8 @@ use uuid::Uuid;
 use self::row::{Counted, Found, Whole};
 use self::search::Search;
 use crate::atomic::transaction;
-use crate::{Sqlite, Statement, acts, execute};
+use crate::statement::{Statement, execute};
+use crate::{Sqlite, acts};
 
 /// All but the bytes; what is large is not read for its length.
 macro_rules! listed {

@@ -3,8 +3,8 @@
 //! There is one writer connection. Everything that one call of a port does is one closure on a thread that may
 //! block; once begun it goes on to its end, whatever becomes of the caller.
 //!
-//! To add a flow: implement [`SqliteEffect`] for it ([`upsert_each`] or [`append_each`], [`replay_one`] and [`Statement`]s
-//! are all it takes) and hand its [`SqliteEffect::MIGRATIONS`] to [`Sqlite::open`].
+//! What a flow writes is made from its description of its tables; [`Sqlite::open`] takes the flow with the scripts that make
+//! them. Nothing here changes for a flow.
 
 mod acts;
 mod atomic;
@@ -21,7 +21,7 @@ mod positions;
 mod replay;
 mod statement;
 mod steering;
-mod transactions;
+mod table;
 mod workers;
 
 use std::path::PathBuf;
@@ -30,11 +30,9 @@ use std::time::Duration;
 
 pub use diesel;
 use diesel::SqliteConnection;
-use tally_ports::{Fault, Migrations};
+use tally_ports::{Fault, KnownFlow};
 
 pub use self::audit::SqliteBooks;
-pub use self::effect::{SqliteEffect, append_each, replay_one, upsert_each};
-pub use self::statement::{Statement, Value, execute};
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -65,15 +63,15 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Sqlite {
-    /// Opens the file and brings the tables of the ledger and those of `migrations` up to date. Blocks for as long as
+    /// Opens the file and brings the tables of the ledger and those of `flows` up to date. Blocks for as long as
     /// another process migrates or writes, at most a lease.
     ///
     /// # Errors
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting) when the file cannot be opened or written, is no
     /// database, is newer than this program, was made by something else, or has migrations pending that may not be
     /// run; an outage when the disk is full or another process holds the database for longer than a lease.
-    pub fn open(settings: &Settings, migrations: &[Migrations]) -> Result<Self, Fault> {
-        let connection = connection::open(settings, migrations)?;
+    pub fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
+        let connection = connection::open(settings, flows)?;
         let writer = Writer(Mutex::new(Some(connection)));
         Ok(Self { settings: Arc::new(settings.clone()), writer: Arc::new(writer) })
     }
@@ -152,7 +150,7 @@ mod tests {
             let work = |connection: &mut SqliteConnection| -> Result<(), Failure> {
                 atomic::transaction(connection, |connection| {
                     connection.batch_execute("insert into t values (1)")?;
-                    panic!("as an effect may")
+                    panic!("as anything may")
                 })
             };
             panicking.run(work).await

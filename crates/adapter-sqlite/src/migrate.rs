@@ -3,10 +3,11 @@
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Integer, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Fault, Migrations, StopKind};
+use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 
 use crate::atomic::exclusive_transaction;
-use crate::{Failure, Settings, Statement, execute, fault};
+use crate::statement::{Statement, execute};
+use crate::{Failure, Settings, fault};
 
 /// The tables of the ledger, which every flow needs.
 const LEDGER: Migrations = Migrations {
@@ -16,6 +17,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/sqlite/tally/0002_workers_and_acts.sql"),
         include_str!("../../../migrations/sqlite/tally/0003_rejected_passes.sql"),
         include_str!("../../../migrations/sqlite/tally/0004_signs_of_life.sql"),
+        include_str!("../../../migrations/sqlite/tally/0005_logs.sql"),
     ],
 };
 
@@ -29,14 +31,14 @@ impl Statement for Record {
         values (?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
 }
 
-/// Applies what is missing of the ledger's tables and of `of_flows`, all of it or nothing. Safe to run from several
+/// Applies what is missing of the ledger's tables and of `flows`, all of it or nothing. Safe to run from several
 /// processes at once: one does it and the others find it done.
 pub(crate) fn run(
     connection: &mut SqliteConnection,
     settings: &Settings,
-    of_flows: &[Migrations],
+    flows: &[KnownFlow],
 ) -> Result<(), Fault> {
-    let all = || std::iter::once(&LEDGER).chain(of_flows);
+    let all = || std::iter::once(&LEDGER).chain(flows.iter().map(|known| &known.sqlite));
     let result = if settings.migrate {
         exclusive_transaction(connection, |connection| {
             connection.batch_execute(TABLE)?;

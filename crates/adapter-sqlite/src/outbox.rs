@@ -9,7 +9,8 @@ use tally_ports::{Fault, Letter, Outbox, Publish, Raw, StopKind};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
-use crate::{Failure, Sqlite, Statement, execute};
+use crate::statement::{Statement, execute};
+use crate::{Failure, Sqlite};
 
 /// How many bytes of records are handed out at once.
 const BYTES: i64 = 4 * 1024 * 1024;

@@ -12,7 +12,8 @@ use tally_ports::{
 };
 
 use crate::atomic::transaction;
-use crate::{Failure, Sqlite, Statement, Value, execute};
+use crate::statement::{Statement, Value, execute};
+use crate::{Failure, Sqlite};
 
 impl Positions for Sqlite {
     async fn claim(
@@ -154,6 +155,8 @@ pub(crate) struct Place {
     #[diesel(sql_type = Integer)]
     pub(crate) pass: i32,
     #[diesel(sql_type = BigInt)]
+    log: i64,
+    #[diesel(sql_type = BigInt)]
     pub(crate) next: i64,
     #[diesel(sql_type = Text)]
     cursor: String,
@@ -251,11 +254,14 @@ struct BeginPass;
 
 impl Statement for BeginPass {
     const SQL: &'static str = "insert into positions \
-        (flow, stream, partition, pass, label, next, epoch, updated_at) \
-        values (?, ?, ?, ?, ?, ?, 0, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
+        (flow, stream, partition, pass, log, label, next, epoch, updated_at) \
+        select flow, stream, partition, pass, coalesce((select p.log from positions as p \
+            where p.flow = new.flow and p.stream = new.stream and p.partition = new.partition \
+            order by p.pass desc limit 1), 1), label, next, 0, strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next) as new";
 }
 
-/// Adds a pass that nobody owns yet.
+/// Adds a pass that nobody owns yet, over the same log as the one before.
 pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
@@ -263,7 +269,7 @@ pub(crate) fn begin_pass(
     next: i64,
 ) -> QueryResult<()> {
     let values = [
-        stream.flow.into(),
+        stream.flow.as_str().into(),
         stream.name.as_str().into(),
         stream.partition.into(),
         pass.into(),
@@ -278,12 +284,12 @@ pub(crate) fn last_pass(
     stream: &Stream,
 ) -> QueryResult<Option<Place>> {
     sql_query(
-        "select id, pass, next, cursor, stats, epoch, owner, lease_until, ended_at, \
+        "select id, pass, log, next, cursor, stats, epoch, owner, lease_until, ended_at, \
          rejected_at is not null as is_rejected, updated_at, \
          strftime('%Y-%m-%d %H:%M:%f', 'now') as now \
          from positions where flow = ? and stream = ? and partition = ? order by pass desc limit 1",
     )
-    .bind::<Text, _>(stream.flow)
+    .bind::<Text, _>(&stream.flow)
     .bind::<Text, _>(&stream.name)
     .bind::<Integer, _>(stream.partition)
     .get_result(connection)
@@ -304,6 +310,7 @@ fn owned(
     Ok(Claim::Owned(Position {
         lease: Lease { position: place.id, epoch: place.epoch, duration: lease },
         pass: place.pass,
+        log: place.log,
         next: place.next,
         cursor: json(&place.cursor)?,
         stats: json(&place.stats)?,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{OptionalExtension, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Fault, Place, Replay, Replayed, Retry, Row, State, StopKind};
+use tally_ports::{Deed, Fault, Origin, Place, Replay, Replayed, Retry, Row, State, StopKind};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
-use crate::{Failure, Sqlite, SqliteEffect, Statement, acts, execute};
+use crate::statement::{Statement, execute};
+use crate::{Failure, Sqlite, acts, effect};
 
-impl<F: SqliteEffect> Replay<F> for Sqlite {
-    async fn replay(&self, retry: &Arc<Retry<F>>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
+impl Replay for Sqlite {
+    async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
         let (retry, deed) = (Arc::clone(retry), deed.cloned());
         self.run(move |connection| {
             let done = transaction(connection, |connection| {
@@ -52,17 +53,14 @@ impl From<diesel::result::Error> for NotKept {
     }
 }
 
-fn replay<F: SqliteEffect>(
-    connection: &mut SqliteConnection,
-    retry: &Retry<F>,
-) -> Result<Replayed, Failure> {
+fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, Failure> {
     let id = retry.place.id();
-    let (state, origin) = find(connection, id)?;
+    let Found { state, pass } = find(connection, id)?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
     let replayed = match &retry.result {
-        Ok(row) => write(connection, &retry.place, origin, row)?,
+        Ok(row) => write(connection, retry, pass, row)?,
         Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
@@ -89,38 +87,55 @@ fn replay<F: SqliteEffect>(
     Ok(replayed)
 }
 
-fn write<F: SqliteEffect>(
+fn write(
     connection: &mut SqliteConnection,
-    place: &Place,
-    origin: Option<i64>,
-    row: &Row<F>,
+    retry: &Retry,
+    pass: Option<Pass>,
+    row: &Row,
 ) -> Result<Replayed, Failure> {
-    let origin = origin.ok_or_else(|| {
-        let Place { stream, partition, pass, .. } = place;
-        let what = format!("pass {pass} over partition {partition} of {stream}");
+    let Place { stream, partition, pass: number, .. } = &retry.place;
+    let Pass { origin, log } = pass.ok_or_else(|| {
+        let what = format!("pass {number} over partition {partition} of {stream}");
         Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
     })?;
-    Ok(Replayed::of(place, F::replay(connection, origin, row)?))
+    let origin = Origin { flow: &*retry.flow, id: origin, stream, partition: *partition, log };
+    Ok(Replayed::of(&retry.place, effect::replay(connection, &origin, row)?))
 }
 
-/// The state, and the row in `positions` that the record came by.
-fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<(State, Option<i64>), Failure> {
+struct Found {
+    state: State,
+    pass: Option<Pass>,
+}
+
+/// The pass that the record came by.
+struct Pass {
+    /// Its row in `positions`.
+    origin: i64,
+    log: i64,
+}
+
+fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<Found, Failure> {
     #[derive(QueryableByName)]
-    struct Found {
+    struct Row {
         #[diesel(sql_type = Text)]
         state: String,
         #[diesel(sql_type = Nullable<BigInt>)]
         origin: Option<i64>,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        log: Option<i64>,
     }
-    let found: Option<Found> = sql_query(
-        "select d.state, p.id as origin from dead_letters as d left join positions as p \
+    let found: Option<Row> = sql_query(
+        "select d.state, p.id as origin, p.log from dead_letters as d left join positions as p \
          on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass \
          where d.id = ?",
     )
     .bind::<Text, _>(id.to_string())
     .get_result(connection)
     .optional()?;
-    let known = found.and_then(|Found { state, origin }| Some((state.parse().ok()?, origin)));
+    let known = found.and_then(|Row { state, origin, log }| {
+        let pass = origin.zip(log).map(|(origin, log)| Pass { origin, log });
+        Some(Found { state: state.parse().ok()?, pass })
+    });
     Ok(known.ok_or_else(|| {
         Fault::stop(StopKind::Input, format!("there is no dead letter {id} of ours"))
     })?)

@@ -3,22 +3,22 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Untyped};
 use diesel::sqlite::Sqlite;
-use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
+use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 
 /// A statement that a connection prepares once and then keeps. (diesel prepares an `sql_query` at every call, and
 /// writes the text of an `on conflict` anew at every call.)
-pub trait Statement: 'static {
+pub(crate) trait Statement: 'static {
     /// Its text, with `?` for each value and nowhere else.
     const SQL: &'static str;
 }
 
 /// The value for one `?`.
 #[derive(Clone)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// No value.
     Null,
     /// A number.
@@ -66,7 +66,7 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
 }
 
 /// Runs a statement with its values and returns how many rows it touched.
-pub fn execute<S: Statement>(
+pub(crate) fn execute<S: Statement>(
     connection: &mut SqliteConnection,
     values: &[Value<'_>],
 ) -> QueryResult<usize> {
@@ -86,28 +86,80 @@ impl<S: Statement> QueryId for Bound<'_, S> {
 impl<S> RunQueryDsl<SqliteConnection> for Bound<'_, S> {}
 
 impl<S: Statement> QueryFragment<Sqlite> for Bound<'_, S> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let mut texts = S::SQL.split('?');
-        out.push_sql(texts.next().unwrap_or_default());
-        for value in self.values {
-            match value {
-                Value::Null => out.push_bind_param::<Nullable<Text>, Option<&str>>(&None)?,
-                Value::Integer(number) => out.push_bind_param::<BigInt, i64>(number)?,
-                Value::Text(text) => out.push_bind_param::<Text, str>(text)?,
-                Value::Bytes(bytes) => out.push_bind_param::<Binary, [u8]>(bytes)?,
-            }
-            let Some(text) = texts.next() else { return Err(wrong_number::<S>(self.values.len())) };
-            out.push_sql(text);
-        }
-        if texts.next().is_some() {
-            return Err(wrong_number::<S>(self.values.len()));
-        }
-        Ok(())
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        walk(S::SQL, self.values, out)
     }
 }
 
-fn wrong_number<S: Statement>(values: usize) -> Error {
-    Error::QueryBuilderError(format!("{values} values for the statement {}", S::SQL).into())
+/// Runs a statement whose text was made at run time. A connection prepares it once too, but finds it by its text.
+pub(crate) fn execute_made(
+    connection: &mut SqliteConnection,
+    sql: &str,
+    values: &[Value<'_>],
+) -> QueryResult<usize> {
+    Made { sql, values }.execute(connection)
+}
+
+/// What a query for one truth, called `found`, finds. See [`execute_made`].
+pub(crate) fn tell_made(
+    connection: &mut SqliteConnection,
+    sql: &str,
+    values: &[Value<'_>],
+) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let Found { found } = Made { sql, values }.get_result(connection)?;
+    Ok(found)
+}
+
+struct Made<'a> {
+    sql: &'a str,
+    values: &'a [Value<'a>],
+}
+
+impl QueryId for Made<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl RunQueryDsl<SqliteConnection> for Made<'_> {}
+
+impl Query for Made<'_> {
+    type SqlType = Untyped;
+}
+
+impl QueryFragment<Sqlite> for Made<'_> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        walk(self.sql, self.values, out)
+    }
+}
+
+fn walk<'b>(
+    sql: &str,
+    values: &'b [Value<'_>],
+    mut out: AstPass<'_, 'b, Sqlite>,
+) -> QueryResult<()> {
+    let wrong_number = || {
+        Error::QueryBuilderError(format!("{} values for the statement {sql}", values.len()).into())
+    };
+    let mut texts = sql.split('?');
+    out.push_sql(texts.next().unwrap_or_default());
+    for value in values {
+        match value {
+            Value::Null => out.push_bind_param::<Nullable<Text>, Option<&str>>(&None)?,
+            Value::Integer(number) => out.push_bind_param::<BigInt, i64>(number)?,
+            Value::Text(text) => out.push_bind_param::<Text, str>(text)?,
+            Value::Bytes(bytes) => out.push_bind_param::<Binary, [u8]>(bytes)?,
+        }
+        out.push_sql(texts.next().ok_or_else(wrong_number)?);
+    }
+    match texts.next() {
+        Some(_) => Err(wrong_number()),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

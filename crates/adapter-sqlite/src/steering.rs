@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::acts::note;
 use crate::atomic::transaction;
 use crate::positions::{Place, begin_pass, last_pass, lost, set_back};
-use crate::{Failure, Sqlite, Statement, execute};
+use crate::statement::{Statement, execute};
+use crate::{Failure, Sqlite};
 
 impl Steering for Sqlite {
     async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
@@ -129,7 +130,7 @@ fn insert_entry(
 ) -> QueryResult<()> {
     let values = [
         Uuid::now_v7().to_string().into(),
-        stream.flow.into(),
+        stream.flow.as_str().into(),
         stream.name.as_str().into(),
         stream.partition.into(),
         passed.pass.into(),

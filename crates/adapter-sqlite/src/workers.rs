@@ -11,8 +11,9 @@ use tally_ports::{Attendance, Crew, Fault, Stream, Worker, Workers};
 
 use crate::atomic::transaction;
 use crate::positions::{begin_pass, milliseconds};
+use crate::statement::{Statement, execute};
 use crate::steering::standings;
-use crate::{Failure, Sqlite, Statement, execute};
+use crate::{Failure, Sqlite};
 
 /// Commits and heartbeats share the one writer of the file, so it serves one worker, whatever its stream.
 impl Workers for Sqlite {
@@ -55,14 +56,14 @@ fn attend(
     execute::<RemoveLongDead>(connection, &[])?;
     let values = [
         (&*worker.id).into(),
-        worker.flow.into(),
+        worker.flow.as_str().into(),
         worker.stream.as_str().into(),
         worker.host.as_str().into(),
         i64::from(worker.pid).into(),
         milliseconds(lease).into(),
     ];
     execute::<Present>(connection, &values)?;
-    let partitions = standings(connection, worker.flow, &worker.stream)?;
+    let partitions = standings(connection, &worker.flow, &worker.stream)?;
     Ok(Attendance::Present(Crew { living: 1, partitions }))
 }
 
@@ -72,11 +73,11 @@ fn begin(
     label: &str,
     starts: &[(i32, i64)],
 ) -> QueryResult<()> {
-    if !standings(connection, worker.flow, &worker.stream)?.is_empty() {
+    if !standings(connection, &worker.flow, &worker.stream)?.is_empty() {
         return Ok(());
     }
     for &(partition, next) in starts {
-        let (flow, name, label) = (worker.flow, worker.stream.clone(), label.to_owned());
+        let (flow, name, label) = (worker.flow.clone(), worker.stream.clone(), label.to_owned());
         begin_pass(connection, &Stream { flow, name, partition, label }, 1, next)?;
     }
     Ok(())

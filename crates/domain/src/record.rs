@@ -60,7 +60,8 @@ pub struct Write {
     pub table: usize,
     /// What is done.
     pub action: Action,
-    /// For each column of the table its value, null where the model's answer comes; for a delete those of the key.
+    /// For each column of the table its value, null where the model's answer comes. For a delete null in all columns but
+    /// those of the key and the version.
     pub values: Vec<Value>,
 }
 

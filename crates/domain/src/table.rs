@@ -36,7 +36,8 @@ pub enum TableKind {
         key: Vec<usize>,
         /// Which of two versions is newer.
         version: Version,
-        /// Whether a delete leaves a mark: the engine adds `deleted_at`. Columns outside of the key hold nothing then.
+        /// Whether a delete leaves a mark: the engine adds `deleted_at`. Columns outside of key and version hold nothing
+        /// then.
         marks_deletes: bool,
     },
     /// Rows of their own for each record.
@@ -77,6 +78,27 @@ impl Table {
             TableKind::Keyed { key, .. } | TableKind::Counters { key } => key,
             TableKind::Appended => &[],
         }
+    }
+
+    /// Whether the column at this index holds its value also where the row is marked as deleted: key and version do.
+    pub fn outlives_a_delete(&self, column: usize) -> bool {
+        let is_version = match &self.kind {
+            TableKind::Keyed { version: Version::Columns(columns), .. } => columns.contains(&column),
+            _ => false,
+        };
+        is_version || self.key().contains(&column)
+    }
+
+    /// Whether the database has to take null in the column at this index.
+    pub fn takes_null(&self, column: usize) -> bool {
+        let is_emptied = matches!(self.kind, TableKind::Keyed { marks_deletes: true, .. })
+            && !self.outlives_a_delete(column);
+        self.columns[column].is_nullable || is_emptied
+    }
+
+    /// Whether a delete leaves a mark.
+    pub const fn marks_deletes(&self) -> bool {
+        matches!(self.kind, TableKind::Keyed { marks_deletes: true, .. })
     }
 }
 
@@ -169,9 +191,12 @@ fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {
                 return Err("a version of no columns".to_owned());
             }
             for &index in versions {
-                let TableColumn { name, is_nullable, .. } = column(index)?;
+                let TableColumn { name, kind, is_nullable, .. } = column(index)?;
                 if *is_nullable {
                     return Err(format!("a nullable version {name}"));
+                }
+                if *kind == Type::Json {
+                    return Err(format!("a version {name} that has no order"));
                 }
             }
         }

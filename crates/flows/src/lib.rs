@@ -15,6 +15,7 @@ pub fn all() -> Vec<KnownFlow> {
                 include_str!("../../../migrations/postgres/transactions/0001_transactions.sql"),
                 include_str!("../../../migrations/postgres/transactions/0002_replay.sql"),
                 include_str!("../../../migrations/postgres/transactions/0003_refusals.sql"),
+                include_str!("../../../migrations/postgres/transactions/0004_no_functions.sql"),
             ],
         },
         sqlite: Migrations {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::future::Future;
 
+use tally_domain::{Flow, Table, TableKind, Type};
 use uuid::Uuid;
 
 use crate::position::FILE;
-use crate::{Fault, Migrations, Place};
+use crate::{Fault, Place};
 
 /// What a store holds, for whoever checks it. Nothing is ever written.
 pub trait Audit: Send + Sync + 'static {
@@ -42,17 +43,31 @@ pub struct Expected {
     pub letter: Uuid,
 }
 
-/// A flow's tables whose rows name in `origin` and `position` the record that wrote them.
-#[derive(Clone, Copy, Debug)]
+/// A flow's tables as far as an audit looks into them.
+#[derive(Clone, Debug)]
 pub struct Tables {
     /// The flow's name.
-    pub flow: &'static str,
-    /// The versions that its tables have.
-    pub migrations: Migrations,
-    /// Their names.
-    pub names: &'static [&'static str],
-    /// The one where every record that was written has a row, or a newer one of the same `id` does.
-    pub by_id: Option<&'static str>,
+    pub flow: String,
+    /// Those whose rows name in `origin` and `position` the record that wrote them.
+    pub names: Vec<String>,
+    /// The one where every record that was written has a row, or a newer one of the same id does, and the column of the id.
+    pub by_id: Option<(String, String)>,
+}
+
+impl Tables {
+    /// The tables of `flow`.
+    pub fn of(flow: &dyn Flow) -> Self {
+        let is_keyed = |table: &&Table| matches!(table.kind, TableKind::Keyed { .. });
+        let keyed = || flow.tables().iter().filter(is_keyed);
+        let by_id = keyed().find_map(|table| match table.key() {
+            &[id] if table.columns[id].kind == Type::Uuid => {
+                Some((table.name.to_string(), table.columns[id].name.to_string()))
+            }
+            _ => None,
+        });
+        let names = keyed().map(|table| table.name.to_string()).collect();
+        Self { flow: flow.name().to_owned(), names, by_id }
+    }
 }
 
 /// Whoever checks a store.

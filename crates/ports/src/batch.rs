@@ -10,7 +10,7 @@ use tally_domain::quality::Report;
 use tally_domain::{ByteString, Fields, Flow, Raw, Reason, Record};
 use uuid::Uuid;
 
-use crate::{DeadLetter, Lease, Mask, Outcome, Refusal, Stop, StopKind, Stream};
+use crate::{DeadLetter, Lease, Mask, Origin, Outcome, Refusal, Stop, StopKind, Stream};
 
 /// What a source read at once.
 #[derive(Debug)]
@@ -128,6 +128,17 @@ pub trait Admission: fmt::Debug + Send + Sync + 'static {
 }
 
 impl Commit {
+    /// Where its rows come from.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            flow: &*self.flow,
+            id: self.lease.position,
+            stream: &self.stream.name,
+            partition: self.stream.partition,
+            log: self.log,
+        }
+    }
+
     /// What the `outcomes` of the rows, in the same order, come to, and the dead letters of those that the database
     /// refused.
     ///

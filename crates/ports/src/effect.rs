@@ -1,8 +1,10 @@
 //! What a batch's rows did to a flow's tables.
 
-use tally_domain::Reason;
+mod writes;
 
-use crate::Row;
+use tally_domain::{Flow, Reason};
+
+pub use self::writes::{Together, TogetherRow, Verdict, Writes};
 
 /// What became of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,60 +41,17 @@ impl From<&Refusal> for Reason {
     }
 }
 
-/// The rows of a batch in the order in which upserts by key touch them: by key, so that two writers never wait for
-/// each other in a circle, and within a key by position, so that the last one wins.
-#[derive(Debug)]
-pub struct KeyOrder {
-    /// Indices into the rows, and whether the row is the last of its key.
-    order: Vec<(usize, bool)>,
-}
-
-impl KeyOrder {
-    /// Orders `rows`, which stand in order of position.
-    pub fn new<'a, K: Ord>(rows: &'a [Row], key: impl Fn(&'a Row) -> K) -> Self {
-        let mut keyed: Vec<(K, usize)> =
-            rows.iter().enumerate().map(|(index, row)| (key(row), index)).collect();
-        keyed.sort_unstable();
-        let is_last =
-            |slot: usize| keyed.get(slot + 1).is_none_or(|(next, _)| *next != keyed[slot].0);
-        let order =
-            keyed.iter().enumerate().map(|(slot, &(_, index))| (index, is_last(slot))).collect();
-        Self { order }
-    }
-
-    /// The index of every row.
-    pub fn all(&self) -> impl ExactSizeIterator<Item = usize> + Clone {
-        self.order.iter().map(|&(index, _)| index)
-    }
-
-    /// The index of the last row of each key.
-    pub fn winners(&self) -> impl Iterator<Item = usize> + Clone {
-        self.order.iter().filter(|(_, is_last)| *is_last).map(|&(index, _)| index)
-    }
-
-    /// What became of each row, in order of position, after the winners were written.
-    pub fn outcomes_of_winners(&self) -> Vec<Outcome> {
-        self.outcomes_of_all(&vec![None; self.order.len()])
-    }
-
-    /// What became of each row, in order of position, after all of them were upserted one after the other in this
-    /// order; `refusals`, in this order too, says which were refused. The last one that was not refused was written.
-    pub fn outcomes_of_all(&self, refusals: &[Option<Refusal>]) -> Vec<Outcome> {
-        let mut outcomes = vec![Outcome::Superseded; self.order.len()];
-        let mut key_has_winner = false;
-        for (&(index, is_last), refusal) in self.order.iter().zip(refusals).rev() {
-            if is_last {
-                key_has_winner = false;
-            }
-            outcomes[index] = match refusal {
-                Some(refusal) => Outcome::Refused(refusal.clone()),
-                None if key_has_winner => Outcome::Superseded,
-                None => {
-                    key_has_winner = true;
-                    Outcome::Written
-                }
-            };
-        }
-        outcomes
-    }
+/// Where rows come from, as their tables name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// What the rows are.
+    pub flow: &'a dyn Flow,
+    /// The position's row.
+    pub id: i64,
+    /// `GROUP/TOPIC` or `file/FINGERPRINT`.
+    pub stream: &'a str,
+    /// 0 for a file.
+    pub partition: i32,
+    /// Which log of that name it is, from 1.
+    pub log: i64,
 }

@@ -37,6 +37,7 @@ metrics! {
     Counter ROWS_WRITTEN = "ingest_rows_written_total", "Records whose effect was written";
     Counter ROWS_SUPERSEDED = "ingest_rows_superseded_total", "Records of which a newer version was written";
     Counter ROWS_SKIPPED = "ingest_rows_skipped_total", "Records that by the flow's rule have no effect";
+    Counter ROW_BY_ROW_BATCHES = "ingest_row_by_row_batches_total", "Batches that the database could not take at once";
     Counter DEAD_LETTERS = "ingest_dead_letters_total", "Dead letters by stage and code";
     Counter ERRORS = "ingest_errors_total", "Failed calls to dependencies by source and stage";
     Histogram STAGE_DURATION = "ingest_stage_duration_seconds", "Seconds that a batch spent in a stage";

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::freezing::{self, Freezing};
+use crate::support::freezing::Freezing;
 use crate::support::{LEASE, contents, open, outage, own, stop, ten_rows};
-use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_adapter_postgres::{Postgres, Settings};
+use tally_domain::Value;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
 use tally_testkit::build::{self, LONG, dead_letter, row};
 use tally_testkit::eventually;
 use tally_testkit::postgres::TestDatabase;
-use tally_testkit::proxy::Proxy;
-use tokio::sync::Notify;
+use tally_testkit::proxy::{Mode, Proxy};
 
 const TEN_WRITTEN: &str = "10 rows, 1 batches, 0 dead letters, next 10";
 
@@ -58,7 +58,7 @@ async fn a_commit_that_still_runs_is_waited_for() {
     let database = TestDatabase::create().await;
     let proxy = Proxy::start_postgres(database.addr()).await;
     let settings = Settings { lease: LONG, ..Settings::new(database.url_through(proxy.addr())) };
-    let store = Postgres::open(&settings, &[Transactions::MIGRATIONS]).await.unwrap();
+    let store = Postgres::open(&settings, &tally_flows::all()).await.unwrap();
     let batch = ten_rows(&store).await;
     let lock = database.connect().await;
     // It runs within COMMIT: deferred again, since a commit makes all such ones immediate.
@@ -130,7 +130,7 @@ async fn a_text_with_nul_costs_only_its_row() {
     let store = open(database.url()).await.unwrap();
     let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
     let mut rows = vec![row(0, 1, "1"), row(1, 2, "2"), row(2, 2, "3"), row(3, 3, "4")];
-    rows[2].answer = "Fo\0od".into();
+    *rows[2].record.writes[0].values.last_mut().unwrap() = Value::Text("Fo\0od".into());
     let committed = store
         .commit(&Arc::new(build::commit(&position, &stream, 0..=3, rows, vec![])))
         .await
@@ -195,13 +195,16 @@ async fn dead_letters_that_cannot_be_written_are_not_quoted() {
 #[tokio::test]
 async fn a_frozen_owner_does_not_block_its_successor() {
     let database = TestDatabase::create().await;
-    let (ours, theirs) = (open(database.url()).await.unwrap(), open(database.url()).await.unwrap());
-    let (position, stream) = own::<Freezing>(&ours, "file/1", LEASE).await;
-    let frozen = Arc::new(Notify::new());
-    let batch =
-        Arc::new(build::commit(&position, &stream, 0..=0, vec![freezing::row(&frozen)], vec![]));
+    let proxy = Proxy::start_postgres(database.addr()).await;
+    let ours = open(database.url_through(proxy.addr())).await.unwrap();
+    let theirs = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&ours, "file/1", LEASE).await;
+    let freezing = Freezing::begin(&database).await;
+    let batch = Arc::new(build::plain_commit(&position, &stream, 0..=0));
     let commit = tokio::spawn(async move { ours.commit(&batch).await });
-    frozen.notified().await;
+    freezing.until(1).await;
+    proxy.set_mode(Mode::Blackhole).await;
+    freezing.end().await;
 
     let began = Instant::now();
     let claimed = async || {
@@ -217,15 +220,15 @@ async fn a_frozen_owner_does_not_block_its_successor() {
 async fn a_dropped_commit_ends_its_transaction() {
     let database = TestDatabase::create().await;
     let settings = Settings { lease: LONG, ..Settings::new(database.url()) };
-    let store = Postgres::open(&settings, &[]).await.unwrap();
-    let (position, stream) = own::<Freezing>(&store, "file/1", LONG).await;
-    let frozen = Arc::new(Notify::new());
-    let batch =
-        Arc::new(build::commit(&position, &stream, 0..=0, vec![freezing::row(&frozen)], vec![]));
+    let store = Postgres::open(&settings, &tally_flows::all()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let freezing = Freezing::begin(&database).await;
+    let batch = Arc::new(build::plain_commit(&position, &stream, 0..=0));
     tokio::select! {
         result = store.commit(&batch) => panic!("{result:?}"),
-        () = frozen.notified() => {}
+        () = freezing.until(1) => {}
     }
+    freezing.end().await;
 
     let open = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
     eventually(Duration::from_secs(10), async || database.query_text(open).await.is_empty()).await;

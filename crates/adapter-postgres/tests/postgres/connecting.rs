@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{contents, open, outage, own, setting, ten_rows};
-use tally_adapter_postgres::{Postgres, PostgresBooks, PostgresEffect, Settings};
+use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Positions, Sink};
 use tally_testkit::build::LONG;
@@ -222,7 +222,7 @@ async fn verify_full_refuses_a_server_it_cannot_trust() {
 async fn sessions_limit_what_they_may_hold_up() {
     let database = TestDatabase::create().await;
     let settings = Settings { lease: Duration::from_secs(7), ..Settings::new(database.url()) };
-    let store = Postgres::open(&settings, &[Transactions::MIGRATIONS]).await.unwrap();
+    let store = Postgres::open(&settings, &tally_flows::all()).await.unwrap();
     let batch = ten_rows(&store).await;
     let trigger = "
         create table seen (setting text);

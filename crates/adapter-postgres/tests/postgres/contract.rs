@@ -1,7 +1,6 @@
 //! The contract of stores, on a real Postgres.
 
-use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
-use tally_domain::transactions::Transactions;
+use tally_adapter_postgres::{Postgres, Settings};
 use tally_testkit::clock::POSTGRES_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::postgres::TestDatabase;
@@ -20,7 +19,7 @@ impl Store for Database {
     type Sink = Postgres;
 
     async fn open(&self) -> Postgres {
-        let flows = [Transactions::MIGRATIONS, Visits::MIGRATIONS];
+        let flows: Vec<_> = tally_flows::all().into_iter().chain([Visits::known()]).collect();
         Postgres::open(&Settings::new(self.0.url()), &flows).await.unwrap()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::freezing::{self, Freezing};
+use crate::support::freezing::Freezing;
 use crate::support::own;
 use futures_util::future::join_all;
 use tally_adapter_postgres::{Postgres, Settings};
@@ -12,7 +12,6 @@ use tally_ports::{Attendance, Begin, Claim, Positions, Sink, Worker, Workers};
 use tally_testkit::build::{self, LONG, worker};
 use tally_testkit::eventually;
 use tally_testkit::postgres::TestDatabase;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn open(database: &TestDatabase) -> Postgres {
     let settings = Settings { lease: LONG, ..Settings::new(database.url()) };
-    Postgres::open(&settings, &[]).await.unwrap()
+    Postgres::open(&settings, &tally_flows::all()).await.unwrap()
 }
 
 async fn living(store: &Postgres, worker: &Worker) -> usize {
@@ -36,10 +35,10 @@ async fn living(store: &Postgres, worker: &Worker) -> usize {
 async fn heartbeats_that_wait_hold_up_no_others() {
     let database = TestDatabase::create().await;
     let store = open(&database).await;
-    let idle = own::<Freezing>(&store, "group/idle", LONG).await.0;
+    let idle = own::<Transactions>(&store, "group/idle", LONG).await.0;
     let locked = ["group/locked 1", "group/locked 2"];
     for name in locked {
-        let (position, _) = own::<Freezing>(&store, name, LONG).await;
+        let (position, _) = own::<Transactions>(&store, name, LONG).await;
         store.release(&position.lease).await.unwrap();
     }
     let other = database.connect().await;
@@ -48,19 +47,21 @@ async fn heartbeats_that_wait_hold_up_no_others() {
         .await
         .unwrap();
 
+    let freezing = Freezing::begin(&database).await;
     let (mut leases, mut commits) = (Vec::new(), Vec::new());
     for partition in 0..4 {
-        let (position, stream) = own::<Freezing>(&store, &format!("group/{partition}"), LONG).await;
-        let frozen = Arc::new(Notify::new());
-        let row = freezing::row(&frozen);
+        let (position, stream) =
+            own::<Transactions>(&store, &format!("group/{partition}"), LONG).await;
+        // A row of its own, so that no two wait for each other's.
+        let row = build::row(0, partition, "1");
         let batch = Arc::new(build::commit(&position, &stream, 0..=0, vec![row], vec![]));
         let store = store.clone();
         commits.push(tokio::spawn(async move { store.commit(&batch).await }));
-        frozen.notified().await;
         leases.push(position.lease);
     }
+    freezing.until(4).await;
     let claims = locked.map(|name| {
-        let (store, stream) = (store.clone(), build::stream::<Freezing>(name));
+        let (store, stream) = (store.clone(), build::stream::<Transactions>(name));
         tokio::spawn(async move { store.claim(&stream, "b", LONG, Begin::default()).await })
     });
     let renewals: Vec<_> = leases
@@ -80,12 +81,13 @@ async fn heartbeats_that_wait_hold_up_no_others() {
     let others = async {
         for _ in 0..3 {
             store.renew(&idle.lease).await.unwrap();
-            assert_eq!(living(&store, &worker::<Freezing>("a", "group/idle")).await, 1);
+            assert_eq!(living(&store, &worker::<Transactions>("a", "group/idle")).await, 1);
         }
     };
     timeout(PATIENCE, others).await.expect("a session for them");
     assert_eq!(waiting().await.as_deref(), Some("4 renewals, 2 claims"), "all this while");
     commits.iter().for_each(JoinHandle::abort);
+    freezing.end().await;
     for renewed in join_all(renewals).await {
         renewed.unwrap().unwrap();
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{open, setting};
 use futures_util::future::join_all;
-use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Fault, Positions};
 use tally_testkit::build::{LONG, stream};
@@ -16,7 +16,7 @@ async fn versions(database: &TestDatabase) -> Vec<String> {
 
 async fn open_without_migrating(database: &TestDatabase) -> Result<Postgres, Fault> {
     let settings = Settings { migrate: false, ..Settings::new(database.url()) };
-    Postgres::open(&settings, &[Transactions::MIGRATIONS]).await
+    Postgres::open(&settings, &tally_flows::all()).await
 }
 
 #[tokio::test]
@@ -32,9 +32,11 @@ async fn eight_processes_at_once_migrate_once() {
             "tally 2",
             "tally 3",
             "tally 4",
+            "tally 5",
             "transactions 1",
             "transactions 2",
-            "transactions 3"
+            "transactions 3",
+            "transactions 4"
         ]
     );
 }
@@ -44,16 +46,16 @@ async fn a_newer_database_is_not_touched() {
     let database = TestDatabase::create().await;
     open(database.url()).await.unwrap();
     database
-        .execute("insert into tally_migrations (name, version) values ('transactions', 4)")
+        .execute("insert into tally_migrations (name, version) values ('transactions', 5)")
         .await;
     let message = setting(open(database.url()).await);
     assert!(
-        message.contains("newer than this program: transactions has version 4 there and 3 here"),
+        message.contains("newer than this program: transactions has version 5 there and 4 here"),
         "{message}"
     );
 
     // Tables of a flow that this program does not know are none of its business.
-    database.execute("update tally_migrations set name = 'invoices' where name = 'transactions' and version = 4").await;
+    database.execute("update tally_migrations set name = 'invoices' where name = 'transactions' and version = 5").await;
     open(database.url()).await.unwrap();
 }
 
@@ -62,7 +64,7 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
     assert!(
-        message.contains("tally 1, tally 2, tally 3, tally 4, transactions 1")
+        message.contains("tally 1, tally 2, tally 3, tally 4, tally 5, transactions 1")
             && message.contains("--no-migrate"),
         "{message}"
     );
@@ -82,7 +84,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     database.execute("create table transactions (of text, somebody text, else_ text)").await;
     let message = setting(open(database.url()).await);
     assert!(message.contains("migration transactions 1") && message.contains("42P07"), "{message}");
-    assert_eq!(versions(&database).await, ["tally 1", "tally 2", "tally 3", "tally 4"]);
+    assert_eq!(versions(&database).await, ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5"]);
 }
 
 /// Tables without their version would be in the way of the next attempt.
@@ -106,9 +108,11 @@ async fn tables_and_their_version_come_together() {
             "tally 2",
             "tally 3",
             "tally 4",
+            "tally 5",
             "transactions 1",
             "transactions 2",
-            "transactions 3"
+            "transactions 3",
+            "transactions 4"
         ]
     );
 }
@@ -120,7 +124,8 @@ async fn passes_of_an_earlier_version_are_kept() {
     open(database.url()).await.unwrap();
     database
         .execute(
-            "alter table positions drop column rejected_at; alter table workers drop column seen_at; \
+            "alter table positions drop column rejected_at; alter table positions drop column log; \
+             alter table workers drop column seen_at; \
              drop function tally_refusal; \
              delete from tally_migrations where name = 'tally' and version > 2; \
              insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \

@@ -45,14 +45,15 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
     assert_eq!(database.query_text(letter).await, [expected]);
 
     let place = Place {
-        flow: batch.stream.flow.to_owned(),
+        flow: batch.stream.flow.clone(),
         stream: batch.stream.name.clone(),
         partition: 0,
         pass: 1,
         position: 3,
         attempt: 1,
     };
-    let retry = Arc::new(Retry { place, result: Ok(row(3, 3, "-12.34")), kept: None });
+    let flow = Arc::clone(&batch.flow);
+    let retry = Arc::new(Retry { flow, place, result: Ok(row(3, 3, "-12.34")), kept: None });
     match store.replay(&retry, None).await {
         Ok(Replayed::FailedAgain { reason, .. }) => assert_eq!(reason.message, message),
         other => panic!("{code}: {other:?}"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::database::Database;
 use tally_adapter_sqlite::diesel::connection::SimpleConnection;
-use tally_adapter_sqlite::{Settings, Sqlite, SqliteEffect};
+use tally_adapter_sqlite::{Settings, Sqlite};
 use tally_domain::transactions::Transactions;
 use tally_ports::{
     Begin, Claim, Commit, Committed, Fault, Position, Positions, Refused, Sink, StopKind, Stream,
@@ -42,7 +42,7 @@ fn outage<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
 async fn another_writer_is_waited_for_and_then_an_outage() {
     let database = Database::new();
     let impatient = Settings { lease: Duration::from_millis(50), ..database.settings() };
-    let sqlite = Sqlite::open(&impatient, &[Transactions::MIGRATIONS]).unwrap();
+    let sqlite = Sqlite::open(&impatient, &tally_flows::all()).unwrap();
     let batch = first_batch(&sqlite).await;
 
     let mut other = database.connection();

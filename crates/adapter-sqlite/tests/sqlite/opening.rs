@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::database::{Database, FLOWS};
+use crate::database::{Database, flows};
 use tally_adapter_sqlite::{Settings, Sqlite};
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Fault, Migrations, Positions, StopKind};
+use tally_ports::{Begin, Claim, Fault, KnownFlow, Migrations, Positions, StopKind};
 use tally_testkit::build::{LONG, stream};
+use tally_testkit::visits::Visits;
 
 /// Opening fails for good, with a text that names the file and contains each of `words`.
 #[track_caller]
@@ -23,7 +24,7 @@ fn check_refused(result: Result<Sqlite, Fault>, path: &Path, words: &[&str]) {
 fn open(path: &Path) -> Result<Sqlite, Fault> {
     Sqlite::open(
         &Settings { path: path.to_owned(), lease: Duration::from_secs(20), migrate: true },
-        &FLOWS,
+        &flows(),
     )
 }
 
@@ -42,7 +43,7 @@ fn tables_are_made_once_by_whoever_comes_first() {
             .texts("select name || ' ' || version as text from tally_migrations order by 1");
         assert_eq!(
             applied,
-            ["tally 1", "tally 2", "tally 3", "tally 4", "transactions 1", "visits 1"]
+            ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "transactions 1", "visits 1"]
                 .map(|text| Some(text.to_owned()))
         );
         for suffix in ["", "-wal", "-shm"] {
@@ -68,7 +69,7 @@ fn several_processes_may_migrate_at_once() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(database.texts("select name as text from tally_migrations").len(), 6);
+    assert_eq!(database.texts("select name as text from tally_migrations").len(), 7);
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn a_newer_database_is_refused() {
     let newer = ["newer than this program", "transactions at version 2"];
     check_refused(database.try_open(), &database.path(), &newer);
     check_refused(
-        Sqlite::open(&Settings { migrate: false, ..database.settings() }, &FLOWS),
+        Sqlite::open(&Settings { migrate: false, ..database.settings() }, &flows()),
         &database.path(),
         &newer,
     );
@@ -99,8 +100,9 @@ fn later_migrations_are_applied_to_an_older_database() {
         "create table second (a)",
         "insert into second values (2)",
     ];
-    let longer = Migrations { name: "visits", scripts };
-    Sqlite::open(&database.settings(), &[longer]).unwrap();
+    let with =
+        |name, scripts| KnownFlow { sqlite: Migrations { name, scripts }, ..Visits::known() };
+    Sqlite::open(&database.settings(), &[with("visits", scripts)]).unwrap();
     assert_eq!(
         database.texts("select name as text from sqlite_schema where name = 'never_again'").len(),
         0
@@ -110,8 +112,7 @@ fn later_migrations_are_applied_to_an_older_database() {
         [Some("2".to_owned())]
     );
 
-    let broken =
-        Migrations { name: "broken", scripts: &["create table third (a)", "create tables"] };
+    let broken = with("broken", &["create table third (a)", "create tables"]);
     check_refused(
         Sqlite::open(&database.settings(), &[broken]),
         &database.path(),
@@ -127,6 +128,7 @@ async fn passes_of_an_earlier_version_are_kept() {
     let database = Database::new();
     database.try_open().unwrap();
     database.execute("alter table positions drop column rejected_at");
+    database.execute("alter table positions drop column log");
     database.execute("alter table workers drop column seen_at");
     database.execute("delete from tally_migrations where name = 'tally' and version > 2");
     database.execute(
@@ -144,14 +146,14 @@ fn without_migrations_the_tables_must_be_there() {
     let database = Database::new();
     let settings = Settings { migrate: false, ..database.settings() };
     let path = database.path();
-    check_refused(Sqlite::open(&settings, &FLOWS), &path, &["there is no database"]);
+    check_refused(Sqlite::open(&settings, &flows()), &path, &["there is no database"]);
     assert!(!path.exists(), "no file is made");
 
     std::fs::write(&path, "").unwrap();
-    check_refused(Sqlite::open(&settings, &FLOWS), &path, &["tally at version 0", "needs 4"]);
-    Sqlite::open(&database.settings(), &FLOWS[..1]).unwrap();
-    check_refused(Sqlite::open(&settings, &FLOWS), &path, &["visits at version 0", "needs 1"]);
-    Sqlite::open(&settings, &FLOWS[..1]).unwrap();
+    check_refused(Sqlite::open(&settings, &flows()), &path, &["tally at version 0", "needs 5"]);
+    Sqlite::open(&database.settings(), &flows()[..1]).unwrap();
+    check_refused(Sqlite::open(&settings, &flows()), &path, &["visits at version 0", "needs 1"]);
+    Sqlite::open(&settings, &flows()[..1]).unwrap();
 }
 
 #[test]

@@ -38,7 +38,7 @@ async fn faults_come_as_told() {
     assert!(matches!(store.commit(&batch).await, Err(Fault::Outage { .. })));
     assert_eq!((store.next(&stream), store.batches().len()), (Some((5, false)), 1));
     assert_eq!(store.commit(&batch).await.unwrap().written, 5);
-    assert_eq!(store.rows::<Transactions>().len(), 5);
+    assert_eq!(store.rows(Transactions::NAME).len(), 5);
 
     store.steal(&stream);
     let next = Arc::new(plain_commit(&position, &stream, 5..=9));

@@ -1,71 +1,45 @@
-//! A flow whose effect locks its position and then does nothing any more, as a process that is frozen there.
+//! Commits that stand still in the middle, while they hold their position.
 
-use std::future::pending;
-use std::sync::Arc;
+use std::time::Duration;
 
-use tally_adapter_postgres::PostgresEffect;
-use tally_adapter_postgres::diesel::QueryResult;
-use tally_adapter_postgres::diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use tally_domain::amount::Notation;
-use tally_domain::{Column, Flow, Reason, Stage};
-use tally_ports::{Migrations, Outcome, Raw, Row};
-use tokio::sync::Notify;
+use tally_testkit::eventually;
+use tally_testkit::postgres::TestDatabase;
+use tokio_postgres::Client;
 
-#[derive(Debug)]
-pub struct Freezing;
+const PATIENCE: Duration = Duration::from_secs(20);
 
-impl Flow for Freezing {
-    const NAME: &'static str = "freezing";
-    const COLUMNS: &'static [Column] = &[];
-    const RULES: &'static [&'static str] = &[];
-
-    type Wire = ();
-    type Record = Arc<Notify>;
-    type Answer = ();
-    type Stats = ();
-
-    fn validate((): (), _: Notation) -> Result<Self::Record, Reason> {
-        Err(Reason::new(Stage::Validate, "none", "none"))
-    }
-
-    fn judge((): &mut (), _: &[Self::Record]) -> Vec<Vec<usize>> {
-        Vec::new()
-    }
-
-    fn tally_name((): &()) -> Option<&str> {
-        None
-    }
+/// From now on whoever writes transactions locks its position and then waits.
+pub struct Freezing {
+    lock: Client,
 }
 
-/// A row whose effect notifies when it holds the lock.
-pub fn row(frozen: &Arc<Notify>) -> Row<Freezing> {
-    Row { position: 0, record: Arc::clone(frozen), answer: (), raw: Raw::default() }
-}
-
-impl PostgresEffect for Freezing {
-    const MIGRATIONS: Migrations = Migrations { name: Self::NAME, scripts: &[] };
-
-    async fn apply(
-        connection: &mut AsyncPgConnection,
-        origin: i64,
-        rows: &[Row<Self>],
-    ) -> QueryResult<Vec<Outcome>> {
-        connection
-            .batch_execute(&format!("select from positions where id = {origin} for update"))
-            .await?;
-        rows[0].record.notify_one();
-        pending().await
+impl Freezing {
+    /// The database needs its tables.
+    pub async fn begin(database: &TestDatabase) -> Self {
+        let lock = database.connect().await;
+        let held = "
+            select pg_advisory_lock(7);
+            create function freeze() returns trigger language plpgsql as $$
+            begin
+                perform from positions where id = new.origin for update;
+                perform pg_advisory_xact_lock_shared(7);
+                return new;
+            end $$;
+            create trigger freeze before insert on transactions for each row execute function freeze()";
+        lock.batch_execute(held).await.unwrap();
+        Self { lock }
     }
 
-    async fn apply_singly(
-        connection: &mut AsyncPgConnection,
-        origin: i64,
-        rows: &[Row<Self>],
-    ) -> QueryResult<Vec<Outcome>> {
-        Self::apply(connection, origin, rows).await
+    /// Returns once so many commits stand still.
+    pub async fn until(&self, commits: i64) {
+        let sql = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event = 'advisory'";
+        let waiting = async || self.lock.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+        eventually(PATIENCE, async || waiting().await == commits).await;
     }
 
-    async fn replay(_: &mut AsyncPgConnection, _: i64, _: &Row<Self>) -> QueryResult<Outcome> {
-        pending().await
+    /// The server goes on with all of them.
+    pub async fn end(self) {
+        self.lock.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ pub mod freezing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tally_adapter_postgres::{Postgres, PostgresEffect, Settings};
+use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Commit, Fault, Position, Positions, Stop, StopKind, Stream};
@@ -18,10 +18,10 @@ pub const LEASE: Duration = Duration::from_secs(1);
 /// A store on `url` for transactions, with a short lease.
 pub async fn open(url: impl Into<String>) -> Result<Postgres, Fault> {
     let settings = Settings { lease: LEASE, ..Settings::new(url) };
-    Postgres::open(&settings, &[Transactions::MIGRATIONS]).await
+    Postgres::open(&settings, &tally_flows::all()).await
 }
 
-pub async fn own<F: Flow>(
+pub async fn own<F: Flow + Default>(
     store: &Postgres,
     name: &str,
     lease: Duration,

@@ -8,15 +8,17 @@ use tally_adapter_sqlite::diesel::sql_types::{Nullable, Text};
 use tally_adapter_sqlite::diesel::{
     self, Connection, QueryableByName, RunQueryDsl, SqliteConnection,
 };
-use tally_adapter_sqlite::{Settings, Sqlite, SqliteEffect};
-use tally_domain::transactions::Transactions;
-use tally_ports::{Fault, Migrations};
+use tally_adapter_sqlite::{Settings, Sqlite};
+use tally_ports::{Fault, KnownFlow};
 use tally_testkit::clock::SQLITE_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::visits::Visits;
 use tempfile::TempDir;
 
-pub const FLOWS: [Migrations; 2] = [Transactions::MIGRATIONS, Visits::MIGRATIONS];
+/// The program's flows, and those of the tests.
+pub fn flows() -> Vec<KnownFlow> {
+    tally_flows::all().into_iter().chain([Visits::known()]).collect()
+}
 
 pub struct Database {
     pub folder: TempDir,
@@ -36,7 +38,7 @@ impl Database {
     }
 
     pub fn try_open(&self) -> Result<Sqlite, Fault> {
-        Sqlite::open(&self.settings(), &FLOWS)
+        Sqlite::open(&self.settings(), &flows())
     }
 
     /// A connection past the adapter.

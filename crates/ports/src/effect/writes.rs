@@ -1,0 +1,298 @@
+//! The writes of a batch's rows: in which order, which of them wins, what they come to.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use tally_domain::{Action, Decimal, Flow, Table, TableKind, Type, Value, Version, Write};
+
+use super::{Outcome, Refusal};
+use crate::{Row, Stop, StopKind};
+
+/// The writes of rows that stand in order of position. Only upserts and deletes have versions: of one key the newest wins.
+#[derive(Debug)]
+pub struct Writes<'a> {
+    tables: &'a [Table],
+    rows: &'a [Row],
+    /// By table, key, version and position: so two writers do not wait for each other in a circle, and the last of each key
+    /// wins.
+    versioned: Vec<Versioned<'a>>,
+    order: Vec<usize>,
+}
+
+/// A write that has a version.
+#[derive(Clone, Copy, Debug)]
+struct Versioned<'a> {
+    table: usize,
+    values: &'a [Value],
+    row: usize,
+    write: usize,
+}
+
+/// What all rows of a batch write to one table: each key once.
+#[derive(Debug)]
+pub struct Together<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// In order of the key; where rows are appended in order of position.
+    pub rows: Vec<TogetherRow<'a>>,
+}
+
+/// A row of a table.
+#[derive(Debug)]
+pub struct TogetherRow<'a> {
+    /// The position of the record that writes it; of the last one where it is a sum.
+    pub position: i64,
+    /// Which one of those that its record appends to the table, from 0.
+    pub n: i32,
+    /// Whether it is marked as deleted.
+    pub is_deleted: bool,
+    /// For each column its value.
+    pub values: Cow<'a, [Value]>,
+    /// The writes of its key.
+    versions: Range<usize>,
+}
+
+/// What the database answered for a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of its writes were carried out, but for these, by index, that met something newer.
+    Done {
+        /// Indices of writes.
+        superseded: Vec<usize>,
+    },
+    /// None was.
+    Refused(Refusal),
+}
+
+impl Verdict {
+    /// All of the row's writes were carried out.
+    pub const DONE: Self = Self::Done { superseded: Vec::new() };
+}
+
+impl<'a> Writes<'a> {
+    /// The writes of `rows`.
+    ///
+    /// # Errors
+    /// When a write is not what its table is described for: a fault of the flow.
+    pub fn new(flow: &'a dyn Flow, rows: &'a [Row]) -> Result<Self, Stop> {
+        let tables = flow.tables();
+        let mut versioned = Vec::with_capacity(rows.len());
+        for (index, row) in rows.iter().enumerate() {
+            for (number, write) in row.record.writes.iter().enumerate() {
+                if let Err(what) = check(tables, write) {
+                    let (flow, position) = (flow.name(), row.position);
+                    let message = format!("the flow {flow} {what}: the record at {position}");
+                    return Err(Stop { kind: StopKind::Data, message });
+                }
+                if matches!(write.action, Action::Upsert | Action::Delete) {
+                    let values = write.values.as_slice();
+                    let table = write.table;
+                    versioned.push(Versioned { table, values, row: index, write: number });
+                }
+            }
+        }
+        versioned.sort_by(|one, other| {
+            let by_key = compare_keys(tables, one, other);
+            by_key.then_with(|| compare_versions(&tables[one.table], one.values, other.values))
+        });
+        // Where a record has several, no order is that of all keys; two writers that wait for each other are an outage.
+        let is_single = rows.iter().all(|row| row.record.writes.len() == 1);
+        let order = if is_single && versioned.len() == rows.len() {
+            versioned.iter().map(|write| write.row).collect()
+        } else {
+            (0..rows.len()).collect()
+        };
+        Ok(Self { tables, rows, versioned, order })
+    }
+
+    /// The indices of the rows in the order in which they are written one by one.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// What the rows write together, by table; `None` where a sum is too large for 64 bits.
+    pub fn together(&self) -> Option<Vec<Together<'a>>> {
+        let mut tables: Vec<Together<'a>> =
+            self.tables.iter().map(|table| Together { table, rows: Vec::new() }).collect();
+        for range in self.keys() {
+            let newest = &self.versioned[range.end - 1];
+            let row = &self.rows[newest.row];
+            tables[newest.table].rows.push(TogetherRow {
+                position: row.position,
+                n: 0,
+                is_deleted: row.record.writes[newest.write].action == Action::Delete,
+                values: Cow::Borrowed(newest.values),
+                versions: range,
+            });
+        }
+        for row in self.rows {
+            let writes = &row.record.writes;
+            for (number, write) in writes.iter().enumerate() {
+                if matches!(write.action, Action::Append | Action::Add) {
+                    tables[write.table].rows.push(TogetherRow {
+                        position: row.position,
+                        n: number_among(writes, number),
+                        is_deleted: false,
+                        values: Cow::Borrowed(&write.values),
+                        versions: 0..0,
+                    });
+                }
+            }
+        }
+        for Together { table, rows } in &mut tables {
+            if let TableKind::Counters { key } = &table.kind {
+                *rows = summed(key, std::mem::take(rows))?;
+            }
+        }
+        tables.retain(|table| !table.rows.is_empty());
+        Some(tables)
+    }
+
+    /// What the row at this index writes, in its order: by table.
+    pub fn alone(&self, index: usize) -> impl Iterator<Item = (&'a Table, TogetherRow<'a>)> {
+        let (tables, row) = (self.tables, &self.rows[index]);
+        row.record.writes.iter().enumerate().map(move |(number, write)| {
+            let alone = TogetherRow {
+                position: row.position,
+                n: number_among(&row.record.writes, number),
+                is_deleted: write.action == Action::Delete,
+                values: Cow::Borrowed(&write.values),
+                versions: 0..0,
+            };
+            (&tables[write.table], alone)
+        })
+    }
+
+    /// Something newer than `row` is in its table, and so newer than all that this batch writes under its key.
+    pub fn supersede(&self, row: &TogetherRow<'_>, verdicts: &mut [Verdict]) {
+        for write in &self.versioned[row.versions.clone()] {
+            if let Verdict::Done { superseded } = &mut verdicts[write.row] {
+                superseded.push(write.write);
+            }
+        }
+    }
+
+    /// What became of each row, in order of position, by the `verdicts` in the same order.
+    pub fn outcomes(&self, verdicts: &[Verdict]) -> Vec<Outcome> {
+        let lasts = |write: &Write| matches!(write.action, Action::Append | Action::Add);
+        let mut has_effect: Vec<bool> =
+            self.rows.iter().map(|row| row.record.writes.iter().any(lasts)).collect();
+        for range in self.keys() {
+            let is_carried_out = |write: &&Versioned<'_>| match &verdicts[write.row] {
+                Verdict::Done { superseded } => !superseded.contains(&write.write),
+                Verdict::Refused(_) => false,
+            };
+            if let Some(last) = self.versioned[range].iter().rev().find(is_carried_out) {
+                has_effect[last.row] = true;
+            }
+        }
+        let outcome = |((row, verdict), has_effect): ((&Row, &Verdict), bool)| match verdict {
+            Verdict::Refused(refusal) => Outcome::Refused(refusal.clone()),
+            Verdict::Done { .. } if row.record.writes.is_empty() => Outcome::Skipped,
+            Verdict::Done { .. } if has_effect => Outcome::Written,
+            Verdict::Done { .. } => Outcome::Superseded,
+        };
+        self.rows.iter().zip(verdicts).zip(has_effect).map(outcome).collect()
+    }
+
+    /// For each key where its versions are.
+    fn keys(&self) -> impl Iterator<Item = Range<usize>> {
+        let is_same = |one: &Versioned<'_>, other: &Versioned<'_>| {
+            compare_keys(self.tables, one, other).is_eq()
+        };
+        let mut start = 0;
+        self.versioned.chunk_by(is_same).map(move |versions| {
+            let range = start..start + versions.len();
+            start = range.end;
+            range
+        })
+    }
+}
+
+/// Which one it is, from 0, of those that its record appends to the same table.
+fn number_among(writes: &[Write], number: usize) -> i32 {
+    let table = writes[number].table;
+    let earlier = writes[..number].iter().filter(|write| write.table == table).count();
+    i32::try_from(earlier).unwrap_or(i32::MAX)
+}
+
+fn compare_keys(tables: &[Table], one: &Versioned<'_>, other: &Versioned<'_>) -> Ordering {
+    one.table
+        .cmp(&other.table)
+        .then_with(|| compare(tables[one.table].key(), one.values, other.values))
+}
+
+fn compare_versions(table: &Table, one: &[Value], other: &[Value]) -> Ordering {
+    match &table.kind {
+        TableKind::Keyed { version: Version::Columns(columns), .. } => compare(columns, one, other),
+        _ => Ordering::Equal,
+    }
+}
+
+fn compare(columns: &[usize], one: &[Value], other: &[Value]) -> Ordering {
+    let values = columns.iter().map(|&column| one[column].cmp(&other[column]));
+    values.fold(Ordering::Equal, Ordering::then)
+}
+
+/// One row for each key, in order of the keys.
+fn summed<'a>(key: &[usize], mut rows: Vec<TogetherRow<'a>>) -> Option<Vec<TogetherRow<'a>>> {
+    rows.sort_by(|one, other| compare(key, &one.values, &other.values));
+    let mut sums: Vec<TogetherRow<'a>> = Vec::new();
+    for row in rows {
+        match sums.last_mut() {
+            Some(sum) if compare(key, &sum.values, &row.values).is_eq() => {
+                let values = sum.values.to_mut().iter_mut().zip(&*row.values).enumerate();
+                for (_, (value, added)) in values.filter(|(column, _)| !key.contains(column)) {
+                    *value = sum_of(value, added)?;
+                }
+                sum.position = row.position;
+            }
+            _ => sums.push(row),
+        }
+    }
+    Some(sums)
+}
+
+fn sum_of(one: &Value, other: &Value) -> Option<Value> {
+    Some(match (one, other) {
+        (Value::Integer(one), Value::Integer(other)) => Value::Integer(one.checked_add(*other)?),
+        (Value::Decimal(one), Value::Decimal(other)) => {
+            let unscaled = one.unscaled.checked_add(other.unscaled)?;
+            Value::Decimal(Decimal { unscaled, scale: one.scale })
+        }
+        _ => return None,
+    })
+}
+
+/// What is wrong with a write.
+fn check(tables: &[Table], write: &Write) -> Result<(), String> {
+    let Some(table) = tables.get(write.table) else {
+        return Err("writes a table that it does not describe".to_owned());
+    };
+    let fits = match (&table.kind, write.action) {
+        (TableKind::Keyed { .. }, Action::Upsert)
+        | (TableKind::Appended, Action::Append)
+        | (TableKind::Counters { .. }, Action::Add) => true,
+        (TableKind::Keyed { marks_deletes, .. }, Action::Delete) => *marks_deletes,
+        _ => false,
+    };
+    let name = &table.name;
+    if !fits {
+        return Err(format!("writes {name} in a way that the table is not described for"));
+    }
+    if write.values.len() != table.columns.len() {
+        return Err(format!("writes {name} with as many values as the table has no columns"));
+    }
+    for (index, (column, value)) in table.columns.iter().zip(&write.values).enumerate() {
+        let is_left = write.action != Action::Delete || table.outlives_a_delete(index);
+        let is_of_kind = match (value, column.kind) {
+            (Value::Decimal(decimal), Type::Decimal { scale, .. }) => decimal.scale == scale,
+            (value, kind) => value.is(kind),
+        };
+        if !(is_of_kind && (is_left || *value == Value::Null)) {
+            return Err(format!("writes a value into {name}.{} that is none of it", column.name));
+        }
+    }
+    Ok(())
+}
