@@ -43,12 +43,12 @@ const FETCH: &str =
     concat!(listed!(), ", d.key, d.payload, d.headers", dead_letters!(), "where d.id = any($1)");
 
 const COUNT: &str = concat!(
-    "select date_trunc('hour', d.failed_at at time zone 'UTC') as hour, d.stage, d.code, count(*) as number",
+    "select date_trunc('hour', d.failed_at at time zone 'UTC') as hour, d.stage, d.code, d.flow, count(*) as number",
     dead_letters!(),
     "where true"
 );
 
-const COUNT_ORDER: &str = " group by 1, 2, 3 order by 1, 2, 3";
+const COUNT_ORDER: &str = " group by 1, 2, 3, 4 order by 1, 2, 3, 4";
 
 /// Locked in one order, so that two that do this at once never wait for each other in a circle.
 const DISCARD: &str = "

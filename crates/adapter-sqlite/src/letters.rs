@@ -46,12 +46,12 @@ const FETCH: &str = concat!(
 );
 
 const COUNT: &str = concat!(
-    "select strftime('%Y-%m-%d %H:00:00', d.failed_at) as hour, d.stage, d.code, count(*) as number",
+    "select strftime('%Y-%m-%d %H:00:00', d.failed_at) as hour, d.stage, d.code, d.flow, count(*) as number",
     dead_letters!(),
     "where true"
 );
 
-const COUNT_ORDER: &str = " group by 1, 2, 3 order by 1, 2, 3";
+const COUNT_ORDER: &str = " group by 1, 2, 3, 4 order by 1, 2, 3, 4";
 
 impl DeadLetters for Sqlite {
     async fn list(

@@ -69,7 +69,7 @@ impl Flow for Contracts {
         let text = |index: usize| fields.get(index)?.text().map(str::trim);
         let id = text(1).and_then(id::parse).ok_or_else(|| incomplete("id"))?;
         let (action, values) = match text(0) {
-            Some("d") => (Action::Delete, vec![Value::Uuid(id)]),
+            Some("d") => (Action::Delete, vec![Value::Uuid(id), Value::Null, Value::Null]),
             Some("c" | "u") => {
                 let customer = text(2).ok_or_else(|| incomplete("customer"))?;
                 let amount = integer(fields.get(3)).ok_or_else(|| incomplete("amount"))?;

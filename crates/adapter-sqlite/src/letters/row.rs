@@ -99,13 +99,15 @@ pub(super) struct Counted {
     stage: String,
     #[diesel(sql_type = Text)]
     code: String,
+    #[diesel(sql_type = Text)]
+    flow: String,
     #[diesel(sql_type = BigInt)]
     number: i64,
 }
 
 impl From<Counted> for Count {
-    fn from(Counted { hour, stage, code, number }: Counted) -> Self {
-        Self { hour, stage, code, count: number }
+    fn from(Counted { hour, stage, code, flow, number }: Counted) -> Self {
+        Self { flow, hour, stage, code, count: number }
     }
 }
 
