@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use tally_app::{Flows, Layers, Settings, exit, print, print_logged};
 use tally_ports::{KnownFlow, Stop, StopKind};
+use tally_runs::files::Watch;
 
 use crate::arguments::Arguments;
 use crate::screen::Screen;

@@ -1,8 +1,7 @@
 //! The flows that a program knows.
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, FromArgMatches};
-use tally_domain::{Flow, table};
+use tally_domain::table;
 use tally_ports::{KnownFlow, Stop};
 
 use crate::settings::wrong;
@@ -86,8 +85,11 @@ impl Flows {
     /// The command line, whose `--flow` has to be one of the names; else the process ends with 2 and tells them.
     pub fn parse<A: CommandFactory + FromArgMatches>(&self) -> A {
         let names: Vec<String> = self.names().into_iter().map(str::to_owned).collect();
-        let command = A::command()
-            .mut_arg("flow", |flag| flag.value_parser(PossibleValuesParser::new(names)));
+        let known = move |name: &str| match names.iter().find(|known| *known == name) {
+            Some(name) => Ok(name.clone()),
+            None => Err(format!("the flows are {}", names.join(", "))),
+        };
+        let command = A::command().mut_arg("flow", |flag| flag.value_parser(known));
         let matches = command.get_matches();
         A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
