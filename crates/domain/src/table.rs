@@ -83,7 +83,9 @@ impl Table {
     /// Whether the column at this index holds its value also where the row is marked as deleted: key and version do.
     pub fn outlives_a_delete(&self, column: usize) -> bool {
         let is_version = match &self.kind {
-            TableKind::Keyed { version: Version::Columns(columns), .. } => columns.contains(&column),
+            TableKind::Keyed { version: Version::Columns(columns), .. } => {
+                columns.contains(&column)
+            }
             _ => false,
         };
         is_version || self.key().contains(&column)

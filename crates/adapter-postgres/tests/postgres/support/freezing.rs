@@ -19,13 +19,13 @@ impl Freezing {
         let lock = database.connect().await;
         let held = "
             select pg_advisory_lock(7);
-            create function freeze() returns trigger language plpgsql as $$
+            create function stand_still() returns trigger language plpgsql as $$
             begin
                 perform from positions where id = new.origin for update;
                 perform pg_advisory_xact_lock_shared(7);
                 return new;
             end $$;
-            create trigger freeze before insert on transactions for each row execute function freeze()";
+            create trigger stand_still before insert on transactions for each row execute function stand_still()";
         lock.batch_execute(held).await.unwrap();
         Self { lock }
     }
