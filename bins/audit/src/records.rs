@@ -3,7 +3,7 @@
 use tally_app::Books;
 use tally_audit::{Kind, Violations};
 use tally_domain::amount::Notation;
-use tally_domain::{Flow, Incoming, Record, Value};
+use tally_domain::{Flow, Incoming};
 use tally_ports::audit::{Expected, Pass};
 use tally_ports::{Audit, Fault, Item};
 
@@ -28,8 +28,7 @@ pub async fn look_for(
                 content.and_then(|fields| flow.read(Incoming { fields, notation, raw: &raw }))
             }
         };
-        let row = record.ok().and_then(|record| id(flow, &record));
-        expected.push(Expected { position, row, letter: pass.name.letter(position) });
+        expected.push(Expected::of(flow, record.ok().as_ref(), &pass.name, position));
     }
     if expected.is_empty() {
         return Ok(unknown);
@@ -43,13 +42,4 @@ pub async fn look_for(
         });
     }
     Ok(unknown)
-}
-
-/// The id of its row, where the flow's first table has one.
-fn id(flow: &dyn Flow, record: &Record) -> Option<uuid::Uuid> {
-    let &[key] = flow.tables().first()?.key() else { return None };
-    match record.row(0)?.get(key)? {
-        Value::Uuid(id) => Some(*id),
-        _ => None,
-    }
 }

@@ -109,8 +109,9 @@ impl OfFlow {
         let at_once = arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
             settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
         });
+        let decoder = Decoder::new(&flow, settings)?;
         let replayer = Replayer::new(Arc::clone(&flow), model, store, gates);
-        Ok(Self { flow, decoder: Decoder::new(settings)?, replayer, at_once })
+        Ok(Self { flow, decoder, replayer, at_once })
     }
 }
 
@@ -157,7 +158,7 @@ impl Run<'_> {
 
     /// Replays what was read at once.
     async fn part(&mut self, of_flow: &OfFlow, whole: Vec<Stored>) -> Result<(), Ended> {
-        let OfFlow { flow, decoder, replayer, .. } = of_flow;
+        let OfFlow { decoder, replayer, .. } = of_flow;
         let (mut letters, mut decoded) = (Vec::new(), Vec::new());
         for stored in whole {
             let obstacle = obstacle(&stored.raw).map(Fate::NotReplayable);
@@ -170,7 +171,7 @@ impl Run<'_> {
                 continue;
             }
             let gate = &self.console.worker.process.gates.source;
-            let decoding = gate.pass(|| decoder.decode(&**flow, &stored));
+            let decoding = gate.pass(|| decoder.decode(&stored));
             let read = self
                 .console
                 .worker
@@ -178,7 +179,7 @@ impl Run<'_> {
                 .unless_stopped(decoding)
                 .await
                 .ok_or(Ended::Interrupted)??;
-            let kept = decoder.mask(&**flow, &stored);
+            let kept = decoder.mask(&stored);
             decoded.push((stored.listed.place.clone(), stored.raw, read));
             letters.push((kept, stored.listed));
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
-use tally_domain::{Flow, Table, TableKind, Type};
+use tally_domain::{Flow, Record, Table, TableKind, Type, Value};
 use uuid::Uuid;
 
 use crate::position::FILE;
@@ -43,6 +43,30 @@ pub struct Expected {
     pub letter: Uuid,
 }
 
+impl Expected {
+    /// What `record` must have left behind, which was read at `position` by `pass`; `None` stands for one that is not valid.
+    pub fn of(flow: &dyn Flow, record: Option<&Record>, pass: &PassName, position: i64) -> Self {
+        let id = |record: &Record| {
+            let (table, column) = keyed_by_id(flow)?;
+            match record.row(table)?.get(column)? {
+                Value::Uuid(id) => Some(*id),
+                _ => None,
+            }
+        };
+        Self { position, row: record.and_then(id), letter: pass.letter(position) }
+    }
+}
+
+/// The flow's first table whose key is one id, and the column of that.
+fn keyed_by_id(flow: &dyn Flow) -> Option<(usize, usize)> {
+    flow.tables().iter().enumerate().find_map(|(index, table)| match (&table.kind, table.key()) {
+        (TableKind::Keyed { .. }, &[id]) if table.columns[id].kind == Type::Uuid => {
+            Some((index, id))
+        }
+        _ => None,
+    })
+}
+
 /// A flow's tables as far as an audit looks into them.
 #[derive(Clone, Debug)]
 pub struct Tables {
@@ -59,11 +83,9 @@ impl Tables {
     pub fn of(flow: &dyn Flow) -> Self {
         let is_keyed = |table: &&Table| matches!(table.kind, TableKind::Keyed { .. });
         let keyed = || flow.tables().iter().filter(is_keyed);
-        let by_id = keyed().find_map(|table| match table.key() {
-            &[id] if table.columns[id].kind == Type::Uuid => {
-                Some((table.name.to_string(), table.columns[id].name.to_string()))
-            }
-            _ => None,
+        let by_id = keyed_by_id(flow).map(|(index, id)| {
+            let table = &flow.tables()[index];
+            (table.name.to_string(), table.columns[id].name.to_string())
         });
         let names = keyed().map(|table| table.name.to_string()).collect();
         Self { flow: flow.name().to_owned(), names, by_id }
