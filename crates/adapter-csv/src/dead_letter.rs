@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use csv_async::ByteRecord;
 use encoding_rs::Encoding;
-use tally_domain::Flow;
 use tally_domain::amount::Notation;
+use tally_domain::{Column, Fields};
 use tally_ports::{Headers, Raw, Reread};
 
 use crate::decimal;
@@ -43,13 +43,13 @@ pub fn headers(
 /// are written in it, too.
 ///
 /// What was no record in the file is none here: a line that began a record of several lines has an open quote now,
-/// code `unframed`. Fails with the code `fields` also when it has no headers of a file, or those lack the columns
-/// that the flow has by now.
-pub async fn decode<F: Flow>(raw: &Raw) -> Reread<F> {
-    reread::<F>(raw).await.map_err(Refusal::alone)
+/// code `unframed`. Fails with the code `fields` also when it has no headers of a file, or those lack one of
+/// the `columns` that the flow has by now.
+pub async fn decode(raw: &Raw, columns: &[Column]) -> Reread {
+    reread(raw, columns).await.map_err(Refusal::alone)
 }
 
-async fn reread<F: Flow>(raw: &Raw) -> Result<(F::Wire, Notation), Refusal> {
+async fn reread(raw: &Raw, columns: &[Column]) -> Result<(Fields, Notation), Refusal> {
     let find = |name: &str| {
         let header = raw.headers.iter().find(|(found, _)| found == name);
         header
@@ -60,13 +60,13 @@ async fn reread<F: Flow>(raw: &Raw) -> Result<(F::Wire, Notation), Refusal> {
         .ok_or_else(|| Refusal::new("fields", format!("its header {DECIMAL} is unknown")))?;
     let encoding = Encoding::for_label(find(ENCODING)?)
         .ok_or_else(|| Refusal::new("encoding", "its encoding is unknown"))?;
-    let header = Header::find(find(HEADER)?, true, encoding, F::COLUMNS)
+    let header = Header::find(find(HEADER)?, true, encoding, columns)
         .await
         .map_err(|problem| Refusal::new("fields", format!("its file {problem}")))?;
     let layout = Layout::new(header, encoding);
 
-    let payload = raw.payload.as_deref().unwrap_or_default();
-    let (len, count) = match layout.framing.frame(payload, true) {
+    let payload = raw.payload.clone().unwrap_or_default();
+    let (len, count) = match layout.framing.frame(&payload, true) {
         Frame::Record { len, fields, .. } if len == payload.len() => (len, fields),
         Frame::Bad { flaw, .. } => return Err(layout.refusal(flaw)),
         Frame::Blank { .. } => {
@@ -77,9 +77,9 @@ async fn reread<F: Flow>(raw: &Raw) -> Result<(F::Wire, Notation), Refusal> {
         }
     };
     let mut feed = Feed::with_capacity(len + 1);
-    feed.push(payload);
-    let mut fields = ByteRecord::new();
-    let split = feed.split(layout.framing.delimiter).next(&mut fields, len, count).await;
+    feed.push(&payload);
+    let mut record = ByteRecord::new();
+    let split = feed.split(layout.framing.delimiter).next(&mut record, len, count).await;
     split.map_err(|fault| Refusal::new("unframed", fault.to_string()))?;
-    layout.wire::<F>(fields).1.map(|wire| (wire, notation))
+    layout.fields(&payload, &record).map(|fields| (fields, notation))
 }

@@ -1,7 +1,6 @@
-//! From bytes to text.
+//! Encodings by name.
 
-use csv_async::{ByteRecord, StringRecord};
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::Encoding;
 use tally_ports::{Stop, StopKind};
 
 /// The encoding that `label` names. Framing looks for quotes, delimiters and line ends in the raw bytes; so ASCII
@@ -20,35 +19,6 @@ pub fn by_label(label: &str) -> Result<&'static Encoding, Stop> {
         ));
     }
     Ok(encoding)
-}
-
-/// A record with a field that is not in the encoding.
-pub struct Undecodable {
-    /// The fields' bytes.
-    pub record: ByteRecord,
-    /// The first such field.
-    pub field: usize,
-}
-
-/// The record as text.
-pub fn decode(
-    encoding: &'static Encoding,
-    record: ByteRecord,
-) -> Result<StringRecord, Undecodable> {
-    if encoding == UTF_8 {
-        return StringRecord::from_byte_record(record).map_err(|error| {
-            let field = error.utf8_error().field();
-            Undecodable { record: error.into_byte_record(), field }
-        });
-    }
-    let mut text = StringRecord::with_capacity(record.as_slice().len(), record.len());
-    for (field, bytes) in record.iter().enumerate() {
-        match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-            Some(decoded) => text.push_field(&decoded),
-            None => return Err(Undecodable { record, field }),
-        }
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -93,20 +63,5 @@ mod tests {
                 "encoding \"ebcdic\" is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252",
             ),
         );
-    }
-
-    #[test]
-    fn every_field_must_be_in_the_encoding() {
-        let field = |encoding, fields: &[&[u8]]| {
-            decode(encoding, ByteRecord::from(fields.to_vec()))
-                .map(|text| text.iter().collect::<String>())
-                .map_err(|e| e.field)
-        };
-        assert_eq!(field(UTF_8, &[b"a", b"\xc3\xa9"]), Ok("aé".to_owned()));
-        assert_eq!(field(UTF_8, &[b"a", b"\xe9"]), Err(1));
-        assert_eq!(field(UTF_8, &[b"\xc3", b"\xa9"]), Err(0));
-        assert_eq!(field(encoding_rs::WINDOWS_1252, &[b"a", b"\xe9\x80"]), Ok("aé€".to_owned()));
-        assert_eq!(field(encoding_rs::SHIFT_JIS, &[b"a", b"\x83\x65"]), Ok("aテ".to_owned()));
-        assert_eq!(field(encoding_rs::SHIFT_JIS, &[b"\x83", b"\x65"]), Err(0));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs::File;
-use std::marker::PhantomData;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde_json::Value;
-use tally_domain::Flow;
+use tally_domain::Column;
 use tally_ports::{Fault, Headers, Stop, StopKind};
 
 use crate::blocking::blocking;
@@ -28,11 +27,10 @@ const HASH_SLICE: u64 = 64 * 1024 * 1024;
 /// How much is hashed at once.
 const HASH_CHUNK: usize = 512 * 1024;
 
-/// An open file with the columns of the flow `F`.
-pub struct CsvFile<F> {
+/// An open file with a flow's columns.
+pub struct CsvFile {
     table: Arc<Table>,
     unknown_columns: Vec<String>,
-    flow: PhantomData<fn() -> F>,
 }
 
 /// What all readers of a file share.
@@ -52,20 +50,24 @@ pub struct Table {
     pub blank_rows: AtomicU64,
 }
 
-impl<F: Flow> CsvFile<F> {
-    /// Opens a file and reads its header.
+impl CsvFile {
+    /// Opens a file and looks for a flow's `columns` in its header.
     ///
     /// Fails with [`StopKind::Input`] when it is missing, a folder, unreadable, empty, compressed, no text, or its
-    /// header does not have each of the flow's columns once; with [`StopKind::Setting`] when the encoding is unknown
+    /// header does not have each of the columns once; with [`StopKind::Setting`] when the encoding is unknown
     /// or not compatible with ASCII.
-    pub async fn open(path: impl Into<PathBuf>, settings: &Settings) -> Result<Self, Stop> {
+    pub async fn open(
+        path: impl Into<PathBuf>,
+        settings: &Settings,
+        columns: &[Column],
+    ) -> Result<Self, Stop> {
         let path = path.into();
         let encoding = encoding::by_label(&settings.encoding)?;
         let of_input = |message| Stop { kind: StopKind::Input, message };
         let to_open = path.clone();
         let opened = blocking(move || open(&to_open)).await.map_err(of_input)?;
         let Opened { file, stamp, head, whole } = opened;
-        let mut header = Header::find(&head, whole, encoding, F::COLUMNS)
+        let mut header = Header::find(&head, whole, encoding, columns)
             .await
             .map_err(|problem| of_input(format!("{} {problem}", path.display())))?;
 
@@ -87,7 +89,7 @@ impl<F: Flow> CsvFile<F> {
             amounts,
             blank_rows: AtomicU64::new(0),
         };
-        Ok(Self { table: Arc::new(table), unknown_columns, flow: PhantomData })
+        Ok(Self { table: Arc::new(table), unknown_columns })
     }
 
     /// The BLAKE3 of all bytes, in hexadecimal, read through the open file. Fails with [`StopKind::Data`] when the
@@ -109,7 +111,7 @@ impl<F: Flow> CsvFile<F> {
 
     /// Its rows from row `next` on, which starts at `cursor`; null stands for the first row. Fails with
     /// [`StopKind::Data`] when the cursor is none, or not at the start of a line.
-    pub async fn read_from(&self, next: i64, cursor: &Value) -> Result<CsvSource<F>, Stop> {
+    pub async fn read_from(&self, next: i64, cursor: &Value) -> Result<CsvSource, Stop> {
         let table = Arc::clone(&self.table);
         let bad = |problem| {
             let message =
@@ -162,7 +164,7 @@ impl<F: Flow> CsvFile<F> {
     }
 }
 
-impl<F> fmt::Debug for CsvFile<F> {
+impl fmt::Debug for CsvFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CsvFile").field("path", &self.table.path).finish_non_exhaustive()
     }
@@ -233,6 +235,7 @@ impl Table {
 mod tests {
     use std::path::Path;
 
+    use tally_domain::Flow;
     use tally_domain::transactions::Transactions;
 
     use super::*;
@@ -240,7 +243,8 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_is_named() {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/transactions_fr.csv");
-        let file = CsvFile::<Transactions>::open(&sample, &Settings::default()).await.unwrap();
+        let flow = Transactions::default();
+        let file = CsvFile::open(&sample, &Settings::default(), flow.columns()).await.unwrap();
         let error = std::io::Error::from_raw_os_error(5);
         let fault =
             file.table.unreadable(&error, 62, "row 0 (line 2) and later ones were not used");

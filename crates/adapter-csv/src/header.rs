@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use csv_async::{ByteRecord, StringRecord};
+use csv_async::ByteRecord;
 use encoding_rs::Encoding;
 use memchr::memchr_iter;
 use tally_domain::{Column, Kind};
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
-use crate::encoding::decode;
 use crate::framing::{Frame, Framing, Width, physical_line};
 use crate::reader::Place;
 use crate::split::Feed;
@@ -32,9 +31,10 @@ pub struct Header {
     pub rows: Place,
     /// How many fields a record has.
     pub width: Width,
-    /// A name for each column, blanks trimmed. Where a column is not the flow's and its name came before, none, so
-    /// that no record has a field twice.
-    pub names: StringRecord,
+    /// A name for each of the file's columns, blanks trimmed; none where the name came before.
+    pub names: Vec<String>,
+    /// For each of the file's columns the index of the flow's column that it is, if it is one.
+    pub columns: Vec<Option<usize>>,
     /// The names of columns that are not the flow's.
     pub unknown: Vec<String>,
     /// The field with the record's id.
@@ -81,21 +81,23 @@ impl Header {
         )?;
         check_columns(&best, &rest[..best.len], columns)?;
 
-        let place = |wanted: &Column| best.names.iter().position(|name| name == wanted.name);
+        let place = |wanted: &Column| best.names.iter().position(|name| *name == wanted.name);
         let of_kind =
             |kind| columns.iter().filter(move |column| column.kind == kind).filter_map(place);
         let is_last_empty = best.names.last().is_some_and(String::is_empty);
         let width = Width::of_header(best.names.len(), is_last_empty);
-        let is_known = |name: &String| columns.iter().any(|column| column.name == name);
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
-        let mut names = StringRecord::new();
+        let mut names = Vec::with_capacity(width.columns());
+        let mut known = Vec::with_capacity(width.columns());
         for name in &best.names[..width.columns()] {
             let is_new = seen.insert(name);
-            names.push_field(if is_new { name } else { "" });
-            if is_new && !name.is_empty() && !is_known(name) {
+            names.push(if is_new { name.clone() } else { String::new() });
+            let column = columns.iter().position(|column| *name == column.name);
+            if column.is_none() && is_new && !name.is_empty() {
                 unknown.push(name.clone());
             }
+            known.push(column);
         }
         Ok(Self {
             delimiter: best.delimiter,
@@ -103,6 +105,7 @@ impl Header {
             rows: Place { byte: (start.byte + best.next) as u64, line: start.line + best.lines },
             width,
             names,
+            columns: known,
             unknown,
             id: of_kind(Kind::Id).next(),
             decimals: of_kind(Kind::Decimal).collect(),
@@ -133,10 +136,14 @@ impl Candidate {
         feed.push(&bytes[..len]);
         let mut record = ByteRecord::new();
         feed.split(delimiter).next(&mut record, len, fields).await.ok()?;
-        let names: Vec<String> =
-            decode(encoding, record).ok()?.iter().map(|name| name.trim().to_owned()).collect();
-        let known =
-            columns.iter().filter(|column| names.iter().any(|name| name == column.name)).count();
+        let names: Option<Vec<String>> = record
+            .iter()
+            .map(|name| encoding.decode_without_bom_handling_and_without_replacement(name))
+            .map(|name| name.map(|name| name.trim().to_owned()))
+            .collect();
+        let names = names?;
+        let is_there = |column: &&Column| names.iter().any(|name| *name == column.name);
+        let known = columns.iter().filter(is_there).count();
         Some(Self { delimiter, len, next, lines, names, known })
     }
 }
@@ -214,9 +221,9 @@ fn check_columns(best: &Candidate, line: &[u8], columns: &[Column]) -> Result<()
             list(columns)
         ));
     }
-    let count = |column: &Column| best.names.iter().filter(|name| *name == column.name).count();
-    let missing: Vec<&str> =
-        columns.iter().filter(|column| count(column) == 0).map(|column| column.name).collect();
+    let count = |column: &Column| best.names.iter().filter(|name| **name == column.name).count();
+    let missing = columns.iter().filter(|column| count(column) == 0);
+    let missing: Vec<&str> = missing.map(|column| &*column.name).collect();
     if !missing.is_empty() {
         let noun = if missing.len() == 1 { "column" } else { "columns" };
         let mut found: Vec<&str> = best.names.iter().map(String::as_str).take(SHOWN).collect();
@@ -236,6 +243,6 @@ fn check_columns(best: &Candidate, line: &[u8], columns: &[Column]) -> Result<()
 }
 
 fn list(columns: &[Column]) -> String {
-    let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
     names.join(", ")
 }

@@ -1,7 +1,8 @@
 //! A CSV file as a [`Source`](tally_ports::Source): in batches, resumable, in bounded memory.
 //!
-//! [`CsvFile::open`] refuses with a message for people whatever is no table with the flow's columns;
-//! [`CsvFile::read_from`] reads its rows from a position on; [`decode`] reads one dead letter again. What comes
+//! [`CsvFile::open`] refuses with a message for people whatever is no table with a flow's columns;
+//! [`CsvFile::read_from`] reads its rows from a position on; [`decode`] reads one dead letter again. All that they know of a
+//! flow is its columns. What comes
 //! after the header is never a reason to stop: a record that is none becomes an item with its bytes and its reason,
 //! and its neighbours are read.
 //!
@@ -27,6 +28,11 @@
 //! however long the file is. Its reasons have the stage `decode` and one of the codes `fields`, `unframed` (a quote
 //! open at the end of the file, or a closing quote followed by something else), `too_long` and `encoding`.
 //!
+//! # Fields
+//!
+//! Every field is a [text](tally_domain::Field::Text), whatever its column stands for, an empty one too. In UTF-8 it is a
+//! part of the record's bytes, unless a quote in it is written twice.
+//!
 //! # Amounts
 //!
 //! Texts are handed on as they stand in the file; how amounts ([`Kind::Decimal`](tally_domain::Kind)) are written is
@@ -50,7 +56,7 @@
 //! # How it is read
 //!
 //! Two passes over memory: `framing` finds where records end in the raw bytes, on the blocking pool together with
-//! reading the file; csv-async then splits only records that are known to be whole, and deserializes them. By itself
+//! reading the file; csv-async then splits only records that are known to be whole. By itself
 //! csv-async reads on after an unclosed quote to the end of the file, into memory.
 //!
 //! A position is the number of a row, from 0. A cursor is `{"byte": B, "line": L}`: where in the file that row

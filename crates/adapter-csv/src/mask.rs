@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use encoding_rs::Encoding;
-use tally_domain::{Column, Flow, Kind};
+use tally_domain::{Column, Kind};
 use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
@@ -14,18 +14,18 @@ use crate::framing::Width;
 /// Masks columns of records of files, found by the header line that travels with each.
 #[derive(Debug)]
 pub struct CsvMask {
-    columns: Vec<String>,
+    names: Vec<String>,
     /// Whether the key, which is the id's text, is one of them.
     is_key_masked: bool,
 }
 
 impl CsvMask {
-    /// Masks the columns of these names, whether the flow `F` knows them or not.
-    pub fn new<F: Flow>(columns: &[String]) -> Self {
-        let is_masked = |column: &&Column| columns.iter().any(|name| name == column.name);
+    /// Masks the columns of these names, whether they are among the flow's `columns` or not.
+    pub fn new(names: &[String], columns: &[Column]) -> Self {
+        let is_masked = |column: &Column| names.iter().any(|name| *name == column.name);
         let is_key_masked =
-            F::COLUMNS.iter().filter(is_masked).any(|column| column.kind == Kind::Id);
-        Self { columns: columns.to_vec(), is_key_masked }
+            columns.iter().any(|column| column.kind == Kind::Id && is_masked(column));
+        Self { names: names.to_vec(), is_key_masked }
     }
 
     fn payload(&self, raw: &Raw) -> Option<Bytes> {
@@ -49,7 +49,7 @@ impl CsvMask {
         let mut text = Vec::with_capacity(line.len());
         let mut end = 0;
         for (name, field) in names.into_iter().zip(fields) {
-            if !self.columns.contains(&name) {
+            if !self.names.contains(&name) {
                 continue;
             }
             text.extend_from_slice(&line[end..field.start]);
@@ -63,9 +63,9 @@ impl CsvMask {
 
 impl Mask for CsvMask {
     fn mask(&self, raw: &Raw) -> Raw {
-        let Some(payload) = self.payload(raw) else { return unreadable(raw, &self.columns) };
+        let Some(payload) = self.payload(raw) else { return unreadable(raw, &self.names) };
         let key = raw.key.clone().filter(|_| !self.is_key_masked);
-        Raw { key, ..masked(raw, Some(payload), &self.columns) }
+        Raw { key, ..masked(raw, Some(payload), &self.names) }
     }
 }
 
@@ -112,6 +112,7 @@ fn without_mark(header: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use tally_domain::Flow;
     use tally_domain::transactions::Transactions;
     use tally_ports::Headers;
 
@@ -139,7 +140,7 @@ mod tests {
     #[track_caller]
     fn check(columns: &[&str], payload: &'static [u8], masked: &str) -> Raw {
         let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
-        let found = CsvMask::new::<Transactions>(&columns).mask(&raw(payload));
+        let found = CsvMask::new(&columns, Transactions::default().columns()).mask(&raw(payload));
         assert_eq!(str::from_utf8(found.payload.as_deref().unwrap()).unwrap(), masked);
         let header = found.headers.iter().find(|(name, _)| name == "masked").unwrap();
         assert_eq!(header.1, columns.join(","));
@@ -165,7 +166,7 @@ mod tests {
     fn columns_are_found_whatever_their_encoding_and_quotes() {
         let columns = ["Händler".to_owned(), "a \"b\"".to_owned()];
         let raw = raw_of(b"id; H\xe4ndler;\"a \"\"b\"\"\";x", "windows-1252", b"7;Jane;Joe;\xe4");
-        let found = CsvMask::new::<Transactions>(&columns).mask(&raw);
+        let found = CsvMask::new(&columns, Transactions::default().columns()).mask(&raw);
         assert_eq!(found.payload.as_deref(), Some(&b"7;***;***;\xe4"[..]));
     }
 

@@ -1,14 +1,12 @@
 //! A file's rows in batches.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use csv_async::ByteRecord;
 use metrics::counter;
-use tally_domain::Flow;
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::{Batch, Fault, Headers, Item, Raw, Source, metric};
 use tokio::task::yield_now;
@@ -22,7 +20,7 @@ use crate::split::Feed;
 const RECORDS_PER_TURN: usize = 512;
 
 /// A file's rows in batches, from a position on. Made by [`CsvFile::read_from`](crate::CsvFile::read_from).
-pub struct CsvSource<F> {
+pub struct CsvSource {
     table: Arc<Table>,
     /// The next row.
     next: i64,
@@ -30,19 +28,18 @@ pub struct CsvSource<F> {
     place: Place,
     /// Away while it reads, or when the future that waited for it was dropped.
     reader: Option<Reader>,
-    flow: PhantomData<fn() -> F>,
 }
 
-impl<F: Flow> Source<F> for CsvSource<F> {
+impl Source for CsvSource {
     /// Dropping the future loses nothing: the same batch is read again.
     ///
     /// Before every batch, and at the end, the file's size and modification time are compared with those at the
     /// start, so that only the first row named by the fault and those after it may be of a file that changed.
-    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
+    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let frames = self.frame(limit.max(1)).await?;
         let count = i64::try_from(frames.rows.len()).unwrap_or(i64::MAX);
         let first = self.next;
-        let items = split::<F>(&self.table, &frames, first).await?;
+        let items = split(&self.table, &frames, first).await?;
         self.table.blank_rows.fetch_add(frames.blank, Ordering::Relaxed);
         if count == 0 {
             self.place = frames.end;
@@ -64,9 +61,9 @@ impl<F: Flow> Source<F> for CsvSource<F> {
     }
 }
 
-impl<F: Flow> CsvSource<F> {
+impl CsvSource {
     pub(crate) fn new(table: Arc<Table>, next: i64, place: Place) -> Self {
-        Self { table, next, place, reader: None, flow: PhantomData }
+        Self { table, next, place, reader: None }
     }
 
     /// Reads and frames up to `limit` records, and makes sure that the file did not change until then.
@@ -92,7 +89,7 @@ impl<F: Flow> CsvSource<F> {
     }
 }
 
-impl<F> fmt::Debug for CsvSource<F> {
+impl fmt::Debug for CsvSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CsvSource")
             .field("next", &self.next)
@@ -101,12 +98,8 @@ impl<F> fmt::Debug for CsvSource<F> {
     }
 }
 
-/// Splits framed records into fields and those into the flow's wire.
-async fn split<F: Flow>(
-    table: &Table,
-    frames: &Frames,
-    first: i64,
-) -> Result<Vec<Item<F::Wire>>, Fault> {
+/// Splits framed records into fields.
+async fn split(table: &Table, frames: &Frames, first: i64) -> Result<Vec<Item>, Fault> {
     let layout = &table.layout;
     let whole_rows = || frames.rows.iter().filter(|row| row.fields.is_ok());
     let mut feed = Feed::with_capacity(whole_rows().map(|row| row.range.len() + 1).sum());
@@ -115,39 +108,28 @@ async fn split<F: Flow>(
     }
 
     let mut splitter = feed.split(layout.framing.delimiter);
-    let mut fields = ByteRecord::new();
+    let mut record = ByteRecord::new();
     let mut items = Vec::with_capacity(frames.rows.len());
     for (position, row) in (first..).zip(&frames.rows) {
         if items.len() % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
             yield_now().await;
         }
         let payload = frames.bytes.slice(row.range.clone());
-        let mut key = None;
-        let content = match row.fields {
-            Err(flaw) => Err(layout.refusal(flaw).at_line(row.line)),
+        let (key, content) = match row.fields {
+            Err(flaw) => (None, Err(layout.refusal(flaw))),
             Ok(count) => {
-                splitter.next(&mut fields, row.range.len(), count).await?;
-                let (given_back, wire) = layout.wire::<F>(fields);
-                fields = given_back;
-                key = layout.id(&fields).map(|id| part(&payload, id));
-                wire.map_err(|refusal| refusal.at_line(row.line))
+                splitter.next(&mut record, row.range.len(), count).await?;
+                let content = layout.fields(&payload, &record);
+                (layout.key(&content, &record), content)
             }
         };
+        let content = content.map_err(|refusal| refusal.at_line(row.line));
         let headers =
             if row.truncated { truncated(&table.headers) } else { Arc::clone(&table.headers) };
         let raw = Raw { key, payload: Some(payload), headers, line: Some(row.line) };
         items.push(Item { position, raw, content });
     }
     Ok(items)
-}
-
-/// `text` as a part of `payload` where it is its start, as ids mostly are, else a copy.
-fn part(payload: &Bytes, text: &[u8]) -> Bytes {
-    if payload.starts_with(text) {
-        payload.slice(..text.len())
-    } else {
-        Bytes::copy_from_slice(text)
-    }
 }
 
 fn truncated(headers: &Headers) -> Headers {

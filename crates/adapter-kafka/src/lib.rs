@@ -11,6 +11,7 @@
 //! | at an offset | becomes |
 //! | --- | --- |
 //! | a record | an item, with key, payload and headers as they were sent; of headers with the same name the last one |
+//! | a record without a value (a tombstone) | an item without any field |
 //! | a record of an aborted transaction | an item like any other: the client does not tell them apart |
 //! | the end of a transaction | is passed with the batch around it, or alone where nothing follows |
 //! | nothing, as it was compacted away | the same between two records of one fetch; else a batch without items whose `gap` says so |

@@ -8,19 +8,16 @@ mod spot;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rskafka::record::RecordAndOffset;
 use serde_json::Value;
-use tally_domain::Flow;
 use tally_ports::{Batch, Fault, Headers, Source, Stop};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use self::cursor::Cursor;
-use self::open::Open;
+use self::open::{Open, Received};
 use self::prefetch::{Event, Prefetch};
 use self::spot::Spot;
 use crate::wire::Decoder;
@@ -36,7 +33,7 @@ const RECORDS_PER_TURN: usize = 512;
 ///
 /// A task of its own fetches ahead, as far as its buffer goes. See the crate's doc for what becomes of offsets
 /// without a record, and when it stops.
-pub struct KafkaSource<F: Flow> {
+pub struct KafkaSource {
     decoder: Arc<Decoder>,
     view: Arc<View>,
     until: Option<i64>,
@@ -51,14 +48,13 @@ pub struct KafkaSource<F: Flow> {
     /// Whether the broker answered since the last fault: until it does, nothing is idle.
     is_connected: bool,
     /// What was received and is in no batch yet.
-    records: VecDeque<RecordAndOffset>,
+    records: VecDeque<Received>,
     /// Up to where nothing is left, behind the batch being collected.
     compacted: Option<i64>,
-    open: Open<F::Wire>,
+    open: Open,
     /// What comes after the batch being collected.
     ending: Option<Ending>,
     no_headers: Headers,
-    flow: PhantomData<fn() -> F>,
 }
 
 /// How reading ended.
@@ -71,19 +67,19 @@ enum Ending {
     Fault(Fault),
 }
 
-impl<F: Flow> Source<F> for KafkaSource<F> {
+impl Source for KafkaSource {
     /// Answers within the linger time, half a second, or, at first and after a fault, the timeout of a call. Dropping
     /// the future loses nothing.
-    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
+    async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let batch = self.collect(limit.max(1)).await;
         let first = self.open.first_timestamp();
-        let next = self.records.front().map(|found| found.record.timestamp.timestamp_millis());
+        let next = self.records.front().map(|received| received.timestamp);
         self.view.waiting(first.or(next));
         batch
     }
 }
 
-impl<F: Flow> KafkaSource<F> {
+impl KafkaSource {
     /// The partition from `next` on, where `cursor` is that of the position, up to `until` if that is set. Nothing is
     /// asked of the broker before the first batch is.
     pub fn new(
@@ -118,12 +114,11 @@ impl<F: Flow> KafkaSource<F> {
             open: Open::new(next),
             ending: None,
             no_headers: Headers::default(),
-            flow: PhantomData,
         };
         (source, view)
     }
 
-    async fn collect(&mut self, limit: usize) -> Result<Option<Batch<F::Wire>>, Fault> {
+    async fn collect(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         self.read_cursor()?;
         let idle_at = Instant::now() + IDLE;
         loop {
@@ -163,13 +158,13 @@ impl<F: Flow> KafkaSource<F> {
 
     /// Moves received records into the open batch; whether that is complete.
     async fn take_in(&mut self, limit: usize) -> Result<bool, Fault> {
-        while let Some(found) = self.records.front() {
-            if self.open.is_complete(limit, &found.record) {
+        while let Some(received) = self.records.front() {
+            if self.open.is_complete(limit, received) {
                 return Ok(true);
             }
-            let content = self.decoder.decode::<F>(found.record.value.as_deref()).await?;
-            let Some(found) = self.records.pop_front() else { break };
-            self.open.push(found, content, &self.no_headers, self.linger);
+            let content = self.decoder.decode(received.raw.payload.as_ref()).await?;
+            let Some(received) = self.records.pop_front() else { break };
+            self.open.push(received, content, self.linger);
             if self.open.len().is_multiple_of(RECORDS_PER_TURN) {
                 yield_now().await;
             }
@@ -207,7 +202,9 @@ impl<F: Flow> KafkaSource<F> {
                     self.spot.next = last.offset + 1;
                     self.spot.tail = Some(Cursor::of(last));
                 }
-                self.records = records.into();
+                let received =
+                    records.into_iter().map(|found| Received::new(found, &self.no_headers));
+                self.records = received.collect();
             }
             Event::Passed { next, is_compacted } => {
                 self.spot.next = next;
@@ -229,7 +226,7 @@ impl<F: Flow> KafkaSource<F> {
         self.ending = Some(ending);
     }
 
-    fn close(&mut self) -> Batch<F::Wire> {
+    fn close(&mut self) -> Batch {
         let timestamp = self.open.first_timestamp();
         let batch = self.open.close(&mut self.cursor);
         self.view.handed_out(batch.last, timestamp);
@@ -245,7 +242,7 @@ impl<F: Flow> KafkaSource<F> {
     }
 }
 
-impl<F: Flow> fmt::Debug for KafkaSource<F> {
+impl fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSource")
             .field("topic", &self.spot.topic)

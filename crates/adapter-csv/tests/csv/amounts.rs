@@ -8,7 +8,7 @@ use tally_adapter_csv::{CsvFile, Decimal, Settings, decode};
 use tally_domain::amount::{DecimalSign, Notation};
 use tally_ports::Raw;
 
-use crate::{Notes, file_of, header, next, open, read, read_on};
+use crate::{COLUMNS, file_of, header, next, open, read, read_on};
 
 const COMMA: Notation = Notation::Shown(DecimalSign::Comma);
 const POINT: Notation = Notation::Shown(DecimalSign::Point);
@@ -24,7 +24,7 @@ fn table(amounts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
 
 const NONE_IN_HEAD: &str = "decimal sign unknown: no amount in the first 256 KiB has one";
 
-async fn opened(content: impl AsRef<[u8]>, settings: &Settings) -> CsvFile<Notes> {
+async fn opened(content: impl AsRef<[u8]>, settings: &Settings) -> CsvFile {
     open(&file_of(content), settings).await
 }
 
@@ -191,8 +191,8 @@ async fn a_dead_letter_says_how_its_amounts_are_read() {
     ] {
         let items = read(table([amount]), &settings).await;
         assert_eq!(header(&items[0], "csv.decimal"), Some(word.as_bytes()));
-        let (note, again) = decode::<Notes>(&items[0].raw).await.unwrap();
-        assert_eq!((note.amount.as_deref(), again), (Some(amount), notation));
+        let (fields, again) = decode(&items[0].raw, COLUMNS).await.unwrap();
+        assert_eq!((fields[1].text(), again), (Some(amount), notation));
         assert_eq!(opened(table([amount]), &settings).await.amounts().decimal(), word);
     }
     let items = read(table(["1"]), &Settings::default()).await;
@@ -201,6 +201,6 @@ async fn a_dead_letter_says_how_its_amounts_are_read() {
         (name.clone(), if is_decimal { Bytes::from_static(b"semicolon") } else { value.clone() })
     });
     let raw = Raw { headers: headers.collect(), ..items[0].raw.clone() };
-    let reason = decode::<Notes>(&raw).await.unwrap_err();
+    let reason = decode(&raw, COLUMNS).await.unwrap_err();
     assert_eq!((&*reason.code, &*reason.message), ("fields", "its header csv.decimal is unknown"));
 }

@@ -5,16 +5,16 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use tally_adapter_csv::{CsvFile, Settings};
+use tally_adapter_csv::{CsvFile, CsvSource, Settings};
 use tally_ports::{Fault, Source, Stop, StopKind};
 use tempfile::NamedTempFile;
 
-use crate::{NoteSource, Notes, file_of, next, open};
+use crate::{file_of, next, open};
 
 const ROWS: usize = 200_000;
 
 /// A file much larger than what is read ahead, and a source after its first batch.
-async fn begun() -> (NamedTempFile, CsvFile<Notes>, NoteSource) {
+async fn begun() -> (NamedTempFile, CsvFile, CsvSource) {
     let temporary = file_of(format!("id;amount;text\n{}", "1;2;a\n".repeat(ROWS)));
     let file = open(&temporary, &Settings::default()).await;
     let mut source = file.read_from(0, &Value::Null).await.unwrap();
@@ -22,7 +22,7 @@ async fn begun() -> (NamedTempFile, CsvFile<Notes>, NoteSource) {
     (temporary, file, source)
 }
 
-async fn check(temporary: &NamedTempFile, source: &mut NoteSource, change: &str) {
+async fn check(temporary: &NamedTempFile, source: &mut CsvSource, change: &str) {
     for _ in 0..2 {
         let fault = source.next_batch(10).await.unwrap_err();
         let path = temporary.path().display();

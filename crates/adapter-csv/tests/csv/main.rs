@@ -10,60 +10,23 @@ mod open;
 mod random;
 mod refused;
 mod rows;
+mod shared;
 mod surplus;
 
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tally_adapter_csv::{CsvFile, CsvSource, Settings};
-use tally_domain::amount::Notation;
-use tally_domain::{Column, Flow, Kind, Reason};
+use tally_domain::{Column, Field, Kind, Reason};
 use tally_ports::{Batch, Fault, Item, Source};
 use tempfile::NamedTempFile;
 
-/// A flow with a column of each kind that matters here.
-#[derive(Debug)]
-struct Notes;
-
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Note {
-    id: Option<String>,
-    amount: Option<String>,
-    text: Option<String>,
-    /// No column of the flow.
-    #[serde(default)]
-    hint: Option<String>,
-}
-
-impl Flow for Notes {
-    const NAME: &'static str = "notes";
-    const COLUMNS: &'static [Column] = &[
-        Column { name: "id", kind: Kind::Id },
-        Column { name: "amount", kind: Kind::Decimal },
-        Column { name: "text", kind: Kind::Text },
-    ];
-    const RULES: &'static [&'static str] = &[];
-
-    type Wire = Note;
-    type Record = Note;
-    type Answer = ();
-    type Stats = ();
-
-    fn validate(wire: Note, _: Notation) -> Result<Note, Reason> {
-        Ok(wire)
-    }
-
-    fn judge((): &mut (), _: &[Note]) -> Vec<Vec<usize>> {
-        Vec::new()
-    }
-
-    fn tally_name((): &()) -> Option<&str> {
-        None
-    }
-}
-
-type NoteSource = CsvSource<Notes>;
+/// One of each kind that matters here.
+const COLUMNS: &[Column] = &[
+    Column::new("id", Kind::Id),
+    Column::new("amount", Kind::Decimal),
+    Column::new("text", Kind::Text),
+];
 
 fn file_of(content: impl AsRef<[u8]>) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
@@ -71,21 +34,21 @@ fn file_of(content: impl AsRef<[u8]>) -> NamedTempFile {
     file
 }
 
-async fn open(file: &NamedTempFile, settings: &Settings) -> CsvFile<Notes> {
-    CsvFile::open(file.path(), settings).await.unwrap()
+async fn open(file: &NamedTempFile, settings: &Settings) -> CsvFile {
+    CsvFile::open(file.path(), settings, COLUMNS).await.unwrap()
 }
 
-async fn next(source: &mut NoteSource, limit: usize) -> Option<Batch<Note>> {
+async fn next(source: &mut CsvSource, limit: usize) -> Option<Batch> {
     source.next_batch(limit).await.unwrap()
 }
 
 /// Reads to the end, from `next` on.
 async fn read_on(
-    file: &CsvFile<Notes>,
+    file: &CsvFile,
     next: i64,
     cursor: &Value,
     limit: usize,
-) -> Result<Vec<Item<Note>>, Fault> {
+) -> Result<Vec<Item>, Fault> {
     let mut source = file.read_from(next, cursor).await?;
     let mut expected = next;
     let mut items = Vec::new();
@@ -103,19 +66,22 @@ async fn read_on(
     Ok(items)
 }
 
-async fn read(content: impl AsRef<[u8]>, settings: &Settings) -> Vec<Item<Note>> {
+async fn read(content: impl AsRef<[u8]>, settings: &Settings) -> Vec<Item> {
     let file = file_of(content);
     let file = open(&file, settings).await;
     read_on(&file, 0, &Value::Null, 100).await.unwrap()
 }
 
-/// `id|amount|text`, with `-` for what is absent, or `code: message [payload]`.
-fn shown(item: &Item<Note>) -> String {
+/// `id|amount|text`, with `-` for an empty text, or `code: message [payload]`.
+fn shown(item: &Item) -> String {
     match &item.content {
-        Ok(note) => {
-            let text = |field: &Option<String>| field.clone().unwrap_or_else(|| "-".to_owned());
-            let fields = [text(&note.id), text(&note.amount), text(&note.text)];
-            fields.into_iter().chain(note.hint.clone()).collect::<Vec<_>>().join("|")
+        Ok(fields) => {
+            assert_eq!(fields.len(), COLUMNS.len());
+            let shown = |field| match text(field) {
+                "" => "-",
+                text => text,
+            };
+            fields.iter().map(shown).collect::<Vec<_>>().join("|")
         }
         Err(Reason { stage, code, message }) => {
             assert_eq!(stage.as_str(), "decode");
@@ -127,14 +93,22 @@ fn shown(item: &Item<Note>) -> String {
     }
 }
 
-fn all_shown(items: &[Item<Note>]) -> Vec<String> {
+/// That of a field, which is always one.
+fn text(field: &Field) -> &str {
+    match field {
+        Field::Text(text) => text,
+        other => panic!("no text but {other:?}"),
+    }
+}
+
+fn all_shown(items: &[Item]) -> Vec<String> {
     items.iter().map(shown).collect()
 }
 
-fn payload(item: &Item<Note>) -> &[u8] {
+fn payload(item: &Item) -> &[u8] {
     item.raw.payload.as_ref().unwrap()
 }
 
-fn header<'a>(item: &'a Item<Note>, name: &str) -> Option<&'a [u8]> {
+fn header<'a>(item: &'a Item, name: &str) -> Option<&'a [u8]> {
     item.raw.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_ref())
 }

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use tally_adapter_csv::{CsvFile, Settings};
+use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
 
-use crate::{Notes, file_of, open};
+use crate::{COLUMNS, file_of, open};
 
 async fn refused(path: &Path, settings: &Settings) -> Stop {
-    CsvFile::<Notes>::open(path, settings).await.unwrap_err()
+    CsvFile::open(path, settings, COLUMNS).await.unwrap_err()
 }
 
 /// `{}` in `expected` stands for the path.
@@ -127,6 +128,7 @@ async fn unknown_columns_are_named() {
 #[tokio::test]
 async fn the_sample_is_a_table_of_transactions() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/transactions_fr.csv");
-    let file = CsvFile::<Transactions>::open(path.as_path(), &Settings::default()).await.unwrap();
+    let flow = Transactions::default();
+    let file = CsvFile::open(path, &Settings::default(), flow.columns()).await.unwrap();
     assert!(file.unknown_columns().is_empty());
 }

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use tally_adapter_csv::{Decimal, Settings, decode};
+use tally_domain::Flow;
 use tally_domain::amount::{DecimalSign, Notation};
 use tally_domain::transactions::Transactions;
 use tally_ports::Raw;
 use tally_ports::dead_letter::{PAYLOAD_LIMIT, TRUNCATED};
 
-use crate::{Notes, all_shown, header, payload, read, shown};
+use crate::{COLUMNS, all_shown, header, payload, read, shown};
 
 async fn check(rows: impl AsRef<[u8]>, expected: &[&str]) {
     let content = [b"id;amount;text\n", rows.as_ref()].concat();
@@ -137,21 +138,21 @@ async fn a_dead_letter_can_be_read_again() {
     let items = read(content, &settings).await;
     assert_eq!(items.len(), 4);
     for item in &items {
-        let again = decode::<Notes>(&item.raw).await;
+        let again = decode(&item.raw, COLUMNS).await;
         match (&item.content, again) {
-            (Ok(note), Ok((again, notation))) => {
-                assert_eq!((&again, notation), (note, Notation::Shown(DecimalSign::Comma)));
+            (Ok(fields), Ok((again, notation))) => {
+                assert_eq!((&again, notation), (fields, Notation::Shown(DecimalSign::Comma)));
             }
             (Err(reason), Err(again)) => assert_eq!(again.code, reason.code),
             (first, again) => panic!("{first:?} {again:?}"),
         }
     }
-    let refused = |raw| async move { decode::<Notes>(&raw).await.unwrap_err().message };
+    let refused = |raw| async move { decode(&raw, COLUMNS).await.unwrap_err().message };
     assert_eq!(refused(Raw::default()).await, "it has no header csv.decimal");
     let mut two = items[0].raw.clone();
     two.payload = Some(Bytes::from_static(b"a;1;1\nb;2;2"));
     assert_eq!(refused(two).await, "it is not exactly one record");
-    let other = decode::<Transactions>(&items[0].raw).await.unwrap_err();
+    let other = decode(&items[0].raw, Transactions::default().columns()).await.unwrap_err();
     assert!(
         other.message.starts_with("its file lacks the columns description, timestamp"),
         "{}",

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka::record::{Record, RecordAndOffset};
+use rskafka::record::RecordAndOffset;
 use serde_json::Value;
-use tally_domain::Reason;
 use tally_domain::amount::Notation;
+use tally_domain::{Fields, Reason};
 use tally_ports::{Batch, Headers, Item, Raw};
 use tokio::time::Instant;
 
@@ -15,12 +15,41 @@ use super::cursor::Cursor;
 /// A batch holds no more than so many bytes of records, or one record.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// A record that was received.
+pub(super) struct Received {
+    offset: i64,
+    /// Milliseconds since 1970.
+    pub(super) timestamp: i64,
+    /// How many bytes it has.
+    size: usize,
+    pub(super) raw: Raw,
+}
+
+impl Received {
+    pub(super) fn new(found: RecordAndOffset, no_headers: &Headers) -> Self {
+        let RecordAndOffset { record, offset } = found;
+        let (timestamp, size) = (record.timestamp.timestamp_millis(), record.approximate_size());
+        let headers = if record.headers.is_empty() {
+            Headers::clone(no_headers)
+        } else {
+            record.headers.into_iter().map(|(name, value)| (name, Bytes::from(value))).collect()
+        };
+        let raw = Raw {
+            key: record.key.map(Bytes::from),
+            payload: record.value.map(Bytes::from),
+            headers,
+            line: None,
+        };
+        Self { offset, timestamp, size, raw }
+    }
+}
+
 /// A batch that is being collected.
-pub(super) struct Open<W> {
+pub(super) struct Open {
     first: i64,
     /// Behind the last offset passed.
     next: i64,
-    items: Vec<Item<W>>,
+    items: Vec<Item>,
     bytes: usize,
     /// Whether it passes a range of which nothing is left; it then has no items.
     is_compacted: bool,
@@ -29,7 +58,7 @@ pub(super) struct Open<W> {
     last_timestamp: i64,
 }
 
-impl<W> Open<W> {
+impl Open {
     pub(super) const fn new(first: i64) -> Self {
         Self {
             first,
@@ -69,35 +98,23 @@ impl<W> Open<W> {
         self.first_timestamp
     }
 
-    /// Whether `record` belongs into the next batch.
-    pub(super) fn is_complete(&self, limit: usize, record: &Record) -> bool {
-        let is_full = self.items.len() >= limit
-            || self.has_items() && self.bytes + record.approximate_size() > BATCH_BYTES;
+    /// Whether `next` belongs into the next batch.
+    pub(super) fn is_complete(&self, limit: usize, next: &Received) -> bool {
+        let is_full =
+            self.items.len() >= limit || self.has_items() && self.bytes + next.size > BATCH_BYTES;
         is_full || self.is_compacted
     }
 
     pub(super) fn push(
         &mut self,
-        found: RecordAndOffset,
-        content: Result<W, Reason>,
-        no_headers: &Headers,
+        received: Received,
+        content: Result<Fields, Reason>,
         linger: Duration,
     ) {
-        let RecordAndOffset { record, offset } = found;
-        self.bytes += record.approximate_size();
-        self.last_timestamp = record.timestamp.timestamp_millis();
-        self.first_timestamp.get_or_insert(self.last_timestamp);
-        let headers = if record.headers.is_empty() {
-            Headers::clone(no_headers)
-        } else {
-            record.headers.into_iter().map(|(name, value)| (name, Bytes::from(value))).collect()
-        };
-        let raw = Raw {
-            key: record.key.map(Bytes::from),
-            payload: record.value.map(Bytes::from),
-            headers,
-            line: None,
-        };
+        let Received { offset, timestamp, size, raw } = received;
+        self.bytes += size;
+        self.last_timestamp = timestamp;
+        self.first_timestamp.get_or_insert(timestamp);
         self.items.push(Item { position: offset, raw, content });
         self.pass(offset + 1, linger);
     }
@@ -115,7 +132,7 @@ impl<W> Open<W> {
     }
 
     /// Takes it; the next one begins behind it. `cursor` is that of the batch before, and becomes this one's.
-    pub(super) fn close(&mut self, cursor: &mut Value) -> Batch<W> {
+    pub(super) fn close(&mut self, cursor: &mut Value) -> Batch {
         let open = std::mem::replace(self, Self::new(self.next));
         if let Some(Item { position, raw, .. }) = open.items.last() {
             let (key, payload) = (raw.key.as_deref(), raw.payload.as_deref());

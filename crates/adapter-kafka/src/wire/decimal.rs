@@ -1,9 +1,8 @@
 //! Decimal numbers as plain texts, exact: digits, perhaps a point, perhaps a minus.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::column::Broken;
+use super::broken::Broken;
 
 /// The furthest that a number is written out: a greater or smaller one becomes one of this many zeros, which no column
 /// holds either.
@@ -12,13 +11,11 @@ const FURTHEST: i64 = 128;
 const LONGEST: usize = 128;
 
 /// A JSON number without its exponent: `1.2e3` is `1200`, `1.5e-1` is `0.15`. Zeros at the end of what has an exponent
-/// are dropped. A number without one is left as it is.
+/// are dropped. `None` for a number without one.
 ///
 /// An exponent cannot make the text long: beyond 128 zeros the number is another one, as much out of any column's range.
-pub(super) fn plain(number: &str) -> Cow<'_, str> {
-    let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else {
-        return Cow::Borrowed(number);
-    };
+pub(super) fn written_out(number: &str) -> Option<String> {
+    let (mantissa, exponent) = number.split_once(['e', 'E'])?;
     let (is_negative, mantissa) = match mantissa.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, mantissa),
@@ -27,7 +24,7 @@ pub(super) fn plain(number: &str) -> Cow<'_, str> {
     let all = format!("{whole}{fraction}");
     let digits = all.trim_end_matches('0');
     if digits.is_empty() {
-        return Cow::Borrowed("0");
+        return Some("0".to_owned());
     }
 
     let exponent = exponent.parse().unwrap_or_else(|_| {
@@ -37,7 +34,7 @@ pub(super) fn plain(number: &str) -> Cow<'_, str> {
     let dropped = length(all.len() - digits.len());
     let scale = length(fraction.len()).saturating_sub(dropped).saturating_sub(exponent);
     let digits = digits.trim_start_matches('0');
-    Cow::Owned(with_point(is_negative, digits, scale.clamp(-FURTHEST, furthest(digits))))
+    Some(with_point(is_negative, digits, scale.clamp(-FURTHEST, furthest(digits))))
 }
 
 /// The number `unscaled / 10^scale`, with as many decimals; `unscaled` in two's complement, the highest byte first.
@@ -136,41 +133,41 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_plain(number: &str, expected: &str) {
-        assert_eq!(plain(number), expected, "{number}");
+    fn check_written_out(number: &str, expected: &str) {
+        assert_eq!(written_out(number).as_deref(), Some(expected), "{number}");
     }
 
     #[test]
     fn exponents_are_written_out_exactly() {
-        check_plain("1.2e3", "1200");
-        check_plain("1.5e-1", "0.15");
-        check_plain("-1.5E+2", "-150");
-        check_plain("12.34e0", "12.34");
-        check_plain("12.34e1", "123.4");
-        check_plain("12.34e-3", "0.01234");
-        check_plain("100e-2", "1");
-        check_plain("0.001e3", "1");
-        check_plain("0.10e-2", "0.001");
-        check_plain("1e00000000000000000000000000000000000000002", "100");
-        check_plain("0e5", "0");
-        check_plain("-0.00e-5", "0");
-        check_plain("99999999999999999999.5e1", "999999999999999999995");
+        check_written_out("1.2e3", "1200");
+        check_written_out("1.5e-1", "0.15");
+        check_written_out("-1.5E+2", "-150");
+        check_written_out("12.34e0", "12.34");
+        check_written_out("12.34e1", "123.4");
+        check_written_out("12.34e-3", "0.01234");
+        check_written_out("100e-2", "1");
+        check_written_out("0.001e3", "1");
+        check_written_out("0.10e-2", "0.001");
+        check_written_out("1e00000000000000000000000000000000000000002", "100");
+        check_written_out("0e5", "0");
+        check_written_out("-0.00e-5", "0");
+        check_written_out("99999999999999999999.5e1", "999999999999999999995");
     }
 
     #[test]
     fn numbers_without_one_are_left_as_they_are() {
         for number in ["0", "-0", "1.50", "007", "9007199254740993", "0.1"] {
-            check_plain(number, number);
+            assert_eq!(written_out(number), None);
         }
     }
 
     #[test]
     fn an_exponent_cannot_make_the_text_long() {
         let zeros = "0".repeat(128);
-        check_plain("-7e1000000", &format!("-7{zeros}"));
-        check_plain("7e99999999999999999999999", &format!("7{zeros}"));
-        check_plain("70e-1000000", &format!("0.{zeros}7"));
-        check_plain("1.7e-99999999999999999999999", &format!("0.{zeros}17"));
+        check_written_out("-7e1000000", &format!("-7{zeros}"));
+        check_written_out("7e99999999999999999999999", &format!("7{zeros}"));
+        check_written_out("70e-1000000", &format!("0.{zeros}7"));
+        check_written_out("1.7e-99999999999999999999999", &format!("0.{zeros}17"));
     }
 
     #[track_caller]

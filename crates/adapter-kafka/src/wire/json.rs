@@ -1,149 +1,218 @@
 //! Records as JSON objects.
 //!
-//! A column is a string, a number, null or absent. A number is its exact text, never a float; one with an exponent is
-//! written out (see [`decimal::plain`]). Fields that are no column are passed over, whatever they hold and however
-//! often they are there; a column that is there twice makes the record a bad one, even twice the same. One byte order
-//! mark before the object is no part of it.
+//! A column is a string, a number, null or absent; one of [`Kind::Boolean`] is true or false as well, and one of
+//! [`Kind::Json`] any value, as its own text. A number is its exact text, never a float; one with an exponent is written
+//! out (see [`decimal::written_out`]). Fields that are no column are passed over, whatever they hold and however often
+//! they are there; a column that is there twice makes the record a bad one, even twice the same, and so does an object
+//! that columns are in. One byte order mark before the object is no part of it.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
+use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess};
-use serde::forward_to_deserialize_any;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use tally_domain::{ByteString, Field, Fields, Kind};
 
-use super::column::{Broken, Column, Value};
+use super::broken::Broken;
+use super::columns::{Columns, Level, Member};
 use super::decimal;
 
-/// The record that `payload` is.
-pub(super) fn decode<W: DeserializeOwned>(payload: &[u8]) -> Result<W, Broken> {
-    let text = str::from_utf8(payload).map_err(|_| Broken::new("not UTF-8"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match text.trim_ascii_start().bytes().next() {
+/// The fields of the record that `payload` is.
+pub(super) fn decode(payload: &Bytes, columns: &Columns) -> Result<Fields, Broken> {
+    let text = ByteString::try_from(payload.clone()).map_err(|_| Broken::new("not UTF-8"))?;
+    let object = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    match object.trim_ascii_start().bytes().next() {
         None => return Err(Broken::new("empty")),
         Some(b'{') => {}
         Some(_) => return Err(Broken::new("not a JSON object")),
     }
 
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut fields = columns.absent();
     let mut broken = None;
-    let wire = json
-        .deserialize_map(Object { broken: &mut broken, wire: PhantomData })
-        .and_then(|wire| json.end().map(|()| wire));
-    wire.map_err(|error| broken.unwrap_or_else(|| error.into()))
+    let reading = Reading { text: &text, fields: &mut fields, broken: &mut broken };
+    let mut json = serde_json::Deserializer::from_str(object);
+    let read = Object { reading, level: &columns.root, path: "" }.deserialize(&mut json);
+    match read.and_then(|()| json.end()) {
+        Ok(()) => Ok(fields),
+        Err(error) => Err(broken.unwrap_or_else(|| error.into())),
+    }
 }
 
-/// The whole object. What is wrong with a value is kept aside, for `serde_json`'s error would show its text only.
-struct Object<'a, W> {
+/// A record that is being read.
+struct Reading<'a> {
+    /// All of it.
+    text: &'a ByteString,
+    fields: &'a mut Fields,
+    /// What is wrong with a value, kept aside, for `serde_json`'s error would show its text only.
     broken: &'a mut Option<Broken>,
-    wire: PhantomData<W>,
 }
 
-impl<'de, W: Deserialize<'de>> de::Visitor<'de> for Object<'_, W> {
-    type Value = W;
+impl Reading<'_> {
+    fn again(&mut self) -> Reading<'_> {
+        Reading { text: self.text, fields: self.fields, broken: self.broken }
+    }
+
+    /// Ends reading.
+    fn refuse<E: Error>(&mut self, broken: Broken) -> E {
+        *self.broken = Some(broken);
+        E::custom("broken")
+    }
+}
+
+/// An object that columns are in, or null.
+struct Object<'a> {
+    reading: Reading<'a>,
+    level: &'a Level,
+    path: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<W, A::Error> {
-        let mut fault = None;
-        W::deserialize(Members { map, fault: &mut fault, name: Cow::Borrowed("") }).map_err(
-            |broken| {
-                fault.unwrap_or_else(|| {
-                    *self.broken = Some(broken);
-                    de::Error::custom("broken")
-                })
-            },
-        )
-    }
-}
-
-/// The members of the object, one after the other.
-struct Members<'a, 'de, A: MapAccess<'de>> {
-    map: A,
-    /// What is wrong with the JSON itself.
-    fault: &'a mut Option<A::Error>,
-    /// Of the member whose value comes next.
-    name: Cow<'de, str>,
-}
-
-impl<'de, A: MapAccess<'de>> Deserializer<'de> for Members<'_, 'de, A> {
-    type Error = Broken;
-
-    fn deserialize_any<R: de::Visitor<'de>>(self, visitor: R) -> Result<R::Value, Broken> {
-        visitor.visit_map(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, 'de, A> {
-    type Error = Broken;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Broken> {
-        let name = self.map.next_key().map_err(|fault| keep(self.fault, fault))?;
-        let Some(Name(name)) = name else { return Ok(None) };
-        let key = seed.deserialize(StrDeserializer::<Broken>::new(&name))?;
-        self.name = name;
-        Ok(Some(key))
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Broken> {
-        let member = Member { map: &mut self.map, fault: self.fault };
-        seed.deserialize(Column(member)).map_err(|broken| broken.of(&self.name))
-    }
-}
-
-/// A name that borrows where it can.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// The value of a member.
-struct Member<'a, 'de, A: MapAccess<'de>> {
-    map: &'a mut A,
-    fault: &'a mut Option<A::Error>,
-}
-
-impl<'de, A: MapAccess<'de>> Value<'de> for Member<'_, 'de, A> {
-    fn text(self) -> Result<Option<Cow<'de, str>>, Broken> {
-        let raw: &RawValue = self.map.next_value().map_err(|fault| keep(self.fault, fault))?;
-        let raw = raw.get();
-        match raw.as_bytes() {
-            [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
-                Ok(Some(Cow::Borrowed(&raw[1..raw.len() - 1])))
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { mut reading, level, .. } = self;
+        let mut next = 0;
+        // Those among the members that were there.
+        let mut objects = Vec::new();
+        while let Some(found) = map.next_key_seed(Name { level, next: &mut next })? {
+            let Some((place, member)) = found else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if !member.inner.is_empty() {
+                if objects.contains(&place) {
+                    return Err(reading.refuse(twice(member)));
+                }
+                objects.push(place);
             }
-            [b'"', ..] => serde_json::from_str(raw)
-                .map(|text| Some(Cow::Owned(text)))
-                .map_err(|_| Broken::new("a string with an escape that stands for no character")),
-            [b'-' | b'0'..=b'9', ..] => Ok(Some(decimal::plain(raw))),
-            b"null" => Ok(None),
-            [b'[', ..] => Err(Broken::new("a list instead of a text")),
-            [b'{', ..] => Err(Broken::new("an object instead of a text")),
-            _ => Err(Broken::new("true or false instead of a text")),
+            let inner = |reading| Object { reading, level: &member.inner, path: &member.path };
+            let Some((column, kind)) = member.column else {
+                map.next_value_seed(inner(reading.again()))?;
+                continue;
+            };
+            if reading.fields[column] != Field::Absent {
+                return Err(reading.refuse(twice(member)));
+            }
+            let value = map.next_value::<&RawValue>()?.get();
+            match field(reading.text, value, kind) {
+                Ok(field) => reading.fields[column] = field,
+                Err(broken) => return Err(reading.refuse(broken.of(&member.path))),
+            }
+            if !member.inner.is_empty() {
+                let mut json = serde_json::Deserializer::from_str(value);
+                let read = inner(reading.again()).deserialize(&mut json);
+                read.map_err(Error::custom)?;
+            }
         }
+        Ok(())
     }
 
-    fn skip(self) -> Result<(), Broken> {
-        let skipped = self.map.next_value::<IgnoredAny>();
-        skipped.map(drop).map_err(|fault| keep(self.fault, fault))
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.level.set_null(self.reading.fields);
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.is("a text")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.is("true or false")
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.is("a number")
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.is("a number")
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.is("a number")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.is("a list")
     }
 }
 
-/// Keeps what `serde_json` says; the answer only stands for it.
-fn keep<E>(kept: &mut Option<E>, fault: E) -> Broken {
-    *kept = Some(fault);
-    Broken::new("not JSON")
+impl Object<'_> {
+    fn is<E: Error>(mut self, what: &str) -> Result<(), E> {
+        let broken = Broken::new(format!("{what} instead of an object")).of(self.path);
+        Err(self.reading.refuse(broken))
+    }
+}
+
+fn twice(member: &Member) -> Broken {
+    Broken::new("is there more than once").of(&member.path)
+}
+
+/// The name of a member, and what it stands for.
+struct Name<'a, 'n> {
+    level: &'a Level,
+    next: &'n mut usize,
+}
+
+impl<'de, 'a> DeserializeSeed<'de> for Name<'a, '_> {
+    type Value = Option<(usize, &'a Member)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for Name<'a, '_> {
+    type Value = Option<(usize, &'a Member)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.level.find(name, self.next))
+    }
+}
+
+/// What a column holds; `value` is a part of `text`.
+fn field(text: &ByteString, value: &str, kind: Kind) -> Result<Field, Broken> {
+    let wanted = if kind == Kind::Boolean { "true or false" } else { "a text" };
+    let instead = |what| Err(Broken::new(format!("{what} instead of {wanted}")));
+    Ok(match value.as_bytes() {
+        b"null" => Field::Null,
+        _ if kind == Kind::Json => Field::Json(text.slice_ref(value)),
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+            Field::Text(text.slice_ref(&value[1..value.len() - 1]))
+        }
+        [b'"', ..] => {
+            let unescaped = String::deserialize(&mut serde_json::Deserializer::from_str(value));
+            let unescaped = unescaped
+                .map_err(|_| Broken::new("a string with an escape that stands for no character"))?;
+            Field::Text(unescaped.into())
+        }
+        [b'-' | b'0'..=b'9', ..] => Field::Number(match decimal::written_out(value) {
+            Some(number) => number.into(),
+            None => text.slice_ref(value),
+        }),
+        [b'[', ..] => return instead("a list"),
+        [b'{', ..] => return instead("an object"),
+        word if kind == Kind::Boolean => Field::Boolean(word == b"true"),
+        _ => return instead("true or false"),
+    })
 }
 
 impl From<serde_json::Error> for Broken {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use tally_domain::{Flow, Kind};
+use tally_domain::{Column, Kind};
 use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
@@ -27,16 +27,17 @@ pub struct WireMask {
 }
 
 impl WireMask {
-    /// Masks the fields of these names, at whatever depth and whether the flow `F` knows them or not.
-    pub fn new<F: Flow>(fields: &[String], registry: Option<Registry>) -> Self {
-        let ids = F::COLUMNS.iter().filter(|column| column.kind == Kind::Id);
-        let is_key_masked =
-            ids.map(|column| column.name).any(|id| fields.iter().any(|name| name == id));
+    /// Masks the fields of these names, at whatever depth and whether they are among the flow's `columns` or not.
+    pub fn new(fields: &[String], columns: &[Column], registry: Option<Registry>) -> Self {
+        let is_masked = |name: &str| fields.iter().any(|field| field == name);
+        // An id in an inner record is gone with what it is in, too.
+        let mut ids = columns.iter().filter(|column| column.kind == Kind::Id);
+        let is_key_masked = ids.any(|id| is_masked(&id.name) || id.name.split('.').any(is_masked));
         Self { fields: fields.to_vec(), is_key_masked, registry }
     }
 
     /// What is left of the payload; `None` where the fields cannot be told.
-    fn payload(&self, payload: &[u8]) -> Option<Bytes> {
+    fn payload(&self, payload: &Bytes) -> Option<Bytes> {
         if payload.first() != Some(&avro::MAGIC) {
             let json: &RawValue = serde_json::from_slice(payload).ok()?;
             let mut text = String::with_capacity(payload.len());
@@ -49,7 +50,7 @@ impl WireMask {
             return None;
         };
         let json = avro::masked(datum, &schema, &self.fields).ok()?;
-        Some(json.to_string().into())
+        Some(json.into())
     }
 
     /// What is left of the key, which may be a record as the payload is: nothing where it then cannot be read.
@@ -101,7 +102,7 @@ impl WireMask {
 
 impl Mask for WireMask {
     fn mask(&self, raw: &Raw) -> Raw {
-        let payload = match raw.payload.as_deref() {
+        let payload = match &raw.payload {
             None => None, // a tombstone has no fields
             Some(payload) => match self.payload(payload) {
                 Some(payload) => Some(payload),
@@ -142,6 +143,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 #[cfg(test)]
 mod tests {
+    use tally_domain::Flow;
     use tally_domain::transactions::Transactions;
 
     use super::*;
@@ -159,7 +161,7 @@ mod tests {
 
     fn mask(fields: &[&str], payload: Option<&'static [u8]>) -> Raw {
         let fields: Vec<String> = fields.iter().map(|&name| name.to_owned()).collect();
-        WireMask::new::<Transactions>(&fields, None).mask(&raw(payload))
+        WireMask::new(&fields, Transactions::default().columns(), None).mask(&raw(payload))
     }
 
     #[track_caller]
@@ -194,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_key_that_is_an_object_is_masked_as_well() {
-        let mask = WireMask::new::<Transactions>(&["merchant".to_owned()], None);
+        let fields = ["merchant".to_owned()];
+        let mask = WireMask::new(&fields, Transactions::default().columns(), None);
         let key = |key: &'static [u8]| {
             mask.mask(&Raw { key: Some(Bytes::from_static(key)), ..raw(Some(b"{}")) }).key
         };
@@ -203,6 +206,17 @@ mod tests {
         assert_eq!(key(b" {\"merchant\":\"Jane"), None);
         assert_eq!(key(br#"[{"merchant":"Jane"}]"#), None);
         assert_eq!(key(b"7"), Some(Bytes::from_static(b"7")));
+    }
+
+    #[test]
+    fn the_key_goes_with_whatever_its_id_is_in() {
+        let columns = [Column::new("after.id", Kind::Id), Column::new("before.x", Kind::Text)];
+        let has_key = |field: &str| {
+            let mask = WireMask::new(&[field.to_owned()], &columns, None);
+            mask.mask(&raw(Some(b"{}"))).key.is_some()
+        };
+        let found = ["after", "id", "after.id", "before", "x"].map(has_key);
+        assert_eq!(found, [false, false, false, true, true]);
     }
 
     #[test]

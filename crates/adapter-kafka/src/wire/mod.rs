@@ -1,19 +1,29 @@
 //! The formats of records on a topic.
 //!
-//! [`Decoder`] tells JSON from Avro by the first byte and reads each into a flow's `Wire`, every column as its exact
-//! text. [`Encoder`] writes what the producer sends, [`DeadLetterTopic`] what became of a dead letter. Faults of a
+//! [`Decoder`] tells JSON from Avro by the first byte and reads what a flow's columns hold, every text and number
+//! exactly, and as a part of the record's bytes where it stands there as it is. [`Encoder`] writes what the producer sends, [`DeadLetterTopic`] what became of a dead letter. Faults of a
 //! record never quote it.
 //!
 //! | the value | becomes |
 //! | --- | --- |
-//! | none (a tombstone) | `tombstone` |
+//! | none (a tombstone) | no fields at all; the flow says what that is |
 //! | zero bytes, or anything that begins with another byte than 0 | a JSON object, else `json` |
 //! | begins with 0 | Avro in Confluent's frame, else `avro` |
 //! | in the frame, of a schema that the registry does not know, or with no registry set | `schema_unknown` |
 //! | in the frame, of a schema that is not Avro's or that cannot be used | `avro` |
+//!
+//! A column's name with points leads into inner JSON objects and Avro records. Where one of these is missing, the columns
+//! in it are absent; where one is null, they are null; where one is anything else, the record is a bad one.
+//!
+//! | the kind of a column | its value |
+//! | --- | --- |
+//! | id, decimal, timestamp, text | a text, a number or null |
+//! | boolean | these, true or false |
+//! | JSON | anything, as its own JSON text; null is null |
 
 mod avro;
-mod column;
+mod broken;
+mod columns;
 mod dead_letters;
 mod decimal;
 mod encoder;
@@ -24,41 +34,39 @@ mod registry;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tally_domain::{Flow, Reason, Stage};
+use bytes::Bytes;
+use tally_domain::{Column, Fields, Reason, Stage};
 use tally_ports::Fault;
 
+use self::columns::Columns;
 pub use self::dead_letters::DeadLetterTopic;
 pub use self::encoder::Encoder;
 pub use self::mask::WireMask;
 pub use self::registry::Registry;
 
-/// Reads the values of records, whatever their format.
+/// Reads the values of a flow's records, whatever their format.
 #[derive(Debug)]
 pub struct Decoder {
+    columns: Columns,
     registry: Option<Registry>,
     /// Whether it was said that a registry is missing.
     has_warned: AtomicBool,
 }
 
 impl Decoder {
-    /// Without a `registry` every Avro record is a bad one.
-    pub fn new(registry: Option<Registry>) -> Self {
-        Self { registry, has_warned: AtomicBool::new(false) }
+    /// Reads these columns. Without a `registry` every Avro record is a bad one.
+    pub fn new(columns: &[Column], registry: Option<Registry>) -> Self {
+        Self { columns: Columns::new(columns), registry, has_warned: AtomicBool::new(false) }
     }
 
-    /// The record, or why its bytes are none. The outer fault is the registry's; nothing is known of the record then,
-    /// and the call can be made again.
-    pub async fn decode<F: Flow>(
-        &self,
-        payload: Option<&[u8]>,
-    ) -> Result<Result<F::Wire, Reason>, Fault> {
+    /// What the columns hold, or why the bytes are no record; no fields where there are no bytes. The outer fault is the
+    /// registry's; nothing is known of the record then, and the call can be made again.
+    pub async fn decode(&self, payload: Option<&Bytes>) -> Result<Result<Fields, Reason>, Fault> {
         let refused = |code, message: String| Ok(Err(Reason::new(Stage::Decode, code, message)));
-        let Some(payload) = payload else {
-            return refused("tombstone", "the record has no value".into());
-        };
+        let Some(payload) = payload else { return Ok(Ok(Fields::new())) };
         if payload.first() != Some(&avro::MAGIC) {
-            return match json::decode(payload) {
-                Ok(wire) => Ok(Ok(wire)),
+            return match json::decode(payload, &self.columns) {
+                Ok(fields) => Ok(Ok(fields)),
                 Err(broken) => refused("json", broken.to_string()),
             };
         }
@@ -80,8 +88,8 @@ impl Decoder {
                 return refused("avro", format!("schema {id}: {why}"));
             }
         };
-        match avro::decode(datum, &schema) {
-            Ok(wire) => Ok(Ok(wire)),
+        match avro::decode(datum, &schema, &self.columns) {
+            Ok(fields) => Ok(Ok(fields)),
             Err(broken) => refused("avro", broken.to_string()),
         }
     }

@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use serde_json::Value;
-use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, KafkaSource, Publisher, Settings, Start};
 use tally_ports::{Fault, Source, StopKind};
 use tally_testkit::kafka::{Broker, record};
-use tally_testkit::visits::Visits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -72,9 +70,9 @@ async fn a_misspelt_topic_is_never_asked_for() {
     check_setting(cluster.partitions(&misspelt).await, &expected);
     check_setting(cluster.offset(&misspelt, 0, Start::Latest).await, &expected);
     check_setting(Publisher::open(&cluster, &misspelt).await, &expected);
-    let decoder = Arc::new(Decoder::new(None));
+    let decoder = Arc::new(crate::support::decoder(None));
     let (mut source, _) =
-        KafkaSource::<Visits>::new(cluster.clone(), decoder, &misspelt, 0, 0, &Value::Null, None);
+        KafkaSource::new(cluster.clone(), decoder, &misspelt, 0, 0, &Value::Null, None);
     check_setting(source.next_batch(1).await, &expected);
     assert!(!asked_for(&misspelt));
     // That it would be seen:

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tally_adapter_kafka::KafkaSource;
 use tally_ports::{Fault, Source, StopKind};
 use tally_testkit::kafka::Broker;
-use tally_testkit::visits::Visits;
 
 use crate::support::{Topic, blocked, next, produce_singly, range, visits};
 
@@ -163,8 +161,7 @@ async fn what_is_deleted_while_it_is_read_is_named_after_all_before_it() {
 async fn a_cursor_of_something_else_is_refused() {
     let broker = Broker::shared().await;
     let (topic, _) = of_ten(broker).await;
-    let mut source: KafkaSource<Visits> =
-        topic.source(10, &json!({ "byte": 100, "line": 3 }), None).0;
+    let (mut source, _) = topic.source(10, &json!({ "byte": 100, "line": 3 }), None);
     for _ in 0..2 {
         let Err(Fault::Stop(stop)) = source.next_batch(1000).await else { panic!("no stop") };
         assert_eq!(stop.kind, StopKind::Data);

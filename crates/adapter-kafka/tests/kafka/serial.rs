@@ -7,9 +7,8 @@ use serde_json::Value;
 use tally_adapter_kafka::{
     Cluster, KafkaSource, Outgoing, Publisher, Sasl, Security, Settings, Start, View,
 };
-use tally_ports::{Fault, Source, StopKind};
+use tally_ports::{Batch, Fault, Source, StopKind};
 use tally_testkit::kafka::{OwnKafka, PASSWORD, USER};
-use tally_testkit::visits::Visits;
 
 use crate::support::{Topic, check_follows, produce_singly, read, visits};
 
@@ -23,7 +22,7 @@ async fn topic(own: &OwnKafka) -> Topic {
 }
 
 /// Calls until it fails; what was read meanwhile follows `next`, which is moved on.
-async fn until_outage(source: &mut KafkaSource<Visits>, view: &View, next: &mut i64) {
+async fn until_outage(source: &mut KafkaSource, view: &View, next: &mut i64) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         assert!(Instant::now() < deadline, "no outage");
@@ -39,7 +38,7 @@ async fn until_outage(source: &mut KafkaSource<Visits>, view: &View, next: &mut 
 }
 
 /// Reads on to `end`, whatever outages there are.
-async fn read_on(source: &mut KafkaSource<Visits>, view: &View, next: &mut i64, end: i64) {
+async fn read_on(source: &mut KafkaSource, view: &View, next: &mut i64, end: i64) {
     let deadline = Instant::now() + Duration::from_secs(40);
     while *next < end {
         assert!(Instant::now() < deadline, "only up to {next}");
@@ -50,7 +49,7 @@ async fn read_on(source: &mut KafkaSource<Visits>, view: &View, next: &mut i64, 
     }
 }
 
-fn take(batch: &crate::support::VisitBatch, view: &View, next: &mut i64) {
+fn take(batch: &Batch, view: &View, next: &mut i64) {
     check_follows(batch, *next);
     *next = batch.last + 1;
     view.committed(*next);

@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tally_adapter_kafka::wire::Decoder;
+use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Settings, View};
+use tally_domain::Flow;
 use tally_ports::{Batch, Fault, Source, StopKind};
 use tally_testkit::kafka::{Broker, Record, record};
-use tally_testkit::visits::{Visits, Wire};
+use tally_testkit::visits::Visits;
 
 /// Longer than any of these tests: for what must not happen by itself.
 pub const NEVER: Duration = Duration::from_mins(1);
 
 /// What is awaited comes sooner.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-pub type VisitBatch = Batch<Wire>;
 
 /// One partition of a topic, and how it is read.
 pub struct Topic {
@@ -48,15 +47,20 @@ impl Topic {
         next: i64,
         cursor: &Value,
         until: Option<i64>,
-    ) -> (KafkaSource<Visits>, Arc<View>) {
-        let decoder = Arc::new(Decoder::new(None));
+    ) -> (KafkaSource, Arc<View>) {
+        let decoder = Arc::new(decoder(None));
         KafkaSource::new(self.cluster.clone(), decoder, &self.name, 0, next, cursor, until)
     }
 
     /// All batches from the start up to `until`.
-    pub async fn read(&self, until: i64) -> Vec<VisitBatch> {
+    pub async fn read(&self, until: i64) -> Vec<Batch> {
         read(&mut self.source(0, &Value::Null, Some(until)).0, 0, until).await
     }
+}
+
+/// Reads visits.
+pub fn decoder(registry: Option<Registry>) -> Decoder {
+    Decoder::new(Visits::default().columns(), registry)
 }
 
 /// A visit as JSON.
@@ -77,8 +81,8 @@ pub async fn produce_singly(broker: &Broker, topic: &str, records: Vec<Record>) 
 }
 
 /// All batches up to the end, which must lie at `until`. They leave no gap and no overlap.
-pub async fn read(source: &mut KafkaSource<Visits>, next: i64, until: i64) -> Vec<VisitBatch> {
-    let mut batches: Vec<VisitBatch> = Vec::new();
+pub async fn read(source: &mut KafkaSource, next: i64, until: i64) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
     let mut next = next;
     let deadline = Instant::now() + DEADLINE;
     while let Some(batch) = source.next_batch(1000).await.unwrap() {
@@ -95,14 +99,14 @@ pub async fn read(source: &mut KafkaSource<Visits>, next: i64, until: i64) -> Ve
 }
 
 #[track_caller]
-pub fn check_follows(batch: &VisitBatch, next: i64) {
+pub fn check_follows(batch: &Batch, next: i64) {
     assert_eq!(batch.first, next);
     assert!(batch.items.iter().all(|item| (batch.first..=batch.last).contains(&item.position)));
     assert!(batch.items.is_sorted_by(|a, b| a.position < b.position));
 }
 
 /// The next batch that passes something.
-pub async fn next(source: &mut KafkaSource<Visits>, limit: usize) -> VisitBatch {
+pub async fn next(source: &mut KafkaSource, limit: usize) -> Batch {
     let deadline = Instant::now() + DEADLINE;
     loop {
         assert!(Instant::now() < deadline, "nothing came");
@@ -113,12 +117,12 @@ pub async fn next(source: &mut KafkaSource<Visits>, limit: usize) -> VisitBatch 
     }
 }
 
-pub fn positions(batches: &[VisitBatch]) -> Vec<i64> {
+pub fn positions(batches: &[Batch]) -> Vec<i64> {
     batches.iter().flat_map(|batch| &batch.items).map(|item| item.position).collect()
 }
 
 /// The stop of a source that cannot read on, which it repeats, and the range it names.
-pub async fn blocked(source: &mut KafkaSource<Visits>, view: &View) -> (Gap, String) {
+pub async fn blocked(source: &mut KafkaSource, view: &View) -> (Gap, String) {
     let deadline = Instant::now() + DEADLINE;
     let message = loop {
         assert!(Instant::now() < deadline, "not blocked");

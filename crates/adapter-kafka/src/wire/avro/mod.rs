@@ -2,98 +2,102 @@
 //!
 //! A record is read by its writer's schema and its fields are mapped to columns by name; what a column then is, see
 //! [`value`]. A column that the schema does not have is absent, a field that is no column is passed over. That is what
-//! Avro's rules give for a reader whose every column is an optional text without aliases.
+//! Avro's rules give for a reader whose every column is optional and without aliases.
 //!
 //! Schemas are parsed by apache-avro; the data are read here. Its reader takes a string or a union that ends too early
 //! for null, so that a cut record would pass for a whole one, and goes as deep as the data say, so that a record could
 //! overflow the stack (both were tried with 0.22).
 
-mod bytes;
-mod mask;
+mod datum;
+mod json;
 mod schema;
 mod value;
 
-use std::slice;
+use bytes::Bytes;
+use tally_domain::Fields;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess};
-use serde::forward_to_deserialize_any;
-
-use self::bytes::Bytes;
-pub(super) use self::mask::masked;
-use self::schema::{Field, Node};
+use self::datum::Datum;
+pub(super) use self::json::masked;
+use self::schema::Node;
 pub(super) use self::schema::{Unusable, WriterSchema};
-use super::column::{Broken, Column};
+use super::broken::Broken;
+use super::columns::{Columns, Level, Member};
 
 /// What every framed record begins with.
 pub(super) const MAGIC: u8 = 0;
 
 /// The frame's schema id and what comes after it.
-pub(super) fn unframe(payload: &[u8]) -> Result<(u32, &[u8]), Broken> {
+pub(super) fn unframe(payload: &Bytes) -> Result<(u32, Datum<'_>), Broken> {
     match payload.split_first_chunk::<5>() {
-        Some((&[MAGIC, a, b, c, d], datum)) => Ok((u32::from_be_bytes([a, b, c, d]), datum)),
+        Some((&[MAGIC, a, b, c, d], rest)) => {
+            Ok((u32::from_be_bytes([a, b, c, d]), Datum::new(payload, rest)))
+        }
         _ => Err(Broken::new("the frame of five bytes ends too early")),
     }
 }
 
-/// The record that `datum` is.
-pub(super) fn decode<W: DeserializeOwned>(
-    datum: &[u8],
+/// The fields of the record that `datum` is.
+pub(super) fn decode(
+    mut datum: Datum<'_>,
     schema: &WriterSchema,
-) -> Result<W, Broken> {
-    let mut bytes = Bytes::new(datum);
-    let mut node = schema.root();
-    if let Node::Union(branches) = node {
-        node = schema.branch(branches, &mut bytes)?;
-    }
-    let Node::Record(fields) = node else { return Err(Broken::new("not a record")) };
-
-    let record = Record { bytes: &mut bytes, schema, fields: fields.iter(), next: None };
-    let wire = W::deserialize(record)?;
-    match bytes.left() {
-        0 => Ok(wire),
-        left => Err(Broken::new(format!("{left} bytes come after the record"))),
-    }
+    columns: &Columns,
+) -> Result<Fields, Broken> {
+    let mut fields = columns.absent();
+    let Node::Record(members) = schema.resolve(schema.root(), &mut datum)? else {
+        return Err(Broken::new("not a record"));
+    };
+    Record { schema, members }.read(&mut datum, &columns.root, &mut fields)?;
+    datum.end()?;
+    Ok(fields)
 }
 
-/// The fields of the record, one after the other.
-struct Record<'a, 'de> {
-    bytes: &'a mut Bytes<'de>,
+/// A record, its own fields one after the other.
+struct Record<'a> {
     schema: &'a WriterSchema,
-    fields: slice::Iter<'a, Field>,
-    /// Whose value comes next.
-    next: Option<&'a Field>,
+    members: &'a [schema::Field],
 }
 
-impl<'de> Deserializer<'de> for Record<'_, 'de> {
-    type Error = Broken;
-
-    fn deserialize_any<R: de::Visitor<'de>>(self, visitor: R) -> Result<R::Value, Broken> {
-        visitor.visit_map(self)
+impl Record<'_> {
+    fn read(
+        &self,
+        datum: &mut Datum<'_>,
+        level: &Level,
+        fields: &mut Fields,
+    ) -> Result<(), Broken> {
+        let mut next = 0;
+        for schema::Field { name, node } in self.members {
+            let node = self.schema.node(*node);
+            let read = match level.find(name, &mut next) {
+                None => value::skip(datum, self.schema, node),
+                Some((_, member)) => self.read_member(datum, node, member, fields),
+            };
+            read.map_err(|broken| broken.of(name))?;
+        }
+        Ok(())
     }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de> MapAccess<'de> for Record<'_, 'de> {
-    type Error = Broken;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Broken> {
-        self.next = self.fields.next();
-        self.next.map(|field| seed.deserialize(StrDeserializer::new(&field.name))).transpose()
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Broken> {
-        let Some(field) = self.next.take() else {
-            return Err(Broken::new("a value without its field"));
-        };
-        let value = value::Unread { bytes: self.bytes, schema: self.schema, node: field.node };
-        seed.deserialize(Column(value)).map_err(|broken| broken.of(&field.name))
+    fn read_member(
+        &self,
+        datum: &mut Datum<'_>,
+        node: &Node,
+        member: &Member,
+        fields: &mut Fields,
+    ) -> Result<(), Broken> {
+        let mut inner = datum.clone();
+        if let Some((column, kind)) = member.column {
+            fields[column] = value::field(datum, self.schema, node, kind)?;
+            if member.inner.is_empty() {
+                return Ok(());
+            }
+        }
+        match self.schema.resolve(node, &mut inner)? {
+            Node::Null => member.inner.set_null(fields),
+            Node::Record(members) => {
+                Record { schema: self.schema, members }.read(&mut inner, &member.inner, fields)?;
+            }
+            other => return Err(Broken::new(format!("{} instead of a record", other.name()))),
+        }
+        *datum = inner;
+        Ok(())
     }
 }

@@ -6,8 +6,10 @@ use std::fmt;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Name, NamespaceRef, UuidSchema};
 
-use super::bytes::Bytes;
-use crate::wire::column::Broken;
+use tally_domain::ByteString;
+
+use super::datum::Datum;
+use crate::wire::broken::Broken;
 
 /// More decimals than any column has: a longer scale would only make long texts.
 const LARGEST_SCALE: usize = 1_000;
@@ -45,7 +47,7 @@ pub(super) enum Node {
         per_second: i64,
         is_utc: bool,
     },
-    Enum(Vec<String>),
+    Enum(Vec<ByteString>),
     Array(usize),
     Map(usize),
     Union(Vec<usize>),
@@ -77,10 +79,6 @@ impl WriterSchema {
         Ok(Self { nodes, root })
     }
 
-    pub(super) const fn root_index(&self) -> usize {
-        self.root
-    }
-
     pub(super) fn root(&self) -> &Node {
         self.node(self.root)
     }
@@ -89,17 +87,44 @@ impl WriterSchema {
         &self.nodes[index]
     }
 
-    /// The branch of a union that comes next.
-    pub(super) fn branch(
-        &self,
-        branches: &[usize],
-        bytes: &mut Bytes<'_>,
-    ) -> Result<&Node, Broken> {
-        let index = bytes.index()?;
-        branches
-            .get(index)
+    /// What comes next where `node` may be a union: one of its branches then, which is none itself.
+    pub(super) fn resolve<'a>(
+        &'a self,
+        node: &'a Node,
+        datum: &mut Datum<'_>,
+    ) -> Result<&'a Node, Broken> {
+        let Node::Union(branches) = node else { return Ok(node) };
+        let branch = branches.get(datum.index()?);
+        branch
             .map(|&branch| self.node(branch))
             .ok_or_else(|| Broken::new("a branch that its union does not have"))
+    }
+}
+
+impl Node {
+    /// What a message calls a value of it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean => "a boolean",
+            Self::Int
+            | Self::Long
+            | Self::Float
+            | Self::Double
+            | Self::Decimal { .. }
+            | Self::BigDecimal => "a number",
+            Self::Bytes
+            | Self::String
+            | Self::Uuid { .. }
+            | Self::Date
+            | Self::Timestamp { .. }
+            | Self::Enum(_) => "a text",
+            Self::Fixed(_) => "a fixed",
+            Self::Array(_) => "an array",
+            Self::Map(_) => "a map",
+            Self::Record(_) => "a record",
+            Self::Union(_) => "a union",
+        }
     }
 }
 
@@ -177,7 +202,9 @@ impl Building<'_> {
             Schema::LocalTimestampMillis => timestamp(1_000, false),
             Schema::LocalTimestampMicros => timestamp(1_000_000, false),
             Schema::LocalTimestampNanos => timestamp(1_000_000_000, false),
-            Schema::Enum(symbols) => Node::Enum(symbols.symbols.clone()),
+            Schema::Enum(symbols) => {
+                Node::Enum(symbols.symbols.iter().map(|symbol| symbol.as_str().into()).collect())
+            }
             Schema::Array(array) => Node::Array(self.add(&array.items, namespace)?),
             Schema::Map(map) => Node::Map(self.add(&map.types, namespace)?),
             Schema::Union(union) => {

@@ -1,135 +1,140 @@
-//! What a column's text is, by the writer's type:
+//! What a column's field is, by the writer's type:
 //!
-//! | type | text |
+//! | type | field |
 //! | --- | --- |
-//! | string, bytes | itself, in UTF-8 |
-//! | enum | the symbol |
-//! | int, long | its digits |
-//! | float, double | the shortest that reads back as the same, without an exponent |
-//! | decimal, big-decimal | exact, with its scale's decimals |
-//! | uuid | as people write it |
-//! | timestamp | ISO 8601 with `Z`, cut after microseconds; outside the years 1 to 9999 the number itself, which validation refuses |
+//! | string, bytes | a text: itself, in UTF-8 |
+//! | enum | a text: the symbol |
+//! | int, long | a number: its digits |
+//! | float, double | a number: the shortest that reads back as the same, without an exponent |
+//! | decimal, big-decimal | a number: exact, with its scale's decimals |
+//! | uuid | a text: as people write it |
+//! | timestamp | a text: ISO 8601 with `Z`, cut after microseconds; outside the years 1 to 9999 the number itself, which validation refuses |
 //! | local-timestamp | the same without `Z` |
-//! | date | the date: no timestamp, as it is none in any other format |
-//! | null | absent |
+//! | date | a text: the date. It is no timestamp, as it is none in any other format |
+//! | null | null |
+//! | boolean | true or false, where the column is of [`Kind::Boolean`] |
 //!
-//! Anything else in a column makes the record a bad one, and so does a union's branch of such a type.
-
-use std::borrow::Cow;
+//! A column of [`Kind::Json`] is the JSON text of its value, see [`super::json`]. Anything else in a column makes the
+//! record a bad one, and so does a union's branch of such a type.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
+use tally_domain::{ByteString, Field, Kind};
 use uuid::Uuid;
 
-use super::bytes::Bytes;
+use super::datum::Datum;
+use super::json;
 use super::schema::{Node, WriterSchema};
-use crate::wire::column::{Broken, Value};
+use crate::wire::broken::Broken;
 use crate::wire::decimal;
 
-/// Records in records, lists and maps: as deep as they may go in a field that is passed over.
+/// Records, lists and maps in each other: as deep as they may go in a field that is passed over or written as JSON.
 pub(super) const DEEPEST: usize = 500;
 
-/// A value that comes next.
-pub(super) struct Unread<'a, 'de> {
-    pub(super) bytes: &'a mut Bytes<'de>,
-    pub(super) schema: &'a WriterSchema,
-    pub(super) node: usize,
+/// What a column of this kind holds.
+pub(super) fn field(
+    datum: &mut Datum<'_>,
+    schema: &WriterSchema,
+    node: &Node,
+    kind: Kind,
+) -> Result<Field, Broken> {
+    let node = schema.resolve(node, datum)?;
+    match (kind, node) {
+        (_, Node::Null) => Ok(Field::Null),
+        (Kind::Json, _) => json::text(datum, schema, node).map(|text| Field::Json(text.into())),
+        (Kind::Boolean, _) => scalar(datum, node, "a boolean"),
+        (_, Node::Boolean) => Err(Broken::new("a boolean instead of a text")),
+        _ => scalar(datum, node, "a text"),
+    }
 }
 
-impl<'de> Value<'de> for Unread<'_, 'de> {
-    fn text(self) -> Result<Option<Cow<'de, str>>, Broken> {
-        let Self { bytes, schema, node } = self;
-        let mut node = schema.node(node);
-        if let Node::Union(branches) = node {
-            node = schema.branch(branches, bytes)?;
+/// A value that is `wanted`, neither a list nor a record.
+pub(super) fn scalar(datum: &mut Datum<'_>, node: &Node, wanted: &str) -> Result<Field, Broken> {
+    let number = |number: String| Field::Number(number.into());
+    let text = |text: String| Field::Text(text.into());
+    Ok(match node {
+        Node::Null => Field::Null,
+        Node::Boolean => Field::Boolean(datum.boolean()?),
+        Node::String | Node::Bytes => Field::Text(datum.string()?),
+        Node::Int => number(datum.int()?.to_string()),
+        Node::Long => number(datum.long()?.to_string()),
+        Node::Float => number(f32::from_le_bytes(datum.array()?).to_string()),
+        Node::Double => number(f64::from_le_bytes(datum.array()?).to_string()),
+        Node::Decimal { scale, size: None } => number(decimal::scaled(datum.counted()?, *scale)?),
+        Node::Decimal { scale, size: Some(size) } => {
+            number(decimal::scaled(datum.take(*size)?, *scale)?)
         }
-        let text: Cow<'de, str> = match node {
-            Node::Null => return Ok(None),
-            Node::String | Node::Bytes => bytes.string()?.into(),
-            Node::Int => bytes.int()?.to_string().into(),
-            Node::Long => bytes.long()?.to_string().into(),
-            Node::Float => f32::from_le_bytes(bytes.array()?).to_string().into(),
-            Node::Double => f64::from_le_bytes(bytes.array()?).to_string().into(),
-            Node::Decimal { scale, size: None } => {
-                decimal::scaled(bytes.counted()?, *scale)?.into()
-            }
-            Node::Decimal { scale, size: Some(size) } => {
-                decimal::scaled(bytes.take(*size)?, *scale)?.into()
-            }
-            Node::BigDecimal => big_decimal(bytes.counted()?)?.into(),
-            Node::Uuid { is_counted } => {
-                let id = if *is_counted { bytes.counted()? } else { bytes.take(16)? };
-                let id = Uuid::from_slice(id).map_err(|_| Broken::new("a UUID of not 16 bytes"))?;
-                id.to_string().into()
-            }
-            Node::Date => date(bytes.int()?).into(),
-            Node::Timestamp { per_second, is_utc } => {
-                timestamp(bytes.long()?, *per_second, *is_utc).into()
-            }
-            Node::Enum(symbols) => {
-                let symbol = symbols.get(bytes.index()?);
-                symbol
-                    .ok_or_else(|| Broken::new("a symbol that its enum does not have"))?
-                    .clone()
-                    .into()
-            }
-            Node::Boolean => return Err(Broken::new("a boolean instead of a text")),
-            Node::Fixed(_) => return Err(Broken::new("a fixed instead of a text")),
-            Node::Array(_) => return Err(Broken::new("an array instead of a text")),
-            Node::Map(_) => return Err(Broken::new("a map instead of a text")),
-            Node::Record(_) => return Err(Broken::new("a record instead of a text")),
-            Node::Union(_) => return Err(Broken::new("a union in a union")),
-        };
-        Ok(Some(text))
-    }
-
-    fn skip(self) -> Result<(), Broken> {
-        skip(self.bytes, self.schema, self.schema.node(self.node), DEEPEST)
-    }
+        Node::BigDecimal => number(big_decimal(datum.inner()?)?),
+        Node::Uuid { is_counted } => {
+            let id = if *is_counted { datum.counted()? } else { datum.take(16)? };
+            let id = Uuid::from_slice(id).map_err(|_| Broken::new("a UUID of not 16 bytes"))?;
+            text(id.to_string())
+        }
+        Node::Date => text(date(datum.int()?)),
+        Node::Timestamp { per_second, is_utc } => {
+            text(timestamp(datum.long()?, *per_second, *is_utc))
+        }
+        Node::Enum(symbols) => {
+            let symbol = symbols.get(datum.index()?).map(ByteString::clone);
+            let unknown = || Broken::new("a symbol that its enum does not have");
+            Field::Text(symbol.ok_or_else(unknown)?)
+        }
+        Node::Union(_) => return Err(Broken::new("a union in a union")),
+        Node::Fixed(_) | Node::Array(_) | Node::Map(_) | Node::Record(_) => {
+            return Err(Broken::new(format!("{} instead of {wanted}", node.name())));
+        }
+    })
 }
 
-fn skip(
-    bytes: &mut Bytes<'_>,
+/// Passes over a value.
+pub(super) fn skip(
+    datum: &mut Datum<'_>,
+    schema: &WriterSchema,
+    node: &Node,
+) -> Result<(), Broken> {
+    skip_within(datum, schema, node, DEEPEST)
+}
+
+fn skip_within(
+    datum: &mut Datum<'_>,
     schema: &WriterSchema,
     node: &Node,
     deeper: usize,
 ) -> Result<(), Broken> {
-    let deeper = deeper.checked_sub(1).ok_or_else(|| {
-        Broken::new(format!("more than {DEEPEST} records, lists or maps in each other"))
-    })?;
+    let deeper = deeper.checked_sub(1).ok_or_else(too_deep)?;
     match node {
         Node::Null => Ok(()),
-        Node::Boolean => bytes.take(1).map(drop),
-        Node::Int | Node::Date => bytes.int().map(drop),
-        Node::Enum(symbols) => match bytes.index()? {
+        Node::Boolean => datum.take(1).map(drop),
+        Node::Int | Node::Date => datum.int().map(drop),
+        Node::Enum(symbols) => match datum.index()? {
             index if index < symbols.len() => Ok(()),
             _ => Err(Broken::new("a symbol that its enum does not have")),
         },
-        Node::Long | Node::Timestamp { .. } => bytes.long().map(drop),
-        Node::Float => bytes.take(4).map(drop),
-        Node::Double => bytes.take(8).map(drop),
+        Node::Long | Node::Timestamp { .. } => datum.long().map(drop),
+        Node::Float => datum.take(4).map(drop),
+        Node::Double => datum.take(8).map(drop),
         Node::Bytes
         | Node::String
         | Node::BigDecimal
         | Node::Decimal { size: None, .. }
-        | Node::Uuid { is_counted: true } => bytes.counted().map(drop),
-        Node::Fixed(size) | Node::Decimal { size: Some(size), .. } => bytes.take(*size).map(drop),
-        Node::Uuid { is_counted: false } => bytes.take(16).map(drop),
-        Node::Union(branches) => {
-            let branch = schema.branch(branches, bytes)?;
-            skip(bytes, schema, branch, deeper)
+        | Node::Uuid { is_counted: true } => datum.counted().map(drop),
+        Node::Fixed(size) | Node::Decimal { size: Some(size), .. } => datum.take(*size).map(drop),
+        Node::Uuid { is_counted: false } => datum.take(16).map(drop),
+        Node::Union(_) => {
+            let branch = schema.resolve(node, datum)?;
+            skip_within(datum, schema, branch, deeper)
         }
-        Node::Record(fields) => {
-            fields.iter().try_for_each(|field| skip(bytes, schema, schema.node(field.node), deeper))
-        }
+        Node::Record(fields) => fields
+            .iter()
+            .try_for_each(|field| skip_within(datum, schema, schema.node(field.node), deeper)),
         Node::Array(item) => {
             let item = schema.node(*item);
-            skip_blocks(bytes, |bytes| skip(bytes, schema, item, deeper))
+            skip_blocks(datum, |datum| skip_within(datum, schema, item, deeper))
         }
         Node::Map(item) => {
             let item = schema.node(*item);
-            skip_blocks(bytes, |bytes| {
-                bytes.counted()?;
-                skip(bytes, schema, item, deeper)
+            skip_blocks(datum, |datum| {
+                datum.counted()?;
+                skip_within(datum, schema, item, deeper)
             })
         }
     }
@@ -137,46 +142,46 @@ fn skip(
 
 /// Passes over a list's or a map's blocks, the empty one at its end included.
 fn skip_blocks(
-    bytes: &mut Bytes<'_>,
-    mut skip_item: impl FnMut(&mut Bytes<'_>) -> Result<(), Broken>,
+    datum: &mut Datum<'_>,
+    mut skip_item: impl FnMut(&mut Datum<'_>) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     loop {
-        match bytes.long()? {
+        match datum.long()? {
             0 => return Ok(()),
             // A block that says how long it is.
-            ..0 => bytes.counted().map(drop)?,
-            count => items(bytes, count, &mut skip_item)?,
+            ..0 => datum.counted().map(drop)?,
+            count => items(datum, count, &mut skip_item)?,
         }
     }
 }
 
 /// Reads a list's or a map's blocks item by item.
 pub(super) fn in_blocks(
-    bytes: &mut Bytes<'_>,
-    mut read_item: impl FnMut(&mut Bytes<'_>) -> Result<(), Broken>,
+    datum: &mut Datum<'_>,
+    mut read_item: impl FnMut(&mut Datum<'_>) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     loop {
-        let count = bytes.long()?;
+        let count = datum.long()?;
         if count == 0 {
             return Ok(());
         }
         if count < 0 {
-            bytes.long()?; // how long it is
+            datum.long()?; // how long it is
         }
-        items(bytes, count.saturating_abs(), &mut read_item)?;
+        items(datum, count.saturating_abs(), &mut read_item)?;
     }
 }
 
 fn items(
-    bytes: &mut Bytes<'_>,
+    datum: &mut Datum<'_>,
     count: i64,
-    item: &mut impl FnMut(&mut Bytes<'_>) -> Result<(), Broken>,
+    item: &mut impl FnMut(&mut Datum<'_>) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     for _ in 0..count {
-        let left = bytes.left();
-        item(bytes)?;
+        let left = datum.left();
+        item(datum)?;
         // Items without bytes are passed over at once, however many there are.
-        if bytes.left() == left {
+        if datum.left() == left {
             break;
         }
     }
@@ -184,15 +189,19 @@ fn items(
 }
 
 /// A decimal that is its unscaled bytes and a scale.
-fn big_decimal(bytes: &[u8]) -> Result<String, Broken> {
-    let mut bytes = Bytes::new(bytes);
-    let unscaled = bytes.counted()?;
-    let scale = bytes.long()?;
-    if bytes.left() > 0 {
+fn big_decimal(mut datum: Datum<'_>) -> Result<String, Broken> {
+    let unscaled = datum.counted()?;
+    let scale = datum.long()?;
+    if datum.left() > 0 {
         return Err(Broken::new("bytes after a decimal's scale"));
     }
     let whole = decimal::scaled(unscaled, 0)?;
-    Ok(decimal::plain(&format!("{whole}e{}", scale.saturating_neg())).into_owned())
+    let number = format!("{whole}e{}", scale.saturating_neg());
+    Ok(decimal::written_out(&number).unwrap_or(number))
+}
+
+pub(super) fn too_deep() -> Broken {
+    Broken::new(format!("more than {DEEPEST} records, lists or maps in each other"))
 }
 
 /// Days since 1970 as a date.

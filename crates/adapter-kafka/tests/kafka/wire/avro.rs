@@ -5,19 +5,22 @@ use std::sync::{Arc, Mutex};
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema};
+use bytes::Bytes;
 use serde_json::json;
 use tally_adapter_kafka::wire::Decoder;
-use tally_domain::Reason;
-use tally_domain::transactions::Wire;
+use tally_domain::{Column, Field, Fields, Kind, Reason};
 use tally_testkit::http::{Reply, ScriptedServer};
 
-use crate::wire::{SCHEMA, decode, refused, registry, shown};
+use crate::wire::{SCHEMA, decode, decoder, is_shared, refused, registry, shown, shown_field};
+
+/// The place of the amount among the columns.
+const AMOUNT: usize = 2;
 
 /// A decoder and the schemas that its registry knows.
 struct Lab {
     decoder: Decoder,
     schemas: Arc<Mutex<Vec<String>>>,
-    _server: ScriptedServer,
+    server: ScriptedServer,
 }
 
 impl Lab {
@@ -30,22 +33,26 @@ impl Lab {
             Reply::json(json!({ "schema": known.lock().unwrap()[id] }).to_string())
         })
         .await;
-        let decoder = Decoder::new(Some(registry(&server.url())));
-        Self { decoder, schemas, _server: server }
+        let decoder = decoder(Some(registry(&server.url())));
+        Self { decoder, schemas, server }
     }
 
     /// What becomes of a datum of the schema.
-    async fn decode(&self, schema: &str, datum: &[u8]) -> Result<Wire, Reason> {
+    async fn decode(&self, schema: &str, datum: &[u8]) -> Result<Fields, Reason> {
+        decode(&self.decoder, &self.frame(schema, datum)).await
+    }
+
+    /// A datum in the frame of a schema of its own.
+    fn frame(&self, schema: &str, datum: &[u8]) -> Vec<u8> {
         let id = {
             let mut schemas = self.schemas.lock().unwrap();
             schemas.push(schema.to_owned());
             u32::try_from(schemas.len() - 1).unwrap()
         };
-        let framed = [&[0], &id.to_be_bytes()[..], datum].concat();
-        decode(&self.decoder, Some(&framed)).await
+        [&[0], &id.to_be_bytes()[..], datum].concat()
     }
 
-    async fn read(&self, schema: &str, datum: &[u8]) -> Wire {
+    async fn read(&self, schema: &str, datum: &[u8]) -> Fields {
         let outcome = self.decode(schema, datum).await;
         outcome.unwrap_or_else(|reason| panic!("{}: {} of {schema}", reason.code, reason.message))
     }
@@ -54,7 +61,20 @@ impl Lab {
     async fn check(&self, kind: &str, value: Value, expected: &str) {
         let schema = record(&[("amount", kind)]);
         let datum = write(&schema, vec![("amount", value)]);
-        assert_eq!(self.read(&schema, &datum).await.amount.as_deref().unwrap_or("-"), expected);
+        assert_eq!(shown_field(&self.read(&schema, &datum).await[AMOUNT]), expected);
+    }
+
+    /// What these columns hold in a datum of the schema.
+    async fn fields(
+        &self,
+        columns: &[(&'static str, Kind)],
+        schema: &str,
+        datum: &[u8],
+    ) -> Result<Fields, Reason> {
+        let columns: Vec<Column> =
+            columns.iter().map(|&(name, kind)| Column::new(name, kind)).collect();
+        let decoder = Decoder::new(&columns, Some(registry(&self.server.url())));
+        decode(&decoder, &self.frame(schema, datum)).await
     }
 
     async fn check_broken(&self, fields: &[(&str, &str)], datum: &[u8], words: &str) {
@@ -103,7 +123,7 @@ async fn our_own_schema() {
             ("side", text("debit")),
         ],
     );
-    let wire = lab.read(SCHEMA, &datum).await;
+    let fields = lab.read(SCHEMA, &datum).await;
     let expected = [
         "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
         "Café",
@@ -113,7 +133,7 @@ async fn our_own_schema() {
         "",
         "debit",
     ];
-    assert_eq!(shown(&wire), expected);
+    assert_eq!(shown(&fields), expected);
 }
 
 #[tokio::test]
@@ -121,8 +141,8 @@ async fn an_older_writer_lacks_fields_and_a_newer_one_has_more() {
     let lab = Lab::new().await;
     let older = record(&[("id", r#""string""#), ("amount", DECIMAL)]);
     let datum = write(&older, vec![("id", Value::String("7".into())), ("amount", amount(5))]);
-    let wire = lab.read(&older, &datum).await;
-    assert_eq!(shown(&wire), ["7", "-", "0.05", "-", "-", "-", "-"]);
+    let fields = lab.read(&older, &datum).await;
+    assert_eq!(shown(&fields), ["7", "-", "0.05", "-", "-", "-", "-"]);
 
     // Every type that can be passed over stands between two columns.
     let inner = r#"{"type":"record","name":"Inner","fields":[{"name":"id","type":"string"}]}"#;
@@ -159,8 +179,8 @@ async fn an_older_writer_lacks_fields_and_a_newer_one_has_more() {
     fields.push(("side", r#""string""#));
     values.push(("side", Value::String("debit".into())));
     let newer = record(&fields);
-    let wire = lab.read(&newer, &write(&newer, values)).await;
-    assert_eq!(shown(&wire), ["7", "-", "-", "-", "-", "-", "debit"]);
+    let fields = lab.read(&newer, &write(&newer, values)).await;
+    assert_eq!(shown(&fields), ["7", "-", "-", "-", "-", "-", "debit"]);
 }
 
 #[tokio::test]
@@ -199,7 +219,7 @@ async fn a_decimal_may_bring_its_scale() {
         (&[6, 2, 0xff, 5], "-1000"),
         (&[8, 4, 0x04, 0xd2, 0], "1234"),
     ] {
-        assert_eq!(lab.read(&schema, datum).await.amount.as_deref(), Some(expected));
+        assert_eq!(lab.read(&schema, datum).await[AMOUNT].text(), Some(expected));
     }
 }
 
@@ -330,13 +350,13 @@ async fn what_is_no_record_is_a_bad_record() {
     refused(lab.decode(r#"{"type":"array","items":"int"}"#, &[0]).await, "avro", "not a record");
     let nullable = format!(r#"["null",{}]"#, record(&[("id", r#""string""#)]));
     refused(lab.decode(&nullable, &[0]).await, "avro", "not a record");
-    assert_eq!(lab.read(&nullable, &[2, 2, b'7']).await.id.as_deref(), Some("7"));
+    assert_eq!(lab.read(&nullable, &[2, 2, b'7']).await[0].text(), Some("7"));
 }
 
 #[tokio::test]
 async fn a_broken_frame_is_a_bad_record() {
     for frame in [&[0][..], &[0, 0, 0, 0]] {
-        refused(decode(&Decoder::new(None), Some(frame)).await, "avro", "frame");
+        refused(decode(&decoder(None), frame).await, "avro", "frame");
     }
 }
 
@@ -351,13 +371,13 @@ async fn lists_are_passed_over_in_blocks_and_never_for_ever() {
         &[1, 2, 0, 0, 2, b'7'],
         &[0, 2, b'7'],
     ] {
-        assert_eq!(lab.read(&strings, datum).await.id.as_deref(), Some("7"));
+        assert_eq!(lab.read(&strings, datum).await[0].text(), Some("7"));
     }
     // As many nulls as there can be.
     let nulls = record(&[("other", &list(r#""null""#)), ("id", r#""string""#)]);
     let most = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     let datum = [&most[..], &[0, 2, b'7']].concat();
-    assert_eq!(lab.read(&nulls, &datum).await.id.as_deref(), Some("7"));
+    assert_eq!(lab.read(&nulls, &datum).await[0].text(), Some("7"));
     // The smallest number of items there is, whose length is missing.
     let least = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     let fields = [("other", list(r#""null""#))];
@@ -384,4 +404,175 @@ async fn a_schema_that_cannot_be_used_makes_bad_records() {
         r#"{"type":"bytes","logicalType":"decimal","precision":2000000000,"scale":1000000000}"#;
     let schema = record(&[("amount", scale)]);
     refused(lab.decode(&schema, &[0]).await, "avro", "schema 2: it has a scale");
+}
+
+fn text(text: &str) -> Field {
+    Field::Text(text.into())
+}
+
+fn number(text: &str) -> Field {
+    Field::Number(text.into())
+}
+
+fn json_field(text: &str) -> Field {
+    Field::Json(text.into())
+}
+
+#[tokio::test]
+async fn fields_stay_what_they_are_in_the_schema() {
+    let lab = Lab::new().await;
+    for (kind, value, expected) in [
+        (r#""string""#, Value::String("1.50".into()), text("1.50")),
+        (r#""bytes""#, Value::Bytes(b"1.50".to_vec()), text("1.50")),
+        (
+            r#"{"type":"enum","name":"E","symbols":["A","B"]}"#,
+            Value::Enum(0, "A".into()),
+            text("A"),
+        ),
+        (r#"{"type":"int","logicalType":"date"}"#, Value::Date(0), text("1970-01-01")),
+        (
+            r#"{"type":"long","logicalType":"timestamp-millis"}"#,
+            Value::TimestampMillis(0),
+            text("1970-01-01T00:00:00Z"),
+        ),
+        (DECIMAL, amount(150), number("1.50")),
+        (r#""int""#, Value::Int(-7), number("-7")),
+        (r#""long""#, Value::Long(7), number("7")),
+        (r#""float""#, Value::Float(1.5), number("1.5")),
+        (r#""double""#, Value::Double(1.5), number("1.5")),
+        (r#"["null","string"]"#, union(0, Value::Null), Field::Null),
+    ] {
+        let schema = record(&[("amount", kind)]);
+        let fields = lab.read(&schema, &write(&schema, vec![("amount", value)])).await;
+        assert_eq!(fields[AMOUNT], expected);
+        assert_eq!(fields[0], Field::Absent);
+    }
+}
+
+#[tokio::test]
+async fn booleans_have_a_kind_of_their_own() {
+    let lab = Lab::new().await;
+    let schema = record(&[("a", r#""boolean""#), ("b", r#"["null","boolean"]"#)]);
+    let columns = &[("a", Kind::Boolean), ("b", Kind::Boolean)];
+    let read = |datum: &'static [u8]| lab.fields(columns, &schema, datum);
+    assert_eq!(read(&[1, 2, 0]).await.unwrap(), [Field::Boolean(true), Field::Boolean(false)]);
+    assert_eq!(read(&[0, 0]).await.unwrap(), [Field::Boolean(false), Field::Null]);
+    refused(read(&[2, 0]).await, "avro", "a: a boolean that is neither true nor false");
+    refused(read(&[1]).await, "avro", "b: the record ends too early");
+    let schema = record(&[("a", r#"{"type":"array","items":"boolean"}"#), ("b", r#""string""#)]);
+    let list = lab.fields(columns, &schema, &[0, 2, b'x']).await;
+    refused(list, "avro", "a: an array instead of a boolean");
+    let schema = record(&[("a", r#""int""#), ("b", r#""string""#)]);
+    let scalars = lab.fields(columns, &schema, &[2, 2, b'x']).await;
+    assert_eq!(scalars.unwrap(), [number("1"), text("x")]);
+}
+
+#[tokio::test]
+async fn a_json_column_is_any_value_as_json() {
+    let lab = Lab::new().await;
+    let inner = format!(
+        r#"{{"type":"record","name":"Inner","fields":[
+            {{"name":"t","type":"string"}}, {{"name":"n","type":{DECIMAL}}},
+            {{"name":"b","type":"boolean"}}, {{"name":"x","type":["null","Inner"]}}]}}"#
+    );
+    let list = r#"{"type":"array","items":"double"}"#;
+    let map = r#"{"type":"map","values":"int"}"#;
+    for (kind, datum, expected) in [
+        (
+            &*inner,
+            &[4, b'"', b'x', 2, 5, 1, 0][..],
+            json_field(r#"{"t":"\"x","n":0.05,"b":true,"x":null}"#),
+        ),
+        (list, &[0], json_field("[]")),
+        (map, &[4, 2, b'a', 2, 2, b'\n', 4, 0], json_field(r#"{"a":1,"\n":2}"#)),
+        (r#""string""#, &[2, b'x'], json_field(r#""x""#)),
+        (r#""boolean""#, &[0], json_field("false")),
+        (r#""long""#, &[1], json_field("-1")),
+        (r#"["null","int"]"#, &[0], Field::Null),
+    ] {
+        let fields = lab.fields(&[("a", Kind::Json)], &record(&[("a", kind)]), datum).await;
+        assert_eq!(fields.unwrap(), [expected.clone()]);
+        if let Field::Json(text) = expected {
+            serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        }
+    }
+    let schema = record(&[("a", list)]);
+    let numbers = [1.5, -2.0].map(f64::to_le_bytes).concat();
+    let datum = [&[4][..], &numbers, &[0]].concat();
+    let fields = lab.fields(&[("a", Kind::Json)], &schema, &datum).await;
+    assert_eq!(fields.unwrap(), [json_field("[1.5,-2]")]);
+
+    let broken = |kind: &'static str, datum: Vec<u8>| {
+        let schema = record(&[("a", kind)]);
+        let lab = &lab;
+        async move { lab.fields(&[("a", Kind::Json)], &schema, &datum).await }
+    };
+    for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let outcome = broken(r#""double""#, float.to_le_bytes().to_vec()).await;
+        refused(outcome, "avro", "a: a number that JSON does not have");
+    }
+    let fixed = broken(r#"{"type":"fixed","name":"F","size":1}"#, vec![7]).await;
+    refused(fixed, "avro", "a: a fixed instead of a JSON value");
+    refused(broken(map, vec![2, 2, b'a']).await, "avro", "a: the record ends too early");
+    let chain =
+        r#"{"type":"record","name":"Chain","fields":[{"name":"next","type":["null","Chain"]}]}"#;
+    refused(broken(chain, vec![2; 1_000_000]).await, "avro", "a: more than 500 records");
+}
+
+#[tokio::test]
+async fn points_lead_into_inner_records() {
+    let lab = Lab::new().await;
+    let day = r#"{"type":"record","name":"Day","fields":[{"name":"day","type":"string"}]}"#;
+    let row = format!(
+        r#"{{"type":"record","name":"Row","fields":[{{"name":"id","type":"int"}},
+            {{"name":"at","type":["null",{day}]}}, {{"name":"more","type":"long"}}]}}"#
+    );
+    let schema = record(&[("after", &format!(r#"["null",{row}]"#)), ("op", r#""string""#)]);
+    let columns = &[
+        ("op", Kind::Text),
+        ("after.id", Kind::Id),
+        ("after.at.day", Kind::Text),
+        ("after.amount", Kind::Decimal),
+    ];
+    let read = |datum: &'static [u8]| lab.fields(columns, &schema, datum);
+    assert_eq!(
+        read(&[2, 14, 2, 2, b'M', 9, 2, b'u']).await.unwrap(),
+        [text("u"), number("7"), text("M"), Field::Absent]
+    );
+    assert_eq!(
+        read(&[2, 14, 0, 9, 2, b'u']).await.unwrap(),
+        [text("u"), number("7"), Field::Null, Field::Absent]
+    );
+    assert_eq!(
+        read(&[0, 2, b'd']).await.unwrap(),
+        [text("d"), Field::Null, Field::Null, Field::Null]
+    );
+    refused(read(&[2, 14, 2, 4, b'M']).await, "avro", "after.at.day: the record ends too early");
+    refused(read(&[2, 14, 0, 0x80]).await, "avro", "after.more: the record ends too early");
+
+    let flat = record(&[("op", r#""string""#)]);
+    let fields = lab.fields(columns, &flat, &[2, b'd']).await.unwrap();
+    assert_eq!(fields, [text("d"), Field::Absent, Field::Absent, Field::Absent]);
+    for (kind, datum, words) in [
+        (r#""string""#, &[0][..], "after: a text instead of a record"),
+        (r#""long""#, &[0], "after: a number instead of a record"),
+        (r#"{"type":"map","values":"long"}"#, &[0], "after: a map instead of a record"),
+    ] {
+        refused(lab.fields(columns, &record(&[("after", kind)]), datum).await, "avro", words);
+    }
+
+    let both = &[("after", Kind::Json), ("after.id", Kind::Id), ("op", Kind::Text)];
+    let fields = lab.fields(both, &schema, &[2, 14, 0, 1, 2, b'u']).await.unwrap();
+    assert_eq!(fields, [json_field(r#"{"id":7,"at":null,"more":-1}"#), number("7"), text("u")]);
+}
+
+#[tokio::test]
+async fn texts_share_the_bytes_of_their_record() {
+    let lab = Lab::new().await;
+    let schema = record(&[("id", r#""string""#), ("side", r#"["null","string"]"#)]);
+    let framed = lab.frame(&schema, &[4, 0xc3, 0xa9, 2, 2, b'x']);
+    let payload = Bytes::from(framed);
+    let fields = lab.decoder.decode(Some(&payload)).await.unwrap().unwrap();
+    assert_eq!(shown(&fields), ["é", "-", "-", "-", "-", "-", "x"]);
+    assert!(is_shared(&fields[0], &payload) && is_shared(&fields[6], &payload));
 }

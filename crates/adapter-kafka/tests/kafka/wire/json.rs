@@ -1,14 +1,16 @@
 //! JSON.
 
+use bytes::Bytes;
 use tally_adapter_kafka::wire::Decoder;
+use tally_domain::{Column, Field, Fields, Kind, Reason};
 
-use crate::wire::{decode, refused, shown};
+use crate::wire::{decode, decoder, is_shared, refused, shown};
 
 async fn check(json: impl AsRef<[u8]>, expected: [&str; 7]) {
     let json = json.as_ref();
-    let wire = decode(&Decoder::new(None), Some(json)).await;
-    let wire = wire.unwrap_or_else(|reason| panic!("{}: {}", reason.code, reason.message));
-    assert_eq!(shown(&wire), expected, "{}", String::from_utf8_lossy(json));
+    let fields = decode(&decoder(None), json).await;
+    let fields = fields.unwrap_or_else(|reason| panic!("{}: {}", reason.code, reason.message));
+    assert_eq!(shown(&fields), expected, "{}", String::from_utf8_lossy(json));
 }
 
 async fn check_amount(number: &str, expected: &str) {
@@ -16,7 +18,7 @@ async fn check_amount(number: &str, expected: &str) {
 }
 
 async fn check_broken(json: impl AsRef<[u8]>, words: &str) {
-    refused(decode(&Decoder::new(None), Some(json.as_ref())).await, "json", words);
+    refused(decode(&decoder(None), json.as_ref()).await, "json", words);
 }
 
 #[tokio::test]
@@ -152,6 +154,169 @@ async fn a_column_that_is_there_twice_is_a_bad_record() {
 }
 
 #[tokio::test]
-async fn a_tombstone_is_a_bad_record() {
-    refused(decode(&Decoder::new(None), None).await, "tombstone", "no value");
+async fn a_tombstone_has_no_fields() {
+    assert_eq!(decoder(None).decode(None).await, Ok(Ok(Fields::new())));
+}
+
+/// What these columns hold.
+async fn read(columns: &[(&'static str, Kind)], json: &str) -> Result<Fields, Reason> {
+    let columns: Vec<Column> =
+        columns.iter().map(|&(name, kind)| Column::new(name, kind)).collect();
+    decode(&Decoder::new(&columns, None), json.as_bytes()).await
+}
+
+async fn check_fields(columns: &[(&'static str, Kind)], json: &str, expected: &[Field]) {
+    let fields = read(columns, json).await;
+    assert_eq!(fields.unwrap_or_else(|reason| panic!("{}: {json}", reason.message)), expected);
+}
+
+async fn check_refused(columns: &[(&'static str, Kind)], json: &str, words: &str) {
+    refused(read(columns, json).await, "json", words);
+}
+
+fn text(text: &str) -> Field {
+    Field::Text(text.into())
+}
+
+fn number(text: &str) -> Field {
+    Field::Number(text.into())
+}
+
+fn json(text: &str) -> Field {
+    Field::Json(text.into())
+}
+
+#[tokio::test]
+async fn fields_are_what_they_are_in_json() {
+    let columns = &[("a", Kind::Text), ("b", Kind::Decimal), ("c", Kind::Id), ("d", Kind::Text)];
+    check_fields(
+        columns,
+        r#"{"a":"1.50","b":1.50,"c":null}"#,
+        &[text("1.50"), number("1.50"), Field::Null, Field::Absent],
+    )
+    .await;
+    check_fields(
+        columns,
+        r#"{"d":0e5,"c":-0,"b":"","a":12e-1}"#,
+        &[number("1.2"), text(""), number("-0"), number("0")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn booleans_have_a_kind_of_their_own() {
+    let columns = &[("a", Kind::Boolean), ("b", Kind::Boolean), ("c", Kind::Boolean)];
+    let (yes, no) = (Field::Boolean(true), Field::Boolean(false));
+    check_fields(columns, r#"{"a":true,"b": false ,"c":null}"#, &[yes, no, Field::Null]).await;
+    check_fields(columns, r#"{"a":"true","b":1}"#, &[text("true"), number("1"), Field::Absent])
+        .await;
+    check_refused(columns, r#"{"a":[true]}"#, "a: a list instead of true or false").await;
+    check_refused(columns, r#"{"b":{"s3cret":1}}"#, "b: an object instead of true or false").await;
+    for kind in [Kind::Id, Kind::Decimal, Kind::Timestamp, Kind::Text] {
+        check_refused(&[("a", kind)], r#"{"a":true}"#, "a: true or false instead of a text").await;
+    }
+}
+
+#[tokio::test]
+async fn a_json_column_is_its_own_text_whatever_it_is() {
+    let columns = &[("a", Kind::Json)];
+    let deep = format!("{}{}", "[".repeat(300_000), "]".repeat(300_000));
+    for value in [r#"{"b": [1.50e3, "x\u00e9"]}"#, "[]", r#""x\n""#, "12e1", "true", "false", &deep]
+    {
+        check_fields(columns, &format!(r#"{{"a": {value} }}"#), &[json(value)]).await;
+    }
+    check_fields(columns, r#"{"a":null}"#, &[Field::Null]).await;
+    check_fields(columns, "{}", &[Field::Absent]).await;
+    check_refused(columns, r#"{"a":[s3cret]}"#, "not JSON at line 1 column").await;
+    check_refused(columns, r#"{"a":[],"a":[]}"#, "a: is there more than once").await;
+}
+
+/// As a change of a table's row has them.
+const CHANGE: &[(&str, Kind)] = &[
+    ("op", Kind::Text),
+    ("after.id", Kind::Id),
+    ("after.at.day", Kind::Text),
+    ("after.amount", Kind::Decimal),
+];
+
+#[tokio::test]
+async fn points_lead_into_inner_objects() {
+    let all = [text("u"), number("7"), text("Monday"), number("-1.50")];
+    check_fields(
+        CHANGE,
+        r#"{"id":1,"after":{"amount":-1.50,"id":7,"x":{"id":2},"at":{"day":"Monday","id":3}},"op":"u"}"#,
+        &all,
+    )
+    .await;
+    check_fields(
+        CHANGE,
+        r#"{"op":"d"}"#,
+        &[text("d"), Field::Absent, Field::Absent, Field::Absent],
+    )
+    .await;
+    check_fields(
+        CHANGE,
+        r#"{"after": null, "op":"d"}"#,
+        &[text("d"), Field::Null, Field::Null, Field::Null],
+    )
+    .await;
+    check_fields(
+        CHANGE,
+        r#"{"after":{"at":null,"id":null}}"#,
+        &[Field::Absent, Field::Null, Field::Null, Field::Absent],
+    )
+    .await;
+    check_fields(CHANGE, r#"{"after.id":7,"after":{}}"#, &[(); 4].map(|()| Field::Absent)).await;
+}
+
+#[tokio::test]
+async fn what_columns_are_in_is_an_object_that_is_there_once() {
+    for (value, what) in [
+        ("[1]", "a list"),
+        (r#""s3cret""#, "a text"),
+        (r#""s3cret\n""#, "a text"),
+        ("1", "a number"),
+        ("-1", "a number"),
+        ("1.5", "a number"),
+        ("true", "true or false"),
+    ] {
+        let words = format!("after: {what} instead of an object");
+        check_refused(CHANGE, &format!(r#"{{"after":{value}}}"#), &words).await;
+        let words = format!("after.at: {what} instead of an object");
+        check_refused(CHANGE, &format!(r#"{{"after":{{"at":{value}}}}}"#), &words).await;
+    }
+    let twice = "after: is there more than once";
+    check_refused(CHANGE, r#"{"after":{"id":1},"after":{"amount":2}}"#, twice).await;
+    check_refused(CHANGE, r#"{"after":null,"after":{}}"#, twice).await;
+    check_refused(CHANGE, r#"{"after":{"id":1,"id":1}}"#, "after.id: is there more than once")
+        .await;
+    check_refused(CHANGE, r#"{"after":{"amount":[]}}"#, "after.amount: a list instead of a text")
+        .await;
+    check_refused(CHANGE, r#"{"after":{"id":1}"#, "ends too early").await;
+    check_refused(CHANGE, r#"{"after":{"id":1,}}"#, "not JSON at line").await;
+}
+
+#[tokio::test]
+async fn an_object_may_be_a_column_and_hold_others() {
+    let columns = &[("after", Kind::Json), ("after.id", Kind::Id)];
+    let all = [json(r#"{"x":1, "id":7}"#), number("7")];
+    check_fields(columns, r#"{"after":{"x":1, "id":7}}"#, &all).await;
+    check_fields(columns, r#"{"after":null}"#, &[Field::Null, Field::Null]).await;
+    check_refused(columns, r#"{"after":[]}"#, "after: a list instead of an object").await;
+    check_refused(columns, r#"{"after":{"id":[]}}"#, "after.id: a list instead of a text").await;
+    check_refused(columns, r#"{"after":{},"after":{}}"#, "after: is there more than once").await;
+}
+
+#[tokio::test]
+async fn what_stands_in_the_record_as_it_is_shares_its_bytes() {
+    let columns = ["a", "b.c", "d", "e", "f"].map(|name| Column::new(name, Kind::Text));
+    let columns = [&columns[..], &[Column::new("g", Kind::Json)]].concat();
+    let payload = r#"{"a":"é","b":{"c":" x "},"d":1.50,"e":"\u0041","f":1e2,"g":["x\n"]}"#;
+    let payload = Bytes::from_static(payload.as_bytes());
+    let fields = Decoder::new(&columns, None).decode(Some(&payload)).await.unwrap().unwrap();
+    let expected =
+        [text("é"), text(" x "), number("1.50"), text("A"), number("100"), json(r#"["x\n"]"#)];
+    assert_eq!(fields, expected);
+    let shared: Vec<bool> = fields.iter().map(|field| is_shared(field, &payload)).collect();
+    assert_eq!(shared, [true, true, true, false, false, true]);
 }

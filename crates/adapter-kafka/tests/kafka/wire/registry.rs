@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use serde_json::json;
 use tally_adapter_kafka::wire::{Decoder, Encoder, Registry};
-use tally_domain::Reason;
-use tally_domain::transactions::{Transactions, Wire};
+use tally_domain::{Fields, Reason};
 use tally_ports::{Fault, StopKind};
 use tally_testkit::http::{Reply, Request, ScriptedServer};
 use tally_testkit::registry::Registry as RealRegistry;
@@ -17,14 +17,14 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use uuid::Uuid;
 
-use crate::wire::{SCHEMA, TIMEOUT, refused, registry};
+use crate::wire::{SCHEMA, TIMEOUT, decode, decoder, refused, registry};
 
 /// One field, and a record of it in the frame of schema 7.
 const ID: &str = r#"{"type":"record","name":"R","fields":[{"name":"id","type":"string"}]}"#;
 const RECORD: &[u8] = &[0, 0, 0, 0, 7, 2, b'x'];
 
-async fn ask(decoder: &Decoder) -> Result<Result<Wire, Reason>, Fault> {
-    decoder.decode::<Transactions>(Some(RECORD)).await
+async fn ask(decoder: &Decoder) -> Result<Result<Fields, Reason>, Fault> {
+    decoder.decode(Some(&Bytes::from_static(RECORD))).await
 }
 
 fn answer(schema: &str) -> Reply {
@@ -45,7 +45,7 @@ async fn check_outage(reply: Reply, words: &str) {
         )
         .await;
     let url = server.url().replace("//", "//anna:s3cret@");
-    let decoder = Decoder::new(Some(Registry::new(&url, Duration::from_millis(500)).unwrap()));
+    let decoder = decoder(Some(Registry::new(&url, Duration::from_millis(500)).unwrap()));
     match ask(&decoder).await {
         Err(Fault::Outage { message, .. }) => {
             assert!(message.contains(words), "{message}");
@@ -54,7 +54,7 @@ async fn check_outage(reply: Reply, words: &str) {
         }
         other => panic!("no outage but {other:?}"),
     }
-    assert_eq!(ask(&decoder).await.unwrap().unwrap().id.as_deref(), Some("x"));
+    assert_eq!(ask(&decoder).await.unwrap().unwrap()[0].text(), Some("x"));
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn what_is_not_the_registrys_word_is_an_outage_and_forgotten() {
 async fn a_registry_that_does_not_answer_is_an_outage() {
     check_outage(answer(ID).delay(TIMEOUT), "no answer within 500ms").await;
     check_outage(answer(ID).drip(Duration::from_millis(100)), "no answer within 500ms").await;
-    let nobody = Decoder::new(Some(registry("http://127.0.0.1:1")));
+    let nobody = decoder(Some(registry("http://127.0.0.1:1")));
     let fault = ask(&nobody).await.unwrap_err();
     assert!(fault.to_string().contains("connection refused"), "{fault}");
 }
@@ -87,7 +87,7 @@ async fn a_registry_that_does_not_answer_is_an_outage() {
 async fn tls_that_the_registry_does_not_speak_is_an_outage() {
     let server = ScriptedServer::start(|_| answer(ID)).await;
     let url = server.url().replace("http://", "https://");
-    let fault = ask(&Decoder::new(Some(registry(&url)))).await.unwrap_err();
+    let fault = ask(&decoder(Some(registry(&url)))).await.unwrap_err();
     assert!(matches!(fault, Fault::Outage { .. }), "{fault:?}");
     assert!(server.requests().is_empty());
 }
@@ -96,7 +96,7 @@ async fn tls_that_the_registry_does_not_speak_is_an_outage() {
 async fn an_unknown_id_makes_a_bad_record_and_is_asked_for_once() {
     for code in [40_401, 40_402, 40_403] {
         let server = ScriptedServer::start(move |_| error(404, code)).await;
-        let decoder = Decoder::new(Some(registry(&server.url())));
+        let decoder = decoder(Some(registry(&server.url())));
         for _ in 0..100 {
             refused(ask(&decoder).await.unwrap(), "schema_unknown", "knows no schema 7");
         }
@@ -115,7 +115,7 @@ mod serial {
             _ => answer(ID),
         })
         .await;
-        let decoder = Decoder::new(Some(registry(&server.url())));
+        let decoder = decoder(Some(registry(&server.url())));
         let first = ask(&decoder).await.unwrap();
         refused(first, "schema_unknown", "knows no schema 7");
         tally_testkit::eventually(Duration::from_secs(20), || async {
@@ -128,7 +128,7 @@ mod serial {
 #[tokio::test]
 async fn a_known_schema_is_asked_for_once() {
     let server = ScriptedServer::start(|_| answer(ID)).await;
-    let decoder = Decoder::new(Some(registry(&server.url())));
+    let decoder = decoder(Some(registry(&server.url())));
     for _ in 0..100 {
         assert!(ask(&decoder).await.unwrap().is_ok());
     }
@@ -139,7 +139,7 @@ async fn a_known_schema_is_asked_for_once() {
 async fn another_schema_type_makes_bad_records() {
     let json = |_: &Request| Reply::json(r#"{"schema": "{}", "schemaType": "JSON"}"#);
     let server = ScriptedServer::start(json).await;
-    let decoder = Decoder::new(Some(registry(&server.url())));
+    let decoder = decoder(Some(registry(&server.url())));
     for _ in 0..2 {
         refused(ask(&decoder).await.unwrap(), "avro", "schema 7: it is not an Avro schema");
     }
@@ -150,7 +150,7 @@ async fn another_schema_type_makes_bad_records() {
 async fn without_a_registry_an_avro_record_is_a_bad_one() {
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
-    let decoder = Decoder::new(None);
+    let decoder = decoder(None);
     for _ in 0..3 {
         let outcome = ask(&decoder).await.unwrap();
         refused(outcome, "schema_unknown", "no schema registry is configured");
@@ -205,10 +205,9 @@ async fn a_schema_may_refer_to_others_in_any_order() {
         })
     })
     .await;
-    let decoder = Decoder::new(Some(registry(&server.url())));
+    let decoder = decoder(Some(registry(&server.url())));
     let payload = [0, 0, 0, 0, 7, 2, 2, 4, 2, b'x'];
-    let wire = decoder.decode::<Transactions>(Some(&payload)).await.unwrap().unwrap();
-    assert_eq!(wire.id.as_deref(), Some("x"));
+    assert_eq!(decode(&decoder, &payload).await.unwrap()[0].text(), Some("x"));
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -218,7 +217,7 @@ async fn user_and_password_are_sent_and_not_shown() {
     let url = format!("{}/apis/v7/?s3cret#s3cret", server.url().replace("//", "//an%40na:s3cret@"));
     let registry = registry(&url);
     assert!(!format!("{registry:?}").contains("s3cret"), "{registry:?}");
-    assert!(ask(&Decoder::new(Some(registry))).await.unwrap().is_ok());
+    assert!(ask(&decoder(Some(registry))).await.unwrap().is_ok());
     let request = &server.requests()[0];
     let basic = format!("Basic {}", BASE64_STANDARD.encode("an@na:s3cret"));
     assert_eq!(request.headers["authorization"], basic);
@@ -317,10 +316,9 @@ async fn the_real_registry() {
     let encoder = Encoder::avro(&registry, &topic, &other).await;
     check_stop(&encoder.map(|_| 0), &format!("{topic}-value"));
 
-    let decoder = Decoder::new(Some(registry.clone()));
+    let decoder = decoder(Some(registry.clone()));
     let unknown = [0, 0x7f, 0xff, 0xff, 0xff, 0];
-    let outcome = decoder.decode::<Transactions>(Some(&unknown)).await.unwrap();
-    refused(outcome, "schema_unknown", "knows no schema 2147483647");
+    refused(decode(&decoder, &unknown).await, "schema_unknown", "knows no schema 2147483647");
 }
 
 /// Only what is compatible may follow in the subject, which is every registry's default but this one's.

@@ -1,19 +1,34 @@
 //! The primitive types of Avro's binary encoding.
 
-use crate::wire::column::Broken;
+use bytes::Bytes;
+use tally_domain::ByteString;
+
+use crate::wire::broken::Broken;
 
 /// What is left of a datum.
-pub(super) struct Bytes<'a> {
+#[derive(Clone)]
+pub(in crate::wire) struct Datum<'a> {
     rest: &'a [u8],
+    /// What it is a part of.
+    payload: &'a Bytes,
 }
 
-impl<'a> Bytes<'a> {
-    pub(super) const fn new(datum: &'a [u8]) -> Self {
-        Self { rest: datum }
+impl<'a> Datum<'a> {
+    /// The datum that is the `rest` of `payload`.
+    pub(super) const fn new(payload: &'a Bytes, rest: &'a [u8]) -> Self {
+        Self { rest, payload }
     }
 
     pub(super) const fn left(&self) -> usize {
         self.rest.len()
+    }
+
+    /// That nothing is left of it.
+    pub(super) fn end(&self) -> Result<(), Broken> {
+        match self.left() {
+            0 => Ok(()),
+            left => Err(Broken::new(format!("{left} bytes come after the record"))),
+        }
     }
 
     /// A `long`: zigzag, seven bits a byte, the lowest first, at most ten bytes.
@@ -59,6 +74,20 @@ impl<'a> Bytes<'a> {
         Ok(*taken)
     }
 
+    /// A `boolean`.
+    pub(super) fn boolean(&mut self) -> Result<bool, Broken> {
+        match self.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(Broken::new("a boolean that is neither true nor false")),
+        }
+    }
+
+    /// `bytes` that are a datum themselves.
+    pub(super) fn inner(&mut self) -> Result<Self, Broken> {
+        Ok(Self { rest: self.counted()?, payload: self.payload })
+    }
+
     /// `bytes`: their number, then they.
     pub(super) fn counted(&mut self) -> Result<&'a [u8], Broken> {
         let count = self.long()?;
@@ -66,9 +95,10 @@ impl<'a> Bytes<'a> {
         self.take(count)
     }
 
-    /// A `string`.
-    pub(super) fn string(&mut self) -> Result<&'a str, Broken> {
-        str::from_utf8(self.counted()?).map_err(|_| Broken::new("not UTF-8"))
+    /// A `string`, as a part of the payload.
+    pub(super) fn string(&mut self) -> Result<ByteString, Broken> {
+        let text = self.payload.slice_ref(self.counted()?);
+        ByteString::try_from(text).map_err(|_| Broken::new("not UTF-8"))
     }
 }
 
