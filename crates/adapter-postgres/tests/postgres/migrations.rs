@@ -137,3 +137,22 @@ async fn passes_of_an_earlier_version_are_kept() {
     let Ok(Claim::Finished(finished)) = claim else { panic!("{claim:?}") };
     assert!(!finished.is_rejected && finished.read == 0, "{finished:?}");
 }
+
+/// The function that writes single records belongs to the session.
+#[tokio::test]
+async fn whoever_cannot_create_temporary_functions_is_told() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    let (name, role) = (database.name(), format!("{}_role", database.name()));
+    let secure = format!(
+        "create role {role} login password 'right'; \
+         grant select, insert, update, delete on all tables in schema public to {role}; \
+         revoke temporary on database {name} from public"
+    );
+    database.execute(&secure).await;
+    let message = setting(open(database.url_as(&role, "right")).await);
+    assert!(message.contains("grant temporary on the database"), "{message}");
+    database.execute(&format!("grant temporary on database {name} to {role}")).await;
+    open(database.url_as(&role, "right")).await.unwrap();
+    database.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}

@@ -43,8 +43,17 @@ fn tables_are_made_once_by_whoever_comes_first() {
             .texts("select name || ' ' || version as text from tally_migrations order by 1");
         assert_eq!(
             applied,
-            ["accounts 1", "tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "transactions 1", "visits 1"]
-                .map(|text| Some(text.to_owned()))
+            [
+                "accounts 1",
+                "tally 1",
+                "tally 2",
+                "tally 3",
+                "tally 4",
+                "tally 5",
+                "transactions 1",
+                "visits 1"
+            ]
+            .map(|text| Some(text.to_owned()))
         );
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", database.path().display()));
