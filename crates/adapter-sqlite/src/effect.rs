@@ -123,7 +123,9 @@ pub(crate) fn write_together(
             }
             let (now, later) = left.split_at(count);
             let mut values = Vec::new();
-            now.iter().for_each(|row| table::bind(&mut values, table, origin, row));
+            for row in now {
+                table::bind(&mut values, table, origin, row);
+            }
             let mut seen = execute_made(connection, &made.1, &values)?;
             if seen < count {
                 for row in now {
