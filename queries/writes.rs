@@ -137,3 +137,47 @@ pub(crate) fn clear(table: &Table, place: [&str; 6]) -> String {
 fn names(table: &Table, columns: &[usize]) -> Vec<String> {
     columns.iter().map(|&column| quoted(&table.columns[column].name)).collect()
 }
+
+/// A column as a database has it.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    /// Its type in the database's words.
+    pub(crate) kind: String,
+    /// `None` where the database does not tell, as of a view.
+    pub(crate) takes_null: Option<bool>,
+    /// Whether a row can be inserted without it.
+    pub(crate) may_be_left_out: bool,
+}
+
+/// What in a database is not as the table is described. `fits` tells for a column, with its type unless the engine adds it,
+/// whether a type of the database's is the right one. Columns that somebody added are nobody's business while rows can do
+/// without them.
+pub(crate) fn difference(
+    table: &Table,
+    found: &[Found],
+    fits: impl Fn(&str, Option<Type>, &str) -> bool,
+) -> Option<String> {
+    if found.is_empty() {
+        return Some("it is not there".to_owned());
+    }
+    let own = table.columns.iter().enumerate();
+    let own =
+        own.map(|(index, column)| (&*column.name, Some(column.kind), table.takes_null(index)));
+    let added = added(table).iter().map(|&name| (name, None, name == "deleted_at"));
+    let described: Vec<_> = own.chain(added).collect();
+    for &(name, kind, takes_null) in &described {
+        let Some(column) = found.iter().find(|column| column.name == name) else {
+            return Some(format!("it has no column {name}"));
+        };
+        if !fits(name, kind, &column.kind) {
+            return Some(format!("its column {name} is of the type {}", column.kind));
+        }
+        if column.takes_null.is_some_and(|takes| takes != takes_null) {
+            let not = if takes_null { "takes no" } else { "takes" };
+            return Some(format!("its column {name} {not} null"));
+        }
+    }
+    let is_ours = |found: &Found| described.iter().any(|(name, ..)| *name == found.name);
+    let other = found.iter().find(|found| !is_ours(found) && !found.may_be_left_out)?;
+    Some(format!("its column {} needs a value", other.name))
+}

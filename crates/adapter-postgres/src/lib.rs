@@ -31,6 +31,7 @@ mod audit;
 mod commit;
 mod connection;
 mod dead_letters;
+mod described;
 mod effect;
 mod fault;
 mod ledger;

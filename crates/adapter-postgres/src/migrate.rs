@@ -8,8 +8,8 @@ use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 use tokio_postgres::{Client, Error};
 
 use crate::connection::within;
-use crate::fault;
 use crate::target::Target;
+use crate::{described, fault};
 
 /// The tables of positions, ledger, dead letters, workers and acts.
 const LEDGER: Migrations = Migrations {
@@ -34,6 +34,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 /// Brings the tables to the versions of this program, on a connection of its own, under a lock that makes other
 /// processes wait.
 pub(crate) async fn run(target: &Target, migrate: bool, flows: &[KnownFlow]) -> Result<(), Fault> {
+    KnownFlow::check(flows)?;
     let wanted = wanted(flows);
     let client = connect(target).await?;
     let mut pending = pending(&wanted, &applied(&client).await?)?;
@@ -52,7 +53,13 @@ pub(crate) async fn run(target: &Target, migrate: bool, flows: &[KnownFlow]) -> 
             apply(&client, &script).await?;
         }
     }
+    check_described(&client, flows).await?;
     check_privileges(&client).await
+}
+
+async fn check_described(client: &Client, flows: &[KnownFlow]) -> Result<(), Fault> {
+    let check = described::check(client, flows);
+    ask(LOOK_TIMEOUT, "reading columns", check).await?.map_or(Ok(()), Err)
 }
 
 /// Makes sure, for whoever only reads, that the tables have the versions of this program and that `tables` may be read.
@@ -73,6 +80,7 @@ pub(crate) async fn check(
         );
         return Err(Fault::stop(StopKind::Setting, message));
     }
+    check_described(&client, flows).await?;
     let sql = "select string_agg(name, ', ') from unnest($1::text[]) as needed(name)
         where not has_table_privilege(name, 'select')";
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[&tables])).await?;

@@ -7,7 +7,7 @@ use tally_domain::{Decimal, Table, Type, Value};
 use tally_ports::{Origin, Together, TogetherRow};
 
 use self::writes::Dialect;
-pub(crate) use self::writes::{added, clear, columns, insert, quoted};
+pub(crate) use self::writes::{Found, added, clear, columns, difference, insert, quoted};
 use crate::query::{Bound, Made};
 
 /// Texts are compared byte by byte, as everywhere else, and not in the order of some language.

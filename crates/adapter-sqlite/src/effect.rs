@@ -123,7 +123,9 @@ pub(crate) fn write_together(
             }
             let (now, later) = left.split_at(count);
             let mut values = Vec::new();
-            now.iter().for_each(|row| table::bind(&mut values, table, origin, row));
+            for row in now {
+                table::bind(&mut values, table, origin, row);
+            }
             let mut seen = execute_made(connection, &made.1, &values)?;
             if seen < count {
                 for row in now {
@@ -250,5 +252,66 @@ fn refused(connection: &mut SqliteConnection, error: Error) -> QueryResult<Refus
     match connection.batch_execute("begin") {
         Ok(()) => Err(error),
         Err(_) => Ok(refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tally_ports::{Begin, Claim, Positions};
+    use tally_testkit::accounts::{Accounts, account, happening, no_account, price, record, total};
+    use tally_testkit::build::{self, LONG, stream};
+
+    use super::*;
+    use crate::atomic::transaction;
+    use crate::{Settings, Sqlite};
+
+    /// Every kind of write, more rows than one statement takes, and versions that something newer supersedes.
+    #[tokio::test]
+    async fn good_rows_are_written_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tally.db");
+        let settings = Settings { path, lease: Duration::from_secs(5), migrate: true };
+        let sqlite = Sqlite::open(&settings, &[Accounts::known()]).unwrap();
+        let stream = stream::<Accounts>("group/topic");
+        let claim = sqlite.claim(&stream, "a", LONG, Begin::default()).await.unwrap();
+        let Claim::Owned(position) = claim else { panic!("{claim:?}") };
+        let several = |at: i64| {
+            let item = format!("item {at}");
+            let writes =
+                [account(at, "a"), price(&item, "09:00:00", at), happening("a"), total("day", at)];
+            record(at, writes)
+        };
+        let write = async |rows: Vec<Row>| {
+            let range = 0..=rows.last().unwrap().position;
+            let commit = build::commit(&position, &stream, range, rows, vec![]);
+            let outcomes = sqlite.run(move |connection| {
+                transaction(connection, |connection| {
+                    let (origin, rows) = (commit.origin(), &commit.rows);
+                    let writes =
+                        Writes::new(origin.flow, rows).map_err(tally_ports::Fault::from)?;
+                    match write_together(connection, &origin, (0, 0), rows, &writes) {
+                        Ok(outcomes) => Ok(outcomes),
+                        Err(Apart::Failed(error)) => Err(Failure::from(error)),
+                        Err(_) => {
+                            panic!("rows that no trigger left out and no sum that is too large")
+                        }
+                    }
+                })
+            });
+            outcomes.await.unwrap()
+        };
+        let count = 3 * i64::try_from(AT_ONCE).unwrap() + 7;
+        let outcomes = write((1..=count).map(several).collect()).await;
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Written), "{outcomes:?}");
+        let older =
+            |id: i64| record(0, [if id % 2 == 0 { account(id, "b") } else { no_account(id) }]);
+        let mut rows: Vec<Row> = (1..=count).map(older).collect();
+        rows.push(record(count + 1, [account(1, "c")]));
+        let outcomes = write(rows).await;
+        let (last, others) = outcomes.split_last().unwrap();
+        assert_eq!(*last, Outcome::Written);
+        assert!(others.iter().all(|outcome| *outcome == Outcome::Superseded), "{others:?}");
     }
 }

@@ -12,6 +12,7 @@ mod audit;
 mod commit;
 mod connection;
 mod dead_letters;
+mod described;
 mod effect;
 mod fault;
 mod letters;

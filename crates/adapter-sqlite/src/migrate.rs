@@ -7,7 +7,7 @@ use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 
 use crate::atomic::exclusive_transaction;
 use crate::statement::{Statement, execute};
-use crate::{Failure, Settings, fault};
+use crate::{Failure, Settings, described, fault};
 
 /// The tables of the ledger, which every flow needs.
 const LEDGER: Migrations = Migrations {
@@ -38,14 +38,18 @@ pub(crate) fn run(
     settings: &Settings,
     flows: &[KnownFlow],
 ) -> Result<(), Fault> {
+    KnownFlow::check(flows)?;
     let all = || std::iter::once(&LEDGER).chain(flows.iter().map(|known| &known.sqlite));
     let result = if settings.migrate {
         exclusive_transaction(connection, |connection| {
             connection.batch_execute(TABLE)?;
-            all().try_for_each(|migrations| apply(connection, settings, migrations))
+            all().try_for_each(|migrations| apply(connection, settings, migrations))?;
+            described::check(connection, settings, flows)
         })
     } else {
-        all().try_for_each(|migrations| none_pending(connection, settings, migrations))
+        all()
+            .try_for_each(|migrations| none_pending(connection, settings, migrations))
+            .and_then(|()| described::check(connection, settings, flows))
     };
     result.map_err(|failure| match failure {
         Failure::Fault(fault) => fault,

@@ -9,7 +9,7 @@ use tally_domain::{Table, Type, Value};
 use tally_ports::{Origin, TogetherRow};
 
 use self::writes::Dialect;
-pub(crate) use self::writes::quoted;
+pub(crate) use self::writes::{Found, difference, quoted};
 use crate::statement::Value as Bound;
 
 /// Decimals are texts: as numbers they are counted and compared without their point.

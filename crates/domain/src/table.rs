@@ -184,7 +184,6 @@ fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {
         }
     }
     match &table.kind {
-        TableKind::Appended => {}
         TableKind::Keyed { key, .. } | TableKind::Counters { key } if key.is_empty() => {
             return Err("no key".to_owned());
         }
@@ -202,7 +201,7 @@ fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {
                 }
             }
         }
-        TableKind::Keyed { .. } => {}
+        TableKind::Appended | TableKind::Keyed { .. } => {}
         TableKind::Counters { key } => {
             let sums = table.columns.iter().enumerate().filter(|(index, _)| !key.contains(index));
             for (_, TableColumn { name, kind, .. }) in sums {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tally_domain::Flow;
+use tally_domain::{Flow, table};
+
+use crate::{Stop, StopKind};
 
 /// A named list of SQL scripts, applied in order and never changed once released.
 ///
@@ -33,4 +35,38 @@ pub struct KnownFlow {
     pub sqlite: Migrations,
     /// The schema by which `producer` writes its records as Avro.
     pub avro: Option<&'static str>,
+}
+
+/// The tables of the engine itself.
+const ENGINE: [&str; 6] =
+    ["acts", "batches", "dead_letters", "positions", "tally_migrations", "workers"];
+
+impl KnownFlow {
+    /// Makes sure that the flows can work in one database.
+    ///
+    /// # Errors
+    /// A wrong setting: a flow that is not well described, two of one name, or two writers of one table.
+    pub fn check(flows: &[Self]) -> Result<(), Stop> {
+        let wrong = |message| Err(Stop { kind: StopKind::Setting, message });
+        let mut writers: Vec<(&str, &str)> = ENGINE.map(|table| (table, "the engine")).into();
+        for (index, Self { flow, .. }) in flows.iter().enumerate() {
+            let name = flow.name();
+            if flows[..index].iter().any(|other| other.flow.name() == name) {
+                return wrong(format!("two flows are called {name}"));
+            }
+            if let Err(message) = table::check(&**flow) {
+                return wrong(message);
+            }
+            for table in flow.tables() {
+                if let Some((_, writer)) = writers.iter().find(|(other, _)| *other == table.name) {
+                    return wrong(format!(
+                        "the flow {name} writes {}, a table of {writer}",
+                        table.name
+                    ));
+                }
+                writers.push((&table.name, name));
+            }
+        }
+        Ok(())
+    }
 }

@@ -13,6 +13,7 @@ use tally_domain::{Field, Fields, Flow, Incoming, Raw, Reason, Record, Stage, Va
 use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Row, Stream, Tolerance, Worker};
 use uuid::Uuid;
 
+use crate::accounts::Accounts;
 use crate::visits::Visits;
 
 /// A lease that no test outlives.
@@ -119,6 +120,7 @@ pub fn flow_named(name: &str) -> Arc<dyn Flow> {
     match name {
         Transactions::NAME => Arc::new(Transactions::default()),
         Visits::NAME => Arc::new(Visits::default()),
+        Accounts::NAME => Arc::new(Accounts::default()),
         _ => panic!("no flow {name}"),
     }
 }

@@ -10,6 +10,7 @@
     reason = "a test helper fails the test by panicking: that is its contract"
 )]
 
+pub mod accounts;
 pub mod build;
 pub mod clock;
 pub mod contract;

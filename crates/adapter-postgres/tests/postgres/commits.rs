@@ -9,7 +9,8 @@ use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::Value;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
-use tally_testkit::build::{self, LONG, dead_letter, row};
+use tally_testkit::accounts::{Accounts, account, happening_with, no_price, price, record, total};
+use tally_testkit::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, row};
 use tally_testkit::eventually;
 use tally_testkit::postgres::TestDatabase;
 use tally_testkit::proxy::{Mode, Proxy};
@@ -233,4 +234,42 @@ async fn a_dropped_commit_ends_its_transaction() {
     let open = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
     eventually(Duration::from_secs(10), async || database.query_text(open).await.is_empty()).await;
     store.renew(&position.lease).await.unwrap();
+}
+
+/// Every kind of write, and versions that something newer supersedes: no function for single records is made for them.
+#[tokio::test]
+async fn good_rows_are_written_together() {
+    let database = TestDatabase::create().await;
+    let store = Postgres::open(&Settings::new(database.url()), &[Accounts::known()]).await.unwrap();
+    let (position, stream) = own::<Accounts>(&store, "group/topic", LONG).await;
+    let several = |at: i64| {
+        let item = format!("item {at}");
+        let details = [Value::Json("[1]".into()), Value::Null, Value::Boolean(true), Value::Null];
+        let happening = happening_with("a", details);
+        record(at, [account(at, "a"), price(&item, "09:00:00", at), happening, total("day", at)])
+    };
+    let rows = (0..100).map(several).collect();
+    let batch = build::commit(&position, &stream, 0..=99, rows, vec![]);
+    assert_eq!(store.commit(&Arc::new(batch)).await, Ok(written(100)));
+    store.finish(&position.lease, 100, TOLERANCE).await.unwrap();
+    let claim = store.claim(&stream, "a", LONG, AGAIN).await.unwrap();
+    let Claim::Owned(position) = claim else { panic!("{claim:?}") };
+    let older =
+        |at: i64| record(at, [account(99, "b"), no_price(&format!("item {at}"), "08:00:00")]);
+    let mut rows: Vec<_> = (0..99).map(older).collect();
+    rows.push(record(200, [account(0, "c")]));
+    let batch = build::commit(&position, &stream, 0..=200, rows, vec![]);
+    let committed = store.commit(&Arc::new(batch)).await.unwrap();
+    assert_eq!((committed.written, committed.superseded), (1, 99));
+
+    let functions = "select count(*) from pg_proc where proname like 'tally_write_%'";
+    assert_eq!(database.query_text(functions).await[0][0].as_deref(), Some("0"));
+    let refused = record(201, [happening_with("", [const { Value::Null }; 4])]);
+    let batch = build::commit(&position, &stream, 201..=201, vec![refused], vec![]);
+    assert_eq!(store.commit(&Arc::new(batch)).await.unwrap().refused.len(), 1);
+    assert_eq!(
+        database.query_text(functions).await[0][0].as_deref(),
+        Some("1"),
+        "for those that are refused"
+    );
 }

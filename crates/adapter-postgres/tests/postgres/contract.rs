@@ -1,6 +1,7 @@
 //! The contract of stores, on a real Postgres.
 
 use tally_adapter_postgres::{Postgres, Settings};
+use tally_testkit::accounts::Accounts;
 use tally_testkit::clock::POSTGRES_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::postgres::TestDatabase;
@@ -19,7 +20,8 @@ impl Store for Database {
     type Sink = Postgres;
 
     async fn open(&self) -> Postgres {
-        let flows: Vec<_> = tally_flows::all().into_iter().chain([Visits::known()]).collect();
+        let known = [Visits::known(), Accounts::known()];
+        let flows: Vec<_> = tally_flows::all().into_iter().chain(known).collect();
         Postgres::open(&Settings::new(self.0.url()), &flows).await.unwrap()
     }
 
@@ -36,6 +38,10 @@ impl Store for Database {
     async fn refuse_amounts_above(&self, limit: i64) {
         self.open().await;
         self.0.execute(&format!("alter table transactions add check (amount <= {limit})")).await;
+    }
+
+    async fn restart_logs(&self) {
+        self.0.execute("update positions set log = log + 1 where ended_at is null").await;
     }
 
     async fn turn_clock_back_a_day(&self) {

@@ -2,11 +2,13 @@
 
 use crate::support::{open, setting};
 use futures_util::future::join_all;
-use tally_adapter_postgres::{Postgres, Settings};
+use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Fault, Positions};
+use tally_ports::{Begin, Claim, Fault, KnownFlow, Positions};
+use tally_testkit::accounts::Accounts;
 use tally_testkit::build::{LONG, stream};
 use tally_testkit::postgres::TestDatabase;
+use tally_testkit::visits::Visits;
 
 const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";
 
@@ -136,4 +138,64 @@ async fn passes_of_an_earlier_version_are_kept() {
     let claim = store.claim(&stream::<Transactions>("file/1"), "a", LONG, Begin::default()).await;
     let Ok(Claim::Finished(finished)) = claim else { panic!("{claim:?}") };
     assert!(!finished.is_rejected && finished.read == 0, "{finished:?}");
+}
+
+/// The function that writes single records belongs to the session.
+#[tokio::test]
+async fn whoever_cannot_create_temporary_functions_is_told() {
+    let database = TestDatabase::create().await;
+    open(database.url()).await.unwrap();
+    let (name, role) = (database.name(), format!("{}_role", database.name()));
+    let secure = format!(
+        "create role {role} login password 'right'; \
+         grant select, insert, update, delete on all tables in schema public to {role}; \
+         revoke temporary on database {name} from public"
+    );
+    database.execute(&secure).await;
+    let message = setting(open(database.url_as(&role, "right")).await);
+    assert!(message.contains("grant temporary on the database"), "{message}");
+    database.execute(&format!("grant temporary on database {name} to {role}")).await;
+    open(database.url_as(&role, "right")).await.unwrap();
+    database.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
+/// Each table with a column that is not as described, and one that nobody minds.
+#[tokio::test]
+async fn tables_that_are_not_as_described_are_refused() {
+    let database = TestDatabase::create().await;
+    let of_tests = [Visits::known(), Accounts::known()];
+    let flows: Vec<KnownFlow> = tally_flows::all().into_iter().chain(of_tests).collect();
+    let settings = Settings::new(database.url());
+    Postgres::open(&settings, &flows).await.unwrap();
+    database.execute("alter table accounts add note text, add kind text not null default ''").await;
+    Postgres::open(&settings, &flows).await.unwrap();
+    for (change, undo, words) in [
+        (
+            "rename at to when_",
+            "rename when_ to at",
+            "visits is not as the flow visits describes it: it has no column at",
+        ),
+        ("alter who type varchar(10)", "alter who type text", ""),
+        (
+            "alter at type timestamptz",
+            "alter at type timestamp",
+            "its column at is of the type timestamp with time zone",
+        ),
+        ("alter at drop not null", "alter at set not null", "its column at takes null"),
+        ("add more text not null", "drop more", "its column more needs a value"),
+        ("rename to visited", "", "it is not there"),
+    ] {
+        database.execute(&format!("alter table visits {change}")).await;
+        if words.is_empty() {
+            Postgres::open(&settings, &flows).await.unwrap();
+        } else {
+            let message = setting(Postgres::open(&settings, &flows).await);
+            assert!(message.contains(words), "{message}");
+            let message = setting(PostgresBooks::open(&database.url(), &flows).await);
+            assert!(message.contains(words), "{message}");
+        }
+        let undo =
+            if undo.is_empty() { String::new() } else { format!("alter table visits {undo}") };
+        database.execute(&undo).await;
+    }
 }

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::database::{Database, flows};
-use tally_adapter_sqlite::{Settings, Sqlite};
+use tally_adapter_sqlite::{Settings, Sqlite, SqliteBooks};
 use tally_domain::transactions::Transactions;
+use tally_domain::{Column, Flow, Incoming, Reason, Record, Stage, Table};
 use tally_ports::{Begin, Claim, Fault, KnownFlow, Migrations, Positions, StopKind};
 use tally_testkit::build::{LONG, stream};
 use tally_testkit::visits::Visits;
@@ -43,8 +44,17 @@ fn tables_are_made_once_by_whoever_comes_first() {
             .texts("select name || ' ' || version as text from tally_migrations order by 1");
         assert_eq!(
             applied,
-            ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "transactions 1", "visits 1"]
-                .map(|text| Some(text.to_owned()))
+            [
+                "accounts 1",
+                "tally 1",
+                "tally 2",
+                "tally 3",
+                "tally 4",
+                "tally 5",
+                "transactions 1",
+                "visits 1"
+            ]
+            .map(|text| Some(text.to_owned()))
         );
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", database.path().display()));
@@ -69,7 +79,7 @@ fn several_processes_may_migrate_at_once() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(database.texts("select name as text from tally_migrations").len(), 7);
+    assert_eq!(database.texts("select name as text from tally_migrations").len(), 8);
 }
 
 #[test]
@@ -212,5 +222,93 @@ fn a_file_may_have_any_name() {
         let path = folder.path().join(name);
         open(&path).unwrap();
         assert!(path.is_file(), "{name}");
+    }
+}
+
+/// Each table with a column that is not as described, and one that nobody minds.
+#[test]
+fn tables_that_are_not_as_described_are_refused() {
+    for (change, words) in [
+        (
+            "alter table visits drop column at",
+            "visits is not as the flow visits describes it: it has no column at",
+        ),
+        ("alter table visits rename column at to when_", "it has no column at"),
+        (
+            "drop table totals; create table totals (day text primary key, count text not null, amount text not null) strict",
+            "totals is not as the flow accounts describes it: its column count is of the type text",
+        ),
+        (
+            "drop table totals; create table totals (day text primary key, count integer, amount text not null) strict",
+            "its column count takes null",
+        ),
+        (
+            "drop table totals; create table totals (day text primary key, count integer not null, amount text not null, \
+            more text not null) strict",
+            "its column more needs a value",
+        ),
+        ("alter table accounts drop column origin", "it has no column origin"),
+        ("drop table totals", "it is not there"),
+    ] {
+        let database = Database::new();
+        database.try_open().unwrap();
+        database.execute("alter table accounts add column note text; alter table accounts add column kind text not null default ''");
+        database.try_open().unwrap();
+        database.execute(change);
+        check_refused(database.try_open(), &database.path(), &[words]);
+        let settings = Settings { migrate: false, ..database.settings() };
+        check_refused(Sqlite::open(&settings, &flows()), &database.path(), &[words]);
+        let Err(fault) = SqliteBooks::open(database.path(), &flows()) else { panic!("opened") };
+        assert!(fault.to_string().contains(words), "{fault}");
+    }
+}
+
+/// Nothing is made for flows that get into each other's way.
+#[test]
+fn a_table_has_one_writer() {
+    let database = Database::new();
+    let open = |flows: &[KnownFlow]| match Sqlite::open(&database.settings(), flows) {
+        Err(Fault::Stop(stop)) if stop.kind == StopKind::Setting => stop.message,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(open(&[Visits::known(), Visits::known()]), "two flows are called visits");
+    let others = |flow: &'static str, table: &'static str| KnownFlow {
+        flow: std::sync::Arc::new(Other { name: flow, table: visits_called(table) }),
+        ..Visits::known()
+    };
+    let message = "the flow others writes visits, a table of visits";
+    assert_eq!(open(&[Visits::known(), others("others", "visits")]), message);
+    let message = "the flow others writes batches, a table of the engine";
+    assert_eq!(open(&[others("others", "batches")]), message);
+    assert!(open(&[others("others", "no identifier")]).contains("no identifier"));
+    assert!(database.texts("select name as text from sqlite_schema").is_empty());
+}
+
+fn visits_called(name: &'static str) -> Table {
+    Table { name: name.into(), ..Visits::default().tables()[0].clone() }
+}
+
+/// A flow that writes a table like the visits'.
+#[derive(Debug)]
+struct Other {
+    name: &'static str,
+    table: Table,
+}
+
+impl Flow for Other {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn columns(&self) -> &[Column] {
+        &[]
+    }
+
+    fn tables(&self) -> &[Table] {
+        std::slice::from_ref(&self.table)
+    }
+
+    fn read(&self, _: Incoming<'_>) -> Result<Record, Reason> {
+        Err(Reason::new(Stage::Validate, "none", "none"))
     }
 }

@@ -19,6 +19,8 @@ mod relays;
 mod replays;
 mod sets;
 mod table;
+mod versions;
+mod writes;
 
 use std::future::Future;
 
@@ -36,9 +38,12 @@ pub use relays::*;
 pub use replays::*;
 pub use sets::*;
 pub use table::{
-    ACTS, BATCHES, DEAD_LETTERS, POSITIONS, Record, TRANSACTIONS, Table, VISITS, WORKERS,
+    ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, TOTALS,
+    TRANSACTIONS, Table, VISITS, WORKERS,
 };
 use tally_ports::{Outbox, Positions, Sink, Steering, Workers};
+pub use versions::*;
+pub use writes::*;
 
 /// A store of its own for one test, which can look inside past the ports.
 pub trait Store: Send + Sync {
@@ -56,6 +61,9 @@ pub trait Store: Send + Sync {
 
     /// From now on the database itself refuses transactions with an amount above `limit`.
     fn refuse_amounts_above(&self, limit: i64) -> impl Future<Output = ()> + Send;
+
+    /// The topics of all passes in progress are recreated and that is accepted: another log, whose positions begin again.
+    fn restart_logs(&self) -> impl Future<Output = ()> + Send;
 
     /// The store's clock goes back a day: what was noted of leases and signs of life lies a day further ahead.
     fn turn_clock_back_a_day(&self) -> impl Future<Output = ()> + Send;
@@ -122,6 +130,9 @@ macro_rules! replay_contract {
             a_replay_without_its_caller_can_be_repeated
             a_replay_beside_commits_never_wins_over_a_later_record
             appended_rows_are_replayed_once
+            a_replay_of_a_position_overwrites_what_is_older
+            a_replay_of_a_version_overwrites_what_is_older
+            a_replay_appends_its_rows_anew
         }
     };
 }
@@ -173,6 +184,19 @@ macro_rules! store_contract {
             each_dead_letter_has_its_own_headers
             appended_rows_are_not_doubled
             appended_rows_can_be_refused
+            the_newest_position_wins_whichever_pass_wrote_it
+            a_position_of_a_later_log_is_newer
+            across_partitions_the_later_write_wins
+            the_greater_version_wins
+            a_deleted_row_is_not_resurrected
+            a_delete_of_nothing_leaves_a_mark
+            all_kinds_of_values_are_stored
+            a_reading_again_leaves_exactly_its_own_rows
+            counters_add_up
+            the_writes_of_a_record_stand_or_fall_together
+            a_record_is_superseded_when_nothing_of_it_was_written
+            a_record_without_writes_is_skipped
+            a_write_that_is_not_described_stops
             who_attends_is_noted_until_it_leaves
             who_attends_is_told_where_partitions_stand
             who_attends_claims_what_a_clock_that_was_ahead_holds

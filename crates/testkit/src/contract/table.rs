@@ -44,6 +44,46 @@ pub const VISITS: Table = Table {
     order: &["flow", "stream", "partition", "log", "position", "n"],
 };
 
+/// The accounts.
+pub const ACCOUNTS: Table = Table {
+    name: "accounts",
+    texts: &["id", "name", "balance", "deleted_at", "origin", "position"],
+    bytes: &[],
+    order: &["id"],
+};
+
+/// The prices.
+pub const PRICES: Table = Table {
+    name: "prices",
+    texts: &["item", "updated_at", "price", "deleted_at", "origin", "position"],
+    bytes: &[],
+    order: &["item"],
+};
+
+/// What happened.
+pub const HAPPENINGS: Table = Table {
+    name: "happenings",
+    texts: &[
+        "flow",
+        "stream",
+        "partition",
+        "log",
+        "position",
+        "n",
+        "what",
+        "details",
+        "at",
+        "was_seen",
+        "by",
+    ],
+    bytes: &[],
+    order: &["flow", "stream", "partition", "log", "position", "n"],
+};
+
+/// The totals.
+pub const TOTALS: Table =
+    Table { name: "totals", texts: &["day", "count", "amount"], bytes: &[], order: &["day"] };
+
 /// The positions.
 pub const POSITIONS: Table = Table {
     name: "positions",
@@ -172,6 +212,11 @@ impl Record {
     /// The text of a column; `None` where it is null.
     pub fn get(&self, column: &str) -> Option<&str> {
         self.values.get(column).unwrap_or_else(|| panic!("no column {column}")).as_deref()
+    }
+
+    /// Whether its table has the column.
+    pub fn has(&self, column: &str) -> bool {
+        self.values.contains_key(column)
     }
 
     /// The number in a column.

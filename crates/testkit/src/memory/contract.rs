@@ -8,26 +8,32 @@ use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::headers_to_json;
 
 use super::{Entry, MemoryStore, Place, Present, StoredAct, StoredLetter};
+use crate::accounts::Accounts;
 use crate::contract::{
-    ACTS, BATCHES, DEAD_LETTERS, POSITIONS, Record, Store, TRANSACTIONS, Table, VISITS, WORKERS,
+    ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, Store, TOTALS,
+    TRANSACTIONS, Table, VISITS, WORKERS,
 };
 use crate::visits::Visits;
 
 const REFUSAL: &str = "refused_in_memory";
 
-/// With the constraint that the visits' table has in a database: no empty page.
+/// With the constraints that the tests' tables have in a database: no empty page, and nothing that happened unnamed.
 impl Store for MemoryStore {
     type Sink = Self;
 
     async fn open(&self) -> Self {
         self.refuse(|flow, row| {
-            (flow == Visits::NAME && row["page"].is_empty()).then(|| REFUSAL.to_owned())
+            let is_empty = flow == Visits::NAME && row["page"].is_empty()
+                || flow == Accounts::NAME && row.has("what") && row["what"].is_empty();
+            is_empty.then(|| REFUSAL.to_owned())
         });
         self.clone()
     }
 
     async fn read(&self, table: &'static Table) -> Vec<Record> {
-        if [TRANSACTIONS.name, VISITS.name].contains(&table.name) {
+        let of_flows = [&TRANSACTIONS, &VISITS, &ACCOUNTS, &PRICES, &HAPPENINGS, &TOTALS]
+            .map(|table| table.name);
+        if of_flows.contains(&table.name) {
             return self.rows(table.name);
         }
         let state = self.state();
@@ -65,6 +71,12 @@ impl Store for MemoryStore {
             let is_above = || row["amount"].replace('.', "").parse::<i64>().unwrap() > limit;
             (flow == Transactions::NAME && is_above()).then(|| REFUSAL.to_owned())
         });
+    }
+
+    async fn restart_logs(&self) {
+        for place in self.state().places.iter_mut().filter(|place| place.ended_at.is_none()) {
+            place.log += 1;
+        }
     }
 
     async fn turn_clock_back_a_day(&self) {

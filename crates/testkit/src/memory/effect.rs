@@ -2,96 +2,187 @@
 
 use std::collections::BTreeMap;
 
-use tally_domain::{Action, Table, TableKind, Value, Write};
-use tally_ports::{Commit, Outcome, Refusal};
+use chrono::NaiveDateTime;
+use tally_domain::{Decimal, Table, TableKind, Value, Version};
+use tally_ports::{Commit, Origin, Outcome, Refusal, Stop, TogetherRow, Verdict, Writes};
 
-use super::RefusalRule;
+use super::{Place, RefusalRule};
 use crate::contract::Record;
 
 /// Rows by their keys, by table.
-pub(super) type Tables = BTreeMap<String, BTreeMap<Vec<Value>, Record>>;
+pub(super) type Tables = BTreeMap<String, BTreeMap<Vec<Value>, Stored>>;
+
+/// A row.
+#[derive(Clone)]
+pub(super) struct Stored {
+    values: Vec<Value>,
+    origin: i64,
+    position: i64,
+    /// As a database shows it.
+    pub(super) record: Record,
+}
 
 /// Carries out what the records of a batch write, one after the other, but for those that a rule refuses.
-pub(super) fn apply(tables: &mut Tables, rules: &[RefusalRule], commit: &Commit) -> Vec<Outcome> {
-    let described = commit.flow.tables();
-    let mut last_writer = BTreeMap::new();
-    let mut outcomes = Vec::with_capacity(commit.rows.len());
-    for (index, row) in commit.rows.iter().enumerate() {
-        let writes: Vec<_> = (0..)
-            .zip(&row.record.writes)
-            .map(|(n, write)| {
-                let table = &described[write.table];
-                (table, write, made(table, write, commit, row.position, n))
-            })
-            .collect();
-        let refused = writes.iter().find_map(|(_, _, (_, record))| {
-            rules.iter().find_map(|rule| rule(commit.flow.name(), record))
-        });
-        if let Some(code) = refused {
-            outcomes.push(Outcome::Refused(Refusal::new(code)));
+pub(super) fn apply(
+    tables: &mut Tables,
+    rules: &[RefusalRule],
+    places: &[Place],
+    commit: &Commit,
+    now: NaiveDateTime,
+) -> Result<Vec<Outcome>, Stop> {
+    let origin = commit.origin();
+    clear(tables, &origin, commit.first, commit.last);
+    let writes = Writes::new(origin.flow, &commit.rows)?;
+    let mut verdicts = vec![Verdict::DONE; commit.rows.len()];
+    for &index in writes.order() {
+        verdicts[index] = write_row(tables, rules, places, &origin, &writes, index, now);
+    }
+    Ok(writes.outcomes(&verdicts))
+}
+
+/// Deletes what an earlier reading of these positions appended.
+fn clear(tables: &mut Tables, origin: &Origin<'_>, first: i64, last: i64) {
+    for table in origin.flow.tables().iter().filter(|table| table.kind == TableKind::Appended) {
+        let place = place(origin);
+        let is_earlier = |key: &Vec<Value>| {
+            let Value::Integer(position) = key[4] else { unreachable!("as it was appended") };
+            key[..4] == place && (first..=last).contains(&position)
+        };
+        tables.entry(table.name.to_string()).or_default().retain(|key, _| !is_earlier(key));
+    }
+}
+
+fn place(origin: &Origin<'_>) -> [Value; 4] {
+    [
+        Value::Text(origin.flow.name().into()),
+        Value::Text(origin.stream.into()),
+        Value::Integer(origin.partition.into()),
+        Value::Integer(origin.log),
+    ]
+}
+
+/// All that a record writes, or nothing.
+fn write_row(
+    tables: &mut Tables,
+    rules: &[RefusalRule],
+    places: &[Place],
+    origin: &Origin<'_>,
+    writes: &Writes<'_>,
+    index: usize,
+    now: NaiveDateTime,
+) -> Verdict {
+    let mut superseded = Vec::new();
+    let mut before = Vec::new();
+    for (number, (table, row)) in writes.alone(index).enumerate() {
+        let rows = tables.entry(table.name.to_string()).or_default();
+        let key = key_of(table, origin, &row);
+        let found = rows.get(&key);
+        if found.is_some_and(|found| !wins(table, places, origin, found, &row)) {
+            superseded.push(number);
             continue;
         }
-        for (table, write, (key, record)) in writes {
-            if write.action == Action::Upsert {
-                last_writer.insert((write.table, key.clone()), index);
+        let stored = made(table, origin, found, &row, now);
+        if let Some(code) = rules.iter().find_map(|rule| rule(origin.flow.name(), &stored.record)) {
+            for (name, key, stored) in before.into_iter().rev() {
+                let rows: &mut BTreeMap<Vec<Value>, Stored> = tables.entry(name).or_default();
+                match stored {
+                    Some(stored) => rows.insert(key, stored),
+                    None => rows.remove(&key),
+                };
             }
-            tables.entry(table.name.to_string()).or_default().insert(key, record);
+            return Verdict::Refused(Refusal::new(code));
         }
-        outcomes.push(if row.record.writes.is_empty() {
-            Outcome::Skipped
-        } else {
-            Outcome::Written
-        });
+        let replaced = rows.insert(key.clone(), stored);
+        before.push((table.name.to_string(), key, replaced));
     }
-
-    for (index, row) in commit.rows.iter().enumerate() {
-        let is_overwritten = |write: &Write| {
-            let key = key_of(&described[write.table], write);
-            write.action == Action::Upsert
-                && last_writer.get(&(write.table, key)).is_some_and(|&last| last != index)
-        };
-        if outcomes[index] == Outcome::Written && row.record.writes.iter().all(is_overwritten) {
-            outcomes[index] = Outcome::Superseded;
-        }
-    }
-    outcomes
+    Verdict::Done { superseded }
 }
 
-fn key_of(table: &Table, write: &Write) -> Vec<Value> {
-    table.key().iter().map(|&index| write.values[index].clone()).collect()
+fn key_of(table: &Table, origin: &Origin<'_>, row: &TogetherRow<'_>) -> Vec<Value> {
+    match &table.kind {
+        TableKind::Appended => {
+            let number = [Value::Integer(row.position), Value::Integer(row.n.into())];
+            place(origin).into_iter().chain(number).collect()
+        }
+        TableKind::Keyed { key, .. } | TableKind::Counters { key } => {
+            key.iter().map(|&column| row.values[column].clone()).collect()
+        }
+    }
 }
 
-/// The row that a write makes, and its key.
+/// Whether a row takes the place of the one that is found under its key.
+fn wins(
+    table: &Table,
+    places: &[Place],
+    origin: &Origin<'_>,
+    found: &Stored,
+    row: &TogetherRow<'_>,
+) -> bool {
+    let TableKind::Keyed { version, .. } = &table.kind else { return true };
+    let by_position = || {
+        let index = usize::try_from(found.origin - 1).expect("an id");
+        let Place { stream, log, .. } = &places[index];
+        let is_elsewhere = (&*stream.name, stream.partition) != (origin.stream, origin.partition);
+        is_elsewhere || (*log, found.position) <= (origin.log, row.position)
+    };
+    match version {
+        Version::LastWrite => true,
+        Version::Position => by_position(),
+        Version::Columns(columns) => {
+            let version = |values: &[Value]| -> Vec<Value> {
+                columns.iter().map(|&column| values[column].clone()).collect()
+            };
+            let (stored, written) = (version(&found.values), version(&row.values));
+            stored < written || stored == written && by_position()
+        }
+    }
+}
+
 fn made(
     table: &Table,
-    write: &Write,
-    commit: &Commit,
-    position: i64,
-    n: i64,
-) -> (Vec<Value>, Record) {
-    let names = table.columns.iter().map(|column| column.name.to_string());
-    let own = names.zip(write.values.iter().map(text));
-    let stream = &*commit.stream;
-    let (key, added) = match &table.kind {
+    origin: &Origin<'_>,
+    found: Option<&Stored>,
+    row: &TogetherRow<'_>,
+    now: NaiveDateTime,
+) -> Stored {
+    let mut values = row.values.to_vec();
+    let mut added = Vec::new();
+    match &table.kind {
+        TableKind::Counters { key } => {
+            let counters = (0..values.len()).filter(|column| !key.contains(column));
+            for column in counters {
+                if let Some(found) = found {
+                    values[column] = sum_of(&found.values[column], &values[column]);
+                }
+            }
+        }
         TableKind::Appended => {
-            let place = [
-                ("flow", Value::Text(stream.flow.as_str().into())),
-                ("stream", Value::Text(stream.name.as_str().into())),
-                ("partition", Value::Integer(stream.partition.into())),
-                ("log", Value::Integer(commit.log)),
-                ("position", Value::Integer(position)),
-                ("n", Value::Integer(n)),
-            ];
-            (place.iter().map(|(_, value)| value.clone()).collect(), place.to_vec())
+            let names = ["flow", "stream", "partition", "log", "position", "n"];
+            added.extend(names.into_iter().zip(key_of(table, origin, row)));
         }
-        TableKind::Keyed { .. } | TableKind::Counters { .. } => {
-            let origin = Value::Integer(commit.lease.position);
-            let place = [("origin", origin), ("position", Value::Integer(position))];
-            (key_of(table, write), place.to_vec())
+        TableKind::Keyed { marks_deletes, .. } => {
+            if *marks_deletes {
+                let deleted = if row.is_deleted { Value::Timestamp(now) } else { Value::Null };
+                added.push(("deleted_at", deleted));
+            }
+            added.push(("origin", Value::Integer(origin.id)));
+            added.push(("position", Value::Integer(row.position)));
         }
-    };
-    let added = added.into_iter().map(|(name, value)| (name.to_owned(), text(&value)));
-    (key, own.chain(added).collect())
+    }
+    let own = table.columns.iter().map(|column| &*column.name).zip(&values);
+    let all = own.chain(added.iter().map(|(name, value)| (*name, value)));
+    let record = all.map(|(name, value)| (name.to_owned(), text(value))).collect();
+    Stored { values, origin: origin.id, position: row.position, record }
+}
+
+fn sum_of(one: &Value, other: &Value) -> Value {
+    match (one, other) {
+        (Value::Integer(one), Value::Integer(other)) => Value::Integer(one + other),
+        (Value::Decimal(one), Value::Decimal(other)) => {
+            Value::Decimal(Decimal { unscaled: one.unscaled + other.unscaled, scale: one.scale })
+        }
+        _ => panic!("a counter that is no number"),
+    }
 }
 
 /// As a database shows it.
@@ -104,6 +195,6 @@ fn text(value: &Value) -> Option<String> {
         Value::Uuid(id) => id.to_string(),
         Value::Text(text) | Value::Json(text) => text.to_string(),
         Value::Timestamp(at) => at.to_string(),
-        Value::Instant(at) => at.to_string(),
+        Value::Instant(at) => at.naive_utc().to_string(),
     })
 }

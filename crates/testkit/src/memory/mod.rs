@@ -193,7 +193,9 @@ impl MemoryStore {
 
     /// The rows of a table, in order of their keys.
     pub fn rows(&self, table: &str) -> Vec<Record> {
-        self.state().tables.get(table).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        let state = self.state();
+        let rows = state.tables.get(table).into_iter().flat_map(BTreeMap::values);
+        rows.map(|stored| stored.record.clone()).collect()
     }
 
     /// The ledger, in order of the commits.

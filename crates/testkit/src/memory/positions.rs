@@ -132,7 +132,7 @@ impl State {
         })
     }
 
-    /// Adds a pass that nobody owns yet; answers its index.
+    /// Adds a pass that nobody owns yet, over the same log as the one before; answers its index.
     pub(super) fn add(
         &mut self,
         stream: &Stream,
@@ -140,10 +140,12 @@ impl State {
         next: i64,
         now: NaiveDateTime,
     ) -> usize {
+        let before = self.places.iter().rfind(|place| is_same(&place.stream, stream));
+        let log = before.map_or(1, |place| place.log);
         self.places.push(Place {
             stream: stream.clone(),
             pass,
-            log: 1,
+            log,
             next,
             cursor: Value::Null,
             stats: Value::Null,

@@ -36,7 +36,7 @@ impl State {
         }
 
         let mut tables = self.tables.clone();
-        let outcomes = effect::apply(&mut tables, &self.refusals, commit);
+        let outcomes = effect::apply(&mut tables, &self.refusals, &self.places, commit, now)?;
         let (committed, refused) = commit.conclude(&outcomes)?;
         self.tables = tables;
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();

@@ -10,6 +10,7 @@ use tally_adapter_sqlite::diesel::{
 };
 use tally_adapter_sqlite::{Settings, Sqlite};
 use tally_ports::{Fault, KnownFlow};
+use tally_testkit::accounts::Accounts;
 use tally_testkit::clock::SQLITE_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::visits::Visits;
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 /// The program's flows, and those of the tests.
 pub fn flows() -> Vec<KnownFlow> {
-    tally_flows::all().into_iter().chain([Visits::known()]).collect()
+    tally_flows::all().into_iter().chain([Visits::known(), Accounts::known()]).collect()
 }
 
 pub struct Database {
@@ -102,6 +103,10 @@ impl Store for Database {
                  begin insert into refused values (1); end"
             ));
         }
+    }
+
+    async fn restart_logs(&self) {
+        self.execute("update positions set log = log + 1 where ended_at is null");
     }
 
     async fn turn_clock_back_a_day(&self) {
