@@ -91,7 +91,8 @@ impl Log {
         let topic = settings.kafka.topic.clone();
         let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
         let stream = format!("{}/{topic}", settings.kafka.group);
-        let decoder = Arc::new(Decoder::new(known.flow.columns(), tally_app::kafka::registry(settings)?));
+        let decoder =
+            Arc::new(Decoder::new(known.flow.columns(), tally_app::kafka::registry(settings)?));
         let flow = Arc::clone(&known.flow);
         Ok(Self { flow, cluster, decoder, topic, stream, partitions })
     }

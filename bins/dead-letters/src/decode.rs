@@ -45,8 +45,7 @@ impl Decoder {
 
     /// What the mask leaves of it, if there is one by now.
     pub fn mask(&self, stored: &Stored) -> Option<Raw> {
-        let mask: &dyn Mask =
-            if is_of_file(stored) { &self.of_file } else { &self.of_topic };
+        let mask: &dyn Mask = if is_of_file(stored) { &self.of_file } else { &self.of_topic };
         self.has_mask.then(|| mask.mask(&stored.raw))
     }
 }

@@ -1,7 +1,6 @@
 //! The flows that a program knows.
 
 use clap::{Args, CommandFactory, FromArgMatches};
-use tally_domain::table;
 use tally_ports::{KnownFlow, Stop};
 
 use crate::settings::wrong;
@@ -24,22 +23,7 @@ impl Flows {
     /// # Errors
     /// When one is not well described, two have the same name, or two write the same table.
     pub fn new(known: Vec<KnownFlow>) -> Result<Self, Stop> {
-        for (index, KnownFlow { flow, .. }) in known.iter().enumerate() {
-            table::check(&**flow).map_err(wrong)?;
-            for KnownFlow { flow: other, .. } in &known[..index] {
-                if other.name() == flow.name() {
-                    return Err(wrong(format!("there are two flows {}", flow.name())));
-                }
-                let is_of_other =
-                    |name: &str| other.tables().iter().any(|table| table.name == name);
-                if let Some(table) = flow.tables().iter().find(|table| is_of_other(&table.name)) {
-                    let (one, other, table) = (other.name(), flow.name(), &table.name);
-                    return Err(wrong(format!(
-                        "the flows {one} and {other} both write the table {table}: a table has one writing flow"
-                    )));
-                }
-            }
-        }
+        KnownFlow::check(&known)?;
         if known.is_empty() {
             return Err(wrong("this program knows no flow"));
         }

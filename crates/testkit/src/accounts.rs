@@ -73,6 +73,7 @@ impl Accounts {
             flow: Arc::new(Self::default()),
             postgres: Migrations { name: Self::NAME, scripts: &[POSTGRES] },
             sqlite: Migrations { name: Self::NAME, scripts: &[SQLITE] },
+            avro: None,
         }
     }
 }
