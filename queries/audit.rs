@@ -3,10 +3,10 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
-use tally_ports::Place;
 use tally_ports::audit::{
     BatchOfLetter, Counts, Entry, Letter, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
 };
+use tally_ports::{Passed, Place};
 
 pub(super) const PASSES: &str = include_str!("audit/passes.sql");
 pub(super) const STRAYS: &str = include_str!("audit/strays.sql");
@@ -128,6 +128,8 @@ pub(super) struct FoundEntry {
     counts: FoundCounts,
     #[diesel(sql_type = Integer)]
     is_gap: i32,
+    #[diesel(sql_type = Text)]
+    passed: String,
     #[diesel(sql_type = BigInt)]
     dead_letters: i64,
 }
@@ -141,6 +143,7 @@ impl FoundEntry {
             last: self.last,
             counts: self.counts.counts(),
             is_gap: self.is_gap != 0,
+            passed: Passed::sum_of(&self.passed).unwrap_or(i64::MIN),
             dead_letters: self.dead_letters,
         }
     }

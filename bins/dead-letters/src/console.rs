@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Write, stdout};
 use std::sync::Arc;
 
-use tally_app::{EXIT_OUTPUT, Flows, Settings, Store, Worker};
-use tally_ports::{Choice, DeadLetters, Fault, Listed, Place, Stop, StopKind};
+use tally_app::{EXIT_OUTPUT, Settings, Store, Worker};
+use tally_ports::{Choice, DeadLetters, Fault, KnownFlow, Listed, Place, Stop, StopKind};
 use uuid::Uuid;
 
 /// How many dead letters are listed at once.
@@ -63,11 +63,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// Opens the store that the settings name, which must be there.
-    pub async fn open(settings: &Settings, flows: &Flows, worker: Worker) -> Result<Self, Ended> {
+    /// Opens the store that the settings name, which must be there. No flow's tables are needed to look at dead letters.
+    pub async fn open(settings: &Settings, worker: Worker) -> Result<Self, Ended> {
         tally_app::existing(settings)?;
-        let opening = worker.process.gates.database.pass(|| Store::open(settings, flows.all()));
-        let store = worker.process.unless_stopped(opening).await.ok_or(Ended::Interrupted)??;
+        let store = store(settings, &[], &worker).await?;
         Ok(Self { worker, store: Arc::new(store) })
     }
 
@@ -109,6 +108,17 @@ fn unknown(ids: &[Uuid]) -> Stop {
     let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
     let message = format!("there is no dead letter {}", ids.join(", "));
     Stop { kind: StopKind::Input, message }
+}
+
+/// The store, with the tables of these flows.
+pub async fn store(
+    settings: &Settings,
+    flows: &[KnownFlow],
+    worker: &Worker,
+) -> Result<Store, Ended> {
+    let process = &worker.process;
+    let opening = process.gates.database.pass(|| Store::open(settings, flows));
+    Ok(process.unless_stopped(opening).await.ok_or(Ended::Interrupted)??)
 }
 
 /// The dead letters of a choice, page by page.

@@ -62,7 +62,7 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     };
     let shutdown = worker.shutdown.clone();
     let ended = async {
-        let console = Console::open(&layers.settings, flows, worker).await?;
+        let console = Console::open(&layers.settings, worker).await?;
         command::run(command, arguments, flows, &console).await
     };
     let code = ended.await.map_or_else(Ended::told, |()| 0);

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::act::{begin, require};
 use crate::arguments::{Arguments, Output, Rate, Replay};
-use crate::console::{Console, Ended, Pages, parts, print};
+use crate::console::{Console, Ended, Pages, parts, print, store};
 use crate::decode::Decoder;
 use crate::json;
 use crate::layers;
@@ -42,11 +42,15 @@ pub async fn run(
     // Ids are told of in whatever state they are; a filter is for what is open.
     let state = which.ids.is_empty().then_some(State::Open);
     let mut choice = which.filters.choice(&which.ids, state);
-    let mut of_flows = Vec::new();
+    let mut known = Vec::new();
     for name in chosen_flows(&choice, console).await? {
-        let known = flows.named(&name).ok_or_else(|| unknown(&name, flows))?;
-        let settings = layers(all, flows, &*known.flow)?.settings;
-        of_flows.push(OfFlow::new(known, &settings, arguments, console)?);
+        known.push(flows.named(&name).ok_or_else(|| unknown(&name, flows))?.clone());
+    }
+    let mut of_flows = Vec::new();
+    for KnownFlow { flow, .. } in &known {
+        let settings = layers(all, flows, &**flow)?.settings;
+        let store = Arc::new(store(&settings, &known, &console.worker).await?);
+        of_flows.push(OfFlow::new(flow, store, &settings, arguments, console)?);
     }
 
     let mut run = Run {
@@ -98,14 +102,14 @@ struct OfFlow {
 
 impl OfFlow {
     fn new(
-        known: &KnownFlow,
+        flow: &Arc<dyn Flow>,
+        store: Arc<Store>,
         settings: &Settings,
         arguments: &Replay,
         console: &Console,
     ) -> Result<Self, Stop> {
-        let flow = Arc::clone(&known.flow);
+        let (flow, gates) = (Arc::clone(flow), console.worker.process.gates.clone());
         let model = tally_app::model(settings, &flow)?.map(|model| Arc::new(model.of_refused()));
-        let (store, gates) = (Arc::clone(&console.store), console.worker.process.gates.clone());
         let at_once = arguments.rate.map_or(settings.batch_size, |Rate(rate)| {
             settings.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
         });

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use csv_async::ByteRecord;
 use metrics::counter;
 use tally_ports::dead_letter::TRUNCATED;
-use tally_ports::{Batch, Fault, Headers, Item, Raw, Source, metric};
+use tally_ports::{Batch, Fault, Headers, Item, Passed, Raw, Source, metric};
 use tokio::task::yield_now;
 
 use crate::blocking::blocking;
@@ -56,6 +56,7 @@ impl Source for CsvSource {
             items,
             notation: self.table.amounts.notation(),
             cursor: frames.end.to_cursor(),
+            passed: Passed::default(),
             gap: None,
         }))
     }

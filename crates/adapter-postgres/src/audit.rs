@@ -55,17 +55,15 @@ pub struct PostgresBooks {
 }
 
 impl PostgresBooks {
-    /// Connects and makes sure that the tables are those of this program's version and may be read.
+    /// Connects and makes sure that the tables are those of this program's version and may be read: the ledger's, and those
+    /// of the `flows` that were ever written there.
     ///
     /// What is wrong with `url`, the tables or the privileges is
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
     pub async fn open(url: &str, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(url, UNIT)?;
-        let tables: Arc<[Tables]> = flows.iter().map(|known| Tables::of(&*known.flow)).collect();
-        let of_flows = tables.iter().flat_map(|flow| &flow.names).map(String::as_str);
-        let read: Vec<&str> =
-            ["positions", "batches", "dead_letters"].into_iter().chain(of_flows).collect();
-        migrate::check(&target, flows, &read).await?;
+        let flows = migrate::check(&target, flows).await?;
+        let tables = flows.iter().map(|known| Tables::of(&*known.flow)).collect();
         let limits = Limits::of_control(UNIT);
         Ok(Self {
             sessions: Sessions::new(target.clone(), limits, 1)?,

@@ -32,7 +32,9 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     let (committed, refused) = commit.conclude(&outcomes)?;
     let dead_letters: Vec<&DeadLetter> = commit.dead_letters.iter().chain(&refused).collect();
     let inserted = dead_letters::insert(session, commit, &dead_letters).await?;
-    let moved = ledger::record(session, commit, &committed, dead_letters.len()).await?;
+    let moved =
+        ledger::record(session, commit, &committed, dead_letters.len(), commit.detail(&outcomes))
+            .await?;
     if !moved {
         session.run("rollback").await?;
         return Ok(None);

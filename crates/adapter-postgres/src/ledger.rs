@@ -3,6 +3,7 @@
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Json, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use serde_json::Value;
 use tally_ports::{Commit, Committed, Fault};
 
 use crate::connection::{Session, answer};
@@ -21,9 +22,9 @@ const RECORD: &str = "
     )
     insert into batches
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality,
-         gap, started_at, committed_at, worker)
+         gap, passed, detail, started_at, committed_at, worker)
     select $8, flow, stream, partition, pass, $3, $5, $9, $10, $11, $12, $13, $14::json, $15,
-        clock_timestamp() - $16 * interval '1 millisecond', clock_timestamp(), $17
+        $16, $17, clock_timestamp() - $18 * interval '1 millisecond', clock_timestamp(), $19
     from moved";
 
 /// Moves the position to the end of the batch, renews the lease if it is held and writes the entry; `false`, and nothing, when the
@@ -33,6 +34,7 @@ pub(crate) async fn record(
     commit: &Commit,
     committed: &Committed,
     dead_lettered: usize,
+    detail: Option<Value>,
 ) -> Result<bool, Fault> {
     let quality = serde_json::to_string(&commit.quality);
     let quality = quality
@@ -54,6 +56,8 @@ pub(crate) async fn record(
         .bind::<BigInt, _>(i64::try_from(dead_lettered).unwrap_or(i64::MAX))
         .bind::<Text, _>(quality)
         .bind::<Nullable<Text>, _>(commit.gap.as_deref())
+        .bind::<Json, _>(commit.passed.to_json())
+        .bind::<Nullable<Json>, _>(detail)
         .bind::<BigInt, _>(milliseconds(commit.started.elapsed()))
         .bind::<Text, _>(&*commit.worker);
     let entries = answer(limit, prepared(query).execute(connection)).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use tally_ports::audit::Tables;
 use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 use tokio_postgres::{Client, Error};
 
@@ -20,6 +21,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/postgres/tally/0003_rejected_passes.sql"),
         include_str!("../../../migrations/postgres/tally/0004_refusals_and_signs_of_life.sql"),
         include_str!("../../../migrations/postgres/tally/0005_logs.sql"),
+        include_str!("../../../migrations/postgres/tally/0006_passed_offsets.sql"),
     ],
 };
 
@@ -62,15 +64,14 @@ async fn check_described(client: &Client, flows: &[KnownFlow]) -> Result<(), Fau
     ask(LOOK_TIMEOUT, "reading columns", check).await?.map_or(Ok(()), Err)
 }
 
-/// Makes sure, for whoever only reads, that the tables have the versions of this program and that `tables` may be read.
-pub(crate) async fn check(
-    target: &Target,
-    flows: &[KnownFlow],
-    tables: &[&str],
-) -> Result<(), Fault> {
-    let wanted = wanted(flows);
+/// Makes sure, for whoever only reads, that the tables have the versions of this program and may be read; those of the
+/// `flows` that were ever written there.
+pub(crate) async fn check(target: &Target, flows: &[KnownFlow]) -> Result<Vec<KnownFlow>, Fault> {
     let client = connect(target).await?;
-    let pending = pending(&wanted, &applied(&client).await?)?;
+    let applied = applied(&client).await?;
+    let is_there = |known: &&KnownFlow| applied.contains_key(known.postgres.name);
+    let flows: Vec<KnownFlow> = flows.iter().filter(is_there).cloned().collect();
+    let pending = pending(&wanted(&flows), &applied)?;
     if !pending.is_empty() {
         let (name, names) = (&target.name, pending.iter().map(Script::to_string));
         let message = format!(
@@ -80,12 +81,15 @@ pub(crate) async fn check(
         );
         return Err(Fault::stop(StopKind::Setting, message));
     }
-    check_described(&client, flows).await?;
+    check_described(&client, &flows).await?;
+    let of_flows = flows.iter().flat_map(|known| Tables::of(&*known.flow).names);
+    let ledger = ["positions", "batches", "dead_letters"].map(str::to_owned);
+    let tables: Vec<String> = ledger.into_iter().chain(of_flows).collect();
     let sql = "select string_agg(name, ', ') from unnest($1::text[]) as needed(name)
         where not has_table_privilege(name, 'select')";
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[&tables])).await?;
     match row.get::<_, Option<String>>(0) {
-        None => Ok(()),
+        None => Ok(flows),
         Some(missing) => Err(Fault::stop(
             StopKind::Setting,
             format!("postgres: the user has no privilege to select on {missing}: grant it"),

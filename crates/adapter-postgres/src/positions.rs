@@ -30,12 +30,14 @@ const LAST_PASS: &str = "
     limit 1
     for update";
 
-/// Over the same log as the pass before. Loses silently against another one's at the same time.
+/// Over the same log as the pass before, whose epoch it continues. Loses silently against another one's at the same time.
 const BEGIN_PASS: &str = "
     insert into positions (flow, stream, partition, pass, log, label, next, epoch, updated_at)
-    values ($1, $2, $3, $4, coalesce((
-        select p.log from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 order by p.pass desc limit 1
-    ), 1), $5, $6, 0, clock_timestamp())
+    select $1, $2, $3, $4, coalesce(before.log, 1), $5, $6, coalesce(before.epoch, 0), clock_timestamp()
+    from (select 1) as one left join (
+        select p.log, p.epoch from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3
+        order by p.pass desc limit 1
+    ) as before on true
     on conflict do nothing";
 
 const TAKE: &str = "

@@ -4,7 +4,8 @@ use chrono::NaiveDateTime;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Act, Deed, Fault, Lease, Standing, Steering, StopKind, Stream};
+use tally_ports::passed::GAP;
+use tally_ports::{Act, Deed, Fault, Lease, Passed, Standing, Steering, StopKind, Stream};
 use uuid::Uuid;
 
 use crate::Postgres;
@@ -31,8 +32,8 @@ const MOVE: &str = "update positions set next = $2, cursor = null, label = $3 wh
 const INSERT_ENTRY: &str = "
     insert into batches
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality,
-         gap, started_at, committed_at, worker)
-    values ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, '{}', $8, clock_timestamp(), clock_timestamp(), $9)";
+         gap, passed, started_at, committed_at, worker)
+    values ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, '{}', $8, $9, clock_timestamp(), clock_timestamp(), $10)";
 
 impl Steering for Postgres {
     async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
@@ -59,9 +60,9 @@ impl Steering for Postgres {
         let mut session = self.claims.session().await?;
         set_back(&mut session, stream).await?; // also where nothing is set then
         session.run("begin isolation level read committed read write").await?;
-        let passed = set(&mut session, stream, to, lease).await?;
-        if passed.first < to {
-            insert_entry(&mut session, stream, &passed, to - 1, act).await?;
+        let skipped = set(&mut session, stream, to, lease).await?;
+        if skipped.first < to {
+            insert_entry(&mut session, stream, &skipped, to - 1, act).await?;
         }
         let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
         note(&mut session, &deed, &act.result).await?;
@@ -72,7 +73,7 @@ impl Steering for Postgres {
 }
 
 /// What was passed without being read: from `first` to where the position was set.
-struct Passed {
+struct Skipped {
     pass: i32,
     first: i64,
 }
@@ -82,13 +83,13 @@ async fn set(
     stream: &Stream,
     to: i64,
     lease: Option<&Lease>,
-) -> Result<Passed, Fault> {
+) -> Result<Skipped, Fault> {
     loop {
         let last = lock_last_pass(session, stream).await?;
         check_lease(stream, last.as_ref(), lease)?;
         let Some(last) = last else {
             if begin_pass(session, stream, 1, to).await? {
-                return Ok(Passed { pass: 1, first: 0 });
+                return Ok(Skipped { pass: 1, first: 0 });
             }
             continue; // somebody else was faster
         };
@@ -104,7 +105,7 @@ async fn set(
             let pass = last.number + 1;
             // We hold the last pass, so nobody else has begun this one.
             begin_pass(session, stream, pass, to).await?;
-            return Ok(Passed { pass, first: 0 });
+            return Ok(Skipped { pass, first: 0 });
         }
         let (connection, limit) = session.parts();
         let query = sql_query(MOVE)
@@ -112,7 +113,7 @@ async fn set(
             .bind::<BigInt, _>(to)
             .bind::<Text, _>(&stream.label);
         answer(limit, query.execute(connection)).await?;
-        return Ok(Passed { pass: last.number, first: last.next });
+        return Ok(Skipped { pass: last.number, first: last.next });
     }
 }
 
@@ -136,7 +137,7 @@ fn check_lease(stream: &Stream, last: Option<&Pass>, lease: Option<&Lease>) -> R
 async fn insert_entry(
     session: &mut Session,
     stream: &Stream,
-    passed: &Passed,
+    skipped: &Skipped,
     last: i64,
     act: &Act,
 ) -> Result<(), Fault> {
@@ -146,10 +147,11 @@ async fn insert_entry(
         .bind::<Text, _>(&stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition)
-        .bind::<Integer, _>(passed.pass)
-        .bind::<BigInt, _>(passed.first)
+        .bind::<Integer, _>(skipped.pass)
+        .bind::<BigInt, _>(skipped.first)
         .bind::<BigInt, _>(last)
         .bind::<Text, _>(&act.reason)
+        .bind::<Json, _>(Passed::of(GAP, last - skipped.first + 1).to_json())
         .bind::<Text, _>(&act.who);
     answer(limit, query.execute(connection)).await?;
     Ok(())

@@ -21,7 +21,7 @@ use self::queries::{
     LETTERS, PASSES, STRAYS,
 };
 use crate::table::quoted;
-use crate::{Settings, connection, fault};
+use crate::{Settings, connection, fault, migrate};
 
 /// Readers wait for nobody, except while a file is migrated, or recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,10 +47,14 @@ impl SqliteBooks {
     ///
     /// # Errors
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting) when there is no such file, it is no database, or its
-    /// tables are not those of this program's version.
+    /// tables, the ledger's and those of the `flows` that were ever written there, are not those of this program's version.
     pub fn open(path: PathBuf, flows: &[KnownFlow]) -> Result<Self, Fault> {
-        let tables = flows.iter().map(|known| Tables::of(&*known.flow)).collect();
-        let books = Self { path, flows: flows.into(), tables };
+        let mut books = Self { path, flows: [].into(), tables: [].into() };
+        let there = migrate::names(&mut books.connect()?);
+        let there = there.map_err(|error| fault::at_open(&books.path, &error))?;
+        let is_there = |known: &&KnownFlow| there.iter().any(|name| name == known.sqlite.name);
+        books.flows = flows.iter().filter(is_there).cloned().collect();
+        books.tables = books.flows.iter().map(|known| Tables::of(&*known.flow)).collect();
         books.connect()?;
         Ok(books)
     }

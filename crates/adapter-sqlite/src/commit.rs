@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
+use serde_json::Value;
 use tally_ports::{Commit, Committed, Fault, Outcome, Sink, Stop, StopKind, Writes};
 
 use crate::atomic::transaction;
@@ -89,7 +90,8 @@ fn conclude(
     let (committed, refused) = commit.conclude(outcomes)?;
     dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
         .map_err(misplaced_if_there)?;
-    insert_entry(connection, commit, &committed).map_err(misplaced_if_there)?;
+    let detail = commit.detail(outcomes);
+    insert_entry(connection, commit, &committed, detail).map_err(misplaced_if_there)?;
     if !move_position(connection, commit)? {
         return Err(NotWritten::Misplaced);
     }
@@ -115,8 +117,8 @@ struct InsertEntry;
 impl Statement for InsertEntry {
     const SQL: &'static str = "insert into batches \
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality, \
-        gap, started_at, committed_at, worker) \
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+        gap, passed, detail, started_at, committed_at, worker) \
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
         strftime('%Y-%m-%d %H:%M:%f', 'now', (? / -1000.0) || ' seconds'), strftime('%Y-%m-%d %H:%M:%f', 'now'), ?)";
 }
 
@@ -124,6 +126,7 @@ fn insert_entry(
     connection: &mut SqliteConnection,
     commit: &Commit,
     committed: &Committed,
+    detail: Option<Value>,
 ) -> QueryResult<()> {
     let stream = &*commit.stream;
     let dead_lettered = commit.dead_letters.len() + committed.refused.len();
@@ -142,6 +145,8 @@ fn insert_entry(
         i64::try_from(dead_lettered).unwrap_or(i64::MAX).into(),
         json(&commit.quality)?.into(),
         commit.gap.as_deref().into(),
+        commit.passed.to_json().to_string().into(),
+        detail.map(|detail| detail.to_string()).into(),
         milliseconds(commit.started.elapsed()).into(),
         (&*commit.worker).into(),
     ];

@@ -2,7 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Integer, Text};
-use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 
 use crate::atomic::exclusive_transaction;
@@ -18,6 +18,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/sqlite/tally/0003_rejected_passes.sql"),
         include_str!("../../../migrations/sqlite/tally/0004_signs_of_life.sql"),
         include_str!("../../../migrations/sqlite/tally/0005_logs.sql"),
+        include_str!("../../../migrations/sqlite/tally/0006_passed_offsets.sql"),
     ],
 };
 
@@ -92,6 +93,18 @@ fn none_pending(
         settings.path.display()
     );
     Err(Fault::stop(StopKind::Setting, message).into())
+}
+
+/// Whose migrations were applied.
+pub(crate) fn names(connection: &mut SqliteConnection) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Name {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let found: Vec<Name> =
+        sql_query("select distinct name from tally_migrations").load(connection)?;
+    Ok(found.into_iter().map(|Name { name }| name).collect())
 }
 
 /// The version that the database has; it may not be newer than ours.

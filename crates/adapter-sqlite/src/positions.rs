@@ -255,13 +255,14 @@ struct BeginPass;
 impl Statement for BeginPass {
     const SQL: &'static str = "insert into positions \
         (flow, stream, partition, pass, log, label, next, epoch, updated_at) \
-        select flow, stream, partition, pass, coalesce((select p.log from positions as p \
-            where p.flow = new.flow and p.stream = new.stream and p.partition = new.partition \
-            order by p.pass desc limit 1), 1), label, next, 0, strftime('%Y-%m-%d %H:%M:%f', 'now') \
-        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next) as new";
+        select new.flow, new.stream, new.partition, new.pass, coalesce(before.log, 1), new.label, new.next, \
+            coalesce(before.epoch, 0), strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next) as new \
+        left join positions as before on before.flow = new.flow and before.stream = new.stream \
+            and before.partition = new.partition and before.pass = new.pass - 1";
 }
 
-/// Adds a pass that nobody owns yet, over the same log as the one before.
+/// Adds a pass that nobody owns yet, over the same log as the one before, whose epoch it continues.
 pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,

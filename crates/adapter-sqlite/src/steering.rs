@@ -3,7 +3,8 @@
 use chrono::NaiveDateTime;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Act, Deed, Fault, Lease, Standing, Steering, StopKind, Stream};
+use tally_ports::passed::GAP;
+use tally_ports::{Act, Deed, Fault, Lease, Passed, Standing, Steering, StopKind, Stream};
 use uuid::Uuid;
 
 use crate::acts::note;
@@ -36,9 +37,9 @@ impl Steering for Sqlite {
             // Also where nothing is set then.
             transaction(connection, |connection| set_back(connection, &stream))?;
             transaction(connection, |connection| {
-                let passed = set(connection, &stream, to, lease.as_ref())?;
-                if passed.first < to {
-                    insert_entry(connection, &stream, &passed, to - 1, &deed.act)?;
+                let skipped = set(connection, &stream, to, lease.as_ref())?;
+                if skipped.first < to {
+                    insert_entry(connection, &stream, &skipped, to - 1, &deed.act)?;
                 }
                 Ok(note(connection, &deed, &deed.act.result)?)
             })
@@ -48,7 +49,7 @@ impl Steering for Sqlite {
 }
 
 /// What was passed without being read: from `first` to where the position was set.
-struct Passed {
+struct Skipped {
     pass: i32,
     first: i64,
 }
@@ -58,12 +59,12 @@ fn set(
     stream: &Stream,
     to: i64,
     lease: Option<&Lease>,
-) -> Result<Passed, Failure> {
+) -> Result<Skipped, Failure> {
     let last = last_pass(connection, stream)?;
     check_lease(stream, last.as_ref(), lease)?;
     let Some(last) = last else {
         begin_pass(connection, stream, 1, to)?;
-        return Ok(Passed { pass: 1, first: 0 });
+        return Ok(Skipped { pass: 1, first: 0 });
     };
     if last.ended_at.is_some() && to > last.next {
         let message =
@@ -73,10 +74,10 @@ fn set(
     execute::<GiveUp>(connection, &[last.id.into()])?;
     if to <= last.next {
         begin_pass(connection, stream, last.pass + 1, to)?;
-        return Ok(Passed { pass: last.pass + 1, first: 0 });
+        return Ok(Skipped { pass: last.pass + 1, first: 0 });
     }
     execute::<Move>(connection, &[to.into(), stream.label.as_str().into(), last.id.into()])?;
-    Ok(Passed { pass: last.pass, first: last.next })
+    Ok(Skipped { pass: last.pass, first: last.next })
 }
 
 /// Whether whoever holds `lease`, or none, may move the position.
@@ -116,15 +117,15 @@ struct InsertEntry;
 impl Statement for InsertEntry {
     const SQL: &'static str = "insert into batches \
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality, \
-        gap, started_at, committed_at, worker) \
-        values (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, '{}', ?, strftime('%Y-%m-%d %H:%M:%f', 'now'), \
+        gap, passed, started_at, committed_at, worker) \
+        values (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, '{}', ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'), \
         strftime('%Y-%m-%d %H:%M:%f', 'now'), ?)";
 }
 
 fn insert_entry(
     connection: &mut SqliteConnection,
     stream: &Stream,
-    passed: &Passed,
+    skipped: &Skipped,
     last: i64,
     act: &Act,
 ) -> QueryResult<()> {
@@ -133,10 +134,11 @@ fn insert_entry(
         stream.flow.as_str().into(),
         stream.name.as_str().into(),
         stream.partition.into(),
-        passed.pass.into(),
-        passed.first.into(),
+        skipped.pass.into(),
+        skipped.first.into(),
         last.into(),
         act.reason.as_str().into(),
+        Passed::of(GAP, last - skipped.first + 1).to_json().to_string().into(),
         act.who.as_str().into(),
     ];
     execute::<InsertEntry>(connection, &values).map(drop)

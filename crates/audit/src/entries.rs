@@ -73,8 +73,8 @@ fn check_counts(entry: &Entry, violations: &mut Violations) {
     }
 }
 
-/// A row of a file has a position and a position of a file a row. A log has positions without a record, too: the ends
-/// of transactions, and what was compacted away.
+/// A row of a file has a position and a position of a file a row. A log has positions without a record, too, which the entry
+/// counts: the ends of transactions, what was compacted away, and what somebody passed over.
 fn check_width(entry: &Entry, violations: &mut Violations) {
     let Entry { pass, first, last, counts, .. } = entry;
     if last < first {
@@ -89,15 +89,15 @@ fn check_width(entry: &Entry, violations: &mut Violations) {
             format!("batch {} says why it has no records, and read {read}", named(entry))
         });
     }
-    if entry.is_gap && !pass.is_of_file() {
-        return;
-    }
     let width = last.saturating_sub(*first).saturating_add(1);
-    let fits = if pass.is_of_file() { read == width } else { read <= width };
-    if !fits {
+    let passed = entry.passed;
+    if read.saturating_add(passed) != width {
         violations.add_of(Kind::WrongWidth, pass, || {
             let places = if pass.is_of_file() { "rows" } else { "offsets" };
-            format!("batch {} read {read} records and its range has {width} {places}", named(entry))
+            format!(
+                "batch {} read {read} records and passed {passed} {places} without one, and its range has {width}",
+                named(entry)
+            )
         });
     }
 }

@@ -107,6 +107,7 @@ mod tests {
             last,
             counts: Counts { read, written: read, ..Counts::default() },
             is_gap: false,
+            passed: if stream == TOPIC { (last - first + 1 - read).max(0) } else { 0 },
             dead_letters: 0,
         })
     }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::Table;
+use crate::{Name, Table};
 
 /// A valid record: what it writes. Only a flow makes one. Its `Debug` shows no values.
 #[derive(Clone, Default)]
@@ -18,12 +18,15 @@ pub struct Record {
     pub writes: Vec<Write>,
     /// Whether the model is asked about it.
     pub is_asked: bool,
+    /// The flow's own word for what it is, by which the ledger splits what was written and skipped.
+    pub detail: Option<Name>,
 }
 
 impl Record {
     /// A record that writes one row, asked about where the flow has a model.
     pub fn upsert(table: usize, values: Vec<Value>) -> Self {
-        Self { writes: vec![Write { table, action: Action::Upsert, values }], is_asked: true }
+        let writes = vec![Write { table, action: Action::Upsert, values }];
+        Self { writes, is_asked: true, detail: None }
     }
 
     /// Puts the values of the model's answer into the columns of the `tables` that hold them.

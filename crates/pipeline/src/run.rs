@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use tally_domain::quality::Rules;
 use tally_domain::{ByteString, Flow, Raw, Record, Value};
 use tally_ports::{
-    Admission, Answers, Commit, Committed, DeadLetter, Enrich, Mask, Position, Row, Sink, Source,
-    Stop, Stream,
+    Admission, Answers, Commit, Committed, DeadLetter, Enrich, Mask, Passed, Position, Row, Sink,
+    Source, Stop, Stream,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,7 @@ struct InFlight {
     cursor: Json,
     stats: Json,
     quality: tally_domain::quality::Report,
+    passed: Passed,
     gap: Option<String>,
     dead_letters: Vec<DeadLetter>,
     started: Instant,
@@ -257,6 +258,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
                 cursor: batch.cursor,
                 stats: stats.clone(),
                 quality,
+                passed: batch.passed,
                 gap: batch.gap,
                 dead_letters,
                 started,
@@ -341,6 +343,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
             cursor: batch.cursor,
             stats: batch.stats,
             quality: batch.quality,
+            passed: batch.passed,
             gap: batch.gap,
             started: batch.started,
             mask,

@@ -218,6 +218,8 @@ pub struct Entry {
     pub counts: Counts,
     /// Whether it says why a range without records was passed.
     pub is_gap: bool,
+    /// How many positions it says have no record.
+    pub passed: i64,
     /// How many dead letters of a first attempt in its range name it.
     pub dead_letters: i64,
 }

@@ -1,16 +1,17 @@
 //! A batch on its way from a source to the store.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tally_domain::amount::Notation;
 use tally_domain::quality::Report;
 use tally_domain::{ByteString, Fields, Flow, Raw, Reason, Record};
 use uuid::Uuid;
 
-use crate::{DeadLetter, Lease, Mask, Origin, Outcome, Refusal, Stop, StopKind, Stream};
+use crate::{DeadLetter, Lease, Mask, Origin, Outcome, Passed, Refusal, Stop, StopKind, Stream};
 
 /// What a source read at once.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Batch {
     pub notation: Notation,
     /// Where to go on, in the source's own words.
     pub cursor: Value,
+    /// The positions without a record.
+    pub passed: Passed,
     /// Why a range without records was passed.
     pub gap: Option<String>,
 }
@@ -38,6 +41,7 @@ impl Batch {
             items: Vec::new(),
             notation: Notation::Plain,
             cursor: Value::Null,
+            passed: Passed::default(),
             gap: None,
         }
     }
@@ -110,6 +114,8 @@ pub struct Commit {
     pub stats: Value,
     /// What the quality rules found.
     pub quality: Report,
+    /// The positions without a record.
+    pub passed: Passed,
     /// Why a range without records was passed.
     pub gap: Option<String>,
     /// When the batch was read.
@@ -161,6 +167,22 @@ impl Commit {
         });
         let refused = refused.collect();
         Ok((committed, refused))
+    }
+
+    /// The flow's own split of what was written and skipped by the `outcomes` of the rows, where its records have one.
+    pub fn detail(&self, outcomes: &[Outcome]) -> Option<Value> {
+        let mut counts: BTreeMap<&str, BTreeMap<&str, i64>> = BTreeMap::new();
+        for (row, outcome) in self.rows.iter().zip(outcomes) {
+            let what = match outcome {
+                Outcome::Written => "written",
+                Outcome::Skipped => "skipped",
+                Outcome::Superseded | Outcome::Refused(_) => continue,
+            };
+            if let Some(detail) = &row.record.detail {
+                *counts.entry(what).or_default().entry(&**detail).or_default() += 1;
+            }
+        }
+        (!counts.is_empty()).then(|| json!(counts))
     }
 
     /// The dead letter of a row that the database refused.

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod letters;
 pub mod metric;
 pub mod migration;
+pub mod passed;
 pub mod position;
 pub mod privacy;
 pub mod replay;
@@ -31,6 +32,7 @@ pub use effect::{Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Write
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
 pub use migration::{KnownFlow, Migrations};
+pub use passed::Passed;
 pub use position::{Begin, Claim, Finished, Lease, Position, Standing, Stream, Tolerance};
 pub use privacy::Mask;
 pub use replay::{Replay, Replayed, Reread, Retry};

@@ -82,6 +82,6 @@ impl Flow for Clicks {
         let one = Value::Integer(1);
         let by_page = vec![Value::Text(page.into()), one.clone(), Value::Decimal(seconds)];
         let by_visitor = vec![Value::Text(visitor.into()), one];
-        Ok(Record { writes: vec![add(0, by_page), add(1, by_visitor)], is_asked: false })
+        Ok(Record { writes: vec![add(0, by_page), add(1, by_visitor)], ..Record::default() })
     }
 }

@@ -63,7 +63,7 @@ impl Flow for Contracts {
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
         if incoming.is_tombstone() {
-            return Ok(Record::default());
+            return Ok(Record { detail: Some("tombstone".into()), ..Record::default() });
         }
         let fields = &incoming.fields;
         let text = |index: usize| fields.get(index)?.text().map(str::trim);
@@ -79,6 +79,8 @@ impl Flow for Contracts {
             }
             _ => return Err(incomplete("op")),
         };
-        Ok(Record { writes: vec![Write { table: 0, action, values }], is_asked: false })
+        let detail = if action == Action::Delete { "deleted" } else { "changed" };
+        let writes = vec![Write { table: 0, action, values }];
+        Ok(Record { writes, is_asked: false, detail: Some(detail.into()) })
     }
 }

@@ -89,6 +89,6 @@ impl Flow for Profiles {
         ];
         let raw = Write { table: 0, action: Action::Append, values: values.clone() };
         let latest = Write { table: 1, action: Action::Upsert, values };
-        Ok(Record { writes: vec![raw, latest], is_asked: false })
+        Ok(Record { writes: vec![raw, latest], ..Record::default() })
     }
 }

@@ -95,6 +95,6 @@ impl Flow for Readings {
                 json(fields.get(5)).map_or(Value::Null, |json| Value::Json(json.into())),
             ],
         });
-        Ok(Record { writes: rows.collect(), is_asked: false })
+        Ok(Record { writes: rows.collect(), ..Record::default() })
     }
 }

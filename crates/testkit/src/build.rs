@@ -10,7 +10,9 @@ use tally_domain::amount::Notation;
 use tally_domain::quality::{Finding, Report};
 use tally_domain::transactions::Transactions;
 use tally_domain::{Field, Fields, Flow, Incoming, Raw, Reason, Record, Stage, Value};
-use tally_ports::{Act, Begin, Commit, DeadLetter, Position, Row, Stream, Tolerance, Worker};
+use tally_ports::{
+    Act, Begin, Commit, DeadLetter, Passed, Position, Row, Stream, Tolerance, Worker,
+};
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
@@ -150,6 +152,7 @@ pub fn commit(
         cursor: json!({ "byte": 100 * (positions.end() + 1) }),
         stats: serde_json::Value::Null,
         quality: Report::from([("missing_merchant".to_owned(), finding())]),
+        passed: Passed::default(),
         gap: None,
         started: Instant::now(),
         mask: None,

@@ -115,7 +115,7 @@ impl Flow for Visits {
 
 fn appended(values: [Value; 3]) -> Record {
     let write = Write { table: 0, action: Action::Append, values: values.into() };
-    Record { writes: vec![write], is_asked: false }
+    Record { writes: vec![write], ..Record::default() }
 }
 
 /// A row of a visit of `page`.

@@ -7,7 +7,7 @@ use rskafka::record::RecordAndOffset;
 use serde_json::Value;
 use tally_domain::amount::Notation;
 use tally_domain::{Fields, Reason};
-use tally_ports::{Batch, Headers, Item, Raw};
+use tally_ports::{Batch, Headers, Item, Passed, Raw, passed};
 use tokio::time::Instant;
 
 use super::cursor::Cursor;
@@ -142,12 +142,15 @@ impl Open {
         let gap = open
             .is_compacted
             .then(|| format!("compacted: no records are left at offsets {first} to {last}"));
+        let without = last - first + 1 - i64::try_from(open.items.len()).unwrap_or(i64::MAX);
+        let why = if open.is_compacted { passed::HOLE } else { passed::UNKNOWN };
         Batch {
             first,
             last,
             items: open.items,
             notation: Notation::Plain,
             cursor: cursor.clone(),
+            passed: Passed::of(why, without),
             gap,
         }
     }

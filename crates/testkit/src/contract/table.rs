@@ -127,6 +127,8 @@ pub const BATCHES: Table = Table {
         "dead_lettered",
         "quality",
         "gap",
+        "passed",
+        "detail",
         "started_at",
         "committed_at",
         "worker",

@@ -126,6 +126,8 @@ fn entry_record(entry: &Entry) -> Record {
         Some(entry.dead_lettered.to_string()),
         serde_json::to_string(&entry.quality).ok(),
         entry.gap.clone(),
+        Some(entry.passed.to_json().to_string()),
+        entry.detail.as_ref().map(ToString::to_string),
         Some(entry.committed_at.to_string()),
         Some(entry.committed_at.to_string()),
         Some(entry.worker.to_string()),

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tally_domain::quality::Report;
-use tally_ports::{Act, Committed, DeadLetter, Fault, Stream, Worker};
+use tally_ports::{Act, Committed, DeadLetter, Fault, Passed, Stream, Worker};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -91,6 +91,10 @@ pub struct Entry {
     pub dead_lettered: usize,
     /// What the quality rules found.
     pub quality: Report,
+    /// The positions without a record.
+    pub passed: Passed,
+    /// The flow's own split of what was written and skipped.
+    pub detail: Option<Value>,
     /// Why a range without records was passed.
     pub gap: Option<String>,
     /// Who committed.

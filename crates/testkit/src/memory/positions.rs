@@ -132,7 +132,8 @@ impl State {
         })
     }
 
-    /// Adds a pass that nobody owns yet, over the same log as the one before; answers its index.
+    /// Adds a pass that nobody owns yet, over the same log as the one before, whose epoch it continues;
+    /// answers its index.
     pub(super) fn add(
         &mut self,
         stream: &Stream,
@@ -141,7 +142,7 @@ impl State {
         now: NaiveDateTime,
     ) -> usize {
         let before = self.places.iter().rfind(|place| is_same(&place.stream, stream));
-        let log = before.map_or(1, |place| place.log);
+        let (log, epoch) = before.map_or((1, 0), |place| (place.log, place.epoch));
         self.places.push(Place {
             stream: stream.clone(),
             pass,
@@ -149,7 +150,7 @@ impl State {
             next,
             cursor: Value::Null,
             stats: Value::Null,
-            epoch: 0,
+            epoch,
             owner: None,
             lease_until: None,
             ended_at: None,

@@ -50,6 +50,8 @@ impl State {
             committed: committed.clone(),
             dead_lettered: letters.len(),
             quality: commit.quality.clone(),
+            passed: commit.passed.clone(),
+            detail: commit.detail(&outcomes),
             gap: commit.gap.clone(),
             worker: Arc::clone(&commit.worker),
             committed_at: now,

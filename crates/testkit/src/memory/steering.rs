@@ -5,7 +5,9 @@ use std::sync::Arc;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 use tally_domain::quality::Report;
-use tally_ports::{Act, Committed, Fault, Lease, Standing, Steering, StopKind, Stream};
+use tally_ports::{
+    Act, Committed, Fault, Lease, Passed, Standing, Steering, StopKind, Stream, passed,
+};
 use uuid::Uuid;
 
 use super::positions::taken;
@@ -39,6 +41,8 @@ impl Steering for MemoryStore {
                 committed: Committed::default(),
                 dead_lettered: 0,
                 quality: Report::default(),
+                passed: Passed::of(passed::GAP, to - first),
+                detail: None,
                 gap: Some(act.reason.clone()),
                 worker: act.who.as_str().into(),
                 committed_at: now,

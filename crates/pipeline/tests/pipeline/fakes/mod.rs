@@ -12,8 +12,8 @@ use tally_domain::transactions::Transactions;
 use tally_domain::{Fields, Reason, Record, Stage, Value};
 use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
 use tally_ports::{
-    Answer, Answers, Batch, Begin, Claim, Enrich, Fault, Item, Position, Positions, Raw, Source,
-    Stop, Stream,
+    Answer, Answers, Batch, Begin, Claim, Enrich, Fault, Item, Passed, Position, Positions, Raw,
+    Source, Stop, Stream,
 };
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
@@ -61,7 +61,15 @@ impl Source for Scripted {
         self.read.fetch_add(1, Ordering::SeqCst);
         let (first, last) = (first.position, last.position);
         let (notation, cursor) = (Notation::Plain, json!({ "next": last + 1 }));
-        Ok(Some(Batch { first, last, items, notation, cursor, gap: None }))
+        Ok(Some(Batch {
+            first,
+            last,
+            items,
+            notation,
+            cursor,
+            passed: Passed::default(),
+            gap: None,
+        }))
     }
 }
 
