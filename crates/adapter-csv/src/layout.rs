@@ -90,15 +90,12 @@ impl Layout {
     /// none or it is no text.
     pub fn key(&self, content: &Result<Fields, Refusal>, record: &ByteRecord) -> Option<Bytes> {
         let place = self.id?;
-        let key = match content {
-            Ok(fields) => match fields.get((*self.columns.get(place)?)?)? {
-                Field::Text(text) => text.as_bytes().clone(),
-                _ => return None,
-            },
-            Err(_) => {
-                let id = record.get(place).filter(|id| str::from_utf8(id).is_ok())?;
-                Bytes::copy_from_slice(id)
-            }
+        let key = if let Ok(fields) = content {
+            let Field::Text(text) = fields.get((*self.columns.get(place)?)?)? else { return None };
+            text.as_bytes().clone()
+        } else {
+            let id = record.get(place).filter(|id| str::from_utf8(id).is_ok())?;
+            Bytes::copy_from_slice(id)
         };
         (!key.is_empty()).then_some(key)
     }

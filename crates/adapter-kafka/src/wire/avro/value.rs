@@ -18,7 +18,7 @@
 //! record a bad one, and so does a union's branch of such a type.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
-use tally_domain::{ByteString, Field, Kind};
+use tally_domain::{Field, Kind};
 use uuid::Uuid;
 
 use super::datum::Datum;
@@ -74,7 +74,7 @@ pub(super) fn scalar(datum: &mut Datum<'_>, node: &Node, wanted: &str) -> Result
             text(timestamp(datum.long()?, *per_second, *is_utc))
         }
         Node::Enum(symbols) => {
-            let symbol = symbols.get(datum.index()?).map(ByteString::clone);
+            let symbol = symbols.get(datum.index()?).cloned();
             let unknown = || Broken::new("a symbol that its enum does not have");
             Field::Text(symbol.ok_or_else(unknown)?)
         }
