@@ -104,7 +104,7 @@ fn note(origin: &Origin<'_>, why: &Apart, is_known: bool) {
         Apart::Failed(_) => "unknown",
     };
     let constraint = constraint(why).filter(|_| is_known).unwrap_or_default();
-    tracing::info!(
+    tracing::debug!(
         flow,
         sqlstate,
         constraint,

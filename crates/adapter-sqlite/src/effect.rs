@@ -66,7 +66,7 @@ impl Apart {
             },
         };
         let constraint = constraint.unwrap_or_default();
-        tracing::info!(
+        tracing::debug!(
             flow,
             code,
             constraint,

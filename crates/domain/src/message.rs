@@ -56,7 +56,8 @@ impl<'a> Message<'a> {
                     }
                     Some(_) => faults.add(format!("{name}_invalid"), format!("{name} is not JSON")),
                 },
-                Kind::Text => Some(Value::text(text)),
+                // A file cannot tell an empty text from none.
+                Kind::Text => Some(Value::text(text.filter(|text| !text.is_empty()))),
             };
             values.extend(value);
         }
@@ -163,7 +164,7 @@ mod tests {
         let message = read("255", " 9999999999.990", "2024-01-15T08:30:00+02:00", Notation::Plain);
         assert_eq!(
             serde_json::to_string(&message.unwrap()).unwrap(),
-            r#"{"id":"00000000-0000-0000-0000-0000000000ff","description":" Bakery \"7\" ","amount":9999999999.99,"timestamp":"2024-01-15T06:30:00","merchant":null,"operation_type":"","side":" Debit"}"#
+            r#"{"id":"00000000-0000-0000-0000-0000000000ff","description":" Bakery \"7\" ","amount":9999999999.99,"timestamp":"2024-01-15T06:30:00","merchant":null,"operation_type":null,"side":" Debit"}"#
         );
         let id = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11";
         let message = read(id, "-0,1", "2024-01-15 08:30:00.120", Notation::Undecided).unwrap();

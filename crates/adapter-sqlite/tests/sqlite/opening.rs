@@ -51,6 +51,7 @@ fn tables_are_made_once_by_whoever_comes_first() {
                 "tally 3",
                 "tally 4",
                 "tally 5",
+                "tally 6",
                 "transactions 1",
                 "visits 1"
             ]
