@@ -294,7 +294,7 @@ mod tests {
                     match write_together(connection, &origin, (0, 0), rows, &writes) {
                         Ok(outcomes) => Ok(outcomes),
                         Err(Apart::Failed(error)) => Err(Failure::from(error)),
-                        Err(_) => {
+                        Err(Apart::LeftOut | Apart::TooLarge) => {
                             panic!("rows that no trigger left out and no sum that is too large")
                         }
                     }

@@ -148,29 +148,33 @@ pub async fn the_greater_version_wins(store: &impl Store) {
     let sink = store.open().await;
     for is_spoilt in IS_SPOILT {
         let name = |item: &str| format!("{item} {is_spoilt}");
-        let (tea, rum) = (name("tea"), name("rum"));
+        let (tea, rum, gin) = (name("tea"), name("rum"), name("gin"));
         let mut reader = Reader::begin(&sink, 0, is_spoilt).await;
         let rows = vec![
             record(0, [price(&tea, "10:00:00", 200)]),
             record(1, [price(&tea, "09:00:00", 100)]),
             record(2, [price(&rum, "09:00:00", 900)]),
             record(3, [price(&rum, "09:00:00", 901)]),
+            record(4, [price(&gin, "09:00:00", 500)]),
         ];
-        assert_eq!(reader.read(rows).await, (2, 2));
+        assert_eq!(reader.read(rows).await, (3, 2));
         let rows = vec![
-            record(5, [price(&tea, "09:59:59.9", 150)]),
-            record(6, [price(&rum, "09:00:00.1", 902)]),
+            record(6, [price(&tea, "09:59:59.9", 150)]),
+            record(7, [price(&rum, "09:00:00.1", 902)]),
         ];
         assert_eq!(reader.read(rows).await, (1, 1));
         reader.begin_again().await;
         let rows = vec![
             record(0, [price(&tea, "10:00:00", 201)]),
             record(2, [price(&rum, "09:00:00", 900)]),
+            record(3, [price(&gin, "09:00:00", 499)]),
         ];
-        assert_eq!(reader.read(rows).await, (1, 1), "of the same version the same position");
+        let found = reader.read(rows).await;
+        assert_eq!(found, (1, 2), "of the same version the same position wins, and no earlier one");
         let mut found = prices(store).await;
         found.retain(|(item, _)| item.ends_with(&is_spoilt.to_string()));
-        assert_eq!(found, [(rum, "9.02".to_owned()), (tea, "2.01".to_owned())]);
+        let expected = [(gin, "5.00"), (rum, "9.02"), (tea, "2.01")];
+        assert_eq!(found, expected.map(|(item, price)| (item, price.to_owned())));
     }
 }
 
