@@ -5,10 +5,10 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Committed, DeadLetter, Fault, Refused, Sink, StopKind};
+use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Refused, Sink, StopKind};
 
 use crate::connection::{Session, answer};
-use crate::{Postgres, dead_letters, effect, ledger, positions};
+use crate::{Postgres, dead_letters, earlier, effect, ledger, positions};
 
 /// A COMMIT whose answer does not come is an outage: the caller calls again with the same batch, whose update of the
 /// position waits until the first transaction has ended, one way or the other, and then finds out which.
@@ -27,11 +27,26 @@ impl Sink for Postgres {
 /// Writes the batch; `None`, and nothing, where the position does not stand where the batch begins in our epoch.
 async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     session.run(effect::BEGIN).await?;
-    let range = (commit.first, commit.last);
-    let outcomes = effect::write(session, &commit.origin(), range, &commit.rows).await?;
+    let (origin, range) = (commit.origin(), (commit.first, commit.last));
+    let is_re_read = commit.pass > 1;
+    let earlier =
+        if is_re_read { earlier::of(session, &origin, range).await? } else { Earlier::default() };
+    if is_re_read {
+        session.run("release savepoint effect; savepoint effect").await?;
+    }
+    let rows = earlier.without_counted(&commit.rows);
+    let outcomes = effect::write(session, &origin, range, &rows).await?;
+    let outcomes = Earlier::outcomes(&commit.rows, outcomes);
+    earlier::close(session, &origin, &earlier, &commit.rows, &outcomes).await?;
+    if commit.counts() {
+        earlier::note_counted(session, &origin, range).await?;
+    }
     let (committed, refused) = commit.conclude(&outcomes)?;
     let dead_letters: Vec<&DeadLetter> = commit.dead_letters.iter().chain(&refused).collect();
     let inserted = dead_letters::insert(session, commit, &dead_letters).await?;
+    if is_re_read && inserted > 0 {
+        earlier::take_over(session, commit).await?;
+    }
     let moved =
         ledger::record(session, commit, &committed, dead_letters.len(), commit.detail(&outcomes))
             .await?;

@@ -32,6 +32,7 @@ mod commit;
 mod connection;
 mod dead_letters;
 mod described;
+mod earlier;
 mod effect;
 mod fault;
 mod ledger;

@@ -22,6 +22,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/postgres/tally/0004_refusals_and_signs_of_life.sql"),
         include_str!("../../../migrations/postgres/tally/0005_logs.sql"),
         include_str!("../../../migrations/postgres/tally/0006_passed_offsets.sql"),
+        include_str!("../../../migrations/postgres/tally/0007_counted.sql"),
     ],
 };
 

@@ -7,12 +7,15 @@ use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Fault, Origin, Place, Raw, Replay, Replayed, Retry, Row, State, StopKind};
+use tally_ports::{
+    Deed, Earlier, Fault, Origin, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State,
+    StopKind,
+};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer};
 use crate::query::prepared;
-use crate::{Postgres, acts, effect};
+use crate::{Postgres, acts, earlier, effect};
 
 /// Who has locked the dead letter is the only one who may change its state.
 const LOCK: &str = "
@@ -85,7 +88,12 @@ async fn write(
         Fault::stop(StopKind::Data, format!("postgres: the positions do not know {what}"))
     })?;
     let origin = Origin { flow: &*retry.flow, id: origin, stream, partition: *partition, log };
-    Ok(Replayed::of(&retry.place, effect::replay(session, &origin, row).await?))
+    let (position, rows) = (row.position, std::slice::from_ref(row));
+    let earlier = earlier::of(session, &origin, (position, position)).await?;
+    let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
+    let outcomes = Earlier::outcomes(rows, vec![outcome]);
+    earlier::close(session, &origin, &earlier, rows, &outcomes).await?;
+    Ok(Replayed::of(&retry.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
 async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {

@@ -8,13 +8,13 @@ use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
 use serde_json::Value;
-use tally_ports::{Commit, Committed, Fault, Outcome, Sink, Stop, StopKind, Writes};
+use tally_ports::{Commit, Committed, Earlier, Fault, Outcome, Sink, Stop, StopKind, Writes};
 
 use crate::atomic::transaction;
 use crate::effect::{self, Apart};
 use crate::positions::milliseconds;
 use crate::statement::{Statement, execute};
-use crate::{Failure, Sqlite, dead_letters};
+use crate::{Failure, Sqlite, dead_letters, earlier};
 
 impl Sink for Sqlite {
     async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
@@ -66,31 +66,52 @@ impl From<Error> for NotWritten {
 }
 
 fn together(connection: &mut SqliteConnection, commit: &Commit) -> Result<Committed, NotTogether> {
-    let (origin, range, rows) = (commit.origin(), (commit.first, commit.last), &commit.rows);
-    let writes = Writes::new(origin.flow, rows)
+    let (origin, range) = (commit.origin(), (commit.first, commit.last));
+    let earlier = earlier_of(connection, commit)?;
+    let rows = earlier.without_counted(&commit.rows);
+    let writes = Writes::new(origin.flow, &rows)
         .map_err(|stop| NotTogether::NotWritten(NotWritten::from(stop)))?;
-    let outcomes = effect::write_together(connection, &origin, range, rows, &writes)
+    let outcomes = effect::write_together(connection, &origin, range, &rows, &writes)
         .map_err(NotTogether::Apart)?;
-    conclude(connection, commit, &outcomes).map_err(NotTogether::NotWritten)
+    conclude(connection, commit, &earlier, outcomes).map_err(NotTogether::NotWritten)
 }
 
 fn singly(connection: &mut SqliteConnection, commit: &Commit) -> Result<Committed, NotWritten> {
-    let (origin, range, rows) = (commit.origin(), (commit.first, commit.last), &commit.rows);
-    let writes = Writes::new(origin.flow, rows)?;
-    let outcomes = effect::write_singly(connection, &origin, range, rows, &writes)?;
-    conclude(connection, commit, &outcomes)
+    let (origin, range) = (commit.origin(), (commit.first, commit.last));
+    let earlier = earlier_of(connection, commit)?;
+    let rows = earlier.without_counted(&commit.rows);
+    let writes = Writes::new(origin.flow, &rows)?;
+    let outcomes = effect::write_singly(connection, &origin, range, &rows, &writes)?;
+    conclude(connection, commit, &earlier, outcomes)
+}
+
+/// A first pass has none before it.
+fn earlier_of(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult<Earlier> {
+    if commit.pass == 1 {
+        return Ok(Earlier::default());
+    }
+    earlier::of(connection, &commit.origin(), (commit.first, commit.last))
 }
 
 /// Writes, after the rows, the dead letters, the ledger's entry and, last, the position, if it is still ours.
 fn conclude(
     connection: &mut SqliteConnection,
     commit: &Commit,
-    outcomes: &[Outcome],
+    earlier: &Earlier,
+    outcomes: Vec<Outcome>,
 ) -> Result<Committed, NotWritten> {
-    let (committed, refused) = commit.conclude(outcomes)?;
+    let (origin, outcomes) = (commit.origin(), Earlier::outcomes(&commit.rows, outcomes));
+    earlier::close(connection, &origin, earlier, &commit.rows, &outcomes)?;
+    if commit.counts() {
+        earlier::note_counted(connection, &origin, (commit.first, commit.last))?;
+    }
+    let (committed, refused) = commit.conclude(&outcomes)?;
     dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
         .map_err(misplaced_if_there)?;
-    let detail = commit.detail(outcomes);
+    if commit.pass > 1 {
+        earlier::take_over(connection, commit)?;
+    }
+    let detail = commit.detail(&outcomes);
     insert_entry(connection, commit, &committed, detail).map_err(misplaced_if_there)?;
     if !move_position(connection, commit)? {
         return Err(NotWritten::Misplaced);

@@ -13,6 +13,7 @@ mod commit;
 mod connection;
 mod dead_letters;
 mod described;
+mod earlier;
 mod effect;
 mod fault;
 mod letters;

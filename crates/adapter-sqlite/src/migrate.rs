@@ -19,6 +19,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/sqlite/tally/0004_signs_of_life.sql"),
         include_str!("../../../migrations/sqlite/tally/0005_logs.sql"),
         include_str!("../../../migrations/sqlite/tally/0006_passed_offsets.sql"),
+        include_str!("../../../migrations/sqlite/tally/0007_counted.sql"),
     ],
 };
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{OptionalExtension, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Fault, Origin, Place, Replay, Replayed, Retry, Row, State, StopKind};
+use tally_ports::{
+    Deed, Earlier, Fault, Origin, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind,
+};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
-use crate::{Failure, Sqlite, acts, effect};
+use crate::{Failure, Sqlite, acts, earlier, effect};
 
 impl Replay for Sqlite {
     async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
@@ -99,7 +101,12 @@ fn write(
         Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
     })?;
     let origin = Origin { flow: &*retry.flow, id: origin, stream, partition: *partition, log };
-    Ok(Replayed::of(&retry.place, effect::replay(connection, &origin, row)?))
+    let (position, rows) = (row.position, std::slice::from_ref(row));
+    let earlier = earlier::of(connection, &origin, (position, position))?;
+    let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;
+    let outcomes = Earlier::outcomes(rows, vec![outcome]);
+    earlier::close(connection, &origin, &earlier, rows, &outcomes)?;
+    Ok(Replayed::of(&retry.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
 struct Found {

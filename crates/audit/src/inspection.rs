@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn attempts_follow_each_other() {
-        for state in ["open", "replayed", "outdated", "discarded", "purged"] {
+        for state in ["open", "replayed", "outdated", "repaired", "discarded", "purged"] {
             check(&[letter(1, state)], &[]);
             check(&[letter(1, "retried"), letter(2, "purged"), letter(3, state)], &[]);
         }

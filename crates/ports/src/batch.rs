@@ -64,6 +64,7 @@ pub struct Item {
 }
 
 /// A record that passed every stage before the store. Its `Debug` shows no values.
+#[derive(Clone)]
 pub struct Row {
     /// Its place in the partition.
     pub position: i64,

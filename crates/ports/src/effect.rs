@@ -1,9 +1,11 @@
 //! What a batch's rows did to a flow's tables.
 
+mod earlier;
 mod writes;
 
 use tally_domain::{Flow, Reason};
 
+pub use self::earlier::{Earlier, OpenLetter};
 pub use self::writes::{Together, TogetherRow, Verdict, Writes};
 
 /// What became of one row.

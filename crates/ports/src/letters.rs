@@ -172,6 +172,8 @@ pub enum State {
     Replayed,
     /// Something newer is where it would have been written.
     Outdated,
+    /// A corrected record is on its way to its source.
+    Repaired,
     /// Somebody decided that nobody needs it.
     Discarded,
     /// Key, payload and headers were blanked.
@@ -180,8 +182,15 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Open, Self::Retried, Self::Replayed, Self::Outdated, Self::Discarded, Self::Purged];
+    pub const ALL: [Self; 7] = [
+        Self::Open,
+        Self::Retried,
+        Self::Replayed,
+        Self::Outdated,
+        Self::Repaired,
+        Self::Discarded,
+        Self::Purged,
+    ];
 
     /// The text in the table.
     pub const fn as_str(self) -> &'static str {
@@ -190,6 +199,7 @@ impl State {
             Self::Retried => "retried",
             Self::Replayed => "replayed",
             Self::Outdated => "outdated",
+            Self::Repaired => "repaired",
             Self::Discarded => "discarded",
             Self::Purged => "purged",
         }

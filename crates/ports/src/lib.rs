@@ -28,7 +28,9 @@ pub use audit::{Audit, Auditor};
 pub use batch::{Admission, Batch, Commit, Committed, Item, Refused, Row};
 pub use dead_letter::{DeadLetter, Letter};
 pub use deed::{Acts, Deed};
-pub use effect::{Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes};
+pub use effect::{
+    Earlier, OpenLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
+};
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
 pub use migration::{KnownFlow, Migrations};

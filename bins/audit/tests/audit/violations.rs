@@ -20,25 +20,25 @@ struct Base {
 
 const TABLES: [&str; 4] = ["positions", "batches", "dead_letters", "transactions"];
 
-const TOPIC: &str = "
+const TOPIC: &str = r#"
     insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at) values
         ('transactions', 'tally/t', 0, 1, 't', 150, 1, '2024-01-01 00:00:00'),
         ('transactions', 'tally/t', 0, 2, 't', 105, 1, '2024-01-01 00:00:00');
     insert into batches (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped,
-        dead_lettered, quality, gap, started_at, committed_at, worker) values
-        ('00000000-0000-7000-8000-000000000001', 'transactions', 'tally/t', 0, 1, 100, 109, 8, 8, 0, 0, 0, '{}', null,
+        dead_lettered, quality, passed, gap, started_at, committed_at, worker) values
+        ('00000000-0000-7000-8000-000000000001', 'transactions', 'tally/t', 0, 1, 100, 109, 8, 8, 0, 0, 0, '{}', '{"marker": 2}', null,
             '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w'),
         ('00000000-0000-7000-8000-000000000002', 'transactions', 'tally/t', 0, 1, 110, 119, 0, 0, 0, 0, 0, '{}',
-            'compacted', '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w'),
-        ('00000000-0000-7000-8000-000000000003', 'transactions', 'tally/t', 0, 1, 120, 149, 30, 28, 1, 1, 0, '{}', null,
+            '{"hole": 10}', 'compacted', '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w'),
+        ('00000000-0000-7000-8000-000000000003', 'transactions', 'tally/t', 0, 1, 120, 149, 30, 28, 1, 1, 0, '{}', '{}', null,
             '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w'),
         ('00000000-0000-7000-8000-000000000004', 'transactions', 'tally/t', 0, 2, 0, 99, 0, 0, 0, 0, 0, '{}',
-            'positions set: why not', '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w'),
-        ('00000000-0000-7000-8000-000000000005', 'transactions', 'tally/t', 0, 2, 100, 104, 5, 5, 0, 0, 0, '{}', null,
+            '{"gap": 100}', 'positions set: why not', '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w'),
+        ('00000000-0000-7000-8000-000000000005', 'transactions', 'tally/t', 0, 2, 100, 104, 5, 5, 0, 0, 0, '{}', '{}', null,
             '2024-01-01 00:00:00', '2024-01-01 00:00:00', 'w');
     insert into transactions (id, description, amount, timestamp, operation_type, side, origin, position)
         select '00000000-0000-0000-0000-0000ffff0001', '', '1.00', '2024-01-01 00:00:00', '', 'credit', id, 105
-        from positions where stream = 'tally/t' and pass = 1";
+        from positions where stream = 'tally/t' and pass = 1"#;
 
 impl Base {
     async fn new(target: Target) -> Self {
@@ -171,17 +171,31 @@ fn of_counts() -> Vec<Case> {
         (
             update("batches", "read = read + 1, written = written + 1", FILE_SECOND),
             "wrong_width",
-            vec![OF_FILE, "from 100 to 199 read 101 records and its range has 100 rows"],
+            vec![
+                OF_FILE,
+                "from 100 to 199 read 101 records and passed 0 rows without one, and its range has 100",
+            ],
         ),
         (
             update("batches", "read = read - 1, written = written - 1", FILE_SECOND),
             "wrong_width",
-            vec![OF_FILE, "from 100 to 199 read 99 records and its range has 100 rows"],
+            vec![
+                OF_FILE,
+                "from 100 to 199 read 99 records and passed 0 rows without one, and its range has 100",
+            ],
         ),
         (
             update("batches", "read = 31, written = 29", TOPIC_LAST),
             "wrong_width",
-            vec![OF_TOPIC, "from 120 to 149 read 31 records and its range has 30 offsets"],
+            vec![
+                OF_TOPIC,
+                "from 120 to 149 read 31 records and passed 0 offsets without one, and its range has 30",
+            ],
+        ),
+        (
+            update("batches", "passed = '{\"marker\": 1}'", TOPIC_LAST),
+            "wrong_width",
+            vec![OF_TOPIC, "from 120 to 149 read 30 records and passed 1 offsets without one"],
         ),
         (
             update("batches", "gap = 'compacted'", TOPIC_LAST),

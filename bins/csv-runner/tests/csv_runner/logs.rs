@@ -67,7 +67,7 @@ fn levels_are_respected() {
         ("error", &[MISSING]),
         ("warn", &[COLUMNS, QUALITY, MISSING]),
         ("error,tally_pipeline=warn", &[QUALITY, MISSING]),
-        ("off,csv_runner=warn", &[COLUMNS, MISSING]),
+        ("off,tally_runs=warn", &[COLUMNS, MISSING]),
     ] {
         let (folder, output) = start(&[("LOG_LEVEL", level)]);
         assert_eq!(folder.shown(said(&output)), lines, "{level}");

@@ -208,7 +208,7 @@ async fn answers_that_are_none() {
         (Reply::status(200).body(page), "the answer is not JSON"),
         (
             Reply::json("{\"categories\": []}"),
-            "the answer is not a list of objects with the texts transaction_id and category",
+            "the answer is not a list of objects with the fields transaction_id and category",
         ),
         (Reply::json("[]"), "the answer covers none of the records asked for"),
         (

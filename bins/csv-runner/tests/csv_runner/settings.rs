@@ -52,7 +52,7 @@ fn wrong_flags(flags: &[&str], message: &str) {
     assert_eq!((output.stdout.as_str(), folder.names()), ("", vec!["good.csv".to_owned()]));
 }
 
-const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, kafka, quality, budget, privacy, log, obs";
+const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, kafka, quality, budget, privacy, log, obs, flows";
 
 #[test]
 fn flags_that_are_unknown_or_cannot_be_read() {

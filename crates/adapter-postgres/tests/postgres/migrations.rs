@@ -36,6 +36,7 @@ async fn eight_processes_at_once_migrate_once() {
             "tally 4",
             "tally 5",
             "tally 6",
+            "tally 7",
             "transactions 1",
             "transactions 2",
             "transactions 3",
@@ -67,8 +68,9 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
     assert!(
-        message.contains("tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, transactions 1")
-            && message.contains("--no-migrate"),
+        message.contains(
+            "tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, transactions 1"
+        ) && message.contains("--no-migrate"),
         "{message}"
     );
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
@@ -89,7 +91,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     assert!(message.contains("migration transactions 1") && message.contains("42P07"), "{message}");
     assert_eq!(
         versions(&database).await,
-        ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "tally 6"]
+        ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "tally 6", "tally 7"]
     );
 }
 
@@ -116,6 +118,7 @@ async fn tables_and_their_version_come_together() {
             "tally 4",
             "tally 5",
             "tally 6",
+            "tally 7",
             "transactions 1",
             "transactions 2",
             "transactions 3",
@@ -132,7 +135,8 @@ async fn passes_of_an_earlier_version_are_kept() {
     database
         .execute(
             "alter table positions drop column rejected_at; alter table positions drop column log; \
-             alter table workers drop column seen_at; \
+             alter table workers drop column seen_at; alter table batches drop column passed; \
+             alter table batches drop column detail; drop table counted; \
              drop function tally_refusal; \
              delete from tally_migrations where name = 'tally' and version > 2; \
              insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \

@@ -132,7 +132,8 @@ macro_rules! replay_contract {
             appended_rows_are_replayed_once
             a_replay_of_a_position_overwrites_what_is_older
             a_replay_of_a_version_overwrites_what_is_older
-            a_replay_appends_its_rows_anew
+            a_replay_appends_its_rows
+            a_replay_counts_once
         }
     };
 }
@@ -193,6 +194,7 @@ macro_rules! store_contract {
             all_kinds_of_values_are_stored
             a_reading_again_leaves_exactly_its_own_rows
             counters_add_up
+            a_re_read_counts_nothing_twice
             the_writes_of_a_record_stand_or_fall_together
             a_record_is_superseded_when_nothing_of_it_was_written
             a_record_without_writes_is_skipped

@@ -135,7 +135,7 @@ fn entry_record(entry: &Entry) -> Record {
 }
 
 fn letter_record(stored: &StoredLetter) -> Record {
-    let StoredLetter { stream, pass, batch_id, letter, failed_at, published_at } = stored;
+    let StoredLetter { stream, pass, batch_id, letter, state, failed_at, published_at } = stored;
     DEAD_LETTERS.record([
         Some(letter.id(stream, *pass).to_string()),
         Some(stream.flow.clone()),
@@ -149,7 +149,7 @@ fn letter_record(stored: &StoredLetter) -> Record {
         Some(letter.reason.stage.to_string()),
         Some(letter.reason.code.to_string()),
         Some(letter.reason.message.clone()),
-        Some("open".to_owned()),
+        Some(state.to_string()),
         Some(failed_at.to_string()),
         published_at.map(|at| at.to_string()),
         letter.raw.key.as_ref().map(hex),

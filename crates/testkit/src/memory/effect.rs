@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDateTime;
 use tally_domain::{Decimal, Table, TableKind, Value, Version};
-use tally_ports::{Commit, Origin, Outcome, Refusal, Stop, TogetherRow, Verdict, Writes};
+use tally_ports::{Commit, Origin, Outcome, Refusal, Row, Stop, TogetherRow, Verdict, Writes};
 
 use super::{Place, RefusalRule};
 use crate::contract::Record;
@@ -22,18 +22,19 @@ pub(super) struct Stored {
     pub(super) record: Record,
 }
 
-/// Carries out what the records of a batch write, one after the other, but for those that a rule refuses.
+/// Carries out what the `rows` of a batch write, one after the other, but for those that a rule refuses.
 pub(super) fn apply(
     tables: &mut Tables,
     rules: &[RefusalRule],
     places: &[Place],
     commit: &Commit,
+    rows: &[Row],
     now: NaiveDateTime,
 ) -> Result<Vec<Outcome>, Stop> {
     let origin = commit.origin();
     clear(tables, &origin, commit.first, commit.last);
-    let writes = Writes::new(origin.flow, &commit.rows)?;
-    let mut verdicts = vec![Verdict::DONE; commit.rows.len()];
+    let writes = Writes::new(origin.flow, rows)?;
+    let mut verdicts = vec![Verdict::DONE; rows.len()];
     for &index in writes.order() {
         verdicts[index] = write_row(tables, rules, places, &origin, &writes, index, now);
     }

@@ -2,6 +2,7 @@
 //! contract as the databases, and faults at will. It has none of the tools' ports.
 
 mod contract;
+mod earlier;
 mod effect;
 mod outbox;
 mod positions;
@@ -16,7 +17,9 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tally_domain::quality::Report;
-use tally_ports::{Act, Committed, DeadLetter, Fault, Passed, Stream, Worker};
+use tally_ports::{
+    Act, Committed, DeadLetter, Fault, Passed, State as LetterState, Stream, Worker,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -35,6 +38,8 @@ struct State {
     tables: Tables,
     places: Vec<Place>,
     batches: Vec<Entry>,
+    /// The ranges that were counted, by log.
+    counted: BTreeMap<Log, Vec<(i64, i64)>>,
     dead_letters: Vec<StoredLetter>,
     acts: Vec<StoredAct>,
     workers: Vec<Present>,
@@ -50,6 +55,9 @@ struct State {
     lost_marks: usize,
     lost_answers: usize,
 }
+
+/// Flow, stream, partition and log.
+type Log = (String, String, i32, i64);
 
 /// The code with which a row of a flow is refused.
 type RefusalRule = Box<dyn Fn(&str, &Record) -> Option<String> + Send>;
@@ -114,6 +122,8 @@ pub struct StoredLetter {
     pub batch_id: Uuid,
     /// The dead letter.
     pub letter: DeadLetter,
+    /// What became of it.
+    pub state: LetterState,
     /// When it was committed.
     pub failed_at: NaiveDateTime,
     /// When a topic had it.

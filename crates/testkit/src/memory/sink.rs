@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use tally_ports::{Commit, Committed, Fault, Sink, StopKind};
+use tally_ports::{Commit, Committed, Earlier, Fault, Sink, State as LetterState, StopKind};
 
 use super::{Entry, MemoryStore, State, StoredLetter, effect, outage, takes_one};
 
@@ -36,9 +36,17 @@ impl State {
         }
 
         let mut tables = self.tables.clone();
-        let outcomes = effect::apply(&mut tables, &self.refusals, &self.places, commit, now)?;
+        let earlier = self.earlier(commit);
+        let rows = earlier.without_counted(&commit.rows);
+        let outcomes =
+            effect::apply(&mut tables, &self.refusals, &self.places, commit, &rows, now)?;
+        let outcomes = Earlier::outcomes(&commit.rows, outcomes);
         let (committed, refused) = commit.conclude(&outcomes)?;
         self.tables = tables;
+        self.close(commit, &earlier.closed(&commit.rows, &outcomes));
+        if commit.counts() {
+            self.note_counted(commit);
+        }
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();
         self.batches.push(Entry {
             id: commit.id,
@@ -61,6 +69,7 @@ impl State {
             pass: commit.pass,
             batch_id: commit.id,
             letter,
+            state: LetterState::Open,
             failed_at: now,
             published_at: None,
         }));

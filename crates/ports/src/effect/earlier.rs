@@ -1,0 +1,77 @@
+//! What earlier passes over a log left behind.
+
+use std::borrow::Cow;
+
+use tally_domain::{Action, TableKind};
+
+use super::Outcome;
+use crate::{Commit, Row};
+
+/// What earlier passes over a log left behind in a range of positions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// The ranges of positions, inclusive, whose records were counted.
+    pub counted: Vec<(i64, i64)>,
+    /// The open dead letters.
+    pub open: Vec<OpenLetter>,
+}
+
+/// A dead letter that a write of its position closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenLetter {
+    /// Where it was read.
+    pub position: i64,
+    /// Whether the pass that counted its position left it out: nothing was counted of it then.
+    pub is_uncounted: bool,
+}
+
+impl Earlier {
+    /// Whether the record at this position is in the counters already.
+    fn has_counted(&self, position: i64) -> bool {
+        let is_open = |letter: &OpenLetter| letter.position == position && letter.is_uncounted;
+        let has = |&(first, last): &(i64, i64)| (first..=last).contains(&position);
+        self.counted.iter().any(has) && !self.open.iter().any(is_open)
+    }
+
+    /// The `rows` without what would be counted twice.
+    pub fn without_counted<'a>(&self, rows: &'a [Row]) -> Cow<'a, [Row]> {
+        let is_counted = |row: &Row| self.has_counted(row.position);
+        if self.counted.is_empty() || !rows.iter().any(is_counted) {
+            return Cow::Borrowed(rows);
+        }
+        let mut rows = rows.to_vec();
+        for row in rows.iter_mut().filter(|row| is_counted(row)) {
+            row.record.writes.retain(|write| write.action != Action::Add);
+        }
+        Cow::Owned(rows)
+    }
+
+    /// What became of the `rows`, where `outcomes` are those of the rows [without what was
+    /// counted](Self::without_counted): what was counted before is written.
+    pub fn outcomes(rows: &[Row], mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
+        for (row, outcome) in rows.iter().zip(&mut outcomes) {
+            let counts = row.record.writes.iter().any(|write| write.action == Action::Add);
+            if counts && matches!(outcome, Outcome::Skipped | Outcome::Superseded) {
+                *outcome = Outcome::Written;
+            }
+        }
+        outcomes
+    }
+
+    /// The positions whose open dead letters are closed by these outcomes: those that are no dead letters any more.
+    pub fn closed(&self, rows: &[Row], outcomes: &[Outcome]) -> Vec<i64> {
+        let is_open = |position: i64| self.open.iter().any(|letter| letter.position == position);
+        let accepted = rows.iter().zip(outcomes).filter(|(row, outcome)| {
+            !matches!(outcome, Outcome::Refused(_)) && is_open(row.position)
+        });
+        accepted.map(|(row, _)| row.position).collect()
+    }
+}
+
+impl Commit {
+    /// Whether its flow counts, so that ranges that were counted are noted.
+    pub fn counts(&self) -> bool {
+        let is_counter = |kind: &TableKind| matches!(kind, TableKind::Counters { .. });
+        self.flow.tables().iter().any(|table| is_counter(&table.kind))
+    }
+}
