@@ -22,7 +22,7 @@ use crate::screen::Screen;
 pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
     exit(async {
         let flows = Flows::new(flows)?;
-        run(&flows.parse(), &flows).await
+        Box::pin(run(&flows.parse(), &flows)).await // it is large
     })
 }
 

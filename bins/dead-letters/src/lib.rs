@@ -34,7 +34,7 @@ use crate::console::{Console, Ended};
 pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
     exit(async {
         let arguments = Arguments::parse();
-        run(&arguments, &Flows::new(flows)?).await
+        Box::pin(run(&arguments, &Flows::new(flows)?)).await // it is large
     })
 }
 

@@ -53,6 +53,9 @@ pub async fn run(
         of_flows.push(OfFlow::new(flow, store, &settings, arguments, console)?);
     }
 
+    if let [only] = &of_flows[..] {
+        choice.flow = Some(only.flow.name().to_owned());
+    }
     let mut run = Run {
         arguments,
         output: all.output,
@@ -208,12 +211,12 @@ impl Run<'_> {
 
     async fn one(
         &mut self,
-        replayer: &Replayer<Model, Store>,
+        stages: &Replayer<Model, Store>,
         letter: &Listed,
         retry: Arc<Retry>,
     ) -> Result<(), Ended> {
         let deed = (!self.arguments.dry_run).then_some(&self.deed);
-        let committing = replayer.commit(&retry, deed);
+        let committing = stages.commit(&retry, deed);
         let replayed = self
             .console
             .worker

@@ -115,10 +115,10 @@ impl Item {
         let mut json = serde_json::Deserializer::from_str(object);
         let fields = json.deserialize_map(Members(api)).ok()?;
         let (id, answers) = fields.split_first()?;
-        let id = read_id((*id)?, id_kind)?;
+        let id = read_id((*id)?, id_kind).ok()?;
         let mut answer = Some(Vec::with_capacity(answers.len()));
         for (field, raw) in api.answers.iter().zip(answers) {
-            match (read_value((*raw)?, field.kind)?, &mut answer) {
+            match (read_value((*raw)?, field.kind).ok()?, &mut answer) {
                 (Some(value), Some(values)) => values.push(value),
                 (None, answer) => *answer = None,
                 (Some(_), None) => {}
@@ -167,36 +167,39 @@ fn read_text(raw: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
-/// The id; the outer `None` where it is of another kind.
-fn read_id(raw: &RawValue, kind: Type) -> Option<Option<Value>> {
+/// A value is of another kind than its field.
+struct OtherKind;
+
+/// The id; `None` for a text that is none.
+fn read_id(raw: &RawValue, kind: Type) -> Result<Option<Value>, OtherKind> {
     if kind == Type::Integer {
-        return Some(Some(Value::Integer(raw.get().parse().ok()?)));
+        let number = raw.get().parse().map_err(|_| OtherKind)?;
+        return Ok(Some(Value::Integer(number)));
     }
-    let text = read_text(raw)?;
-    Some(match kind {
+    let text = read_text(raw).ok_or(OtherKind)?;
+    Ok(match kind {
         Type::Uuid => Uuid::try_parse(&text).ok().map(Value::Uuid),
         _ => Some(Value::Text(text.into_owned().into())),
     })
 }
 
-/// The value of a field; the outer `None` where it is of another kind, the inner one where it is `null` or no column could
-/// hold it.
-fn read_value(raw: &RawValue, kind: Type) -> Option<Option<Value>> {
+/// The value of a field; `None` where it is `null` or no column could hold it.
+fn read_value(raw: &RawValue, kind: Type) -> Result<Option<Value>, OtherKind> {
     let json = raw.get();
     let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    Some(match kind {
+    Ok(match kind {
         _ if json == "null" => None,
-        Type::Boolean => Some(Value::Boolean(json.parse().ok()?)),
+        Type::Boolean => Some(Value::Boolean(json.parse().map_err(|_| OtherKind)?)),
         Type::Integer if is_number => json.parse().ok().map(Value::Integer),
         Type::Decimal { precision, scale } if is_number => {
             Decimal::parse(json, precision, scale).map(Value::Decimal)
         }
         Type::Text { limit } => {
-            let text = read_text(raw)?;
+            let text = read_text(raw).ok_or(OtherKind)?;
             is_usable(&text, limit).then(|| Value::Text(text.into_owned().into()))
         }
         Type::Json => Some(Value::Json(json.into())),
-        _ => return None,
+        _ => return Err(OtherKind),
     })
 }
 

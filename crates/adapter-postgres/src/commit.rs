@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Refused, Sink, StopKind};
+use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Refused, Sink, StopKind, counts};
 
 use crate::connection::{Session, answer};
 use crate::{Postgres, dead_letters, earlier, effect, ledger, positions};
@@ -38,7 +38,7 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     let outcomes = effect::write(session, &origin, range, &rows).await?;
     let outcomes = Earlier::outcomes(&commit.rows, outcomes);
     earlier::close(session, &origin, &earlier, &commit.rows, &outcomes).await?;
-    if commit.counts() {
+    if counts(origin.flow) {
         earlier::note_counted(session, &origin, range).await?;
     }
     let (committed, refused) = commit.conclude(&outcomes)?;

@@ -6,7 +6,7 @@ mod queries;
 use diesel::sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Earlier, Fault, OpenLetter, Origin, Outcome, Row};
+use tally_ports::{Commit, Earlier, Fault, OpenLetter, Origin, Outcome, Row, counts};
 
 use self::queries::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
 use crate::connection::{Session, answer};
@@ -55,8 +55,11 @@ pub(crate) async fn of(
     let open = open
         .into_iter()
         .map(|Open { position, is_uncounted }| OpenLetter { position, is_uncounted });
-    let counted = counted(session, origin, first, last).await?;
-    Ok(Earlier { counted, open: open.collect() })
+    let mut ranges = Vec::new();
+    if counts(origin.flow) {
+        ranges = counted(session, origin, first, last).await?;
+    }
+    Ok(Earlier { counted: ranges, open: open.collect() })
 }
 
 async fn counted(

@@ -8,7 +8,9 @@ use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
 use serde_json::Value;
-use tally_ports::{Commit, Committed, Earlier, Fault, Outcome, Sink, Stop, StopKind, Writes};
+use tally_ports::{
+    Commit, Committed, Earlier, Fault, Outcome, Sink, Stop, StopKind, Writes, counts,
+};
 
 use crate::atomic::transaction;
 use crate::effect::{self, Apart};
@@ -102,7 +104,7 @@ fn conclude(
 ) -> Result<Committed, NotWritten> {
     let (origin, outcomes) = (commit.origin(), Earlier::outcomes(&commit.rows, outcomes));
     earlier::close(connection, &origin, earlier, &commit.rows, &outcomes)?;
-    if commit.counts() {
+    if counts(origin.flow) {
         earlier::note_counted(connection, &origin, (commit.first, commit.last))?;
     }
     let (committed, refused) = commit.conclude(&outcomes)?;

@@ -5,7 +5,7 @@ mod queries;
 
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Commit, Earlier, OpenLetter, Origin, Outcome, Row};
+use tally_ports::{Commit, Earlier, OpenLetter, Origin, Outcome, Row, counts};
 
 use self::queries::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
 
@@ -48,7 +48,11 @@ pub(crate) fn of(
         .into_iter()
         .map(|Open { position, is_uncounted }| OpenLetter { position, is_uncounted });
     let open = open.collect();
-    Ok(Earlier { counted: counted(connection, origin, first, last)?, open })
+    let mut ranges = Vec::new();
+    if counts(origin.flow) {
+        ranges = counted(connection, origin, first, last)?;
+    }
+    Ok(Earlier { counted: ranges, open })
 }
 
 fn counted(

@@ -29,7 +29,7 @@ pub use batch::{Admission, Batch, Commit, Committed, Item, Refused, Row};
 pub use dead_letter::{DeadLetter, Letter};
 pub use deed::{Acts, Deed};
 pub use effect::{
-    Earlier, OpenLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
+    Earlier, OpenLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes, counts,
 };
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use tally_domain::{Action, TableKind};
+use tally_domain::{Action, Flow, TableKind};
 
 use super::Outcome;
-use crate::{Commit, Row};
+use crate::Row;
 
 /// What earlier passes over a log left behind in a range of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,10 +68,7 @@ impl Earlier {
     }
 }
 
-impl Commit {
-    /// Whether its flow counts, so that ranges that were counted are noted.
-    pub fn counts(&self) -> bool {
-        let is_counter = |kind: &TableKind| matches!(kind, TableKind::Counters { .. });
-        self.flow.tables().iter().any(|table| is_counter(&table.kind))
-    }
+/// Whether the flow counts, so that ranges that were counted are noted.
+pub fn counts(flow: &dyn Flow) -> bool {
+    flow.tables().iter().any(|table| matches!(table.kind, TableKind::Counters { .. }))
 }

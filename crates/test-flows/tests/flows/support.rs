@@ -67,9 +67,8 @@ pub fn codes(summary: &Value) -> Vec<(&str, i64)> {
 pub async fn topic(records: &[(Option<&str>, Option<&str>)]) -> (&'static Broker, String) {
     let broker = Broker::shared().await;
     let topic = broker.topic(1).await;
-    let bytes = |text: &Option<&str>| text.map(|text| text.as_bytes().to_vec());
     let records =
-        records.iter().map(|(key, value)| record(bytes(key).as_deref(), bytes(value).as_deref()));
+        records.iter().map(|(key, value)| record(key.map(str::as_bytes), value.map(str::as_bytes)));
     broker.produce(&topic, 0, records.collect()).await;
     (broker, topic)
 }

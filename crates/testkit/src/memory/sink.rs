@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use tally_ports::{Commit, Committed, Earlier, Fault, Sink, State as LetterState, StopKind};
+use tally_ports::{
+    Commit, Committed, Earlier, Fault, Sink, State as LetterState, StopKind, counts,
+};
 
 use super::{Entry, MemoryStore, State, StoredLetter, effect, outage, takes_one};
 
@@ -44,7 +46,7 @@ impl State {
         let (committed, refused) = commit.conclude(&outcomes)?;
         self.tables = tables;
         self.close(commit, &earlier.closed(&commit.rows, &outcomes));
-        if commit.counts() {
+        if counts(&*commit.flow) {
             self.note_counted(commit);
         }
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();
