@@ -110,12 +110,13 @@ const POSITIONS: &str = "
 
 const BATCHES: &str = "
     insert into batches (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped,
-        dead_lettered, quality, gap, started_at, committed_at, worker)
+        dead_lettered, quality, passed, gap, started_at, committed_at, worker)
     select {id}, 'transactions', 'tally/audited', n / {each}, 1,
         (n % {each}) * {records}, (n % {each}) * {records} + {records} - 1,
         case when n % {each} = {each} - 1 then 0 else {records} end,
         case when n % {each} = {each} - 1 then 0 when n % {letters} = 0 then {records} - 1 else {records} end, 0, 0,
         case when n % {each} <> {each} - 1 and n % {letters} = 0 then 1 else 0 end, '{}',
+        cast(case when n % {each} = {each} - 1 then '{\"hole\": {records}}' else '{}' end as {json}),
         case when n % {each} = {each} - 1 then 'compacted' end, '2026-01-01 00:00:00', '2026-01-01 00:00:00', 'bench'
     from s";
 
@@ -169,6 +170,7 @@ async fn fill_postgres(server: &Server, batches: u64) -> anyhow::Result<()> {
         let series = format!("generate_series(0, {last}) as s(n)");
         let sql = with_size(sql, batches)
             .replace("{id}", id)
+            .replace("{json}", "json")
             .replace("from s", &format!("from {series}"));
         client.execute(&sql.replace("'1.00'", "1.00"), &[]).await?;
     }
@@ -190,7 +192,7 @@ fn fill_sqlite(path: &str, batches: u64) -> anyhow::Result<()> {
         let numbers = format!(
             "with recursive s (n) as (select 0 union all select n + 1 from s where n + 1 < {batches})"
         );
-        let sql = with_size(sql, batches).replace("{id}", id);
+        let sql = with_size(sql, batches).replace("{id}", id).replace("{json}", "text");
         connection.batch_execute(&format!("{numbers} {sql}"))?;
     }
     let sql = LETTERS

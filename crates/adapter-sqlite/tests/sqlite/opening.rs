@@ -81,7 +81,7 @@ fn several_processes_may_migrate_at_once() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(database.texts("select name as text from tally_migrations").len(), 8);
+    assert_eq!(database.texts("select name as text from tally_migrations").len(), 10);
 }
 
 #[test]

@@ -134,6 +134,7 @@ macro_rules! replay_contract {
             a_replay_of_a_version_overwrites_what_is_older
             a_replay_appends_its_rows
             a_replay_counts_once
+            a_re_read_keeps_what_was_decided
         }
     };
 }

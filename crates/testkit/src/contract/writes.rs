@@ -1,12 +1,14 @@
 //! What records do to tables besides replacing rows, and records that do several things.
 
 use tally_domain::{Action, Value, Write};
-use tally_ports::{Committed, Fault, Replay as _, Replayed, State, StopKind};
+use tally_ports::{
+    Change, Committed, DeadLetters as _, Fault, Replay as _, Replayed, State, StopKind,
+};
 use uuid::Uuid;
 
 use super::claims::own;
 use super::commits::commit;
-use super::replays::{Replays, replay_deed};
+use super::replays::{Replays, place, replay_deed};
 use super::versions::{IS_SPOILT, Reader, fail, retry};
 use super::{ACCOUNTS, BATCHES, DEAD_LETTERS, HAPPENINGS, Record, Store, TOTALS};
 use crate::accounts::{Accounts, account, happening, happening_with, record, total};
@@ -267,6 +269,28 @@ where
     let found = sink.replay(&second, Some(&deed)).await;
     assert_eq!(found, Ok(Replayed::Found(State::Replayed)));
     assert_eq!(totals(store).await, [("monday".to_owned(), 2, "0.06".to_owned())]);
+}
+
+/// A record that is refused again keeps the state that somebody gave to its dead letter.
+pub async fn a_re_read_keeps_what_was_decided<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    let mut reader = fail(&sink, 2).await;
+    let discarded = place::<Accounts>("group/topic", 1, 0, 1).id();
+    assert_eq!(sink.change(&[discarded], Change::Discard, &replay_deed()).await, Ok(1));
+    reader.begin_again().await;
+    let letters = vec![dead_letter(0), dead_letter(1)];
+    let batch = build::commit(&reader.position, &reader.stream, 0..=1, vec![], letters);
+    commit(&sink, batch).await.unwrap();
+    let letters = store.read(&DEAD_LETTERS).await;
+    let found: Vec<_> = letters
+        .iter()
+        .map(|letter| (letter.number("pass"), letter.number("position"), &letter["state"]))
+        .collect();
+    let expected = [(1, 0, "discarded"), (1, 1, "open"), (2, 0, "discarded"), (2, 1, "open")];
+    assert_eq!(found, expected);
 }
 
 /// Whatever pass reads them, records of a log are counted once; those of a dead letter when they are read well.
