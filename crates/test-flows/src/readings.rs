@@ -84,6 +84,10 @@ impl Flow for Readings {
         let sensor = text(0).filter(|text| !text.is_empty()).ok_or_else(|| incomplete("sensor"))?;
         let at = text(1).and_then(timestamp::parse).ok_or_else(|| incomplete("at"))?;
         let first = value(2).ok_or_else(|| incomplete("value"))?;
+        let is_valid = boolean(fields.get(4));
+        if is_valid.is_none() && text(4).is_some_and(|text| !text.is_empty()) {
+            return Err(incomplete("is_valid"));
+        }
         let rows = [Some(first), value(3)].into_iter().flatten().map(|value| Write {
             table: 0,
             action: Action::Append,
@@ -91,7 +95,7 @@ impl Flow for Readings {
                 Value::Text(sensor.into()),
                 Value::Instant(at.and_utc()),
                 value,
-                boolean(fields.get(4)).map_or(Value::Null, Value::Boolean),
+                is_valid.map_or(Value::Null, Value::Boolean),
                 json(fields.get(5)).map_or(Value::Null, |json| Value::Json(json.into())),
             ],
         });

@@ -3,7 +3,7 @@
 use figment::Figment;
 use figment::value::Value;
 
-use super::{Named, Single};
+use super::Single;
 
 /// The flow and its setting that a path names: `flows.NAME.SETTING`.
 pub(super) fn split(path: &str) -> Option<(&str, &str)> {
@@ -18,25 +18,21 @@ pub(super) fn plain(setting: &str) -> String {
     }
 }
 
-/// The settings with those of the flow `name` in their place.
+/// The settings with those of the flow `name` in their place; each value still tells where it came from.
 pub(super) fn overridden(figment: &Figment, name: &str) -> Figment {
-    let path = format!("flows.{name}");
-    match figment.find_value(&path) {
-        Ok(value) => put(figment.clone(), figment, &path, "", &value),
+    match figment.find_value(&format!("flows.{name}")) {
+        Ok(value) => put(figment.clone(), "", &value),
         Err(_) => figment.clone(),
     }
 }
 
-fn put(into: Figment, from: &Figment, of_flow: &str, setting: &str, value: &Value) -> Figment {
+fn put(into: Figment, setting: &str, value: &Value) -> Figment {
     if let Value::Dict(_, members) = value {
         return members.iter().fold(into, |into, (name, member)| {
             let setting =
                 if setting.is_empty() { name.clone() } else { format!("{setting}.{name}") };
-            put(into, from, of_flow, &setting, member)
+            put(into, &setting, member)
         });
     }
-    let source = from.find_metadata(&format!("{of_flow}.{setting}"));
-    let source = source.map_or("default", |metadata| &metadata.name);
-    let single = Single { path: plain(setting), value: value.clone() };
-    into.merge(Named::new(format!("{source}, {of_flow}"), single))
+    into.merge(Single { path: plain(setting), value: value.clone() })
 }
