@@ -142,7 +142,7 @@ impl Serialize for Question<'_> {
                 .columns
                 .get(index)
                 .zip(self.row.get(index))
-                .ok_or(serde::ser::Error::custom("a row lacks a column"))?;
+                .ok_or_else(|| serde::ser::Error::custom("a row lacks a column"))?;
             map.serialize_entry(&column.name, value)?;
         }
         map.end()
