@@ -12,7 +12,7 @@ pub struct Flows(Vec<KnownFlow>);
 /// The flag that says which flow.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FlowFlag {
-    /// Which kind of records it is about [default: the first of these]
+    /// The flow: which kind of records
     #[arg(long, global = true, value_name = "NAME")]
     flow: Option<String>,
 }
@@ -73,7 +73,12 @@ impl Flows {
             Some(name) => Ok(name.clone()),
             None => Err(format!("the flows are {}", names.join(", "))),
         };
-        let command = A::command().mut_arg("flow", |flag| flag.value_parser(known));
+        let help = format!(
+            "The flow: which kind of records ({}) [default: {}]",
+            self.names().join(", "),
+            self.first().flow.name()
+        );
+        let command = A::command().mut_arg("flow", |flag| flag.value_parser(known).help(help));
         let matches = command.get_matches();
         A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }

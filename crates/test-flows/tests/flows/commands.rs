@@ -18,6 +18,16 @@ fn a_flow_that_there_is_not_is_refused_and_the_others_are_named() {
 }
 
 #[test]
+fn the_help_names_the_flows_and_the_one_that_is_meant_without_a_name() {
+    for name in ["csv-runner", "kafka-consumer", "producer", "audit"] {
+        let output = ended_with(&program(name).args(["--help"]).spawn(), 0);
+        let help = "(readings, profiles, contracts, clicks, claims) [default: readings]";
+        let text = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(help), "{name}: {output}");
+    }
+}
+
+#[test]
 fn without_a_name_the_first_flow_is_meant() {
     let target = Target::sqlite();
     let table = Table::new(&["nothing", "1"]);
