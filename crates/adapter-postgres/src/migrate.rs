@@ -76,7 +76,7 @@ pub(crate) async fn check(target: &Target, flows: &[KnownFlow]) -> Result<Vec<Kn
     if !pending.is_empty() {
         let (name, names) = (&target.name, pending.iter().map(Script::to_string));
         let message = format!(
-            "the database {name} is none of ours, or older than this program: it lacks the migrations {}, which are \
+            "the database {name} is not a Tally database, or older than this program: it lacks the migrations {}, which are \
              not to be run by whoever only reads",
             names.collect::<Vec<_>>().join(", ")
         );

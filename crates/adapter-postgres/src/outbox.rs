@@ -161,7 +161,9 @@ impl Found {
     fn letter(self) -> Result<Letter, Fault> {
         let id = self.id;
         let headers = headers_from_json(&self.headers).ok_or_else(|| {
-            let message = format!("postgres: the headers of the dead letter {id} are none of ours");
+            let message = format!(
+                "postgres: the headers of the dead letter {id} are not of the form Tally writes"
+            );
             Fault::stop(StopKind::Data, message)
         })?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));

@@ -125,8 +125,10 @@ struct Found {
 impl Found {
     fn letter(self) -> Result<Letter, Fault> {
         let not_ours = || {
-            let message =
-                format!("the id or the headers of the dead letter {} are none of ours", self.id);
+            let message = format!(
+                "the id or the headers of the dead letter {} are not of the form Tally writes",
+                self.id
+            );
             Fault::stop(StopKind::Data, message)
         };
         let id = self.id.parse().map_err(|_| not_ours())?;

@@ -1,4 +1,4 @@
-//! Settings, databases that are none of ours or away, and what is said of them.
+//! Settings, databases that are not Tally databases or away, and what is said of them.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -48,7 +48,7 @@ async fn a_database_without_our_tables() {
 
     let target = Target::postgres().await;
     let texts = [
-        "is none of ours",
+        "is not a Tally database",
         "lacks the migrations tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, which",
     ];
     assert_refused(&audit(&target, &NONE), 78, &texts);

@@ -114,6 +114,7 @@ impl From<Counted> for Count {
 }
 
 fn not_ours(id: Uuid, what: &str) -> Fault {
-    let message = format!("postgres: the {what} of the dead letter {id} is none of ours");
+    let message =
+        format!("postgres: the {what} of the dead letter {id} is not of the form Tally writes");
     Fault::stop(StopKind::Data, message)
 }

@@ -112,6 +112,6 @@ impl From<Counted> for Count {
 }
 
 fn not_ours(id: &str, what: &str) -> Fault {
-    let message = format!("the {what} of the dead letter {id} is none of ours");
+    let message = format!("the {what} of the dead letter {id} is not of the form Tally writes");
     Fault::stop(StopKind::Data, message)
 }
