@@ -42,6 +42,7 @@ impl Watch for Screen {
         );
         self.bar.set_length(bytes);
         self.bar.set_position(done);
+        self.bar.reset_eta(); // What an earlier run has read took this one no time.
         self.bar.set_message(path.to_owned());
         if self.is_terminal {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -52,8 +53,8 @@ impl Watch for Screen {
 
     fn advance(&self, done: u64, rows: i64) {
         let rows_per_second = rate(rows, self.began.elapsed());
+        self.bar.set_position(done);
         if self.is_terminal {
-            self.bar.set_position(done);
             self.bar.set_message(format!("{rows} rows, {rows_per_second}/s"));
             return;
         }
