@@ -91,8 +91,11 @@ impl Log {
         let topic = settings.kafka.topic.clone();
         let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
         let stream = format!("{}/{topic}", settings.kafka.group);
-        let decoder =
-            Arc::new(Decoder::new(known.flow.columns(), tally_app::kafka::registry(settings)?));
+        let decoder = Arc::new(Decoder::new(
+            known.flow.columns(),
+            known.flow.envelope(),
+            tally_app::kafka::registry(settings)?,
+        ));
         let flow = Arc::clone(&known.flow);
         Ok(Self { flow, cluster, decoder, topic, stream, partitions })
     }

@@ -26,7 +26,7 @@ impl Decoder {
         let registry = tally_app::kafka::registry(settings)?;
         let (flow, masked) = (Arc::clone(flow), &settings.privacy.masked);
         Ok(Self {
-            topics: wire::Decoder::new(flow.columns(), registry.clone()),
+            topics: wire::Decoder::new(flow.columns(), flow.envelope(), registry.clone()),
             of_file: CsvMask::new(masked, flow.columns()),
             of_topic: WireMask::new(masked, flow.columns(), registry),
             has_mask: !masked.is_empty(),

@@ -127,7 +127,8 @@ async fn split(table: &Table, frames: &Frames, first: i64) -> Result<Vec<Item>, 
         let content = content.map_err(|refusal| refusal.at_line(row.line));
         let headers =
             if row.truncated { truncated(&table.headers) } else { Arc::clone(&table.headers) };
-        let raw = Raw { key, payload: Some(payload), headers, line: Some(row.line) };
+        let raw =
+            Raw { key, payload: Some(payload), headers, timestamp: None, line: Some(row.line) };
         items.push(Item { position, raw, content });
     }
     Ok(items)

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Stage;
@@ -17,12 +19,12 @@ use crate::query::prepared;
 /// Where all that identifies a dead letter is there already, nothing is written.
 const INSERT: &str = "
     insert into dead_letters
-        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message,
-         failed_at)
-    select u.id, $1, $2, $3, $4, u.position, u.attempt, $5, u.key, u.payload, ($15::text[])[u.headers]::json, u.stage,
-        u.code, u.message, clock_timestamp()
-    from unnest($6, $7, $8, $9, $10, $11, $12, $13, $14)
-        as u(id, position, attempt, key, payload, headers, stage, code, message)
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers,
+         record_timestamp, stage, code, message, failed_at)
+    select u.id, $1, $2, $3, $4, u.position, u.attempt, $5, u.key, u.payload, ($15::text[])[u.headers]::json,
+        u.record_timestamp, u.stage, u.code, u.message, clock_timestamp()
+    from unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $16)
+        as u(id, position, attempt, key, payload, headers, stage, code, message, record_timestamp)
     on conflict do nothing";
 
 /// Writes those that are not there yet and answers how many those were.
@@ -43,6 +45,7 @@ pub(crate) async fn insert(
     let payloads: Vec<Option<&[u8]>> =
         letters().map(|letter| letter.raw.payload.as_deref()).collect();
     let (headers, distinct) = distinct_headers(dead_letters);
+    let timestamps: Vec<_> = letters().map(|letter| letter.raw.timestamp).collect();
     let stages: Vec<&str> = letters().map(|letter| letter.reason.stage.as_str()).collect();
     let codes: Vec<&str> = letters().map(|letter| &*letter.reason.code).collect();
     let messages: Vec<&str> = letters().map(|letter| letter.reason.message.as_str()).collect();
@@ -63,7 +66,8 @@ pub(crate) async fn insert(
         .bind::<Array<Text>, _>(stages)
         .bind::<Array<Text>, _>(codes)
         .bind::<Array<Text>, _>(messages)
-        .bind::<Array<Text>, _>(distinct);
+        .bind::<Array<Text>, _>(distinct)
+        .bind::<Array<Nullable<Timestamptz>>, _>(timestamps);
     // Not as for other statements: what the server says of it may quote the records.
     let inserted = within(limit, prepared(query).execute(connection)).await?;
     inserted.map_err(|error| fault::of_dead_letters(&error))

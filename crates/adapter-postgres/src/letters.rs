@@ -39,8 +39,12 @@ const LIST: &str = concat!(listed!(), dead_letters!(), "where true");
 const LIST_ORDER: &str =
     " order by d.flow, d.stream, d.partition, d.pass, d.position, d.attempt limit ";
 
-const FETCH: &str =
-    concat!(listed!(), ", d.key, d.payload, d.headers", dead_letters!(), "where d.id = any($1)");
+const FETCH: &str = concat!(
+    listed!(),
+    ", d.key, d.payload, d.headers, d.record_timestamp at time zone 'UTC' as record_timestamp",
+    dead_letters!(),
+    "where d.id = any($1)"
+);
 
 const COUNT: &str = concat!(
     "select date_trunc('hour', d.failed_at at time zone 'UTC') as hour, d.stage, d.code, d.flow, count(*) as number",

@@ -167,7 +167,7 @@ impl Found {
             Fault::stop(StopKind::Data, message)
         })?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
-        let raw = Raw { key, payload, headers, line: None };
+        let raw = Raw { key, payload, headers, timestamp: None, line: None };
         Ok(Letter {
             id,
             flow: self.flow,

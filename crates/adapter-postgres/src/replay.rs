@@ -26,10 +26,10 @@ const LOCK: &str = "
 
 const NEXT_ATTEMPT: &str = "
     insert into dead_letters
-        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message,
-         failed_at)
-    select $2, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, $3, $4, $5,
-        clock_timestamp()
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers,
+         record_timestamp, stage, code, message, failed_at)
+    select $2, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers,
+        record_timestamp, $3, $4, $5, clock_timestamp()
     from dead_letters where id = $1";
 
 const KEEP: &str = "update dead_letters set key = $2, payload = $3, headers = $4 where id = $1";

@@ -13,8 +13,9 @@ struct Insert;
 
 impl Statement for Insert {
     const SQL: &'static str = "insert into dead_letters \
-        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message, \
-        failed_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, \
+        record_timestamp, stage, code, message, failed_at) \
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
 }
 
 /// Writes `letters` of a batch.
@@ -27,6 +28,7 @@ pub(crate) fn insert<'a>(
     let batch_id = commit.id.to_string();
     let mut headers = HeadersText::default();
     for letter in letters {
+        let timestamp = letter.raw.timestamp.map(|at| at.format("%Y-%m-%d %H:%M:%S%.3f"));
         let values = [
             letter.id(stream, commit.pass).to_string().into(),
             stream.flow.as_str().into(),
@@ -39,6 +41,7 @@ pub(crate) fn insert<'a>(
             bytes(letter.raw.key.as_ref()).into(),
             bytes(letter.raw.payload.as_ref()).into(),
             headers.of(&letter.raw.headers).into(),
+            timestamp.map(|at| at.to_string()).into(),
             letter.reason.stage.as_str().into(),
             (&*letter.reason.code).into(),
             letter.reason.message.as_str().into(),

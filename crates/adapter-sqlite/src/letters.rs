@@ -40,7 +40,7 @@ const LIST_ORDER: &str =
 
 const FETCH: &str = concat!(
     listed!(),
-    ", d.key, d.payload, d.headers",
+    ", d.key, d.payload, d.headers, d.record_timestamp",
     dead_letters!(),
     "where d.id in (select value from json_each(?))"
 );

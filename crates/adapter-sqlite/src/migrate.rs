@@ -20,6 +20,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/sqlite/tally/0005_logs.sql"),
         include_str!("../../../migrations/sqlite/tally/0006_passed_offsets.sql"),
         include_str!("../../../migrations/sqlite/tally/0007_counted.sql"),
+        include_str!("../../../migrations/sqlite/tally/0008_record_timestamps.sql"),
     ],
 };
 

@@ -135,7 +135,7 @@ impl Found {
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
         let headers = headers.ok_or_else(not_ours)?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
-        let raw = Raw { key, payload, headers, line: None };
+        let raw = Raw { key, payload, headers, timestamp: None, line: None };
         Ok(Letter {
             id,
             flow: self.flow,

@@ -152,10 +152,10 @@ struct NextAttempt;
 
 impl Statement for NextAttempt {
     const SQL: &'static str = "insert into dead_letters \
-        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, stage, code, message, \
-        failed_at) \
-        select ?, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, ?, ?, ?, \
-        strftime('%Y-%m-%d %H:%M:%f', 'now') from dead_letters where id = ?";
+        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, \
+        record_timestamp, stage, code, message, failed_at) \
+        select ?, flow, stream, partition, pass, position, attempt + 1, batch_id, key, payload, headers, \
+        record_timestamp, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now') from dead_letters where id = ?";
 }
 
 /// Keeps no more than that of the new attempt.

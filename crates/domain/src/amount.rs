@@ -9,6 +9,7 @@ use std::fmt;
 pub use self::notation::{DecimalSign, Notation, Votes};
 use self::text::Number;
 pub use self::text::{Separators, Unreadable, separators};
+use crate::Decimal;
 
 /// The first amount, in cents, that no longer fits `numeric(12,2)`.
 const LIMIT_CENTS: i64 = 1_000_000_000_000;
@@ -50,6 +51,20 @@ impl Amount {
         let amount = unsigned_cents(whole, fraction)
             .map(|cents| Self { cents: if is_negative { -cents } else { cents } });
         Ok(Parsed { sign, amount })
+    }
+
+    /// The same number. Trailing zeros do not count as decimals.
+    pub fn of(decimal: Decimal) -> Parsed {
+        let Decimal { mut unscaled, mut scale } = decimal;
+        while scale > 2 && unscaled % 10 == 0 {
+            (unscaled, scale) = (unscaled / 10, scale - 1);
+        }
+        let power = 2_u32.checked_sub(scale.into());
+        let cents = power.and_then(|power| unscaled.checked_mul(10_i64.pow(power)));
+        let amount = cents
+            .filter(|cents| cents.unsigned_abs() < LIMIT_CENTS.unsigned_abs())
+            .map(|cents| Self { cents });
+        Parsed { sign: decimal.unscaled.cmp(&0), amount }
     }
 
     /// The amount in cents, between -999,999,999,999 and 999,999,999,999.

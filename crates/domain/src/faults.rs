@@ -4,7 +4,7 @@ use chrono::NaiveDateTime;
 use uuid::Uuid;
 
 use crate::amount::{Amount, Notation, Parsed};
-use crate::{Name, Reason, Stage, id, timestamp};
+use crate::{Field, Name, Reason, Stage, id, timestamp};
 
 /// The faults of one record, in the order in which they are found. Messages quote no value.
 #[derive(Debug, Default)]
@@ -30,8 +30,12 @@ impl Faults {
     }
 
     /// The id in the column `name`, else `NAME_missing` or `NAME_invalid`. See [`id::parse`].
-    pub fn id(&mut self, name: &str, text: Option<&str>) -> Option<Uuid> {
-        let text = self.present(name, text)?;
+    pub fn id(&mut self, name: &str, field: &Field) -> Option<Uuid> {
+        if let Field::Uuid(id) = field {
+            return Some(*id);
+        }
+        let text = field.text();
+        let text = self.present(name, text.as_deref())?;
         id::parse(text).or_else(|| {
             let what = "is neither a UUID nor an integer from 0 to 2^128 - 1";
             self.add(format!("{name}_invalid"), format!("{name} {what}"))
@@ -40,11 +44,17 @@ impl Faults {
 
     /// The amount in the column `name` as read, its sign known even where it is out of range, else `NAME_missing`,
     /// `NAME_invalid` or `NAME_range`. See [`Amount::parse`].
-    pub fn amount(&mut self, name: &str, text: Option<&str>, notation: Notation) -> Option<Parsed> {
-        let text = self.present(name, text)?;
-        let parsed = match Amount::parse(text, notation) {
-            Ok(parsed) => Some(parsed),
-            Err(unreadable) => self.add(format!("{name}_invalid"), format!("{name} {unreadable}")),
+    pub fn amount(&mut self, name: &str, field: &Field, notation: Notation) -> Option<Parsed> {
+        let parsed = if let Field::Decimal(decimal) = field {
+            Some(Amount::of(*decimal))
+        } else {
+            let text = field.text();
+            match Amount::parse(self.present(name, text.as_deref())?, notation) {
+                Ok(parsed) => Some(parsed),
+                Err(unreadable) => {
+                    self.add(format!("{name}_invalid"), format!("{name} {unreadable}"))
+                }
+            }
         };
         if parsed.is_some_and(|parsed| parsed.amount.is_none()) {
             let what =
@@ -54,9 +64,16 @@ impl Faults {
         parsed
     }
 
-    /// The timestamp in the column `name`, else `NAME_missing` or `NAME_invalid`. See [`timestamp::parse`].
-    pub fn timestamp(&mut self, name: &str, text: Option<&str>) -> Option<NaiveDateTime> {
-        let text = self.present(name, text)?;
+    /// The timestamp in the column `name`, of a moment that in UTC, else `NAME_missing` or `NAME_invalid`. See
+    /// [`timestamp::parse`].
+    pub fn timestamp(&mut self, name: &str, field: &Field) -> Option<NaiveDateTime> {
+        match field {
+            Field::Timestamp(at) => return Some(*at),
+            Field::Instant(at) => return Some(at.naive_utc()),
+            _ => {}
+        }
+        let text = field.text();
+        let text = self.present(name, text.as_deref())?;
         timestamp::parse(text).or_else(|| {
             let what = "is not a date with a time, like 2024-01-31 23:59:59";
             self.add(format!("{name}_invalid"), format!("{name} {what}"))

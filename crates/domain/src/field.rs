@@ -1,14 +1,20 @@
 //! What a source finds in a record.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use uuid::Uuid;
 
+use crate::Decimal;
 use crate::amount::Notation;
 
 /// What a source found in one column of a record. Texts share the record's bytes where they can.
+///
+/// CSV has texts only; JSON has texts, numbers, booleans and JSON; the other variants are Avro's, whose values have types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Field {
     /// The record does not have the column.
@@ -18,8 +24,21 @@ pub enum Field {
     Null,
     /// A text, exactly as it was written.
     Text(ByteString),
-    /// A number with the digits it was written with, without an exponent.
+    /// A number with the digits it was written with, without an exponent. Of a floating-point number the shortest that
+    /// read back as the same.
     Number(ByteString),
+    /// A whole number.
+    Integer(i64),
+    /// An exact number.
+    Decimal(Decimal),
+    /// An id.
+    Uuid(Uuid),
+    /// A date.
+    Date(NaiveDate),
+    /// A date with a time, without a zone.
+    Timestamp(NaiveDateTime),
+    /// A moment.
+    Instant(DateTime<Utc>),
     /// True or false.
     Boolean(bool),
     /// An object or a list: its own JSON text.
@@ -27,19 +46,25 @@ pub enum Field {
 }
 
 impl Field {
-    /// The text of a text or a number; `None` for anything else.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) | Self::Number(text) => Some(text),
-            Self::Absent | Self::Null | Self::Boolean(_) | Self::Json(_) => None,
-        }
+    /// A text, or the text of a number, an id, a date or a time (ISO 8601); `None` for anything else.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Text(text) | Self::Number(text) => Cow::Borrowed(text),
+            Self::Integer(number) => number.to_string().into(),
+            Self::Decimal(number) => number.to_string().into(),
+            Self::Uuid(id) => id.to_string().into(),
+            Self::Date(date) => date.to_string().into(),
+            Self::Timestamp(at) => format!("{at:?}").into(),
+            Self::Instant(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true).into(),
+            Self::Absent | Self::Null | Self::Boolean(_) | Self::Json(_) => return None,
+        })
     }
 
-    /// As [`Field::text`], leaving [`Field::Absent`] behind.
-    pub fn take_text(&mut self) -> Option<ByteString> {
-        match std::mem::take(self) {
+    /// As [`Field::text`].
+    pub fn into_text(self) -> Option<ByteString> {
+        match self {
             Self::Text(text) | Self::Number(text) => Some(text),
-            Self::Absent | Self::Null | Self::Boolean(_) | Self::Json(_) => None,
+            other => other.text().map(|text| text.into_owned().into()),
         }
     }
 }
@@ -82,6 +107,8 @@ pub struct Raw {
     pub payload: Option<Bytes>,
     /// Names and values.
     pub headers: Headers,
+    /// When it was written to its topic; `None` for a file's.
+    pub timestamp: Option<DateTime<Utc>>,
     /// The physical line, from 1, where it starts in its file; `None` for a topic's, and for one that was stored.
     pub line: Option<u64>,
 }
@@ -95,5 +122,32 @@ impl fmt::Debug for Raw {
             .field("headers", &self.headers.len())
             .field("line", &self.line)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_with_a_type_have_a_text() {
+        let at: NaiveDateTime = "2024-01-15T08:30:00.25".parse().unwrap();
+        for (field, text) in [
+            (Field::Text("a".into()), Some("a")),
+            (Field::Number("1.50".into()), Some("1.50")),
+            (Field::Integer(-7), Some("-7")),
+            (Field::Decimal(Decimal { unscaled: -150, scale: 2 }), Some("-1.50")),
+            (Field::Uuid(Uuid::from_u128(255)), Some("00000000-0000-0000-0000-0000000000ff")),
+            (Field::Date(at.date()), Some("2024-01-15")),
+            (Field::Timestamp(at), Some("2024-01-15T08:30:00.250")),
+            (Field::Instant(at.and_utc()), Some("2024-01-15T08:30:00.250Z")),
+            (Field::Boolean(true), None),
+            (Field::Json("{}".into()), None),
+            (Field::Null, None),
+            (Field::Absent, None),
+        ] {
+            assert_eq!(field.text().as_deref(), text, "{field:?}");
+            assert_eq!(field.into_text().as_deref(), text);
+        }
     }
 }

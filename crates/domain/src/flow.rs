@@ -28,6 +28,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// The columns that an input must have, in the order in which reports list them.
     fn columns(&self) -> &[Column];
 
+    /// What its records are wrapped in on a topic.
+    fn envelope(&self) -> Envelope {
+        Envelope::Plain
+    }
+
     /// The tables that it writes, and nobody else.
     fn tables(&self) -> &[Table];
 
@@ -64,6 +69,17 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
 /// What was remembered of earlier batches is not what the flow remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotOurs(pub String);
+
+/// What a record on a topic is wrapped in; it is unwrapped before the columns are looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Envelope {
+    /// Nothing: the value is the record.
+    #[default]
+    Plain,
+    /// Debezium's change event (`op`, `before`, `after`, `source`), in which columns are named by paths (`after.amount`). JSON
+    /// with schemas, `{"schema": .., "payload": ..}`, is read as its payload; a payload of null is a tombstone.
+    Debezium,
+}
 
 /// A column of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]

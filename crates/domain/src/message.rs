@@ -31,16 +31,15 @@ impl<'a> Message<'a> {
         let mut values = Vec::with_capacity(columns.len());
         let mut fields = fields.into_iter();
         for Column { name, kind } in columns {
-            let text = fields.next().and_then(|mut field| field.take_text());
-            let read = text.as_deref();
+            let field = fields.next().unwrap_or_default();
             let value = match kind {
-                Kind::Id => faults.id(name, read).map(Value::Uuid),
+                Kind::Id => faults.id(name, &field).map(Value::Uuid),
                 Kind::Decimal => faults
-                    .amount(name, read, notation)
+                    .amount(name, &field, notation)
                     .and_then(|parsed| parsed.amount)
                     .map(|amount| Value::Decimal(Decimal { unscaled: amount.cents(), scale: 2 })),
-                Kind::Timestamp => faults.timestamp(name, read).map(Value::Timestamp),
-                Kind::Boolean => match read.map(str::trim) {
+                Kind::Timestamp => faults.timestamp(name, &field).map(Value::Timestamp),
+                Kind::Boolean => match field.text().as_deref().map(str::trim) {
                     None | Some("") => Some(Value::Null),
                     Some("true") => Some(Value::Boolean(true)),
                     Some("false") => Some(Value::Boolean(false)),
@@ -49,15 +48,15 @@ impl<'a> Message<'a> {
                         format!("{name} is neither true nor false"),
                     ),
                 },
-                Kind::Json => match read {
+                Kind::Json => match field.into_text() {
                     None => Some(Value::Null),
-                    Some(json) if serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok() => {
-                        text.map(Value::Json)
+                    Some(json) if serde_json::from_str::<serde::de::IgnoredAny>(&json).is_ok() => {
+                        Some(Value::Json(json))
                     }
                     Some(_) => faults.add(format!("{name}_invalid"), format!("{name} is not JSON")),
                 },
                 // A file cannot tell an empty text from none.
-                Kind::Text => Some(Value::text(text.filter(|text| !text.is_empty()))),
+                Kind::Text => Some(Value::text(field.into_text().filter(|text| !text.is_empty()))),
             };
             values.extend(value);
         }

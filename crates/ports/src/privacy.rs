@@ -26,7 +26,7 @@ pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
     let kept = raw.headers.iter().filter(|(name, _)| !is_named(name)).cloned();
     let said = (MASKED.to_owned(), Bytes::from(fields.join(",")));
     let headers: Headers = kept.chain([said]).collect();
-    Raw { key: raw.key.clone(), payload, headers, line: raw.line }
+    Raw { key: raw.key.clone(), payload, headers, ..*raw }
 }
 
 /// A record of which only length and hash are left: the fields cannot be told in it, and its key may be one of them.

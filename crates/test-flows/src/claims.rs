@@ -7,7 +7,7 @@ use tally_domain::{
     TableColumn, Type, Value, Version,
 };
 
-use crate::{TEXT, incomplete, integer, keyed};
+use crate::{TEXT, incomplete, integer, keyed, text};
 
 pub(crate) const POSTGRES: &[&str] = &["
     create table claims (
@@ -83,10 +83,10 @@ impl Flow for Claims {
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
         let fields = &incoming.fields;
-        let text = |index: usize| fields.get(index)?.text().map(str::trim);
+        let text = |index: usize| text(fields.get(index));
         let number = integer(fields.first()).ok_or_else(|| incomplete("number"))?;
         let claimant = text(1).ok_or_else(|| incomplete("claimant"))?;
-        let amount = text(2).and_then(|text| Decimal::parse(text, 12, 2));
+        let amount = text(2).and_then(|text| Decimal::parse(&text, 12, 2));
         let amount = amount.ok_or_else(|| incomplete("amount"))?;
         let values = vec![
             Value::Integer(number),

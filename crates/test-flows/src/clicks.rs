@@ -5,7 +5,7 @@ use tally_domain::{
     Type, Value, Write,
 };
 
-use crate::{TEXT, incomplete};
+use crate::{TEXT, incomplete, text};
 
 pub(crate) const POSTGRES: &[&str] = &["
     create table clicks_by_page (
@@ -70,13 +70,10 @@ impl Flow for Clicks {
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
         let fields = &incoming.fields;
-        let text = |index: usize| {
-            let text = fields.get(index)?.text().map(str::trim);
-            text.filter(|text| !text.is_empty())
-        };
+        let text = |index: usize| text(fields.get(index));
         let page = text(0).ok_or_else(|| incomplete("page"))?;
         let visitor = text(1).ok_or_else(|| incomplete("visitor"))?;
-        let seconds = text(2).and_then(|text| Decimal::parse(text, 12, 2));
+        let seconds = text(2).and_then(|text| Decimal::parse(&text, 12, 2));
         let seconds = seconds.ok_or_else(|| incomplete("seconds"))?;
         let add = |table, values| Write { table, action: Action::Add, values };
         let one = Value::Integer(1);

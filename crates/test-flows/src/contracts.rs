@@ -3,11 +3,11 @@
 use std::slice;
 
 use tally_domain::{
-    Action, Column, Flow, Incoming, Kind, Reason, Record, Table, TableColumn, Type, Value, Version,
-    Write, id,
+    Action, Column, Envelope, Flow, Incoming, Kind, Reason, Record, Table, TableColumn, Type,
+    Value, Version, Write, id,
 };
 
-use crate::{TEXT, incomplete, integer, keyed};
+use crate::{TEXT, incomplete, integer, keyed, text};
 
 pub(crate) const POSTGRES: &[&str] = &["
     create table contracts (
@@ -57,6 +57,10 @@ impl Flow for Contracts {
         COLUMNS
     }
 
+    fn envelope(&self) -> Envelope {
+        Envelope::Debezium
+    }
+
     fn tables(&self) -> &[Table] {
         slice::from_ref(&self.table)
     }
@@ -66,9 +70,9 @@ impl Flow for Contracts {
             return Ok(Record { detail: Some("tombstone".into()), ..Record::default() });
         }
         let fields = &incoming.fields;
-        let text = |index: usize| fields.get(index)?.text().map(str::trim);
-        let id = text(1).and_then(id::parse).ok_or_else(|| incomplete("id"))?;
-        let (action, values) = match text(0) {
+        let text = |index: usize| text(fields.get(index));
+        let id = text(1).and_then(|id| id::parse(&id)).ok_or_else(|| incomplete("id"))?;
+        let (action, values) = match text(0).as_deref() {
             Some("d") => (Action::Delete, vec![Value::Uuid(id), Value::Null, Value::Null]),
             Some("c" | "u") => {
                 let customer = text(2).ok_or_else(|| incomplete("customer"))?;

@@ -62,16 +62,22 @@ fn keyed(
     Table { name: name.into(), columns, kind }
 }
 
+/// A text without the blanks around it, unless that leaves nothing.
+fn text(field: Option<&Field>) -> Option<String> {
+    let text = field?.text()?.trim().to_owned();
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// A whole number.
 fn integer(field: Option<&Field>) -> Option<i64> {
-    field?.text()?.trim().parse().ok()
+    text(field)?.parse().ok()
 }
 
 /// True or false, whatever the source makes of it.
 fn boolean(field: Option<&Field>) -> Option<bool> {
     match field? {
         Field::Boolean(value) => Some(*value),
-        other => other.text()?.trim().parse().ok(),
+        other => text(Some(other))?.parse().ok(),
     }
 }
 
@@ -80,9 +86,7 @@ fn json(field: Option<&Field>) -> Option<String> {
     match field? {
         Field::Json(json) => Some(json.to_string()),
         Field::Boolean(value) => Some(value.to_string()),
-        Field::Number(number) => Some(number.to_string()),
-        Field::Text(text) if !text.trim().is_empty() => Some(text.to_string()),
-        Field::Text(_) | Field::Null | Field::Absent => None,
+        other => text(Some(other)),
     }
 }
 

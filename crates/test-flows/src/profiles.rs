@@ -5,7 +5,7 @@ use tally_domain::{
     Write, timestamp,
 };
 
-use crate::{TEXT, appended, incomplete, integer, json, keyed};
+use crate::{TEXT, appended, incomplete, integer, json, keyed, text};
 
 pub(crate) const POSTGRES: &[&str] = &["
     create table profiles_raw (
@@ -77,14 +77,16 @@ impl Flow for Profiles {
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
         let fields = &incoming.fields;
-        let text = |index: usize| fields.get(index)?.text().filter(|text| !text.trim().is_empty());
+        let text = |index: usize| text(fields.get(index));
         let values = vec![
             Value::Text(text(0).ok_or_else(|| incomplete("tenant"))?.into()),
             Value::Integer(integer(fields.get(1)).ok_or_else(|| incomplete("number"))?),
             Value::Text(text(2).ok_or_else(|| incomplete("name"))?.into()),
             json(fields.get(3)).map_or(Value::Null, |json| Value::Json(json.into())),
             Value::Timestamp(
-                text(4).and_then(timestamp::parse).ok_or_else(|| incomplete("updated_at"))?,
+                text(4)
+                    .and_then(|at| timestamp::parse(&at))
+                    .ok_or_else(|| incomplete("updated_at"))?,
             ),
         ];
         let raw = Write { table: 0, action: Action::Append, values: values.clone() };

@@ -7,7 +7,7 @@ use tally_domain::{
     Write, timestamp,
 };
 
-use crate::{TEXT, appended, boolean, incomplete, json};
+use crate::{TEXT, appended, boolean, incomplete, json, text};
 
 pub(crate) const POSTGRES: &[&str] = &["
     create table readings (
@@ -77,26 +77,32 @@ impl Flow for Readings {
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
         let fields = &incoming.fields;
-        let text = |index: usize| fields.get(index)?.text().map(str::trim);
+        let text = |index: usize| text(fields.get(index));
         let value = |index: usize| {
-            text(index).and_then(|text| Decimal::parse(text, 9, 3)).map(Value::Decimal)
+            text(index).and_then(|text| Decimal::parse(&text, 9, 3)).map(Value::Decimal)
         };
-        let sensor = text(0).filter(|text| !text.is_empty()).ok_or_else(|| incomplete("sensor"))?;
-        let at = text(1).and_then(timestamp::parse).ok_or_else(|| incomplete("at"))?;
+        let raw = incoming.raw;
+        let key = raw.key.as_deref().and_then(|key| str::from_utf8(key).ok()).map(str::to_owned);
+        let sensor = text(0).or(key).ok_or_else(|| incomplete("sensor"))?;
+        let at = text(1).and_then(|at| timestamp::parse(&at)).map(|at| at.and_utc());
+        let at = at.or(raw.timestamp).ok_or_else(|| incomplete("at"))?;
         let first = value(2).ok_or_else(|| incomplete("value"))?;
         let is_valid = boolean(fields.get(4));
-        if is_valid.is_none() && text(4).is_some_and(|text| !text.is_empty()) {
+        if is_valid.is_none() && text(4).is_some() {
             return Err(incomplete("is_valid"));
         }
+        let header = raw.headers.iter().find(|(name, _)| name == "details");
+        let header = header.and_then(|(_, json)| String::from_utf8(json.to_vec()).ok());
+        let details = json(fields.get(5)).or(header);
         let rows = [Some(first), value(3)].into_iter().flatten().map(|value| Write {
             table: 0,
             action: Action::Append,
             values: vec![
-                Value::Text(sensor.into()),
-                Value::Instant(at.and_utc()),
+                Value::Text(sensor.as_str().into()),
+                Value::Instant(at),
                 value,
                 is_valid.map_or(Value::Null, Value::Boolean),
-                json(fields.get(5)).map_or(Value::Null, |json| Value::Json(json.into())),
+                details.clone().map_or(Value::Null, |json| Value::Json(json.into())),
             ],
         });
         Ok(Record { writes: rows.collect(), ..Record::default() })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrono::DateTime;
 use serde_json::json;
 use tally_domain::amount::Notation;
 use tally_domain::quality::{Finding, Report};
@@ -101,13 +102,14 @@ pub fn rows(positions: RangeInclusive<i64>) -> Vec<Row> {
     positions.map(|position| row(position, position.unsigned_abs().into(), "-12.34")).collect()
 }
 
-/// A dead letter of a record that could not be decoded, U+0000 in its payload and two headers.
+/// A dead letter of a record that could not be decoded, U+0000 in its payload, two headers and a timestamp.
 pub fn dead_letter(position: i64) -> DeadLetter {
     let headers = [("csv.header", &b"id,amount"[..]), ("x", &[0, 255])];
     let raw = Raw {
         key: Some(Bytes::from_static(b"\0key")),
         payload: Some(Bytes::from_static(b"7,\0,\xff\xfe")),
         headers: headers.map(|(name, value)| (name.to_owned(), Bytes::from_static(value))).into(),
+        timestamp: DateTime::from_timestamp_millis(1_705_307_400_120),
         line: None,
     };
     DeadLetter::first(

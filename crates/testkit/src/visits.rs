@@ -5,7 +5,7 @@ use std::slice;
 use std::sync::Arc;
 
 use tally_domain::{
-    Action, Column, Flow, Incoming, Kind, Raw, Reason, Record, Stage, Table, TableColumn,
+    Action, Column, Field, Flow, Incoming, Kind, Raw, Reason, Record, Stage, Table, TableColumn,
     TableKind, Type, Value, Write, timestamp,
 };
 use tally_ports::{KnownFlow, Migrations, Row};
@@ -97,7 +97,7 @@ impl Flow for Visits {
     }
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {
-        let mut fields = incoming.fields.into_iter().map(|mut field| field.take_text());
+        let mut fields = incoming.fields.into_iter().map(Field::into_text);
         let [who, page, at] = [(); 3].map(|()| fields.next().flatten());
         let at = at.as_deref().and_then(timestamp::parse);
         match (who, page, at) {

@@ -38,6 +38,7 @@ impl Received {
             key: record.key.map(Bytes::from),
             payload: record.value.map(Bytes::from),
             headers,
+            timestamp: Some(record.timestamp),
             line: None,
         };
         Self { offset, timestamp, size, raw }

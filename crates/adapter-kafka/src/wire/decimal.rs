@@ -1,6 +1,8 @@
-//! Decimal numbers as plain texts, exact: digits, perhaps a point, perhaps a minus.
+//! Decimal numbers, exact. As plain texts: digits, perhaps a point, perhaps a minus.
 
 use std::fmt::Write;
+
+use tally_domain::{Decimal, Field};
 
 use super::broken::Broken;
 
@@ -38,7 +40,7 @@ pub(super) fn written_out(number: &str) -> Option<String> {
 }
 
 /// The number `unscaled / 10^scale`, with as many decimals; `unscaled` in two's complement, the highest byte first.
-pub(super) fn scaled(unscaled: &[u8], scale: usize) -> Result<String, Broken> {
+pub(super) fn scaled(unscaled: &[u8], scale: usize) -> Result<Field, Broken> {
     let is_negative = unscaled.first().is_some_and(|byte| byte & 0x80 != 0);
     let sign = if is_negative { 0xff } else { 0 };
     let padding = unscaled.iter().take_while(|&&byte| byte == sign).count();
@@ -46,13 +48,18 @@ pub(super) fn scaled(unscaled: &[u8], scale: usize) -> Result<String, Broken> {
     if bytes.len() > LONGEST {
         return Err(Broken::new(format!("a decimal of more than {LONGEST} bytes")));
     }
-    let scale = length(scale);
-    if bytes.len() < 8 {
+    if let (true, Some(scale)) = (bytes.len() < 8, small_scale(scale)) {
         let start = if is_negative { -1 } else { 0 };
-        let value = bytes.iter().fold(start, |value: i64, &byte| value << 8 | i64::from(byte));
-        return Ok(with_point(is_negative, &value.unsigned_abs().to_string(), scale));
+        let unscaled = bytes.iter().fold(start, |value: i64, &byte| value << 8 | i64::from(byte));
+        return Ok(Field::Decimal(Decimal { unscaled, scale }));
     }
-    Ok(with_point(is_negative, &digits(bytes, is_negative), scale))
+    let digits = digits(bytes, is_negative);
+    Ok(Field::Number(with_point(is_negative, &digits, length(scale)).into()))
+}
+
+/// A scale that a [`Decimal`] can have.
+fn small_scale(scale: usize) -> Option<u8> {
+    u8::try_from(scale).ok().filter(|&scale| scale <= 18)
 }
 
 /// The digits of a number of any length without its sign.
@@ -172,7 +179,9 @@ mod tests {
 
     #[track_caller]
     fn check_scaled(bytes: &[u8], scale: usize, expected: &str) {
-        assert_eq!(scaled(bytes, scale).as_deref(), Ok(expected), "{bytes:?}");
+        let scaled = scaled(bytes, scale).ok();
+        let text = scaled.as_ref().and_then(Field::text);
+        assert_eq!(text.as_deref(), Some(expected), "{bytes:?}");
     }
 
     #[test]
@@ -187,6 +196,7 @@ mod tests {
         check_scaled(&[0xff, 0xff, 0xff, 0xfb, 0x2e], 2, "-12.34");
         check_scaled(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x04, 0xd2], 3, "1.234");
         check_scaled(&[0x04, 0xd2], 6, "0.001234");
+        check_scaled(&[0xfb, 0x2e], 19, "-0.0000000000000001234");
     }
 
     #[test]

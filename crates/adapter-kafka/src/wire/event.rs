@@ -173,7 +173,12 @@ mod tests {
             pass: 1,
             position: 41,
             attempt: 2,
-            raw: Raw { key: Some("key".into()), payload, headers: Arc::from(headers), line: None },
+            raw: Raw {
+                key: Some("key".into()),
+                payload,
+                headers: Arc::from(headers),
+                ..Raw::default()
+            },
             stage: "validate".into(),
             code: "amount_missing".into(),
             message: "amount is missing".into(),

@@ -13,16 +13,29 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use tally_domain::{ByteString, Field, Fields, Kind};
+use tally_domain::{ByteString, Envelope, Field, Fields, Kind};
 
 use super::broken::Broken;
 use super::columns::{Columns, Level, Member};
 use super::decimal;
+use super::members::Members;
 
-/// The fields of the record that `payload` is.
-pub(super) fn decode(payload: &Bytes, columns: &Columns) -> Result<Fields, Broken> {
+/// The fields of the record that `payload` is, out of its `envelope`.
+pub(super) fn decode(
+    payload: &Bytes,
+    envelope: Envelope,
+    columns: &Columns,
+) -> Result<Fields, Broken> {
     let text = ByteString::try_from(payload.clone()).map_err(|_| Broken::new("not UTF-8"))?;
     let object = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let object = match envelope {
+        Envelope::Plain => object,
+        Envelope::Debezium => match unwrapped(object) {
+            Some("null") => return Ok(Fields::new()),
+            Some(inner) => inner,
+            None => object,
+        },
+    };
     match object.trim_ascii_start().bytes().next() {
         None => return Err(Broken::new("empty")),
         Some(b'{') => {}
@@ -37,6 +50,19 @@ pub(super) fn decode(payload: &Bytes, columns: &Columns) -> Result<Fields, Broke
     match read.and_then(|()| json.end()) {
         Ok(()) => Ok(fields),
         Err(error) => Err(broken.unwrap_or_else(|| error.into())),
+    }
+}
+
+/// The payload of an object that says its schema too.
+fn unwrapped(object: &str) -> Option<&str> {
+    let Members(members) = serde_json::from_str(object).ok()?;
+    match members.as_slice() {
+        [(schema, _), (name, payload)] | [(name, payload), (schema, _)]
+            if schema == "schema" && name == "payload" =>
+        {
+            Some(payload.get())
+        }
+        _ => None,
     }
 }
 

@@ -1,16 +1,12 @@
 //! Fields that must not be kept of a dead letter.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tally_domain::{Column, Kind};
 use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
+use super::members::Members;
 use super::registry::Found;
 use super::{Registry, avro};
 
@@ -20,36 +16,41 @@ const DEEPEST: usize = 100;
 /// Masks fields of records of topics. JSON keeps the exact text of all others; an Avro record is kept as JSON.
 #[derive(Debug)]
 pub struct WireMask {
-    fields: Vec<String>,
+    fields: MaskedFields,
+    /// The last of their names: a key is not in the records that they are in.
+    of_key: MaskedFields,
     /// Whether the key, which is the id's text, is one of them.
     is_key_masked: bool,
     registry: Option<Registry>,
 }
 
 impl WireMask {
-    /// Masks the fields of these names, at whatever depth and whether they are among the flow's `columns` or not.
+    /// Masks the fields of these names, at whatever depth and whether they are among the flow's `columns` or not. A name with
+    /// points (`after.card`) is that of a field in a record of that name.
     pub fn new(fields: &[String], columns: &[Column], registry: Option<Registry>) -> Self {
-        let is_masked = |name: &str| fields.iter().any(|field| field == name);
-        // An id in an inner record is gone with what it is in, too.
+        let last = |name: &String| name.rsplit('.').next().unwrap_or(name).to_owned();
+        let of_key = MaskedFields(fields.iter().map(last).collect());
+        let fields = MaskedFields(fields.to_vec());
         let mut ids = columns.iter().filter(|column| column.kind == Kind::Id);
-        let is_key_masked = ids.any(|id| is_masked(&id.name) || id.name.split('.').any(is_masked));
-        Self { fields: fields.to_vec(), is_key_masked, registry }
+        let is_key_masked = ids.any(|id| fields.cover(&id.name));
+        Self { fields, of_key, is_key_masked, registry }
     }
 
     /// What is left of the payload; `None` where the fields cannot be told.
-    fn payload(&self, payload: &Bytes) -> Option<Bytes> {
+    fn payload(&self, payload: &Bytes, fields: &MaskedFields) -> Option<Bytes> {
         if payload.first() != Some(&avro::MAGIC) {
             let json: &RawValue = serde_json::from_slice(payload).ok()?;
-            let mut text = String::with_capacity(payload.len());
-            self.write(json.get(), &mut text, DEEPEST)?;
-            return json.get().starts_with('{').then(|| text.into());
+            let text = String::with_capacity(payload.len());
+            let mut writer = Writer { fields, path: Path::default(), text };
+            writer.write(json.get(), DEEPEST)?;
+            return json.get().starts_with('{').then(|| writer.text.into());
         }
         let (id, datum) = avro::unframe(payload).ok()?;
         // A payload was just read by it, if it can be read at all.
         let Some(Found::Schema(schema)) = self.registry.as_ref()?.remembered(id) else {
             return None;
         };
-        let json = avro::masked(datum, &schema, &self.fields).ok()?;
+        let json = avro::masked(datum, &schema, fields).ok()?;
         Some(json.into())
     }
 
@@ -57,44 +58,104 @@ impl WireMask {
     fn key(&self, key: &Bytes) -> Option<Bytes> {
         match key.trim_ascii_start().first() {
             _ if self.is_key_masked => None,
-            Some(b'{' | b'[' | &avro::MAGIC) => self.payload(key),
+            Some(b'{' | b'[' | &avro::MAGIC) => self.payload(key, &self.of_key),
             _ => Some(key.clone()),
         }
     }
+}
 
+/// The names of fields whose values are left out.
+#[derive(Debug)]
+pub(super) struct MaskedFields(Vec<String>);
+
+impl MaskedFields {
+    #[cfg(test)]
+    pub(super) fn of(names: &[&str]) -> Self {
+        Self(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    /// Whether the field at this path is one of them.
+    pub(super) fn mask(&self, path: &Path) -> bool {
+        self.0.iter().any(|field| is_end(field, &path.0))
+    }
+
+    /// Whether the column's value may be one of them, or in one.
+    fn cover(&self, column: &str) -> bool {
+        let ends = column.match_indices('.').map(|(end, _)| end).chain([column.len()]);
+        let mut paths = ends.map(|end| &column[..end]);
+        paths.any(|path| self.0.iter().any(|field| is_end(field, path) || is_end(path, field)))
+    }
+}
+
+/// Whether the names in `path` end with those in `end`.
+fn is_end(end: &str, path: &str) -> bool {
+    path.strip_suffix(end).is_some_and(|outer| outer.is_empty() || outer.ends_with('.'))
+}
+
+/// Where a field is: the names of the records that it is in and its own, joined by points.
+#[derive(Debug, Default)]
+pub(super) struct Path(String);
+
+impl Path {
+    /// Goes to the member of this name; [`Path::leave`] goes back by what this returns.
+    pub(super) fn enter(&mut self, name: &str) -> usize {
+        let outer = self.0.len();
+        if outer > 0 {
+            self.0.push('.');
+        }
+        self.0.push_str(name);
+        outer
+    }
+
+    pub(super) fn leave(&mut self, outer: usize) {
+        self.0.truncate(outer);
+    }
+}
+
+/// A JSON text that is being masked.
+struct Writer<'a> {
+    fields: &'a MaskedFields,
+    path: Path,
+    /// What was written so far.
+    text: String,
+}
+
+impl Writer<'_> {
     /// Writes the JSON `value` without the named members.
-    fn write(&self, value: &str, text: &mut String, deeper: usize) -> Option<()> {
+    fn write(&mut self, value: &str, deeper: usize) -> Option<()> {
         let deeper = deeper.checked_sub(1)?;
         match value.as_bytes().first()? {
             b'{' => {
                 let Members(members) = serde_json::from_str(value).ok()?;
-                text.push('{');
+                self.text.push('{');
                 for (place, (name, member)) in members.iter().enumerate() {
                     if place > 0 {
-                        text.push(',');
+                        self.text.push(',');
                     }
-                    text.push_str(&serde_json::to_string(name).ok()?);
-                    text.push(':');
-                    if self.fields.iter().any(|field| field == name) {
-                        text.push_str(&serde_json::to_string(MASK).ok()?);
+                    self.text.push_str(&serde_json::to_string(name).ok()?);
+                    self.text.push(':');
+                    let outer = self.path.enter(name);
+                    if self.fields.mask(&self.path) {
+                        self.text.push_str(&serde_json::to_string(MASK).ok()?);
                     } else {
-                        self.write(member.get(), text, deeper)?;
+                        self.write(member.get(), deeper)?;
                     }
+                    self.path.leave(outer);
                 }
-                text.push('}');
+                self.text.push('}');
             }
             b'[' => {
                 let items: Vec<&RawValue> = serde_json::from_str(value).ok()?;
-                text.push('[');
+                self.text.push('[');
                 for (place, item) in items.iter().enumerate() {
                     if place > 0 {
-                        text.push(',');
+                        self.text.push(',');
                     }
-                    self.write(item.get(), text, deeper)?;
+                    self.write(item.get(), deeper)?;
                 }
-                text.push(']');
+                self.text.push(']');
             }
-            _ => text.push_str(value),
+            _ => self.text.push_str(value),
         }
         Some(())
     }
@@ -104,40 +165,13 @@ impl Mask for WireMask {
     fn mask(&self, raw: &Raw) -> Raw {
         let payload = match &raw.payload {
             None => None, // a tombstone has no fields
-            Some(payload) => match self.payload(payload) {
+            Some(payload) => match self.payload(payload, &self.fields) {
                 Some(payload) => Some(payload),
-                None => return unreadable(raw, &self.fields),
+                None => return unreadable(raw, &self.fields.0),
             },
         };
         let key = raw.key.as_ref().and_then(|key| self.key(key));
-        Raw { key, ..masked(raw, payload, &self.fields) }
-    }
-}
-
-/// An object's members in their order, repeated ones too.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-
-        impl<'de> Visitor<'de> for Each {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    members.push((Cow::Owned(name), map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Each)
+        Raw { key, ..masked(raw, payload, &self.fields.0) }
     }
 }
 
@@ -155,7 +189,7 @@ mod tests {
             key: Some(Bytes::from_static(b"7")),
             payload: payload.map(Bytes::from_static),
             headers: headers.into(),
-            line: None,
+            ..Raw::default()
         }
     }
 
@@ -187,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn points_name_a_field_in_a_record_of_that_name() {
+        let payload = r#"{"card":1,"after":{"card":2,"x":{"card":3},"y":[{"card":4}]},"payload":{"after":{"card":5}},"before":{"card":6}}"#;
+        check(
+            &["after.card", "x.card"],
+            payload,
+            r#"{"card":1,"after":{"card":"***","x":{"card":"***"},"y":[{"card":4}]},"payload":{"after":{"card":"***"}},"before":{"card":6}}"#,
+        );
+        check(&["card.after"], r#"{"card":1,"after":2}"#, r#"{"card":1,"after":2}"#);
+        check(
+            &["after.card"],
+            r#"{"after.card":1,"thereafter":{"card":2}}"#,
+            r#"{"after.card":"***","thereafter":{"card":2}}"#,
+        );
+    }
+
+    #[test]
     fn headers_of_that_name_go_and_the_key_with_the_id() {
         let found = mask(&["merchant"], None);
         let names: Vec<&str> = found.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -206,6 +256,12 @@ mod tests {
         assert_eq!(key(b" {\"merchant\":\"Jane"), None);
         assert_eq!(key(br#"[{"merchant":"Jane"}]"#), None);
         assert_eq!(key(b"7"), Some(Bytes::from_static(b"7")));
+
+        let fields = ["after.card".to_owned()];
+        let mask = WireMask::new(&fields, Transactions::default().columns(), None);
+        let key = Some(Bytes::from_static(br#"{"card":7}"#));
+        let masked = mask.mask(&Raw { key, ..raw(Some(b"{}")) }).key;
+        assert_eq!(masked.as_deref(), Some(&br#"{"card":"***"}"#[..]));
     }
 
     #[test]
@@ -215,8 +271,8 @@ mod tests {
             let mask = WireMask::new(&[field.to_owned()], &columns, None);
             mask.mask(&raw(Some(b"{}"))).key.is_some()
         };
-        let found = ["after", "id", "after.id", "before", "x"].map(has_key);
-        assert_eq!(found, [false, false, false, true, true]);
+        let found = ["after", "id", "after.id", "payload.after", "before", "x"].map(has_key);
+        assert_eq!(found, [false, false, false, false, true, true]);
     }
 
     #[test]

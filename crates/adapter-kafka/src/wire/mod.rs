@@ -12,6 +12,9 @@
 //! | in the frame, of a schema that the registry does not know, or with no registry set | `schema_unknown` |
 //! | in the frame, of a schema that is not Avro's or that cannot be used | `avro` |
 //!
+//! In an envelope of [`Envelope::Debezium`] a JSON object of exactly `schema` and `payload` is read as its payload, one of
+//! null as a tombstone.
+//!
 //! A column's name with points leads into inner JSON objects and Avro records. Where one of these is missing, the columns
 //! in it are absent; where one is null, they are null; where one is anything else, the record is a bad one.
 //!
@@ -30,12 +33,13 @@ mod encoder;
 mod event;
 mod json;
 mod mask;
+mod members;
 mod registry;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use tally_domain::{Column, Fields, Reason, Stage};
+use tally_domain::{Column, Envelope, Fields, Reason, Stage};
 use tally_ports::Fault;
 
 use self::columns::Columns;
@@ -48,15 +52,17 @@ pub use self::registry::Registry;
 #[derive(Debug)]
 pub struct Decoder {
     columns: Columns,
+    envelope: Envelope,
     registry: Option<Registry>,
     /// Whether it was said that a registry is missing.
     has_warned: AtomicBool,
 }
 
 impl Decoder {
-    /// Reads these columns. Without a `registry` every Avro record is a bad one.
-    pub fn new(columns: &[Column], registry: Option<Registry>) -> Self {
-        Self { columns: Columns::new(columns), registry, has_warned: AtomicBool::new(false) }
+    /// Reads these columns of what is in the `envelope`. Without a `registry` every Avro record is a bad one.
+    pub fn new(columns: &[Column], envelope: Envelope, registry: Option<Registry>) -> Self {
+        let columns = Columns::new(columns);
+        Self { columns, envelope, registry, has_warned: AtomicBool::new(false) }
     }
 
     /// What the columns hold, or why the bytes are no record; no fields where there are no bytes. The outer fault is the
@@ -65,7 +71,7 @@ impl Decoder {
         let refused = |code, message: String| Ok(Err(Reason::new(Stage::Decode, code, message)));
         let Some(payload) = payload else { return Ok(Ok(Fields::new())) };
         if payload.first() != Some(&avro::MAGIC) {
-            return match json::decode(payload, &self.columns) {
+            return match json::decode(payload, self.envelope, &self.columns) {
                 Ok(fields) => Ok(Ok(fields)),
                 Err(broken) => refused("json", broken.to_string()),
             };

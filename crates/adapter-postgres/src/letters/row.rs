@@ -81,6 +81,8 @@ pub(super) struct Whole {
     payload: Option<Vec<u8>>,
     #[diesel(sql_type = Json)]
     headers: Value,
+    #[diesel(sql_type = Nullable<Timestamp>)]
+    record_timestamp: Option<NaiveDateTime>,
 }
 
 impl Whole {
@@ -88,7 +90,13 @@ impl Whole {
         let headers =
             headers_from_json(&self.headers).ok_or_else(|| not_ours(self.found.id, "headers"))?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
-        let raw = Raw { key, payload, headers, line: None };
+        let raw = Raw {
+            key,
+            payload,
+            headers,
+            timestamp: self.record_timestamp.map(|at| at.and_utc()),
+            line: None,
+        };
         Ok(Stored { listed: self.found.listed()?, raw })
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Whole {
     payload: Option<Vec<u8>>,
     #[diesel(sql_type = Text)]
     headers: String,
+    #[diesel(sql_type = Nullable<Timestamp>)]
+    record_timestamp: Option<NaiveDateTime>,
 }
 
 impl Whole {
@@ -86,7 +88,13 @@ impl Whole {
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
         let headers = headers.ok_or_else(|| not_ours(&self.found.id, "headers"))?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
-        let raw = Raw { key, payload, headers, line: None };
+        let raw = Raw {
+            key,
+            payload,
+            headers,
+            timestamp: self.record_timestamp.map(|at| at.and_utc()),
+            line: None,
+        };
         Ok(Stored { listed: self.found.listed()?, raw })
     }
 }

@@ -125,17 +125,17 @@ impl Flow for Transactions {
     }
 }
 
-/// A transaction as it was read: the exact text of each column. Its `Debug` shows no values.
+/// A transaction as it was read. Its `Debug` shows no values.
 #[derive(Clone, Default)]
 struct Wire {
     /// A UUID or an integer.
-    id: Option<ByteString>,
+    id: Field,
     /// Free text.
     description: Option<ByteString>,
     /// A decimal number in the notation of its source, see [`Amount::parse`].
-    amount: Option<ByteString>,
+    amount: Field,
     /// See [`crate::timestamp::parse`].
-    timestamp: Option<ByteString>,
+    timestamp: Field,
     /// Free text.
     merchant: Option<ByteString>,
     /// One of a known set, or any other text.
@@ -145,18 +145,18 @@ struct Wire {
 }
 
 impl Wire {
-    /// The texts among the `fields`, which stand in the order of the flow's columns.
+    /// The `fields`, which stand in the order of the flow's columns.
     fn of(fields: Fields) -> Self {
-        let mut texts = fields.into_iter().map(|mut field: Field| field.take_text());
-        let mut next = || texts.next().flatten();
+        let mut fields = fields.into_iter();
+        let mut next = || fields.next().unwrap_or_default();
         Self {
             id: next(),
-            description: next(),
+            description: next().into_text(),
             amount: next(),
             timestamp: next(),
-            merchant: next(),
-            operation_type: next(),
-            side: next(),
+            merchant: next().into_text(),
+            operation_type: next().into_text(),
+            side: next().into_text(),
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::faults::{Faults, program_error, trimmed};
 pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Reason> {
     let mut faults = Faults::default();
 
-    let id = faults.id("id", wire.id.as_deref());
-    let parsed = faults.amount("amount", wire.amount.as_deref(), notation);
+    let id = faults.id("id", &wire.id);
+    let parsed = faults.amount("amount", &wire.amount, notation);
     let side = match trimmed(wire.side.as_deref()) {
         None => faults.add("side_missing", "side is missing"),
         Some("debit") => Some(Side::Debit),
@@ -30,7 +30,7 @@ pub(super) fn validate(wire: Wire, notation: Notation) -> Result<Transaction, Re
         }
         _ => {}
     }
-    let timestamp = faults.timestamp("timestamp", wire.timestamp.as_deref());
+    let timestamp = faults.timestamp("timestamp", &wire.timestamp);
 
     let texts = [
         ("description", &wire.description, limit::DESCRIPTION),
@@ -73,15 +73,15 @@ fn not_blank(text: Option<ByteString>) -> Option<ByteString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Stage;
+    use crate::{Decimal, Field, Stage};
 
     fn valid() -> Wire {
         let text = |text: &str| Some(text.into());
         Wire {
-            id: text("7"),
+            id: field("7"),
             description: text(" CB BOULANGERIE "),
-            amount: text("-12.34"),
-            timestamp: text("2024-01-15 08:30:00"),
+            amount: field("-12.34"),
+            timestamp: field("2024-01-15 08:30:00"),
             merchant: text("Boulangerie"),
             operation_type: text("payment"),
             side: text("debit"),
@@ -103,6 +103,10 @@ mod tests {
         assert_eq!(reason.stage, Stage::Validate);
     }
 
+    fn field(text: &str) -> Field {
+        Field::Text(text.into())
+    }
+
     #[expect(clippy::unnecessary_wraps, reason = "a field of the wire is optional")]
     fn set(text: &str) -> Option<ByteString> {
         Some(text.into())
@@ -117,12 +121,32 @@ mod tests {
     }
 
     #[test]
+    fn values_with_a_type_are_read_as_their_texts() {
+        let at = "2024-01-15T08:30:00.000001".parse().unwrap();
+        let texts = Wire { timestamp: field("2024-01-15T08:30:00.000001Z"), ..valid() };
+        let typed = |at| Wire {
+            id: Field::Uuid(uuid::Uuid::from_u128(7)),
+            amount: Field::Decimal(Decimal { unscaled: -123_400, scale: 4 }),
+            timestamp: at,
+            ..valid()
+        };
+        let read = |wire| validate(wire, Notation::Plain).unwrap().into_record().writes;
+        let expected = read(texts);
+        for at in [Field::Timestamp(at), Field::Instant(at.and_utc())] {
+            assert!(read(typed(at)) == expected);
+        }
+        let whole = Wire { id: Field::Integer(7), amount: Field::Integer(-12), ..valid() };
+        let record = validate(whole, Notation::Plain).unwrap();
+        assert_eq!((record.id.as_u128(), record.amount.cents()), (7, -1200));
+    }
+
+    #[test]
     fn blanks_around_values_are_cut() {
         let spaced = Wire {
-            id: set(" 7 "),
-            amount: set("\t5 "),
+            id: field(" 7 "),
+            amount: field("\t5 "),
             side: set(" credit "),
-            timestamp: set(" 2024-01-15T08:30:00Z "),
+            timestamp: field(" 2024-01-15T08:30:00Z "),
             ..valid()
         };
         assert_eq!(validate(spaced, Notation::Plain).unwrap().side, Side::Credit);
@@ -141,19 +165,23 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_code() {
-        check(|wire| wire.id = None, "id_missing", 1);
-        check(|wire| wire.id = set(" "), "id_missing", 1);
-        check(|wire| wire.id = set("x"), "id_invalid", 1);
-        check(|wire| wire.amount = set(""), "amount_missing", 1);
-        check(|wire| wire.amount = set("1e5"), "amount_invalid", 1);
-        check(|wire| wire.amount = set("-12.345"), "amount_range", 1);
+        check(|wire| wire.id = Field::Absent, "id_missing", 1);
+        check(|wire| wire.id = field(" "), "id_missing", 1);
+        check(|wire| wire.id = field("x"), "id_invalid", 1);
+        check(|wire| wire.amount = field(""), "amount_missing", 1);
+        check(|wire| wire.amount = field("1e5"), "amount_invalid", 1);
+        check(|wire| wire.amount = field("-12.345"), "amount_range", 1);
+        for (unscaled, scale) in [(-12_345, 3), (-1_000_000_000_000, 2), (i64::MIN, 0)] {
+            let amount = Field::Decimal(Decimal { unscaled, scale });
+            check(|wire| wire.amount = amount, "amount_range", 1);
+        }
         check(|wire| wire.side = None, "side_missing", 1);
         check(|wire| wire.side = set("Debit"), "side_unknown", 1);
-        check(|wire| wire.amount = set("12.34"), "debit_sign", 1);
-        check(|wire| wire.amount = set("-0.00"), "debit_sign", 1);
+        check(|wire| wire.amount = field("12.34"), "debit_sign", 1);
+        check(|wire| wire.amount = field("-0.00"), "debit_sign", 1);
         check(|wire| wire.side = set("credit"), "credit_sign", 1);
-        check(|wire| wire.timestamp = None, "timestamp_missing", 1);
-        check(|wire| wire.timestamp = set("2024-02-30 00:00:00"), "timestamp_invalid", 1);
+        check(|wire| wire.timestamp = Field::Absent, "timestamp_missing", 1);
+        check(|wire| wire.timestamp = field("2024-02-30 00:00:00"), "timestamp_invalid", 1);
         check(|wire| wire.merchant = set("a\0b"), "nul", 1);
         check(|wire| wire.description = set(&"é".repeat(1025)), "text_too_long", 1);
         check(|wire| wire.operation_type = set(&"x".repeat(65)), "text_too_long", 1);
@@ -173,7 +201,7 @@ mod tests {
     fn all_faults_are_listed_and_the_first_in_order_is_the_code() {
         check(|wire| *wire = Wire::default(), "id_missing", 4);
         check(
-            |wire| (wire.amount, wire.timestamp) = (set("99999999999.99"), None),
+            |wire| (wire.amount, wire.timestamp) = (field("99999999999.99"), Field::Null),
             "amount_range",
             3,
         );
@@ -187,10 +215,10 @@ mod tests {
     #[test]
     fn messages_quote_no_value() {
         let wire = Wire {
-            id: set("secret-7"),
-            amount: set("secret"),
+            id: field("secret-7"),
+            amount: field("secret"),
             side: set("secret"),
-            timestamp: set("secret"),
+            timestamp: field("secret"),
             ..valid()
         };
         assert!(!validate(wire, Notation::Plain).unwrap_err().message.contains("secret"));

@@ -76,7 +76,7 @@ impl<S: Source> Source for Profiled<S> {
             for fields in batch.items.iter().filter_map(|item| item.content.as_ref().ok()) {
                 for (column, field) in self.flow.columns().iter().zip(fields) {
                     let facts = columns.entry(column.name.to_string()).or_default();
-                    facts.note(column, field.text(), batch.notation);
+                    facts.note(column, field.text().as_deref(), batch.notation);
                 }
             }
         }

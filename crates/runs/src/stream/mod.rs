@@ -123,7 +123,7 @@ where
     let topic = Topic {
         flow: Arc::clone(flow),
         cluster: cluster.clone(),
-        decoder: Arc::new(Decoder::new(flow.columns(), registry)),
+        decoder: Arc::new(Decoder::new(flow.columns(), flow.envelope(), registry)),
         name: name.clone(),
         start: settings.start,
         ends,

@@ -316,7 +316,7 @@ where
     let position = own(&sink, &stream, "a", LONG).await;
     let headers: Headers = [("x".to_owned(), Bytes::from(vec![7; 3_000]))].into();
     let (key, payload) = (Some(vec![b'k'; 5_000].into()), Some(vec![1; 9_000].into()));
-    let raw = Raw { key, payload, headers, line: None };
+    let raw = Raw { key, payload, headers, ..Raw::default() };
     let letter = DeadLetter { raw: raw.clone(), ..dead_letter(0) };
     let batch = build::commit(&position, &stream, 0..=0, vec![], vec![letter]);
     commit(&sink, batch).await.unwrap();

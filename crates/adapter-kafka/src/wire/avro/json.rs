@@ -8,6 +8,7 @@ use super::datum::Datum;
 use super::schema::{Node, WriterSchema};
 use super::value::{DEEPEST, in_blocks, scalar, skip, too_deep};
 use crate::wire::broken::Broken;
+use crate::wire::mask::{MaskedFields, Path};
 
 /// A value: a number with its digits; what has no JSON of its own as its text.
 pub(super) fn text(
@@ -15,7 +16,7 @@ pub(super) fn text(
     schema: &WriterSchema,
     node: &Node,
 ) -> Result<String, Broken> {
-    let mut writer = Writer { schema, masked: None, text: String::new() };
+    let mut writer = Writer { schema, masked: None, path: Path::default(), text: String::new() };
     writer.value(datum, node, DEEPEST)?;
     Ok(writer.text)
 }
@@ -24,9 +25,10 @@ pub(super) fn text(
 pub(in crate::wire) fn masked(
     mut datum: Datum<'_>,
     schema: &WriterSchema,
-    fields: &[String],
+    fields: &MaskedFields,
 ) -> Result<String, Broken> {
-    let mut writer = Writer { schema, masked: Some(fields), text: String::new() };
+    let (path, text) = Default::default();
+    let mut writer = Writer { schema, masked: Some(fields), path, text };
     writer.value(&mut datum, schema.root(), DEEPEST)?;
     datum.end()?;
     Ok(writer.text)
@@ -34,9 +36,11 @@ pub(in crate::wire) fn masked(
 
 struct Writer<'a> {
     schema: &'a WriterSchema,
-    /// The names of fields whose values are left out. With them numbers are texts, and bytes of a fixed number are told by
+    /// The fields whose values are left out. With them numbers are texts, and bytes of a fixed number are told by
     /// that.
-    masked: Option<&'a [String]>,
+    masked: Option<&'a MaskedFields>,
+    /// Where in the record the value is; kept with masked fields only.
+    path: Path,
     /// What was written so far.
     text: String,
 }
@@ -93,11 +97,16 @@ impl Writer<'_> {
     ) -> Result<(), Broken> {
         self.quote(name);
         self.text.push(':');
-        if self.masked.is_some_and(|masked| masked.iter().any(|field| field == name)) {
+        let Some(masked) = self.masked else { return self.value(datum, node, deeper) };
+        let outer = self.path.enter(name);
+        if masked.mask(&self.path) {
             self.quote(MASK);
-            return skip(datum, self.schema, node);
+            skip(datum, self.schema, node)?;
+        } else {
+            self.value(datum, node, deeper)?;
         }
-        self.value(datum, node, deeper)
+        self.path.leave(outer);
+        Ok(())
     }
 
     fn scalar(&mut self, field: &Field) -> Result<(), Broken> {
@@ -108,9 +117,14 @@ impl Writer<'_> {
                 }
                 self.text.push_str(number);
             }
-            Field::Text(text) | Field::Number(text) => self.quote(text),
+            Field::Integer(_) | Field::Decimal(_) if self.masked.is_none() => {
+                self.text.push_str(&field.text().unwrap_or_default());
+            }
             Field::Boolean(is_true) => self.text.push_str(if *is_true { "true" } else { "false" }),
-            Field::Absent | Field::Null | Field::Json(_) => self.text.push_str("null"),
+            field => match field.text() {
+                Some(text) => self.quote(&text),
+                None => self.text.push_str("null"),
+            },
         }
         Ok(())
     }
@@ -146,7 +160,7 @@ mod tests {
     #[test]
     fn named_fields_are_masked_at_any_depth() {
         let schema = WriterSchema::parse(SCHEMA, &[]).unwrap();
-        let fields = ["merchant".to_owned()];
+        let fields = MaskedFields::of(&["merchant"]);
         let masked = |datum: &[u8]| {
             let datum = Bytes::copy_from_slice(datum);
             masked(Datum::new(&datum, &datum), &schema, &fields)
@@ -162,5 +176,11 @@ mod tests {
             assert!(masked(&DATUM[..cut]).is_err(), "{cut}");
         }
         assert!(masked(&[DATUM, b"x"].concat()).is_err());
+
+        let datum = Bytes::from_static(DATUM);
+        let fields = MaskedFields::of(&["n.merchant"]);
+        let text = super::masked(Datum::new(&datum, &datum), &schema, &fields).unwrap();
+        let json: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json["merchant"], &json["n"]["merchant"]), (&json!("Jane"), &json!("***")));
     }
 }

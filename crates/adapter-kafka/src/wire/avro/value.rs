@@ -4,20 +4,20 @@
 //! | --- | --- |
 //! | string, bytes | a text: itself, in UTF-8 |
 //! | enum | a text: the symbol |
-//! | int, long | a number: its digits |
+//! | int, long | an integer |
 //! | float, double | a number: the shortest that reads back as the same, without an exponent |
-//! | decimal, big-decimal | a number: exact, with its scale's decimals |
-//! | uuid | a text: as people write it |
-//! | timestamp | a text: ISO 8601 with `Z`, cut after microseconds; outside the years 1 to 9999 the number itself, which validation refuses |
-//! | local-timestamp | the same without `Z` |
-//! | date | a text: the date. It is no timestamp, as it is none in any other format |
+//! | decimal, big-decimal | a decimal; a number where that has no room for it, with its scale's decimals |
+//! | uuid | an id |
+//! | timestamp | a moment, cut after microseconds; outside the years 1 to 9999 the number as a text, which validation refuses |
+//! | local-timestamp | the same without a zone |
+//! | date | a date. It is no timestamp, as it is none in any other format |
 //! | null | null |
 //! | boolean | true or false, where the column is of [`Kind::Boolean`] |
 //!
 //! A column of [`Kind::Json`] is the JSON text of its value, see [`super::json`]. Anything else in a column makes the
 //! record a bad one, and so does a union's branch of such a type.
 
-use chrono::{DateTime, Datelike, NaiveDate, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate};
 use tally_domain::{Field, Kind};
 use uuid::Uuid;
 
@@ -50,29 +50,24 @@ pub(super) fn field(
 /// A value that is `wanted`, neither a list nor a record.
 pub(super) fn scalar(datum: &mut Datum<'_>, node: &Node, wanted: &str) -> Result<Field, Broken> {
     let number = |number: String| Field::Number(number.into());
-    let text = |text: String| Field::Text(text.into());
     Ok(match node {
         Node::Null => Field::Null,
         Node::Boolean => Field::Boolean(datum.boolean()?),
         Node::String | Node::Bytes => Field::Text(datum.string()?),
-        Node::Int => number(datum.int()?.to_string()),
-        Node::Long => number(datum.long()?.to_string()),
+        Node::Int => Field::Integer(datum.int()?.into()),
+        Node::Long => Field::Integer(datum.long()?),
         Node::Float => number(f32::from_le_bytes(datum.array()?).to_string()),
         Node::Double => number(f64::from_le_bytes(datum.array()?).to_string()),
-        Node::Decimal { scale, size: None } => number(decimal::scaled(datum.counted()?, *scale)?),
-        Node::Decimal { scale, size: Some(size) } => {
-            number(decimal::scaled(datum.take(*size)?, *scale)?)
-        }
+        Node::Decimal { scale, size: None } => decimal::scaled(datum.counted()?, *scale)?,
+        Node::Decimal { scale, size: Some(size) } => decimal::scaled(datum.take(*size)?, *scale)?,
         Node::BigDecimal => number(big_decimal(datum.inner()?)?),
         Node::Uuid { is_counted } => {
             let id = if *is_counted { datum.counted()? } else { datum.take(16)? };
             let id = Uuid::from_slice(id).map_err(|_| Broken::new("a UUID of not 16 bytes"))?;
-            text(id.to_string())
+            Field::Uuid(id)
         }
-        Node::Date => text(date(datum.int()?)),
-        Node::Timestamp { per_second, is_utc } => {
-            text(timestamp(datum.long()?, *per_second, *is_utc))
-        }
+        Node::Date => date(datum.int()?),
+        Node::Timestamp { per_second, is_utc } => timestamp(datum.long()?, *per_second, *is_utc),
         Node::Enum(symbols) => {
             let symbol = symbols.get(datum.index()?).cloned();
             let unknown = || Broken::new("a symbol that its enum does not have");
@@ -196,6 +191,7 @@ fn big_decimal(mut datum: Datum<'_>) -> Result<String, Broken> {
         return Err(Broken::new("bytes after a decimal's scale"));
     }
     let whole = decimal::scaled(unscaled, 0)?;
+    let whole = whole.text().unwrap_or_default();
     let number = format!("{whole}e{}", scale.saturating_neg());
     Ok(decimal::written_out(&number).unwrap_or(number))
 }
@@ -205,49 +201,22 @@ pub(super) fn too_deep() -> Broken {
 }
 
 /// Days since 1970 as a date.
-fn date(days: i32) -> String {
+fn date(days: i32) -> Field {
     let date = NaiveDate::from_epoch_days(days).filter(|date| is_writable(date.year()));
-    date.map_or_else(|| days.to_string(), |date| date.to_string())
+    date.map_or_else(|| Field::Text(days.to_string().into()), Field::Date)
 }
 
-/// A time since 1970 in ISO 8601, to the microsecond.
-fn timestamp(since: i64, per_second: i64, is_utc: bool) -> String {
-    let seconds = since.div_euclid(per_second);
-    let micros = since.rem_euclid(per_second) * 1_000 / (per_second / 1_000);
-    let Some(at) = DateTime::from_timestamp(seconds, 0).filter(|at| is_writable(at.year())) else {
-        return since.to_string();
-    };
-    let mut text = *b"0000-00-00T00:00:00.000000Z";
-    let year = u32::try_from(at.year()).unwrap_or_default();
-    let micros = u32::try_from(micros).unwrap_or_default();
-    for (end, value) in [
-        (4, year),
-        (7, at.month()),
-        (10, at.day()),
-        (13, at.hour()),
-        (16, at.minute()),
-        (19, at.second()),
-        (26, micros),
-    ] {
-        write_digits(&mut text[..end], value);
-    }
-    let clock = str::from_utf8(&text[..if micros == 0 { 19 } else { 26 }]).unwrap_or_default();
-    let mut text = String::with_capacity(text.len());
-    text.push_str(clock);
-    if is_utc {
-        text.push('Z');
-    }
-    text
-}
-
-/// Writes the digits at the end of `text`.
-fn write_digits(text: &mut [u8], mut value: u32) {
-    for byte in text.iter_mut().rev() {
-        if value == 0 {
-            break;
-        }
-        *byte = b"0123456789"[value as usize % 10];
-        value /= 10;
+/// A time since 1970, to the microsecond.
+fn timestamp(since: i64, per_second: i64, is_utc: bool) -> Field {
+    let nanos = since.rem_euclid(per_second) * 1_000_000 / (per_second / 1_000) / 1_000 * 1_000;
+    let at = u32::try_from(nanos).ok().and_then(|nanos| {
+        DateTime::from_timestamp(since.div_euclid(per_second), nanos)
+            .filter(|at| is_writable(at.year()))
+    });
+    match at {
+        None => Field::Text(since.to_string().into()),
+        Some(at) if is_utc => Field::Instant(at),
+        Some(at) => Field::Timestamp(at.naive_utc()),
     }
 }
 

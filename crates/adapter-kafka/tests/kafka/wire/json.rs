@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tally_adapter_kafka::wire::Decoder;
-use tally_domain::{Column, Field, Fields, Kind, Reason};
+use tally_domain::{Column, Envelope, Field, Fields, Kind, Reason};
 
 use crate::wire::{decode, decoder, is_shared, refused, shown};
 
@@ -162,7 +162,7 @@ async fn a_tombstone_has_no_fields() {
 async fn read(columns: &[(&'static str, Kind)], json: &str) -> Result<Fields, Reason> {
     let columns: Vec<Column> =
         columns.iter().map(|&(name, kind)| Column::new(name, kind)).collect();
-    decode(&Decoder::new(&columns, None), json.as_bytes()).await
+    decode(&Decoder::new(&columns, Envelope::Plain, None), json.as_bytes()).await
 }
 
 async fn check_fields(columns: &[(&'static str, Kind)], json: &str, expected: &[Field]) {
@@ -184,6 +184,45 @@ fn number(text: &str) -> Field {
 
 fn json(text: &str) -> Field {
     Field::Json(text.into())
+}
+
+#[tokio::test]
+async fn a_change_event_is_unwrapped_from_its_schema() {
+    let columns =
+        [("op", Kind::Text), ("after.id", Kind::Id)].map(|(name, kind)| Column::new(name, kind));
+    let decoder = Decoder::new(&columns, Envelope::Debezium, None);
+    let event = r#"{"before": null, "after": {"id": 7}, "op": "c"}"#;
+    let expected = Ok(vec![text("c"), number("7")]);
+    for payload in [
+        event.to_owned(),
+        format!(r#"{{"schema": {{"type": "struct", "optional": false}}, "payload": {event}}}"#),
+        format!(r#" {{"payload":{event},"schema":null}} "#),
+    ] {
+        let payload = Bytes::from(payload);
+        let fields = decoder.decode(Some(&payload)).await.unwrap();
+        assert_eq!(fields, expected, "{payload:?}");
+        assert!(fields.unwrap().iter().all(|field| is_shared(field, &payload)));
+    }
+    let tombstone = decode(&decoder, br#"{"schema": null, "payload": null}"#).await;
+    assert_eq!(tombstone, Ok(Fields::new()));
+    // Other members beside them: no wrapper.
+    let other = decode(&decoder, br#"{"schema": {}, "payload": {"op": "c"}, "op": "u"}"#).await;
+    assert_eq!(other, Ok(vec![text("u"), Field::Absent]));
+    for (broken, words) in [
+        (&br#"{"schema": {}, "payload": [s3cret]}"#[..], "not JSON"),
+        (br#"{"schema": {}, "payload": ["s3cret"]}"#, "not a JSON object"),
+        (
+            br#"{"schema": {}, "payload": {"op": "s3cret", "op": "s3cret"}}"#,
+            "op: is there more than once",
+        ),
+    ] {
+        refused(decode(&decoder, broken).await, "json", words);
+    }
+    let plain = read(
+        &[("op", Kind::Text), ("payload", Kind::Json)],
+        r#"{"schema": 1, "payload": {"op": "c"}}"#,
+    );
+    assert_eq!(plain.await, Ok(vec![Field::Absent, json(r#"{"op": "c"}"#)]));
 }
 
 #[tokio::test]
@@ -313,7 +352,11 @@ async fn what_stands_in_the_record_as_it_is_shares_its_bytes() {
     let columns = [&columns[..], &[Column::new("g", Kind::Json)]].concat();
     let payload = r#"{"a":"é","b":{"c":" x "},"d":1.50,"e":"\u0041","f":1e2,"g":["x\n"]}"#;
     let payload = Bytes::from_static(payload.as_bytes());
-    let fields = Decoder::new(&columns, None).decode(Some(&payload)).await.unwrap().unwrap();
+    let fields = Decoder::new(&columns, Envelope::Plain, None)
+        .decode(Some(&payload))
+        .await
+        .unwrap()
+        .unwrap();
     let expected =
         [text("é"), text(" x "), number("1.50"), text("A"), number("100"), json(r#"["x\n"]"#)];
     assert_eq!(fields, expected);

@@ -6,12 +6,13 @@ mod json;
 mod messages;
 mod registry;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_domain::transactions::Transactions;
-use tally_domain::{Field, Fields, Flow, Reason, Stage};
+use tally_domain::{Envelope, Field, Fields, Flow, Reason, Stage};
 
 /// Our own schema.
 const SCHEMA: &str = include_str!("../../../../../infra/schemas/transactions_v1.avsc");
@@ -20,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads transactions.
 fn decoder(registry: Option<Registry>) -> Decoder {
-    Decoder::new(Transactions::default().columns(), registry)
+    Decoder::new(Transactions::default().columns(), Envelope::Plain, registry)
 }
 
 /// What becomes of a payload while the registry answers.
@@ -30,14 +31,14 @@ async fn decode(decoder: &Decoder, payload: &[u8]) -> Result<Fields, Reason> {
 }
 
 /// The texts of a record in order; `-` where one is absent or null.
-fn shown(fields: &Fields) -> Vec<&str> {
+fn shown(fields: &Fields) -> Vec<Cow<'_, str>> {
     fields.iter().map(shown_field).collect()
 }
 
-fn shown_field(field: &Field) -> &str {
+fn shown_field(field: &Field) -> Cow<'_, str> {
     match field {
-        Field::Absent | Field::Null => "-",
-        field => field.text().expect("a text or a number"),
+        Field::Absent | Field::Null => "-".into(),
+        field => field.text().expect("a scalar"),
     }
 }
 

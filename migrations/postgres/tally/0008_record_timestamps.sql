@@ -1,0 +1,2 @@
+-- When the record was written to its topic; null for that of a file.
+alter table dead_letters add column record_timestamp timestamptz;
