@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
-use tally_testkit::process::{Launch, Output, Process, Signal};
+use tally_harness::eventually;
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord};
+use tally_harness::process::{Launch, Output, Process, Signal};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(40);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use tally_testkit::process::{Process, Signal, binary};
+use tally_harness::process::{Process, Signal, binary};
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 

@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::job::{ModelService, Target};
-use tally_testkit::model::RationedModel;
-use tally_testkit::process::Signal;
+use tally_harness::eventually;
+use tally_harness::job::{ModelService, Target};
+use tally_harness::model::RationedModel;
+use tally_harness::process::Signal;
 
 use crate::books::{LONG, Sample, audit, audited};
 

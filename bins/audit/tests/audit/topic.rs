@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 
 use serde_json::{Value, json};
-use tally_testkit::job::{Job, ModelService, Target};
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
-use tally_testkit::process::{Launch, binary};
-use tally_testkit::registry::Registry;
+use tally_harness::job::{Job, ModelService, Target};
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
+use tally_harness::process::{Launch, binary};
+use tally_harness::registry::Registry;
 
 use crate::books::{LONG, Sample, audit_of, audited};
 

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use tally_harness::job::{ModelService, Target};
 use tally_ports::Place;
-use tally_testkit::job::{ModelService, Target};
 
 use crate::books::{Sample, audit, audited};
 

@@ -3,7 +3,7 @@
 use crate::run;
 
 use serde_json::{Value, json};
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
 use crate::run::rows::{Rows, check};
 use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, row, run, summary};

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::job::{Job, Target};
-use tally_testkit::process::Output;
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::job::{Job, Target};
+use tally_harness::process::Output;
 use uuid::Uuid;
 
 use crate::run::model::{answer, ids};

@@ -1,6 +1,6 @@
 //! Dead letters that are too many: a wrong setting must not bury a whole file.
 
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
 use crate::run::{Folder, HEADER, SOON, row};
 

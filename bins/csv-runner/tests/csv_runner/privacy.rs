@@ -1,6 +1,6 @@
 //! Columns that no dead letter may hold.
 
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
 use crate::run::{Folder, HEADER, SOON};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::json;
+use tally_harness::job::{ModelService, Target};
 use tally_sample::{Fault, Options, generate};
-use tally_testkit::job::{ModelService, Target};
 
 use crate::run::rows::{Rows, check, dead_letters};
 use crate::run::{Folder, HEADER, assert_accounted, row, run, said, summary};

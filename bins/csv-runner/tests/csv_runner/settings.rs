@@ -4,8 +4,8 @@
 use std::fs;
 use std::net::TcpListener;
 
-use tally_testkit::job::Job;
-use tally_testkit::process::Output;
+use tally_harness::job::Job;
+use tally_harness::process::Output;
 
 use crate::run::{Folder, NO_MODEL, SOON, said, table};
 

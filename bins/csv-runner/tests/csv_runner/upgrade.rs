@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
-use tally_testkit::process::{Launch, binary};
+use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_harness::process::{Launch, binary};
 
 use crate::run::summary;
 

@@ -2,7 +2,7 @@
 
 use crate::desk::{Desk, on_both_stores, row};
 use serde_json::json;
-use tally_testkit::job::Target;
+use tally_harness::job::Target;
 
 on_both_stores! {
     open_ones_are_discarded_with_a_reason

@@ -5,9 +5,9 @@ use crate::desk;
 use crate::desk::{Desk, SOON, launch, objects, on_both_stores, replayed, row};
 use serde_json::{Value, json};
 use tally_adapter_sqlite::diesel::connection::SimpleConnection;
-use tally_testkit::job::Target;
-use tally_testkit::process::{Process, Signal};
-use tally_testkit::proxy::Proxy;
+use tally_harness::job::Target;
+use tally_harness::process::{Process, Signal};
+use tally_harness::proxy::Proxy;
 
 on_both_stores! {
     two_replays_at_once_change_nothing_twice

@@ -4,11 +4,11 @@ use crate::stream;
 
 use crate::stream::{Stream, VERY_LONG, address, assert_code, get, good};
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::job::{Job, LONG, Target, ended_with};
-use tally_testkit::kafka::{Broker, Record, record};
-use tally_testkit::process::{Output, Signal};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use tally_harness::eventually;
+use tally_harness::job::{Job, LONG, Target, ended_with};
+use tally_harness::kafka::{Broker, Record, record};
+use tally_harness::process::{Output, Signal};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 
 #[tokio::test]
 async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {

@@ -3,10 +3,10 @@
 use crate::stream;
 
 use crate::stream::{Stream, VERY_LONG, address, assert_code, get, good};
-use tally_testkit::eventually;
-use tally_testkit::job::{LONG, ended_with};
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, record};
-use tally_testkit::process::Signal;
+use tally_harness::eventually;
+use tally_harness::job::{LONG, ended_with};
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
+use tally_harness::process::Signal;
 
 #[tokio::test]
 async fn a_compacted_topic_is_read_whole() {

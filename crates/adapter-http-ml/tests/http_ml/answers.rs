@@ -6,8 +6,8 @@ use crate::asked::{
 };
 use serde_json::{Value, json};
 use tally_domain::Stage;
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::proxy::Proxy;
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::proxy::Proxy;
 
 #[tokio::test]
 async fn a_batch_is_one_request_with_the_columns_of_the_table() {

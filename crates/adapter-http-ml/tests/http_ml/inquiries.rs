@@ -5,7 +5,7 @@ use crate::asked::{
     outage, shown,
 };
 use serde_json::{Value, json};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 use tokio::sync::watch;
 
 #[tokio::test]

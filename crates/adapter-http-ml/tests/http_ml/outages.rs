@@ -7,8 +7,8 @@ use crate::asked::{
     transactions,
 };
 use tally_adapter_http_ml::{Model, Settings};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 use tally_ports::{Fault, StopKind};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
 
 const SECRET: &str = "s3cret";
 

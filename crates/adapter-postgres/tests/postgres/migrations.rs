@@ -4,10 +4,10 @@ use crate::support::{open, setting};
 use futures_util::future::join_all;
 use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
 use tally_domain::transactions::Transactions;
+use tally_harness::postgres::TestDatabase;
 use tally_ports::{Begin, Claim, Fault, KnownFlow, Positions};
 use tally_testkit::accounts::Accounts;
 use tally_testkit::build::{LONG, stream};
-use tally_testkit::postgres::TestDatabase;
 use tally_testkit::visits::Visits;
 
 const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";

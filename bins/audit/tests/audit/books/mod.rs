@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use tally_harness::job::{Job, ModelService, Target};
+use tally_harness::process::{Launch, Output, Process};
 use tally_sample::{Options, generate};
-use tally_testkit::job::{Job, ModelService, Target};
-use tally_testkit::process::{Launch, Output, Process};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy with other tests.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use tally_testkit::job::{Job, Target};
-use tally_testkit::process::{Output, Process};
+use tally_harness::job::{Job, Target};
+use tally_harness::process::{Output, Process};
 use tempfile::TempDir;
 
 /// How long a run may take on a busy machine.

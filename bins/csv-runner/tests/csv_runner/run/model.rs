@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;

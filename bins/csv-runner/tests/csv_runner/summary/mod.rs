@@ -1,8 +1,8 @@
 //! What the summary says of a run.
 
 use serde_json::Value;
-use tally_testkit::process::Output;
-use tally_testkit::sample::Sample;
+use tally_harness::process::Output;
+use tally_harness::sample::Sample;
 
 /// The summary that `--summary json` prints.
 #[track_caller]

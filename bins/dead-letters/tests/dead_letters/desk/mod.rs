@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::job::{Job, Target};
-use tally_testkit::process::{Launch, Output};
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::job::{Job, Target};
+use tally_harness::process::{Launch, Output};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;

@@ -5,11 +5,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::job::{Job, LONG, ModelService, Target};
-use tally_testkit::kafka::Broker;
-use tally_testkit::process::{Launch, Output, Process, binary};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use tally_harness::eventually;
+use tally_harness::job::{Job, LONG, ModelService, Target};
+use tally_harness::kafka::Broker;
+use tally_harness::process::{Launch, Output, Process, binary};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 use uuid::Uuid;
 
 /// The lease of the consumers.

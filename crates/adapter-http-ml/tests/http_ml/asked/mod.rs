@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tally_adapter_http_ml::{Inquiry, Model, Settings};
 use tally_domain::transactions::Transactions;
 use tally_domain::{Field, Flow, Reason, Record};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 use tally_ports::{Answer, Answers, Enrich, Fault};
 use tally_testkit::build;
-use tally_testkit::http::{Reply, Request, ScriptedServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tally_adapter_kafka::wire::Decoder;
 use tally_domain::{Column, Field, Fields, Kind, Reason};
-use tally_testkit::http::{Reply, ScriptedServer};
+use tally_harness::http::{Reply, ScriptedServer};
 
 use crate::wire::{SCHEMA, decode, decoder, is_shared, refused, registry, shown, shown_field};
 

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use tally_testkit::process::{Launch, Process, Signal};
+use tally_harness::process::{Launch, Process, Signal};
 
 const SOON: Duration = Duration::from_secs(10);
 const FOR_EVER: &str = "echo up; while :; do read -r line </dev/zero; done";

@@ -19,7 +19,7 @@ pub use nix::sys::signal::Signal;
 pub use output::Output;
 use output::{State, Stream};
 
-use crate::eventually;
+use tally_testkit::eventually;
 
 /// How long the kernel may take to stop a process on a busy machine.
 const FREEZE: Duration = Duration::from_secs(20);

@@ -12,11 +12,11 @@ use rskafka::client::{ClientBuilder, Credentials, SaslConfig};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tally_testkit::eventually;
-use tally_testkit::kafka::{
+use tally_harness::eventually;
+use tally_harness::kafka::{
     Broker, JavaProducer, JavaRecord, OwnKafka, PASSWORD, Stored, USER, record,
 };
-use tally_testkit::registry::Registry;
+use tally_harness::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

@@ -106,7 +106,7 @@ class Produce {
 
     private void begin() {
         if (transactional == null) {
-            transactional = producer("none", "testkit-" + UUID.randomUUID());
+            transactional = producer("none", "harness-" + UUID.randomUUID());
             transactional.initTransactions();
         }
         transactional.beginTransaction();

@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
         .worker_threads(2)
-        .thread_name("testkit")
+        .thread_name("harness")
         .enable_all()
         .build()
         .expect("a tokio runtime")

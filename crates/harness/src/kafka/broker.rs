@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::background::{background, blocking};
-use crate::eventually;
 use crate::service::{Script, Service, WIPE_IDLE, shared_folder};
+use tally_testkit::eventually;
 
 const SCRIPT: Script =
     Script { name: "kafka.sh", cleared: &["KAFKA_CONTROLLER_PORT", "KAFKA_VERSION"] };

@@ -15,10 +15,10 @@ use tally_adapter_sqlite::diesel::{
 };
 use tempfile::TempDir;
 
-use crate::clock::{POSTGRES_TURNED_BACK_A_DAY, SQLITE_TURNED_BACK_A_DAY};
-use crate::eventually;
 use crate::postgres::TestDatabase;
 use crate::process::{Launch, Output, Process, binary};
+use tally_testkit::clock::{POSTGRES_TURNED_BACK_A_DAY, SQLITE_TURNED_BACK_A_DAY};
+use tally_testkit::eventually;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub const LONG: Duration = Duration::from_secs(40);

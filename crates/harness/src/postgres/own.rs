@@ -10,8 +10,8 @@ use tokio_postgres::Client;
 use super::TestDatabase;
 use super::server::Server;
 use crate::background::blocking;
-use crate::eventually;
 use crate::service::{lives, own_folder, parent};
+use tally_testkit::eventually;
 
 const DEATH: Duration = Duration::from_secs(20);
 

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::eventually;
 use crate::job::{LONG, Target};
 use crate::process::Process;
+use tally_testkit::eventually;
 
 /// The ledger, in order of stream, pass and position.
 pub struct Ledger(pub Vec<Entry>);

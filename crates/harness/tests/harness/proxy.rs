@@ -3,11 +3,11 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use tally_testkit::build::LONG;
-use tally_testkit::eventually;
-use tally_testkit::http::{Reply, ScriptedServer};
-use tally_testkit::postgres::{TestDatabase, connect};
-use tally_testkit::proxy::{Mode, Proxy};
+use tally_harness::eventually;
+use tally_harness::http::{Reply, ScriptedServer};
+use tally_harness::job::LONG;
+use tally_harness::postgres::{TestDatabase, connect};
+use tally_harness::proxy::{Mode, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

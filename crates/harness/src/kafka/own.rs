@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 
 use super::Broker;
 use crate::background::blocking;
-use crate::eventually;
 use crate::service::{lives, own_folder};
+use tally_testkit::eventually;
 
 /// Who may log in to a secured broker, by any mechanism.
 pub const USER: &str = "tally";
