@@ -1,16 +1,13 @@
 //! What earlier passes over a log left behind.
 
-#[path = "../../../queries/earlier.rs"]
-mod queries;
-
 use diesel::sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{Commit, Earlier, Fault, OpenLetter, Origin, Outcome, Row, counts};
 
-use self::queries::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
 use crate::connection::{Session, answer};
 use crate::query::prepared;
+use tally_queries::earlier::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
 
 #[derive(QueryableByName)]
 struct Range {

@@ -1,13 +1,10 @@
 //! What earlier passes over a log left behind.
 
-#[path = "../../../queries/earlier.rs"]
-mod queries;
-
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Commit, Earlier, OpenLetter, Origin, Outcome, Row, counts};
 
-use self::queries::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
+use tally_queries::earlier::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
 
 #[derive(QueryableByName)]
 struct Range {

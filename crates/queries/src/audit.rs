@@ -1,5 +1,4 @@
-//! The queries of an audit and the rows that they find. Text and columns are the same for every store that speaks SQL,
-//! so each of them takes this file as a module.
+//! The queries of an audit and the rows that they find.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
@@ -8,37 +7,37 @@ use tally_ports::audit::{
 };
 use tally_ports::{Passed, Place};
 
-pub(super) const PASSES: &str = include_str!("audit/passes.sql");
-pub(super) const STRAYS: &str = include_str!("audit/strays.sql");
-pub(super) const LETTERS: &str = include_str!("audit/letters.sql");
+pub const PASSES: &str = include_str!("audit/passes.sql");
+pub const STRAYS: &str = include_str!("audit/strays.sql");
+pub const LETTERS: &str = include_str!("audit/letters.sql");
 const ENTRIES: &str = include_str!("audit/entries.sql");
 const ROWS: &str = include_str!("audit/rows.sql");
 const ROWS_FROM_NOTHING: &str = include_str!("audit/rows_from_nothing.sql");
 
 /// All entries of the ledger.
-pub(super) fn entries() -> String {
+pub fn entries() -> String {
     ENTRIES.replace("{which}", "")
 }
 
 /// The entries of the pass `$1` to `$4` that begin at `$5` or later, at most `$6`.
-pub(super) fn entries_of_pass() -> String {
+pub fn entries_of_pass() -> String {
     let which = "where b.flow = $1 and b.stream = $2 and b.partition = $3 and b.pass = $4 and b.first >= $5";
     ENTRIES.replace("{which}", which) + "limit $6"
 }
 
 /// The rows in a flow's table by origin.
-pub(super) fn rows(table: &str, flow: &str) -> String {
+pub fn rows(table: &str, flow: &str) -> String {
     ROWS.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
 }
 
 /// The rows in a flow's table that were read where nothing was.
-pub(super) fn rows_from_nothing(table: &str, flow: &str) -> String {
+pub fn rows_from_nothing(table: &str, flow: &str) -> String {
     ROWS_FROM_NOTHING.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
 }
 
 /// A row of [`PASSES`].
 #[derive(QueryableByName)]
-pub(super) struct FoundPass {
+pub struct FoundPass {
     #[diesel(embed)]
     name: FoundName,
     #[diesel(sql_type = Text)]
@@ -58,7 +57,7 @@ pub(super) struct FoundPass {
 }
 
 impl FoundPass {
-    pub(super) fn pass(self) -> Pass {
+    pub fn pass(self) -> Pass {
         Pass {
             name: self.name.name(),
             label: self.label,
@@ -74,7 +73,7 @@ impl FoundPass {
 
 /// A row of [`STRAYS`], and a part of others.
 #[derive(QueryableByName)]
-pub(super) struct FoundName {
+pub struct FoundName {
     #[diesel(sql_type = Text)]
     flow: String,
     #[diesel(sql_type = Text)]
@@ -86,7 +85,7 @@ pub(super) struct FoundName {
 }
 
 impl FoundName {
-    pub(super) fn name(self) -> PassName {
+    pub fn name(self) -> PassName {
         let Self { flow, stream, partition, pass } = self;
         PassName { flow, stream, partition, pass }
     }
@@ -115,7 +114,7 @@ impl FoundCounts {
 
 /// A row of [`entries`].
 #[derive(QueryableByName)]
-pub(super) struct FoundEntry {
+pub struct FoundEntry {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(embed)]
@@ -135,7 +134,7 @@ pub(super) struct FoundEntry {
 }
 
 impl FoundEntry {
-    pub(super) fn entry(self) -> Entry {
+    pub fn entry(self) -> Entry {
         Entry {
             id: self.id,
             pass: self.pass.name(),
@@ -151,7 +150,7 @@ impl FoundEntry {
 
 /// A row of [`LETTERS`].
 #[derive(QueryableByName)]
-pub(super) struct FoundLetter {
+pub struct FoundLetter {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(embed)]
@@ -173,7 +172,7 @@ pub(super) struct FoundLetter {
 }
 
 impl FoundLetter {
-    pub(super) fn letter(self) -> Letter {
+    pub fn letter(self) -> Letter {
         let FoundName { flow, stream, partition, pass } = self.pass;
         let (position, attempt) = (self.position, self.attempt);
         let is_of_pass = self.is_of_pass != 0;
@@ -190,7 +189,7 @@ impl FoundLetter {
 
 /// A row of [`rows`].
 #[derive(QueryableByName)]
-pub(super) struct FoundRows {
+pub struct FoundRows {
     #[diesel(sql_type = BigInt)]
     origin: i64,
     #[diesel(sql_type = BigInt)]
@@ -212,7 +211,7 @@ pub(super) struct FoundRows {
 }
 
 impl FoundRows {
-    pub(super) fn rows(self, table: &str, flow: &str) -> Rows {
+    pub fn rows(self, table: &str, flow: &str) -> Rows {
         let Self { begins, written, replayed, .. } = self;
         let pass = self.pass.zip(self.next).map(|(name, next)| PassOfRows {
             name: name.name(),
@@ -235,7 +234,7 @@ impl FoundRows {
 
 /// A row of [`rows_from_nothing`].
 #[derive(QueryableByName)]
-pub(super) struct FoundRowsFromNothing {
+pub struct FoundRowsFromNothing {
     #[diesel(embed)]
     pass: FoundName,
     #[diesel(sql_type = BigInt)]
@@ -247,7 +246,7 @@ pub(super) struct FoundRowsFromNothing {
 }
 
 impl FoundRowsFromNothing {
-    pub(super) fn rows(self, table: &str) -> RowsFromNothing {
+    pub fn rows(self, table: &str) -> RowsFromNothing {
         RowsFromNothing {
             table: table.to_owned(),
             pass: self.pass.name(),
@@ -260,13 +259,13 @@ impl FoundRowsFromNothing {
 
 /// A position of which nothing is there.
 #[derive(QueryableByName)]
-pub(super) struct FoundMissing {
+pub struct FoundMissing {
     #[diesel(sql_type = BigInt)]
     position: i64,
 }
 
 impl FoundMissing {
-    pub(super) const fn position(self) -> i64 {
+    pub const fn position(self) -> i64 {
         self.position
     }
 }

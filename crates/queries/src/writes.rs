@@ -1,23 +1,23 @@
-//! The SQL that writes a table, made from its description. Text and columns are the same for every store that speaks SQL,
-//! but for a [`Dialect`]; so each of them takes this file as a module. All names are quoted: they may be SQL's own words.
+//! The SQL that writes a table, made from its description and a [`Dialect`]. All names are quoted: they may be SQL's own
+//! words.
 
 use tally_domain::{Table, TableKind, Type, Version};
 
 /// What differs between databases.
-pub(super) struct Dialect {
+pub struct Dialect {
     /// A value of a version, as it is compared.
-    pub(super) ordered: fn(Type, String) -> String,
+    pub ordered: fn(Type, String) -> String,
     /// The sum of two values.
-    pub(super) sum: fn(Type, &str, &str) -> String,
+    pub sum: fn(Type, &str, &str) -> String,
 }
 
 /// A name in SQL.
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
 /// The columns that the engine adds to the table's own.
-pub(crate) fn added(table: &Table) -> &'static [&'static str] {
+pub fn added(table: &Table) -> &'static [&'static str] {
     match &table.kind {
         TableKind::Keyed { marks_deletes: true, .. } => &["deleted_at", "origin", "position"],
         TableKind::Keyed { .. } => &["origin", "position"],
@@ -27,18 +27,18 @@ pub(crate) fn added(table: &Table) -> &'static [&'static str] {
 }
 
 /// All columns of the table: its own and those that the engine adds.
-pub(crate) fn columns(table: &Table) -> Vec<String> {
+pub fn columns(table: &Table) -> Vec<String> {
     let own = table.columns.iter().map(|column| &*column.name);
     own.chain(added(table).iter().copied()).map(quoted).collect()
 }
 
 /// `insert into` with all columns; the table's rows are called `t`.
-pub(crate) fn insert(table: &Table) -> String {
+pub fn insert(table: &Table) -> String {
     format!("insert into {} as t ({})", quoted(&table.name), columns(table).join(", "))
 }
 
 /// What becomes of a row whose key is there; `is_replay` is an expression, where both are to be told apart.
-pub(crate) fn on_conflict(dialect: &Dialect, table: &Table, is_replay: Option<&str>) -> String {
+pub fn on_conflict(dialect: &Dialect, table: &Table, is_replay: Option<&str>) -> String {
     let key: Vec<String> = names(table, table.key());
     let others = (0..table.columns.len()).filter(|column| !table.key().contains(column));
     let set: Vec<String> = match &table.kind {
@@ -71,11 +71,7 @@ pub(crate) fn on_conflict(dialect: &Dialect, table: &Table, is_replay: Option<&s
 }
 
 /// Whether something newer than the row called `new` is in the table; `None` where nothing can be.
-pub(crate) fn is_newer_there(
-    dialect: &Dialect,
-    table: &Table,
-    is_replay: Option<&str>,
-) -> Option<String> {
+pub fn is_newer_there(dialect: &Dialect, table: &Table, is_replay: Option<&str>) -> Option<String> {
     let wins = wins(dialect, table, "new", is_replay)?;
     let same: Vec<String> =
         names(table, table.key()).iter().map(|name| format!("t.{name} = new.{name}")).collect();
@@ -125,7 +121,7 @@ fn wins(dialect: &Dialect, table: &Table, new: &str, is_replay: Option<&str>) ->
 }
 
 /// Deletes what an earlier reading appended: `place` are expressions for flow, stream, partition, log, first and last position.
-pub(crate) fn clear(table: &Table, place: [&str; 6]) -> String {
+pub fn clear(table: &Table, place: [&str; 6]) -> String {
     let [flow, stream, partition, log, first, last] = place;
     format!(
         "delete from {} where flow = {flow} and stream = {stream} and partition = {partition} and log = {log} \
@@ -139,20 +135,20 @@ fn names(table: &Table, columns: &[usize]) -> Vec<String> {
 }
 
 /// A column as a database has it.
-pub(crate) struct Found {
-    pub(crate) name: String,
+pub struct Found {
+    pub name: String,
     /// Its type in the database's words.
-    pub(crate) kind: String,
+    pub kind: String,
     /// `None` where the database does not tell, as of a view.
-    pub(crate) takes_null: Option<bool>,
+    pub takes_null: Option<bool>,
     /// Whether a row can be inserted without it.
-    pub(crate) may_be_left_out: bool,
+    pub may_be_left_out: bool,
 }
 
 /// What in a database is not as the table is described. `fits` tells for a column, with its type unless the engine adds it,
 /// whether a type of the database's is the right one. Columns that somebody added are nobody's business while rows can do
 /// without them.
-pub(crate) fn difference(
+pub fn difference(
     table: &Table,
     found: &[Found],
     fits: impl Fn(&str, Option<Type>, &str) -> bool,

@@ -1,9 +1,7 @@
-//! The SQL about what earlier passes over a log left behind. Text and columns are the same for every store that speaks SQL, so
-//! each of them takes this file as a module. The first four parameters are flow, stream, partition and log. Each parameter
-//! first stands in the order of its number: SQLite counts them so.
+//! The SQL about what earlier passes over a log left behind. The first four parameters are flow, stream, partition and log.
 
 /// The open dead letters of the positions from the fifth parameter to the sixth.
-pub(super) const OPEN: &str = "
+pub const OPEN: &str = "
     select d.position, not exists (
             select 1 from batches b join positions q
                 on q.flow = b.flow and q.stream = b.stream and q.partition = b.partition and q.pass = b.pass
@@ -17,19 +15,19 @@ pub(super) const OPEN: &str = "
     order by d.id";
 
 /// The ranges that were counted and have something of the positions from the fifth parameter to the sixth.
-pub(super) const COUNTED: &str = "
+pub const COUNTED: &str = "
     select c.first, c.last from counted c
     where c.flow = $1 and c.stream = $2 and c.partition = $3 and c.log = $4 and c.last >= $5 and c.first <= $6";
 
-pub(super) const FORGET: &str = "
+pub const FORGET: &str = "
     delete from counted
     where flow = $1 and stream = $2 and partition = $3 and log = $4 and last >= $5 and first <= $6";
 
-pub(super) const NOTE: &str = "
+pub const NOTE: &str = "
     insert into counted (flow, stream, partition, log, first, last) values ($1, $2, $3, $4, $5, $6)";
 
 /// The open dead letters of the position that is the fifth parameter are replayed.
-pub(super) const CLOSE: &str = "
+pub const CLOSE: &str = "
     update dead_letters set state = 'replayed'
     where flow = $1 and stream = $2 and partition = $3 and state = 'open' and pass in (
             select p.pass from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4
@@ -37,7 +35,7 @@ pub(super) const CLOSE: &str = "
 
 /// The dead letters of the batch that is the fifth parameter take the states of earlier ones of the same positions, where
 /// somebody has decided what becomes of them.
-pub(super) const TAKE_OVER: &str = "
+pub const TAKE_OVER: &str = "
     update dead_letters set state = (
         select e.state from dead_letters e join positions p
             on p.flow = e.flow and p.stream = e.stream and p.partition = e.partition and p.pass = e.pass
