@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Refused, Sink, StopKind, counts};
 
 use crate::connection::{Session, answer};
-use crate::{Postgres, dead_letters, earlier, effect, ledger, positions};
+use crate::{Postgres, dead_letters, earlier, effect, ledger};
 
 /// A COMMIT whose answer does not come is an outage: the caller calls again with the same batch, whose update of the
 /// position waits until the first transaction has ended, one way or the other, and then finds out which.
@@ -76,7 +76,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
                 "postgres: the position stands at {next}, not at {first} where the batch begins"
             )))
         }
-        (None, _) => Err(positions::taken(&commit.lease)),
+        (None, _) => Err(commit.lease.taken()),
     }
 }
 
