@@ -5,7 +5,8 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Refused, Sink, StopKind, counts};
+use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Sink, StopKind, counts};
+use tally_queries::ledger::{RECORDED, Recorded};
 
 use crate::connection::{Session, answer};
 use crate::{Postgres, dead_letters, earlier, effect, ledger};
@@ -93,16 +94,12 @@ async fn lock_position(session: &mut Session, position: i64) -> Result<Option<St
 /// What the ledger says of the batch.
 async fn recorded(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     let (connection, limit) = session.parts();
-    let query = sql_query("select written, superseded, skipped from batches where id = $1");
-    let query = query.bind::<SqlUuid, _>(commit.id);
-    let counts =
-        answer(limit, async { query.get_result::<Counts>(connection).await.optional() }).await?;
-    let Some(Counts { written, superseded, skipped }) = counts else {
-        return Ok(None);
-    };
+    let query = sql_query(RECORDED).bind::<SqlUuid, _>(commit.id);
+    let recorded: Option<Recorded> =
+        answer(limit, async { query.get_result(connection).await.optional() }).await?;
+    let Some(recorded) = recorded else { return Ok(None) };
     let refused = dead_letters::refused(session, commit.id).await?;
-    let refused = refused.into_iter().map(|(position, code)| Refused { position, code }).collect();
-    Ok(Some(Committed { written, superseded, skipped, refused }))
+    Ok(Some(recorded.committed(refused)))
 }
 
 fn contradiction(commit: &Commit, what: &str) -> Fault {
@@ -120,14 +117,4 @@ struct Standing {
     next: i64,
     #[diesel(sql_type = Bool)]
     ended: bool,
-}
-
-#[derive(QueryableByName)]
-struct Counts {
-    #[diesel(sql_type = BigInt)]
-    written: i64,
-    #[diesel(sql_type = BigInt)]
-    superseded: i64,
-    #[diesel(sql_type = BigInt)]
-    skipped: i64,
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tally_ports::{
     Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
 };
+use tally_queries::ledger::{SUMS, Sums, Verdict};
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
@@ -60,12 +61,6 @@ const RELEASE: &str = "
 /// Waits for a commit that still runs, so that the sums that follow hold its entry.
 const LOCK_TO_FINISH: &str =
     "select id from positions where id = $1 and epoch = $2 and next = $3 for update";
-
-const SUMS: &str = "
-    select coalesce(sum(b.read), 0)::bigint as read, coalesce(sum(b.dead_lettered), 0)::bigint as dead_lettered
-    from positions p join batches b
-        on b.flow = p.flow and b.stream = p.stream and b.partition = p.partition and b.pass = p.pass
-    where p.id = $1";
 
 /// The verdict of the first call stays.
 const FINISH: &str = "
@@ -334,20 +329,4 @@ struct Taken {
     cursor: Option<Value>,
     #[diesel(sql_type = Nullable<Json>)]
     stats: Option<Value>,
-}
-
-#[derive(QueryableByName)]
-struct Verdict {
-    #[diesel(sql_type = Timestamptz)]
-    ended_at: NaiveDateTime,
-    #[diesel(sql_type = Bool)]
-    is_rejected: bool,
-}
-
-#[derive(QueryableByName)]
-struct Sums {
-    #[diesel(sql_type = BigInt)]
-    read: i64,
-    #[diesel(sql_type = BigInt)]
-    dead_lettered: i64,
 }

@@ -1,11 +1,11 @@
 //! What people change about positions.
 
-use chrono::NaiveDateTime;
-use diesel::sql_types::{BigInt, Integer, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use diesel::{QueryableByName, sql_query};
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Integer, Json, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tally_ports::passed::GAP;
 use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream};
+use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
 use crate::Postgres;
@@ -40,7 +40,7 @@ impl Steering for Postgres {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
         let query = sql_query(STANDINGS).bind::<Text, _>(flow).bind::<Text, _>(stream);
-        let found: Vec<Found> = answer(limit, query.load(connection)).await?;
+        let found: Vec<FoundStanding> = answer(limit, query.load(connection)).await?;
         session.keep();
         Ok(found.into_iter().map(Standing::from).collect())
     }
@@ -121,25 +121,4 @@ async fn insert_entry(
         .bind::<Text, _>(&act.who);
     answer(limit, query.execute(connection)).await?;
     Ok(())
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = Integer)]
-    partition: i32,
-    #[diesel(sql_type = Integer)]
-    pass: i32,
-    #[diesel(sql_type = BigInt)]
-    next: i64,
-    #[diesel(sql_type = Timestamptz)]
-    updated_at: NaiveDateTime,
-    #[diesel(sql_type = Nullable<Text>)]
-    owner: Option<String>,
-}
-
-impl From<Found> for Standing {
-    fn from(found: Found) -> Self {
-        let Found { partition, pass, next, updated_at, owner } = found;
-        Self { partition, pass, next, owner, updated_at }
-    }
 }

@@ -10,6 +10,7 @@ use diesel::{
 use tally_ports::{
     Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
 };
+use tally_queries::ledger::{SUMS, Sums, Verdict};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, Value, execute};
@@ -120,31 +121,9 @@ fn finish(
     Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
 }
 
-#[derive(QueryableByName)]
-struct Verdict {
-    #[diesel(sql_type = Timestamp)]
-    ended_at: NaiveDateTime,
-    #[diesel(sql_type = Bool)]
-    is_rejected: bool,
-}
-
 /// What the ledger says of a pass.
 fn sums(connection: &mut SqliteConnection, position: i64) -> QueryResult<Sums> {
-    sql_query(
-        "select coalesce(sum(b.read), 0) as read, coalesce(sum(b.dead_lettered), 0) as dead_lettered \
-         from positions p join batches b on b.flow = p.flow and b.stream = p.stream \
-         and b.partition = p.partition and b.pass = p.pass where p.id = ?",
-    )
-    .bind::<BigInt, _>(position)
-    .get_result(connection)
-}
-
-#[derive(QueryableByName)]
-struct Sums {
-    #[diesel(sql_type = BigInt)]
-    read: i64,
-    #[diesel(sql_type = BigInt)]
-    dead_lettered: i64,
+    sql_query(SUMS).bind::<BigInt, _>(position).get_result(connection)
 }
 
 /// Where the last pass of a stream stands, and the time.

@@ -1,10 +1,10 @@
 //! What people change about positions.
 
-use chrono::NaiveDateTime;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamp};
-use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::sql_types::Text;
+use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::passed::GAP;
 use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream};
+use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
 use crate::acts::note;
@@ -118,21 +118,8 @@ pub(crate) fn standings(
     flow: &str,
     stream: &str,
 ) -> QueryResult<Vec<Standing>> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Integer)]
-        partition: i32,
-        #[diesel(sql_type = Integer)]
-        pass: i32,
-        #[diesel(sql_type = BigInt)]
-        next: i64,
-        #[diesel(sql_type = Nullable<Text>)]
-        owner: Option<String>,
-        #[diesel(sql_type = Timestamp)]
-        updated_at: NaiveDateTime,
-    }
     // With one max() SQLite takes the other columns from the row that has it.
-    let found: Vec<Found> = sql_query(
+    let found: Vec<FoundStanding> = sql_query(
         "select partition, max(pass) as pass, next, updated_at, \
          case when strftime('%Y-%m-%d %H:%M:%f', 'now') between updated_at and lease_until then owner end as owner \
          from positions where flow = ? and stream = ? group by partition order by partition",
@@ -140,12 +127,5 @@ pub(crate) fn standings(
     .bind::<Text, _>(flow)
     .bind::<Text, _>(stream)
     .load(connection)?;
-    let standing = |Found { partition, pass, next, owner, updated_at }| Standing {
-        partition,
-        pass,
-        next,
-        owner,
-        updated_at,
-    };
-    Ok(found.into_iter().map(standing).collect())
+    Ok(found.into_iter().map(Standing::from).collect())
 }

@@ -1,5 +1,28 @@
 //! The SQL about what earlier passes over a log left behind. The first four parameters are flow, stream, partition and log.
 
+use diesel::backend::Backend;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Bool, HasSqlType, Integer, Text};
+use diesel::{QueryableByName, sql_query};
+use tally_ports::{OpenLetter, Origin};
+
+/// A statement with its first four parameters; the others are to be bound.
+pub fn about<'a, DB>(sql: &str, origin: &Origin<'a>) -> BoxedSqlQuery<'a, DB, SqlQuery>
+where
+    DB: Backend + HasSqlType<BigInt> + HasSqlType<Integer> + HasSqlType<Text>,
+    i32: ToSql<Integer, DB>,
+    i64: ToSql<BigInt, DB>,
+    &'a str: ToSql<Text, DB>,
+{
+    sql_query(sql)
+        .into_boxed()
+        .bind::<Text, _>(origin.flow.name())
+        .bind::<Text, _>(origin.stream)
+        .bind::<Integer, _>(origin.partition)
+        .bind::<BigInt, _>(origin.log)
+}
+
 /// The open dead letters of the positions from the fifth parameter to the sixth.
 pub const OPEN: &str = "
     select d.position, not exists (
@@ -14,10 +37,47 @@ pub const OPEN: &str = "
         and d.state = 'open'
     order by d.id";
 
+/// A row of [`OPEN`].
+#[derive(QueryableByName)]
+pub struct Open {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Bool)]
+    is_uncounted: bool,
+}
+
+impl From<Open> for OpenLetter {
+    fn from(Open { position, is_uncounted }: Open) -> Self {
+        Self { position, is_uncounted }
+    }
+}
+
 /// The ranges that were counted and have something of the positions from the fifth parameter to the sixth.
 pub const COUNTED: &str = "
     select c.first, c.last from counted c
     where c.flow = $1 and c.stream = $2 and c.partition = $3 and c.log = $4 and c.last >= $5 and c.first <= $6";
+
+/// A row of [`COUNTED`].
+#[derive(QueryableByName)]
+pub struct Counted {
+    #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+}
+
+impl From<Counted> for (i64, i64) {
+    fn from(Counted { first, last }: Counted) -> Self {
+        (first, last)
+    }
+}
+
+/// One range of those that touch each other.
+pub fn merged(range: (i64, i64), touching: &[(i64, i64)]) -> (i64, i64) {
+    let wider =
+        |(first, last): (i64, i64), other: &(i64, i64)| (first.min(other.0), last.max(other.1));
+    touching.iter().fold(range, wider)
+}
 
 pub const FORGET: &str = "
     delete from counted

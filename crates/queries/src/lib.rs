@@ -8,4 +8,7 @@
 
 pub mod audit;
 pub mod earlier;
+pub mod ledger;
+pub mod letters;
+pub mod replay;
 pub mod writes;
