@@ -8,7 +8,7 @@ use tally_harness::job::{ModelService, Target};
 use tally_harness::model::RationedModel;
 use tally_harness::process::Signal;
 
-use crate::books::{LONG, Sample, audit, audited};
+use crate::support::{LONG, Sample, audit, audited};
 
 const KEYS: [&str; 5] = ["read", "written", "superseded", "skipped", "dead_lettered"];
 

@@ -1,7 +1,7 @@
 //! `audit` as a process.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod books;
+mod support;
 mod clean;
 mod outside;
 mod source;

@@ -9,7 +9,7 @@ use tally_harness::postgres::{OwnPostgres, TestDatabase};
 use tally_harness::process::{Launch, Output};
 use tempfile::TempDir;
 
-use crate::books::{LONG, Sample, audit, audit_of, audited};
+use crate::support::{LONG, Sample, audit, audit_of, audited};
 
 const NONE: [&str; 0] = [];
 

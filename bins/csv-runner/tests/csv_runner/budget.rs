@@ -2,7 +2,7 @@
 
 use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, SOON, row};
+use crate::support::{Folder, HEADER, SOON, row};
 
 const NEXT: &str = "select next from positions where owner is null and ended_at is null";
 

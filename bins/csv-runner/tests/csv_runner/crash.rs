@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::summary::{assert_went_on, outcome, summary};
+use crate::support::outcome::{assert_went_on, outcome, summary};
 use fastrand::Rng;
 use tally_harness::eventually;
 use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};

@@ -10,7 +10,7 @@ use tally_harness::job::{Job, ModelService, SqliteFile, Target};
 use tally_harness::postgres::TestDatabase;
 use tally_harness::process::{Launch, Output, binary};
 
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, run, said, summary, table};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, run, said, summary, table};
 
 /// The run ends with this code and this last line, in which DIR is the folder.
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::summary::outcome;
+use crate::support::outcome::outcome;
 use tally_harness::eventually;
 use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
 use tally_harness::ledger::{Ledger, committed, until_it_commits};

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, row, run, said, summary, table};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, row, run, said, summary, table};
 
 /// A file with this content is refused with this message, in which DIR is its folder.
 #[track_caller]

@@ -9,8 +9,8 @@ use tally_harness::job::{Job, ModelService, Target};
 use tally_harness::process::{Launch, Output, binary};
 use tally_sample::{Options, generate};
 
-use crate::run::model::{PhasedModel, answer};
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, address, get, log, row, run, said, table};
+use crate::support::model::{PhasedModel, answer};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, address, get, log, row, run, said, table};
 
 /// A file of which something is to be said at info, at warn in two crates, and at error.
 fn start(env: &[(&str, &str)]) -> (Folder, Output) {

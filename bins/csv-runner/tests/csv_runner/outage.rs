@@ -12,8 +12,8 @@ use tally_harness::job::{Job, ModelService, Target};
 use tally_harness::process::{Process, Signal};
 use tokio::sync::watch;
 
-use crate::run::model::{PhasedModel, answer, by_id};
-use crate::run::{
+use crate::support::model::{PhasedModel, answer, by_id};
+use crate::support::{
     Folder, NO_MODEL, SOON, address, assert_accounted, get, ready, run, said, summary, table,
 };
 

@@ -12,8 +12,8 @@ use tally_ports::metric;
 use tally_sample::{Options, generate};
 use tokio::sync::watch;
 
-use crate::run::model::{PhasedModel, answer, ids};
-use crate::run::{
+use crate::support::model::{PhasedModel, answer, ids};
+use crate::support::{
     Folder, HEADER, NO_MODEL, SOON, address, assert_accounted, get, ready, row, run, said, summary,
     table,
 };

@@ -2,7 +2,7 @@
 
 use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, SOON};
+use crate::support::{Folder, HEADER, SOON};
 
 /// Refused by validation, by the database and by the file's frame: each without the merchant.
 async fn masked(target: Target, payload: &str, refuse: &str) {

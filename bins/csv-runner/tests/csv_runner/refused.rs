@@ -1,6 +1,6 @@
 //! Rows that only the database refuses.
 
-use crate::summary::summary;
+use crate::support::outcome::summary;
 use tally_harness::job::{Job, ModelService, Target, ended_with};
 use tally_harness::ledger::Ledger;
 use tally_harness::postgres::TestDatabase;

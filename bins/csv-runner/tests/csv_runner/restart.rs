@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::summary::{assert_went_on, outcome};
+use crate::support::outcome::{assert_went_on, outcome};
 use fastrand::Rng;
 use serde_json::Value;
 use tally_harness::http::ScriptedServer;

@@ -8,8 +8,8 @@ use serde_json::json;
 use tally_harness::job::{ModelService, Target};
 use tally_sample::{Fault, Options, generate};
 
-use crate::run::rows::{Rows, check, dead_letters};
-use crate::run::{Folder, HEADER, assert_accounted, row, run, said, summary};
+use crate::support::rows::{Rows, check, dead_letters};
+use crate::support::{Folder, HEADER, assert_accounted, row, run, said, summary};
 
 const OPEN: &str = "a quote is not closed until the end of the file";
 const AFTER: &str = "after a closing quote comes something else than a delimiter or a line end";

@@ -1,6 +1,6 @@
 //! Discarding and purging, and the table of acts.
 
-use crate::desk::{Desk, on_both_stores, row};
+use crate::support::{Desk, on_both_stores, row};
 use serde_json::json;
 use tally_harness::job::Target;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::desk::{Desk, HEADER, SOON, counted, objects, on_both_stores, row};
+use crate::support::{Desk, HEADER, SOON, counted, objects, on_both_stores, row};
 use serde_json::{Value, json};
 use tally_harness::job::{Job, Target};
 use tally_sample::{Options, generate};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod acts;
-mod desk;
+mod support;
 mod looking;
 mod races;
 mod replay;

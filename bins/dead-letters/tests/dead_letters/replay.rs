@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::desk::{Desk, HEADER, SOON, on_both_stores, outcomes, row};
+use crate::support::{Desk, HEADER, SOON, on_both_stores, outcomes, row};
 use serde_json::json;
 use tally_harness::job::{Job, Target};
 

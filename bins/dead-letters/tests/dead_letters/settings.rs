@@ -1,6 +1,6 @@
 //! Settings, and what stops it before it begins.
 
-use crate::desk::{Desk, SOON, launch, row};
+use crate::support::{Desk, SOON, launch, row};
 use tally_harness::job::Target;
 use tally_harness::postgres::TestDatabase;
 use tally_harness::process::Launch;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::desk::{Desk, HEADER, objects, on_both_stores, outcomes, replayed, row};
+use crate::support::{Desk, HEADER, objects, on_both_stores, outcomes, replayed, row};
 use serde_json::json;
 use tally_harness::job::{Job, Target};
 use tally_harness::kafka::{Broker, record};

@@ -1,6 +1,6 @@
 //! What is in the records: good, bad and masked ones, in both formats.
 
-use crate::stream::{Stream, VERY_LONG, assert_code, good};
+use crate::support::{Stream, VERY_LONG, assert_code, good};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stream::{LEASE, LONG_LEASE, Stream, VERY_LONG};
+use crate::support::{LEASE, LONG_LEASE, Stream, VERY_LONG};
 use fastrand::Rng;
 use tally_harness::eventually;
 use tally_harness::job::{LONG, Target};

@@ -1,10 +1,10 @@
 //! A broker, a database or a model that is away: nothing is lost, nothing becomes a dead letter, `/ready` says so.
 
-use crate::stream;
+use crate::support;
 
 use std::time::Duration;
 
-use crate::stream::{Stream, address, until_ready_is};
+use crate::support::{Stream, address, until_ready_is};
 use tally_harness::eventually;
 use tally_harness::job::{LONG, ModelService, Target};
 use tally_harness::kafka::{OwnKafka, record};
@@ -36,7 +36,7 @@ impl Run {
         until_ready_is(&address, 503).await;
         end().await;
         until_ready_is(&address, 200).await;
-        assert_eq!(producer.wait(stream::VERY_LONG).code, Some(0));
+        assert_eq!(producer.wait(support::VERY_LONG).code, Some(0));
         stream.until_read(sample.rows()).await;
         consumer.signal(Signal::SIGTERM);
         assert_eq!(consumer.wait(LONG).code, Some(143));

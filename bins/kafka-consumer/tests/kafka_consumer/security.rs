@@ -1,6 +1,6 @@
 //! A broker that asks for TLS and a login, reached by settings alone.
 
-use crate::stream::{Stream, assert_code};
+use crate::support::{Stream, assert_code};
 use tally_harness::job::{LONG, ModelService, Target};
 use tally_harness::kafka::{OwnKafka, PASSWORD, USER};
 use tally_harness::process::{Launch, binary};

@@ -1,6 +1,6 @@
 //! Fit answers: who gets which category, and who is asked for once more.
 
-use crate::asked::{
+use crate::support::{
     End, all_asked, answer, ask, ask_once, asked, batch, described, food, food_but, id, model_at,
     outage, raw_server, shown, transaction,
 };

@@ -1,6 +1,6 @@
 //! What was answered about a batch is kept through whatever comes between its requests.
 
-use crate::asked::{
+use crate::support::{
     all_asked, answer, ask_more, ask_on, asked, batch, food, food_but, id, inquiry, model_at,
     outage, shown,
 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::asked::{
+use crate::support::{
     End, Outcome, ask, ask_once, batch, food, id, model_as, model_at, outage, raw_server, shown,
     transactions,
 };

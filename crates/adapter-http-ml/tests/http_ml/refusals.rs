@@ -1,6 +1,6 @@
 //! 400, 413 and 422: a refused list is split until the refused record stands alone.
 
-use crate::asked::{
+use crate::support::{
     all_asked, answer, ask, ask_once, asked, batch, food, model_at, outage, shown, transaction,
 };
 use tally_domain::Stage;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::database::{Database, flows};
+use crate::support::{Database, flows};
 use tally_adapter_sqlite::{Settings, Sqlite, SqliteBooks};
 use tally_domain::transactions::Transactions;
 use tally_domain::{Column, Flow, Incoming, Reason, Record, Stage, Table};

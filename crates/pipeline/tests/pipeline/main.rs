@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod crew;
-mod fakes;
+mod support;
 mod inquiry;
 mod ownership;
 mod relay;

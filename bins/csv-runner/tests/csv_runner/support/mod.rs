@@ -1,6 +1,7 @@
 //! A run of `csv-runner`, and what it says and leaves behind.
 
 pub mod model;
+pub mod outcome;
 pub mod rows;
 
 use std::fs::{self, Permissions};
