@@ -16,6 +16,6 @@ mod refused;
 mod rejected;
 mod restart;
 mod rows;
-mod support;
 mod settings;
+mod support;
 mod upgrade;

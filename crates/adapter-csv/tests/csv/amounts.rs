@@ -8,7 +8,7 @@ use tally_adapter_csv::{CsvFile, Decimal, Settings, decode};
 use tally_domain::amount::{DecimalSign, Notation};
 use tally_ports::Raw;
 
-use crate::{COLUMNS, file_of, header, next, open, read, read_on};
+use crate::support::{COLUMNS, file_of, header, next, open, read, read_on};
 
 const COMMA: Notation = Notation::Shown(DecimalSign::Comma);
 const POINT: Notation = Notation::Shown(DecimalSign::Point);
