@@ -133,6 +133,7 @@ mod tests {
             key: Some(Bytes::from_static(b"7")),
             payload: Some(Bytes::from_static(payload)),
             headers,
+            timestamp: None,
             line: Some(3),
         }
     }

@@ -1,8 +1,5 @@
 //! All that a database holds, for whoever checks it.
 
-#[path = "../../../queries/audit.rs"]
-mod queries;
-
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -18,14 +15,14 @@ use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use self::queries::{
-    FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows, FoundRowsFromNothing,
-    LETTERS, PASSES, STRAYS,
-};
 use crate::connection::{Limits, Session, Sessions};
 use crate::table::quoted;
 use crate::target::Target;
 use crate::{fault, migrate};
+use tally_queries::audit::{
+    self as queries, FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows,
+    FoundRowsFromNothing, LETTERS, PASSES, STRAYS,
+};
 
 /// What the limits of [`Sessions`] are made of.
 const UNIT: Duration = Duration::from_secs(5);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Refused, Sink, StopKind, counts};
+use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Sink, StopKind, counts};
+use tally_queries::ledger::{RECORDED, Recorded};
 
 use crate::connection::{Session, answer};
-use crate::{Postgres, dead_letters, earlier, effect, ledger, positions};
+use crate::{Postgres, dead_letters, earlier, effect, ledger};
 
 /// A COMMIT whose answer does not come is an outage: the caller calls again with the same batch, whose update of the
 /// position waits until the first transaction has ended, one way or the other, and then finds out which.
@@ -76,7 +77,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
                 "postgres: the position stands at {next}, not at {first} where the batch begins"
             )))
         }
-        (None, _) => Err(positions::taken(&commit.lease)),
+        (None, _) => Err(commit.lease.taken()),
     }
 }
 
@@ -93,16 +94,12 @@ async fn lock_position(session: &mut Session, position: i64) -> Result<Option<St
 /// What the ledger says of the batch.
 async fn recorded(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     let (connection, limit) = session.parts();
-    let query = sql_query("select written, superseded, skipped from batches where id = $1");
-    let query = query.bind::<SqlUuid, _>(commit.id);
-    let counts =
-        answer(limit, async { query.get_result::<Counts>(connection).await.optional() }).await?;
-    let Some(Counts { written, superseded, skipped }) = counts else {
-        return Ok(None);
-    };
+    let query = sql_query(RECORDED).bind::<SqlUuid, _>(commit.id);
+    let recorded: Option<Recorded> =
+        answer(limit, async { query.get_result(connection).await.optional() }).await?;
+    let Some(recorded) = recorded else { return Ok(None) };
     let refused = dead_letters::refused(session, commit.id).await?;
-    let refused = refused.into_iter().map(|(position, code)| Refused { position, code }).collect();
-    Ok(Some(Committed { written, superseded, skipped, refused }))
+    Ok(Some(recorded.committed(refused)))
 }
 
 fn contradiction(commit: &Commit, what: &str) -> Fault {
@@ -120,14 +117,4 @@ struct Standing {
     next: i64,
     #[diesel(sql_type = Bool)]
     ended: bool,
-}
-
-#[derive(QueryableByName)]
-struct Counts {
-    #[diesel(sql_type = BigInt)]
-    written: i64,
-    #[diesel(sql_type = BigInt)]
-    superseded: i64,
-    #[diesel(sql_type = BigInt)]
-    skipped: i64,
 }

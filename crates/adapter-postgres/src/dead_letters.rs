@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use diesel::sql_query;
 use diesel::sql_types::{
     Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
 };
-use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Fault, Headers};
+use tally_queries::ledger::FoundRefused;
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
@@ -91,25 +92,16 @@ fn distinct_headers(dead_letters: &[&DeadLetter]) -> (Vec<i32>, Vec<String>) {
     (places, distinct)
 }
 
-/// Position and code of the rows of a committed batch that the database refused, in order of position.
+/// The rows of a committed batch that the database refused, in order of position.
 pub(crate) async fn refused(
     session: &mut Session,
     batch: Uuid,
-) -> Result<Vec<(i64, String)>, Fault> {
+) -> Result<Vec<FoundRefused>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select position, code from dead_letters where batch_id = $1 and stage = $2 and attempt = 1 order by position",
     )
     .bind::<SqlUuid, _>(batch)
     .bind::<Text, _>(Stage::Write.as_str());
-    let refused: Vec<Refused> = answer(limit, query.load(connection)).await?;
-    Ok(refused.into_iter().map(|Refused { position, code }| (position, code)).collect())
-}
-
-#[derive(QueryableByName)]
-struct Refused {
-    #[diesel(sql_type = BigInt)]
-    position: i64,
-    #[diesel(sql_type = Text)]
-    code: String,
+    answer(limit, query.load(connection)).await
 }

@@ -1,39 +1,14 @@
 //! What earlier passes over a log left behind.
 
-#[path = "../../../queries/earlier.rs"]
-mod queries;
-
-use diesel::sql_types::{BigInt, Bool, Integer, Text, Uuid as SqlUuid};
-use diesel::{QueryableByName, sql_query};
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Earlier, Fault, OpenLetter, Origin, Outcome, Row, counts};
+use tally_ports::{Commit, Earlier, Fault, Origin, Outcome, Row, counts};
+use tally_queries::earlier::{
+    CLOSE, COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
+};
 
-use self::queries::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
 use crate::connection::{Session, answer};
 use crate::query::prepared;
-
-#[derive(QueryableByName)]
-struct Range {
-    #[diesel(sql_type = BigInt)]
-    first: i64,
-    #[diesel(sql_type = BigInt)]
-    last: i64,
-}
-
-/// A query about an origin and two positions.
-macro_rules! about {
-    ($sql:expr, $origin:expr, $first:expr, $last:expr) => {
-        prepared(
-            sql_query($sql)
-                .bind::<Text, _>($origin.flow.name())
-                .bind::<Text, _>($origin.stream)
-                .bind::<Integer, _>($origin.partition)
-                .bind::<BigInt, _>($origin.log)
-                .bind::<BigInt, _>($first)
-                .bind::<BigInt, _>($last),
-        )
-    };
-}
 
 /// What is there of the positions from `first` to `last`; whoever replays one of the open dead letters waits.
 pub(crate) async fn of(
@@ -41,25 +16,15 @@ pub(crate) async fn of(
     origin: &Origin<'_>,
     (first, last): (i64, i64),
 ) -> Result<Earlier, Fault> {
-    #[derive(QueryableByName)]
-    struct Open {
-        #[diesel(sql_type = BigInt)]
-        position: i64,
-        #[diesel(sql_type = Bool)]
-        is_uncounted: bool,
-    }
     let (connection, limit) = session.parts();
-    let open = format!("{OPEN} for update of d");
-    let query = about!(open, origin, first, last);
-    let open: Vec<Open> = answer(limit, query.load(connection)).await?;
-    let open = open
-        .into_iter()
-        .map(|Open { position, is_uncounted }| OpenLetter { position, is_uncounted });
+    let open = about(&format!("{OPEN} for update of d"), origin);
+    let query = open.bind::<BigInt, _>(first).bind::<BigInt, _>(last);
+    let open: Vec<Open> = answer(limit, prepared(query).load(connection)).await?;
     let mut ranges = Vec::new();
     if counts(origin.flow) {
         ranges = counted(session, origin, first, last).await?;
     }
-    Ok(Earlier { counted: ranges, open: open.collect() })
+    Ok(Earlier { counted: ranges, open: open.into_iter().map(Into::into).collect() })
 }
 
 async fn counted(
@@ -69,9 +34,9 @@ async fn counted(
     last: i64,
 ) -> Result<Vec<(i64, i64)>, Fault> {
     let (connection, limit) = session.parts();
-    let query = about!(COUNTED, origin, first, last);
-    let ranges: Vec<Range> = answer(limit, query.load(connection)).await?;
-    Ok(ranges.into_iter().map(|Range { first, last }| (first, last)).collect())
+    let query = about(COUNTED, origin).bind::<BigInt, _>(first).bind::<BigInt, _>(last);
+    let ranges: Vec<Counted> = answer(limit, prepared(query).load(connection)).await?;
+    Ok(ranges.into_iter().map(Into::into).collect())
 }
 
 /// Notes that the positions from `first` to `last` are counted, in one range with those that touch them.
@@ -84,13 +49,12 @@ pub(crate) async fn note_counted(
     let touching = counted(session, origin, before, after).await?;
     let (connection, limit) = session.parts();
     if !touching.is_empty() {
-        let query = about!(FORGET, origin, before, after);
-        answer(limit, query.execute(connection)).await?;
+        let query = about(FORGET, origin).bind::<BigInt, _>(before).bind::<BigInt, _>(after);
+        answer(limit, prepared(query).execute(connection)).await?;
     }
-    let first = touching.iter().map(|(first, _)| *first).fold(first, i64::min);
-    let last = touching.iter().map(|(_, last)| *last).fold(last, i64::max);
-    let query = about!(NOTE, origin, first, last);
-    answer(limit, query.execute(connection)).await?;
+    let (first, last) = merged((first, last), &touching);
+    let query = about(NOTE, origin).bind::<BigInt, _>(first).bind::<BigInt, _>(last);
+    answer(limit, prepared(query).execute(connection)).await?;
     Ok(())
 }
 
@@ -104,12 +68,7 @@ pub(crate) async fn close(
 ) -> Result<(), Fault> {
     for position in earlier.closed(rows, outcomes) {
         let (connection, limit) = session.parts();
-        let query = sql_query(CLOSE)
-            .bind::<Text, _>(origin.flow.name())
-            .bind::<Text, _>(origin.stream)
-            .bind::<Integer, _>(origin.partition)
-            .bind::<BigInt, _>(origin.log)
-            .bind::<BigInt, _>(position);
+        let query = about(CLOSE, origin).bind::<BigInt, _>(position);
         answer(limit, prepared(query).execute(connection)).await?;
     }
     Ok(())
@@ -117,14 +76,8 @@ pub(crate) async fn close(
 
 /// The dead letters of the batch take the states that somebody gave to earlier ones of the same positions.
 pub(crate) async fn take_over(session: &mut Session, commit: &Commit) -> Result<(), Fault> {
-    let origin = commit.origin();
     let (connection, limit) = session.parts();
-    let query = sql_query(TAKE_OVER)
-        .bind::<Text, _>(origin.flow.name())
-        .bind::<Text, _>(origin.stream)
-        .bind::<Integer, _>(origin.partition)
-        .bind::<BigInt, _>(origin.log)
-        .bind::<SqlUuid, _>(commit.id);
+    let query = about(TAKE_OVER, &commit.origin()).bind::<SqlUuid, _>(commit.id);
     answer(limit, prepared(query).execute(connection)).await?;
     Ok(())
 }

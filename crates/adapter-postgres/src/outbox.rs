@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use chrono::NaiveDateTime;
-use diesel::sql_types::{
-    Array, BigInt, Binary, Integer, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use serde_json::Value;
-use tally_ports::dead_letter::headers_from_json;
-use tally_ports::{Fault, Letter, Outbox, Publish, Raw, StopKind};
+use tally_ports::{Fault, Letter, Outbox, Publish};
+use tally_queries::letters::{BACKLOG, Relayed};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -38,15 +33,13 @@ const TAKE: &str = "
         from locked
         window oldest as (order by failed_at, id rows unbounded preceding)
     )
-    select id, flow, stream, partition, pass, position, attempt, key, payload, headers, stage, code, message, failed_at
+    select cast(id as text) as id, flow, stream, partition, pass, position, attempt, key, payload,
+        cast(headers as text) as headers, record_timestamp, stage, code, message, failed_at
     from counted
     where bytes <= $3 or number = 1
     order by number";
 
 const MARK: &str = "update dead_letters set published_at = clock_timestamp() where id = any($1)";
-
-const BACKLOG: &str = "
-    select count(*) as number from dead_letters where flow = $1 and published_at is null and state <> 'purged'";
 
 impl Outbox for Postgres {
     /// Gives `publisher` half a lease, so that whoever waits for one of the rows never waits longer; after a whole one
@@ -88,8 +81,8 @@ async fn take(session: &mut Session, flow: &str, limit: usize) -> Result<Vec<Let
         .bind::<Text, _>(flow)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES);
-    let found: Vec<Found> = answer(answer_limit, prepared(query).load(connection)).await?;
-    found.into_iter().map(Found::letter).collect()
+    let found: Vec<Relayed> = answer(answer_limit, prepared(query).load(connection)).await?;
+    found.into_iter().map(Relayed::letter).collect()
 }
 
 async fn hand_out<P: Publish>(
@@ -123,64 +116,4 @@ async fn mark(session: &mut Session, letters: &[Letter]) -> Result<(), Fault> {
 struct Backlog {
     #[diesel(sql_type = BigInt)]
     number: i64,
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
-    #[diesel(sql_type = Text)]
-    flow: String,
-    #[diesel(sql_type = Text)]
-    stream: String,
-    #[diesel(sql_type = Integer)]
-    partition: i32,
-    #[diesel(sql_type = Integer)]
-    pass: i32,
-    #[diesel(sql_type = BigInt)]
-    position: i64,
-    #[diesel(sql_type = Integer)]
-    attempt: i32,
-    #[diesel(sql_type = Nullable<Binary>)]
-    key: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<Binary>)]
-    payload: Option<Vec<u8>>,
-    #[diesel(sql_type = Json)]
-    headers: Value,
-    #[diesel(sql_type = Text)]
-    stage: String,
-    #[diesel(sql_type = Text)]
-    code: String,
-    #[diesel(sql_type = Text)]
-    message: String,
-    #[diesel(sql_type = Timestamptz)]
-    failed_at: NaiveDateTime,
-}
-
-impl Found {
-    fn letter(self) -> Result<Letter, Fault> {
-        let id = self.id;
-        let headers = headers_from_json(&self.headers).ok_or_else(|| {
-            let message = format!(
-                "postgres: the headers of the dead letter {id} are not of the form Tally writes"
-            );
-            Fault::stop(StopKind::Data, message)
-        })?;
-        let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
-        let raw = Raw { key, payload, headers, timestamp: None, line: None };
-        Ok(Letter {
-            id,
-            flow: self.flow,
-            stream: self.stream,
-            partition: self.partition,
-            pass: self.pass,
-            position: self.position,
-            attempt: self.attempt,
-            raw,
-            stage: self.stage,
-            code: self.code,
-            message: self.message,
-            failed_at: self.failed_at,
-        })
-    }
 }

@@ -8,8 +8,9 @@ use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use tally_ports::{
-    Begin, Claim, Fault, Finished, Lease, Position, Positions, StopKind, Stream, Tolerance,
+    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
 };
+use tally_queries::ledger::{SUMS, Sums, Verdict};
 
 use crate::Postgres;
 use crate::connection::{Session, answer};
@@ -18,7 +19,7 @@ use crate::query::prepared;
 /// The last pass over a partition; whoever reads it may change it until the transaction ends. After waiting for another
 /// transaction it is the one that was last before.
 const LAST_PASS: &str = "
-    select id, epoch, pass as number, log, next, cursor, stats, ended_at,
+    select id, epoch, pass as number, next, ended_at,
         rejected_at is not null as is_rejected, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
         (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining,
@@ -45,7 +46,7 @@ const TAKE: &str = "
     set epoch = epoch + 1, owner = $2, label = $3, lease_until = clock_timestamp() + $4 * interval '1 millisecond',
         updated_at = clock_timestamp()
     where id = $1
-    returning epoch";
+    returning epoch, pass, log, next, cursor, stats";
 
 const RENEW: &str = "
     update positions
@@ -60,12 +61,6 @@ const RELEASE: &str = "
 /// Waits for a commit that still runs, so that the sums that follow hold its entry.
 const LOCK_TO_FINISH: &str =
     "select id from positions where id = $1 and epoch = $2 and next = $3 for update";
-
-const SUMS: &str = "
-    select coalesce(sum(b.read), 0)::bigint as read, coalesce(sum(b.dead_lettered), 0)::bigint as dead_lettered
-    from positions p join batches b
-        on b.flow = p.flow and b.stream = p.stream and b.partition = p.partition and b.pass = p.pass
-    where p.id = $1";
 
 /// The verdict of the first call stays.
 const FINISH: &str = "
@@ -97,7 +92,7 @@ impl Positions for Postgres {
         let Lease { position, epoch, duration } = *lease;
         let renewed = renew(&mut session, position, epoch, milliseconds(duration)).await?;
         session.keep();
-        if renewed { Ok(()) } else { Err(taken(lease)) }
+        if renewed { Ok(()) } else { Err(lease.taken()) }
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Fault> {
@@ -160,49 +155,42 @@ async fn claim(
     set_back(session, stream).await?;
     loop {
         let last = lock_last_pass(session, stream).await?;
-        match last {
-            None => {
-                begin_pass(session, stream, 1, begin.at).await?;
+        match OnClaim::decide(last.as_ref().map(Pass::last), owner, begin) {
+            OnClaim::Begin { number, next } => {
+                begin_pass(session, stream, number, next).await?;
             }
-            Some(Pass { id, ended_at: Some(at), is_rejected, number, .. }) => {
-                if !begin.again {
-                    let Sums { read, dead_lettered } = sums(session, id).await?;
-                    return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
-                }
-                begin_pass(session, stream, number + 1, 0).await?;
+            OnClaim::Take(position) => return take(session, position, stream, owner, lease).await,
+            OnClaim::Answer(claim) => return Ok(claim),
+            OnClaim::Finished { position, at, is_rejected } => {
+                let Sums { read, dead_lettered } = sums(session, position).await?;
+                return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
             }
-            Some(pass) => return take(session, pass, stream, owner, lease).await,
         }
     }
 }
 
 async fn take(
     session: &mut Session,
-    pass: Pass,
+    position: i64,
     stream: &Stream,
     owner: &str,
     lease: Duration,
 ) -> Result<Claim, Fault> {
-    if let Pass { owner: Some(holder), alive: true, remaining, updated_at, .. } = &pass
-        && holder != owner
-    {
-        let remaining = Duration::from_millis(remaining.unwrap_or(0).try_into().unwrap_or(0));
-        return Ok(Claim::Held { owner: holder.clone(), remaining, renewal: *updated_at });
-    }
     let (connection, limit) = session.parts();
     let query = sql_query(TAKE)
-        .bind::<BigInt, _>(pass.id)
+        .bind::<BigInt, _>(position)
         .bind::<Text, _>(owner)
         .bind::<Text, _>(&stream.label)
         .bind::<BigInt, _>(milliseconds(lease));
-    let taken: Taken = answer(limit, query.get_result(connection)).await?;
+    let Taken { epoch, pass, log, next, cursor, stats } =
+        answer(limit, query.get_result(connection)).await?;
     Ok(Claim::Owned(Position {
-        lease: Lease { position: pass.id, epoch: taken.epoch, duration: lease },
-        pass: pass.number,
-        log: pass.log,
-        next: pass.next,
-        cursor: pass.cursor.unwrap_or_default(),
-        stats: pass.stats.unwrap_or_default(),
+        lease: Lease { position, epoch, duration: lease },
+        pass,
+        log,
+        next,
+        cursor: cursor.unwrap_or_default(),
+        stats: stats.unwrap_or_default(),
     }))
 }
 
@@ -218,7 +206,7 @@ async fn finish(
         .bind::<BigInt, _>(lease.epoch)
         .bind::<BigInt, _>(next);
     if answer(limit, query.execute(connection)).await? == 0 {
-        return Err(taken(lease));
+        return Err(lease.taken());
     }
     let Sums { read, dead_lettered } = sums(session, lease.position).await?;
     let (connection, limit) = session.parts();
@@ -278,15 +266,6 @@ pub(crate) async fn begin_pass(
     Ok(begun == 1)
 }
 
-/// Somebody else owns what this lease was for.
-pub(crate) fn taken(lease: &Lease) -> Fault {
-    let Lease { position, epoch, .. } = lease;
-    let message = format!(
-        "the lease of position {position} (epoch {epoch}) is no longer ours: another process took it"
-    );
-    Fault::stop(StopKind::Taken, message)
-}
-
 pub(crate) fn milliseconds(duration: Duration) -> i64 {
     duration.as_millis().try_into().unwrap_or(i64::MAX)
 }
@@ -297,27 +276,21 @@ pub(crate) struct Pass {
     #[diesel(sql_type = BigInt)]
     pub(crate) id: i64,
     #[diesel(sql_type = BigInt)]
-    pub(crate) epoch: i64,
+    epoch: i64,
     #[diesel(sql_type = Integer)]
-    pub(crate) number: i32,
+    number: i32,
     #[diesel(sql_type = BigInt)]
-    log: i64,
-    #[diesel(sql_type = BigInt)]
-    pub(crate) next: i64,
-    #[diesel(sql_type = Nullable<Json>)]
-    cursor: Option<Value>,
-    #[diesel(sql_type = Nullable<Json>)]
-    stats: Option<Value>,
+    next: i64,
     #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub(crate) ended_at: Option<NaiveDateTime>,
+    ended_at: Option<NaiveDateTime>,
     #[diesel(sql_type = Bool)]
     is_rejected: bool,
     #[diesel(sql_type = Nullable<Text>)]
-    pub(crate) owner: Option<String>,
+    owner: Option<String>,
     #[diesel(sql_type = Timestamptz)]
     updated_at: NaiveDateTime,
     #[diesel(sql_type = Bool)]
-    pub(crate) alive: bool,
+    alive: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     remaining: Option<i64>,
     /// How long the lease is, when it was renewed at a time that is still to come: the clock went back.
@@ -325,24 +298,35 @@ pub(crate) struct Pass {
     ahead: Option<i64>,
 }
 
+impl Pass {
+    pub(crate) fn last(&self) -> LastPass<'_> {
+        let remaining = self.remaining.and_then(|span| span.try_into().ok()).unwrap_or(0);
+        let owner = self.owner.as_deref().filter(|_| self.alive);
+        LastPass {
+            position: self.id,
+            epoch: self.epoch,
+            number: self.number,
+            next: self.next,
+            ended_at: self.ended_at,
+            is_rejected: self.is_rejected,
+            holder: owner.map(|owner| (owner, Duration::from_millis(remaining))),
+            updated_at: self.updated_at,
+        }
+    }
+}
+
 #[derive(QueryableByName)]
 struct Taken {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
-}
-
-#[derive(QueryableByName)]
-struct Verdict {
-    #[diesel(sql_type = Timestamptz)]
-    ended_at: NaiveDateTime,
-    #[diesel(sql_type = Bool)]
-    is_rejected: bool,
-}
-
-#[derive(QueryableByName)]
-struct Sums {
+    #[diesel(sql_type = Integer)]
+    pass: i32,
     #[diesel(sql_type = BigInt)]
-    read: i64,
+    log: i64,
     #[diesel(sql_type = BigInt)]
-    dead_lettered: i64,
+    next: i64,
+    #[diesel(sql_type = Nullable<Json>)]
+    cursor: Option<Value>,
+    #[diesel(sql_type = Nullable<Json>)]
+    stats: Option<Value>,
 }

@@ -2,27 +2,20 @@
 
 use std::sync::Arc;
 
-use diesel::sql_types::{BigInt, Binary, Json, Nullable, Text, Uuid as SqlUuid};
-use diesel::{OptionalExtension, QueryableByName, sql_query};
+use diesel::sql_types::{Binary, Json, Nullable, Text, Uuid as SqlUuid};
+use diesel::{OptionalExtension, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{
     Deed, Earlier, Fault, Origin, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State,
-    StopKind,
 };
+use tally_queries::replay::{FIND, Found};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer};
 use crate::query::prepared;
 use crate::{Postgres, acts, earlier, effect};
-
-/// Who has locked the dead letter is the only one who may change its state.
-const LOCK: &str = "
-    select d.state, p.id as origin, p.log from dead_letters as d left join positions as p
-        on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
-    where d.id = $1
-    for update of d";
 
 const NEXT_ATTEMPT: &str = "
     insert into dead_letters
@@ -55,12 +48,12 @@ impl Replay for Postgres {
 
 async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault> {
     let id = retry.place.id();
-    let Locked { state, pass } = lock(session, id).await?;
+    let (found, state) = Found::known(lock(session, id).await?, retry)?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
     let replayed = match &retry.result {
-        Ok(row) => write(session, retry, pass, row).await?,
+        Ok(row) => write(session, retry, found.origin(retry)?, row).await?,
         Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
@@ -79,15 +72,9 @@ async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault>
 async fn write(
     session: &mut Session,
     retry: &Retry,
-    pass: Option<Pass>,
+    origin: Origin<'_>,
     row: &Row,
 ) -> Result<Replayed, Fault> {
-    let Place { stream, partition, pass: number, .. } = &retry.place;
-    let Pass { origin, log } = pass.ok_or_else(|| {
-        let what = format!("pass {number} over partition {partition} of {stream}");
-        Fault::stop(StopKind::Data, format!("postgres: the positions do not know {what}"))
-    })?;
-    let origin = Origin { flow: &*retry.flow, id: origin, stream, partition: *partition, log };
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(session, &origin, (position, position)).await?;
     let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
@@ -96,18 +83,11 @@ async fn write(
     Ok(Replayed::of(&retry.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
-async fn lock(session: &mut Session, id: Uuid) -> Result<Locked, Fault> {
+/// Who has locked the dead letter is the only one who may change its state.
+async fn lock(session: &mut Session, id: Uuid) -> Result<Option<Found>, Fault> {
     let (connection, limit) = session.parts();
-    let query = prepared(sql_query(LOCK).bind::<SqlUuid, _>(id));
-    let found: Option<Found> =
-        answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    let known = found.and_then(|Found { state, origin, log }| {
-        let pass = origin.zip(log).map(|(origin, log)| Pass { origin, log });
-        Some(Locked { state: state.parse().ok()?, pass })
-    });
-    known.ok_or_else(|| {
-        Fault::stop(StopKind::Input, format!("postgres: there is no dead letter {id} of ours"))
-    })
+    let query = sql_query(format!("{FIND} for update of d")).bind::<SqlUuid, _>(id);
+    answer(limit, async { prepared(query).get_result(connection).await.optional() }).await
 }
 
 async fn insert_next(
@@ -137,26 +117,4 @@ async fn keep(session: &mut Session, id: Uuid, kept: &Raw) -> Result<(), Fault> 
         .bind::<Json, _>(headers_to_json(&kept.headers));
     answer(limit, prepared(query).execute(connection)).await?;
     Ok(())
-}
-
-struct Locked {
-    state: State,
-    pass: Option<Pass>,
-}
-
-/// The pass that the record came by.
-struct Pass {
-    /// Its row in `positions`.
-    origin: i64,
-    log: i64,
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = Text)]
-    state: String,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    origin: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    log: Option<i64>,
 }

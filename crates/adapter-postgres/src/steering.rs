@@ -1,17 +1,17 @@
 //! What people change about positions.
 
-use chrono::NaiveDateTime;
-use diesel::sql_types::{BigInt, Integer, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use diesel::{QueryableByName, sql_query};
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Integer, Json, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tally_ports::passed::GAP;
-use tally_ports::{Act, Deed, Fault, Lease, Passed, Standing, Steering, StopKind, Stream};
+use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream};
+use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
 use crate::Postgres;
 use crate::acts::note;
 use crate::connection::{Session, answer};
-use crate::positions::{Pass, begin_pass, lock_last_pass, set_back, taken};
+use crate::positions::{Pass, begin_pass, lock_last_pass, set_back};
 
 /// Of a lease that was renewed at a time that is still to come nobody knows whether it is alive: a claim finds out.
 const STANDINGS: &str = "
@@ -40,12 +40,11 @@ impl Steering for Postgres {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
         let query = sql_query(STANDINGS).bind::<Text, _>(flow).bind::<Text, _>(stream);
-        let found: Vec<Found> = answer(limit, query.load(connection)).await?;
+        let found: Vec<FoundStanding> = answer(limit, query.load(connection)).await?;
         session.keep();
         Ok(found.into_iter().map(Standing::from).collect())
     }
 
-    /// Of a pass that has ended nothing is further on: that is a wrong setting, as is a position below 0.
     async fn set(
         &self,
         stream: &Stream,
@@ -53,16 +52,12 @@ impl Steering for Postgres {
         lease: Option<&Lease>,
         act: &Act,
     ) -> Result<(), Fault> {
-        if to < 0 {
-            let message = format!("{} has no position {to}: the first one is 0", stream.label);
-            return Err(Fault::stop(StopKind::Setting, message));
-        }
         let mut session = self.claims.session().await?;
         set_back(&mut session, stream).await?; // also where nothing is set then
         session.run("begin isolation level read committed read write").await?;
-        let skipped = set(&mut session, stream, to, lease).await?;
-        if skipped.first < to {
-            insert_entry(&mut session, stream, &skipped, to - 1, act).await?;
+        let (pass, first) = set(&mut session, stream, to, lease).await?.passed();
+        if first < to {
+            insert_entry(&mut session, stream, pass, (first, to - 1), act).await?;
         }
         let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
         note(&mut session, &deed, &act.result).await?;
@@ -72,73 +67,44 @@ impl Steering for Postgres {
     }
 }
 
-/// What was passed without being read: from `first` to where the position was set.
-struct Skipped {
-    pass: i32,
-    first: i64,
-}
-
 async fn set(
     session: &mut Session,
     stream: &Stream,
     to: i64,
     lease: Option<&Lease>,
-) -> Result<Skipped, Fault> {
+) -> Result<OnSet, Fault> {
     loop {
         let last = lock_last_pass(session, stream).await?;
-        check_lease(stream, last.as_ref(), lease)?;
-        let Some(last) = last else {
-            if begin_pass(session, stream, 1, to).await? {
-                return Ok(Skipped { pass: 1, first: 0 });
+        let decision = OnSet::decide(stream, last.as_ref().map(Pass::last), to, lease)?;
+        if let Some(last) = &last {
+            let (connection, limit) = session.parts();
+            let query = sql_query(GIVE_UP).bind::<BigInt, _>(last.id);
+            answer(limit, query.execute(connection)).await?;
+        }
+        match decision {
+            OnSet::Begin(number) => {
+                if !begin_pass(session, stream, number, to).await? {
+                    continue; // somebody else was faster: only possible for the first pass, as we hold the last one
+                }
             }
-            continue; // somebody else was faster
-        };
-        if last.ended_at.is_some() && to > last.next {
-            let message =
-                format!("{} has ended at {}: there is nothing further on", stream.label, last.next);
-            return Err(Fault::stop(StopKind::Setting, message));
+            OnSet::Advance { position, .. } => {
+                let (connection, limit) = session.parts();
+                let query = sql_query(MOVE)
+                    .bind::<BigInt, _>(position)
+                    .bind::<BigInt, _>(to)
+                    .bind::<Text, _>(&stream.label);
+                answer(limit, query.execute(connection)).await?;
+            }
         }
-        let (connection, limit) = session.parts();
-        let query = sql_query(GIVE_UP).bind::<BigInt, _>(last.id);
-        answer(limit, query.execute(connection)).await?;
-        if to <= last.next {
-            let pass = last.number + 1;
-            // We hold the last pass, so nobody else has begun this one.
-            begin_pass(session, stream, pass, to).await?;
-            return Ok(Skipped { pass, first: 0 });
-        }
-        let (connection, limit) = session.parts();
-        let query = sql_query(MOVE)
-            .bind::<BigInt, _>(last.id)
-            .bind::<BigInt, _>(to)
-            .bind::<Text, _>(&stream.label);
-        answer(limit, query.execute(connection)).await?;
-        return Ok(Skipped { pass: last.number, first: last.next });
-    }
-}
-
-/// Whether whoever holds `lease`, or none, may move the position.
-fn check_lease(stream: &Stream, last: Option<&Pass>, lease: Option<&Lease>) -> Result<(), Fault> {
-    match (last, lease) {
-        (Some(last), Some(lease)) if (last.id, last.epoch) == (lease.position, lease.epoch) => {
-            Ok(())
-        }
-        (_, Some(lease)) => Err(taken(lease)),
-        (Some(Pass { owner: Some(owner), alive: true, .. }), None) => {
-            let (label, partition) = (&stream.label, stream.partition);
-            let message =
-                format!("partition {partition} of {label} is owned by {owner}: stop it first");
-            Err(Fault::stop(StopKind::Taken, message))
-        }
-        (_, None) => Ok(()),
+        return Ok(decision);
     }
 }
 
 async fn insert_entry(
     session: &mut Session,
     stream: &Stream,
-    skipped: &Skipped,
-    last: i64,
+    pass: i32,
+    (first, last): (i64, i64),
     act: &Act,
 ) -> Result<(), Fault> {
     let (connection, limit) = session.parts();
@@ -147,33 +113,12 @@ async fn insert_entry(
         .bind::<Text, _>(&stream.flow)
         .bind::<Text, _>(&stream.name)
         .bind::<Integer, _>(stream.partition)
-        .bind::<Integer, _>(skipped.pass)
-        .bind::<BigInt, _>(skipped.first)
+        .bind::<Integer, _>(pass)
+        .bind::<BigInt, _>(first)
         .bind::<BigInt, _>(last)
         .bind::<Text, _>(&act.reason)
-        .bind::<Json, _>(Passed::of(GAP, last - skipped.first + 1).to_json())
+        .bind::<Json, _>(Passed::of(GAP, last - first + 1).to_json())
         .bind::<Text, _>(&act.who);
     answer(limit, query.execute(connection)).await?;
     Ok(())
-}
-
-#[derive(QueryableByName)]
-struct Found {
-    #[diesel(sql_type = Integer)]
-    partition: i32,
-    #[diesel(sql_type = Integer)]
-    pass: i32,
-    #[diesel(sql_type = BigInt)]
-    next: i64,
-    #[diesel(sql_type = Timestamptz)]
-    updated_at: NaiveDateTime,
-    #[diesel(sql_type = Nullable<Text>)]
-    owner: Option<String>,
-}
-
-impl From<Found> for Standing {
-    fn from(found: Found) -> Self {
-        let Found { partition, pass, next, updated_at, owner } = found;
-        Self { partition, pass, next, owner, updated_at }
-    }
 }

@@ -1,14 +1,11 @@
 //! A table of a flow in SQL.
 
-#[path = "../../../queries/writes.rs"]
-mod writes;
-
 use tally_domain::{Decimal, Table, Type, Value};
 use tally_ports::{Origin, Together, TogetherRow};
 
-use self::writes::Dialect;
-pub(crate) use self::writes::{Found, added, clear, columns, difference, insert, quoted};
 use crate::query::{Bound, Made};
+use tally_queries::writes::{self, Dialect};
+pub(crate) use tally_queries::writes::{Found, added, clear, columns, difference, insert, quoted};
 
 /// Texts are compared byte by byte, as everywhere else, and not in the order of some language.
 const DIALECT: Dialect = Dialect {

@@ -1,8 +1,5 @@
 //! All that a file holds, for whoever checks it.
 
-#[path = "../../../queries/audit.rs"]
-mod queries;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +13,12 @@ use serde_json::{Value, json};
 use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 
-use self::queries::{
-    FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows, FoundRowsFromNothing,
-    LETTERS, PASSES, STRAYS,
-};
 use crate::table::quoted;
 use crate::{Settings, connection, fault, migrate};
+use tally_queries::audit::{
+    self as queries, FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows,
+    FoundRowsFromNothing, LETTERS, PASSES, STRAYS,
+};
 
 /// Readers wait for nobody, except while a file is migrated, or recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tally_ports::{
     Commit, Committed, Earlier, Fault, Outcome, Sink, Stop, StopKind, Writes, counts,
 };
+use tally_queries::ledger::{RECORDED, Recorded};
 
 use crate::atomic::transaction;
 use crate::effect::{self, Apart};
@@ -206,29 +207,18 @@ fn answer_from_ledger(
     commit: &Commit,
 ) -> Result<Committed, Failure> {
     #[derive(QueryableByName)]
-    struct Entry {
-        #[diesel(sql_type = BigInt)]
-        written: i64,
-        #[diesel(sql_type = BigInt)]
-        superseded: i64,
-        #[diesel(sql_type = BigInt)]
-        skipped: i64,
-    }
-    #[derive(QueryableByName)]
     struct Place {
         #[diesel(sql_type = BigInt)]
         epoch: i64,
         #[diesel(sql_type = BigInt)]
         next: i64,
     }
-    let entry: Option<Entry> =
-        sql_query("select written, superseded, skipped from batches where id = ?")
-            .bind::<Text, _>(commit.id.to_string())
-            .get_result(connection)
-            .optional()?;
-    if let Some(Entry { written, superseded, skipped }) = entry {
-        let refused = dead_letters::refused(connection, commit)?;
-        return Ok(Committed { written, superseded, skipped, refused });
+    let recorded: Option<Recorded> = sql_query(RECORDED)
+        .bind::<Text, _>(commit.id.to_string())
+        .get_result(connection)
+        .optional()?;
+    if let Some(recorded) = recorded {
+        return Ok(recorded.committed(dead_letters::refused(connection, commit)?));
     }
 
     let position = commit.lease.position;

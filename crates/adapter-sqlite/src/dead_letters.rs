@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use diesel::sql_types::{BigInt, Integer, Text};
-use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Commit, DeadLetter, Headers, Refused};
+use tally_ports::{Commit, DeadLetter, Headers};
+use tally_queries::ledger::FoundRefused;
 
 use crate::statement::{Statement, execute};
 
@@ -76,15 +77,8 @@ impl HeadersText {
 pub(crate) fn refused(
     connection: &mut SqliteConnection,
     commit: &Commit,
-) -> QueryResult<Vec<Refused>> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        position: i64,
-        #[diesel(sql_type = Text)]
-        code: String,
-    }
-    let found: Vec<Found> = sql_query(
+) -> QueryResult<Vec<FoundRefused>> {
+    sql_query(
         "select position, code from dead_letters where flow = ? and stream = ? and partition = ? and pass = ? \
          and position between ? and ? and attempt = 1 and stage = ? and batch_id = ? order by position",
     )
@@ -96,6 +90,5 @@ pub(crate) fn refused(
     .bind::<BigInt, _>(commit.last)
     .bind::<Text, _>(Stage::Write.as_str())
     .bind::<Text, _>(commit.id.to_string())
-    .load(connection)?;
-    Ok(found.into_iter().map(|Found { position, code }| Refused { position, code }).collect())
+    .load(connection)
 }

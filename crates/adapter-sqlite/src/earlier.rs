@@ -1,34 +1,11 @@
 //! What earlier passes over a log left behind.
 
-#[path = "../../../queries/earlier.rs"]
-mod queries;
-
-use diesel::sql_types::{BigInt, Bool, Integer, Text};
-use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Commit, Earlier, OpenLetter, Origin, Outcome, Row, counts};
-
-use self::queries::{CLOSE, COUNTED, FORGET, NOTE, OPEN, TAKE_OVER};
-
-#[derive(QueryableByName)]
-struct Range {
-    #[diesel(sql_type = BigInt)]
-    first: i64,
-    #[diesel(sql_type = BigInt)]
-    last: i64,
-}
-
-/// A query about an origin and two positions.
-macro_rules! about {
-    ($sql:expr, $origin:expr, $first:expr, $last:expr) => {
-        sql_query($sql)
-            .bind::<Text, _>($origin.flow.name())
-            .bind::<Text, _>($origin.stream)
-            .bind::<Integer, _>($origin.partition)
-            .bind::<BigInt, _>($origin.log)
-            .bind::<BigInt, _>($first)
-            .bind::<BigInt, _>($last)
-    };
-}
+use diesel::sql_types::{BigInt, Text};
+use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
+use tally_ports::{Commit, Earlier, Origin, Outcome, Row, counts};
+use tally_queries::earlier::{
+    CLOSE, COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
+};
 
 /// What is there of the positions from `first` to `last`.
 pub(crate) fn of(
@@ -36,23 +13,13 @@ pub(crate) fn of(
     origin: &Origin<'_>,
     (first, last): (i64, i64),
 ) -> QueryResult<Earlier> {
-    #[derive(QueryableByName)]
-    struct Open {
-        #[diesel(sql_type = BigInt)]
-        position: i64,
-        #[diesel(sql_type = Bool)]
-        is_uncounted: bool,
-    }
-    let open: Vec<Open> = about!(OPEN, origin, first, last).load(connection)?;
-    let open = open
-        .into_iter()
-        .map(|Open { position, is_uncounted }| OpenLetter { position, is_uncounted });
-    let open = open.collect();
+    let open = about(OPEN, origin).bind::<BigInt, _>(first).bind::<BigInt, _>(last);
+    let open: Vec<Open> = open.load(connection)?;
     let mut ranges = Vec::new();
     if counts(origin.flow) {
         ranges = counted(connection, origin, first, last)?;
     }
-    Ok(Earlier { counted: ranges, open })
+    Ok(Earlier { counted: ranges, open: open.into_iter().map(Into::into).collect() })
 }
 
 fn counted(
@@ -61,8 +28,9 @@ fn counted(
     first: i64,
     last: i64,
 ) -> QueryResult<Vec<(i64, i64)>> {
-    let ranges: Vec<Range> = about!(COUNTED, origin, first, last).load(connection)?;
-    Ok(ranges.into_iter().map(|Range { first, last }| (first, last)).collect())
+    let query = about(COUNTED, origin).bind::<BigInt, _>(first).bind::<BigInt, _>(last);
+    let ranges: Vec<Counted> = query.load(connection)?;
+    Ok(ranges.into_iter().map(Into::into).collect())
 }
 
 /// Notes that the positions from `first` to `last` are counted, in one range with those that touch them.
@@ -74,11 +42,12 @@ pub(crate) fn note_counted(
     let (before, after) = (first.saturating_sub(1), last.saturating_add(1));
     let touching = counted(connection, origin, before, after)?;
     if !touching.is_empty() {
-        about!(FORGET, origin, before, after).execute(connection)?;
+        let query = about(FORGET, origin).bind::<BigInt, _>(before).bind::<BigInt, _>(after);
+        query.execute(connection)?;
     }
-    let first = touching.iter().map(|(first, _)| *first).fold(first, i64::min);
-    let last = touching.iter().map(|(_, last)| *last).fold(last, i64::max);
-    about!(NOTE, origin, first, last).execute(connection).map(drop)
+    let (first, last) = merged((first, last), &touching);
+    let query = about(NOTE, origin).bind::<BigInt, _>(first).bind::<BigInt, _>(last);
+    query.execute(connection).map(drop)
 }
 
 /// Closes the open dead letters of the rows that are none any more.
@@ -90,26 +59,13 @@ pub(crate) fn close(
     outcomes: &[Outcome],
 ) -> QueryResult<()> {
     for position in earlier.closed(rows, outcomes) {
-        sql_query(CLOSE)
-            .bind::<Text, _>(origin.flow.name())
-            .bind::<Text, _>(origin.stream)
-            .bind::<Integer, _>(origin.partition)
-            .bind::<BigInt, _>(origin.log)
-            .bind::<BigInt, _>(position)
-            .execute(connection)?;
+        about(CLOSE, origin).bind::<BigInt, _>(position).execute(connection)?;
     }
     Ok(())
 }
 
 /// The dead letters of the batch take the states that somebody gave to earlier ones of the same positions.
 pub(crate) fn take_over(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult<()> {
-    let origin = commit.origin();
-    sql_query(TAKE_OVER)
-        .bind::<Text, _>(origin.flow.name())
-        .bind::<Text, _>(origin.stream)
-        .bind::<Integer, _>(origin.partition)
-        .bind::<BigInt, _>(origin.log)
-        .bind::<Text, _>(commit.id.to_string())
-        .execute(connection)
-        .map(drop)
+    let query = about(TAKE_OVER, &commit.origin()).bind::<Text, _>(commit.id.to_string());
+    query.execute(connection).map(drop)
 }

@@ -1,57 +1,21 @@
 //! What people see of dead letters and do to them.
 
-mod row;
-mod search;
-
 use std::collections::HashMap;
 
+use chrono::NaiveDateTime;
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Change, Choice, Count, DeadLetters, Deed, Fault, Listed, Place, Stored};
+use tally_queries::letters::{
+    COUNT_ORDER, Counted, FETCH, FoundLetter, LIST, LIST_ORDER, Listing, Search, count,
+};
 use uuid::Uuid;
 
-use self::row::{Counted, Found, Whole};
-use self::search::Search;
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
 use crate::{Sqlite, acts};
 
-/// All but the bytes; what is large is not read for its length.
-macro_rules! listed {
-    () => {
-        "select d.id, d.flow, d.stream, d.partition, d.pass, d.position, d.attempt, p.label, d.batch_id, \
-         substr(d.key, 1, 256) as key_shown, length(d.payload) as payload_bytes, \
-         coalesce(length(d.key), 0) + coalesce(length(d.payload), 0) + length(d.headers) as bytes, \
-         d.stage, d.code, d.message, d.state, d.failed_at, d.published_at"
-    };
-}
-
-macro_rules! dead_letters {
-    () => {
-        " from dead_letters as d left join positions as p \
-         on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass "
-    };
-}
-
-const LIST: &str = concat!(listed!(), dead_letters!(), "where true");
-
-const LIST_ORDER: &str =
-    " order by d.flow, d.stream, d.partition, d.pass, d.position, d.attempt limit ";
-
-const FETCH: &str = concat!(
-    listed!(),
-    ", d.key, d.payload, d.headers, d.record_timestamp",
-    dead_letters!(),
-    "where d.id in (select value from json_each(?))"
-);
-
-const COUNT: &str = concat!(
-    "select strftime('%Y-%m-%d %H:00:00', d.failed_at) as hour, d.stage, d.code, d.flow, count(*) as number",
-    dead_letters!(),
-    "where true"
-);
-
-const COUNT_ORDER: &str = " group by 1, 2, 3, 4 order by 1, 2, 3, 4";
+const HOUR: &str = "strftime('%Y-%m-%d %H:00:00', d.failed_at)";
 
 impl DeadLetters for Sqlite {
     async fn list(
@@ -61,23 +25,24 @@ impl DeadLetters for Sqlite {
         limit: usize,
     ) -> Result<Vec<Listed>, Fault> {
         let (choice, after) = (choice.clone(), after.cloned());
-        let found: Vec<Found> = self
+        let found: Vec<Listing> = self
             .run(move |connection| {
-                let search = Search::new(LIST).chosen(&choice).behind(after.as_ref());
+                let search = search(LIST, &choice).behind(after.as_ref());
                 Ok(search.limited(LIST_ORDER, limit).load(connection)?)
             })
             .await?;
-        found.into_iter().map(Found::listed).collect()
+        found.into_iter().map(Listing::listed).collect()
     }
 
     async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Stored>, Fault> {
         let order: HashMap<Uuid, usize> = ids.iter().copied().zip(0..).collect();
-        let ids = search::list_of(ids);
-        let found: Vec<Whole> = self
-            .run(move |connection| Ok(sql_query(FETCH).bind::<Text, _>(ids).load(connection)?))
+        let ids = list_of(ids);
+        let fetch = format!("{FETCH}d.id in (select value from json_each($1))");
+        let found: Vec<FoundLetter> = self
+            .run(move |connection| Ok(sql_query(fetch).bind::<Text, _>(ids).load(connection)?))
             .await?;
         let mut whole: Vec<Stored> =
-            found.into_iter().map(Whole::stored).collect::<Result<_, _>>()?;
+            found.into_iter().map(FoundLetter::stored).collect::<Result<_, _>>()?;
         whole.sort_by_key(|stored| order.get(&stored.listed.id).copied().unwrap_or(usize::MAX));
         Ok(whole)
     }
@@ -86,7 +51,7 @@ impl DeadLetters for Sqlite {
         let choice = choice.clone();
         let found: Vec<Counted> = self
             .run(move |connection| {
-                Ok(Search::new(COUNT).chosen(&choice).ordered(COUNT_ORDER).load(connection)?)
+                Ok(search(&count(HOUR), &choice).ordered(COUNT_ORDER).load(connection)?)
             })
             .await?;
         Ok(found.into_iter().map(Count::from).collect())
@@ -113,6 +78,26 @@ impl DeadLetters for Sqlite {
     }
 }
 
+fn search<'a>(sql: &str, choice: &'a Choice) -> Search<'a, diesel::sqlite::Sqlite> {
+    let Choice { ids, since, until, .. } = choice;
+    let ids = ids.as_deref().map(list_of);
+    Search::new(sql)
+        .chosen(choice)
+        .and::<Text, _>("d.id in (select value from json_each(?))", ids)
+        .and::<Text, _>("d.failed_at >= ?", since.map(moment))
+        .and::<Text, _>("d.failed_at < ?", until.map(moment))
+}
+
+/// Ids as one value.
+fn list_of(ids: &[Uuid]) -> String {
+    ids.iter().map(Uuid::to_string).collect::<serde_json::Value>().to_string()
+}
+
+/// As the table holds moments.
+fn moment(at: NaiveDateTime) -> String {
+    at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
 fn apply(connection: &mut SqliteConnection, change: Change, id: Uuid) -> QueryResult<usize> {
     let id = [id.to_string().into()];
     match change {
@@ -131,6 +116,6 @@ impl Statement for Discard {
 struct Purge;
 
 impl Statement for Purge {
-    const SQL: &'static str = "update dead_letters set state = 'purged', key = null, payload = null, headers = '[]' \
+    const SQL: &'static str = "update dead_letters set state = 'purged', key = null, payload = null, headers = '[]', record_timestamp = null \
         where id = ? and state <> 'purged'";
 }

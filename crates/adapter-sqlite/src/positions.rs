@@ -8,8 +8,9 @@ use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
 use tally_ports::{
-    Begin, Claim, Fault, Finished, Lease, Position, Positions, StopKind, Stream, Tolerance,
+    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
 };
+use tally_queries::ledger::{SUMS, Sums, Verdict};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, Value, execute};
@@ -35,7 +36,7 @@ impl Positions for Sqlite {
         if self.touches::<Renew, 3>(Renew::values(lease)).await? {
             Ok(())
         } else {
-            Err(lost(lease))
+            Err(lease.taken())
         }
     }
 
@@ -116,35 +117,13 @@ fn finish(
         .bind::<BigInt, _>(next)
         .get_result(connection)
         .optional()?;
-    let Verdict { ended_at, is_rejected } = verdict.ok_or_else(|| lost(&lease))?;
+    let Verdict { ended_at, is_rejected } = verdict.ok_or_else(|| lease.taken())?;
     Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
-}
-
-#[derive(QueryableByName)]
-struct Verdict {
-    #[diesel(sql_type = Timestamp)]
-    ended_at: NaiveDateTime,
-    #[diesel(sql_type = Bool)]
-    is_rejected: bool,
 }
 
 /// What the ledger says of a pass.
 fn sums(connection: &mut SqliteConnection, position: i64) -> QueryResult<Sums> {
-    sql_query(
-        "select coalesce(sum(b.read), 0) as read, coalesce(sum(b.dead_lettered), 0) as dead_lettered \
-         from positions p join batches b on b.flow = p.flow and b.stream = p.stream \
-         and b.partition = p.partition and b.pass = p.pass where p.id = ?",
-    )
-    .bind::<BigInt, _>(position)
-    .get_result(connection)
-}
-
-#[derive(QueryableByName)]
-struct Sums {
-    #[diesel(sql_type = BigInt)]
-    read: i64,
-    #[diesel(sql_type = BigInt)]
-    dead_lettered: i64,
+    sql_query(SUMS).bind::<BigInt, _>(position).get_result(connection)
 }
 
 /// Where the last pass of a stream stands, and the time.
@@ -153,23 +132,23 @@ pub(crate) struct Place {
     #[diesel(sql_type = BigInt)]
     pub(crate) id: i64,
     #[diesel(sql_type = Integer)]
-    pub(crate) pass: i32,
+    pass: i32,
     #[diesel(sql_type = BigInt)]
     log: i64,
     #[diesel(sql_type = BigInt)]
-    pub(crate) next: i64,
+    next: i64,
     #[diesel(sql_type = Text)]
     cursor: String,
     #[diesel(sql_type = Text)]
     stats: String,
     #[diesel(sql_type = BigInt)]
-    pub(crate) epoch: i64,
+    epoch: i64,
     #[diesel(sql_type = Nullable<Text>)]
     owner: Option<String>,
     #[diesel(sql_type = Nullable<Timestamp>)]
     lease_until: Option<NaiveDateTime>,
     #[diesel(sql_type = Nullable<Timestamp>)]
-    pub(crate) ended_at: Option<NaiveDateTime>,
+    ended_at: Option<NaiveDateTime>,
     #[diesel(sql_type = Bool)]
     is_rejected: bool,
     #[diesel(sql_type = Timestamp)]
@@ -179,8 +158,21 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn last(&self) -> LastPass<'_> {
+        LastPass {
+            position: self.id,
+            epoch: self.epoch,
+            number: self.pass,
+            next: self.next,
+            ended_at: self.ended_at,
+            is_rejected: self.is_rejected,
+            holder: self.holder(),
+            updated_at: self.updated_at,
+        }
+    }
+
     /// Whose lease is alive, and for how long.
-    pub(crate) fn holder(&self) -> Option<(&str, Duration)> {
+    fn holder(&self) -> Option<(&str, Duration)> {
         let (owner, until) = self.owner.as_deref().zip(self.lease_until)?;
         let remaining =
             (until - self.now).to_std().ok().filter(|remaining| !remaining.is_zero())?;
@@ -211,33 +203,22 @@ fn claim(
 ) -> Result<Claim, Failure> {
     set_back(connection, stream)?;
     loop {
-        let Some(last) = last_pass(connection, stream)? else {
-            begin_pass(connection, stream, 1, begin.at)?;
-            continue;
-        };
-        if let Some(at) = last.ended_at {
-            if !begin.again {
-                let Sums { read, dead_lettered } = sums(connection, last.id)?;
-                let is_rejected = last.is_rejected;
+        let last = last_pass(connection, stream)?;
+        match OnClaim::decide(last.as_ref().map(Place::last), owner, begin) {
+            OnClaim::Begin { number, next } => begin_pass(connection, stream, number, next)?,
+            OnClaim::Take(position) => {
+                let label = stream.label.as_str();
+                let values =
+                    [owner.into(), milliseconds(lease).into(), label.into(), position.into()];
+                execute::<Take>(connection, &values)?;
+                return owned(connection, stream, lease);
+            }
+            OnClaim::Answer(claim) => return Ok(claim),
+            OnClaim::Finished { position, at, is_rejected } => {
+                let Sums { read, dead_lettered } = sums(connection, position)?;
                 return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
             }
-            begin_pass(connection, stream, last.pass + 1, 0)?;
-            continue;
         }
-        if let Some((holder, remaining)) = last.holder()
-            && holder != owner
-        {
-            let owner = holder.to_owned();
-            return Ok(Claim::Held { owner, remaining, renewal: last.updated_at });
-        }
-        let values = [
-            owner.into(),
-            milliseconds(lease).into(),
-            stream.label.as_str().into(),
-            last.id.into(),
-        ];
-        execute::<Take>(connection, &values)?;
-        return owned(connection, stream, lease);
     }
 }
 
@@ -316,11 +297,6 @@ fn owned(
         cursor: json(&place.cursor)?,
         stats: json(&place.stats)?,
     }))
-}
-
-pub(crate) fn lost(lease: &Lease) -> Fault {
-    let message = format!("position {} is no longer ours in epoch {}", lease.position, lease.epoch);
-    Fault::stop(StopKind::Taken, message)
 }
 
 /// A span of time for a statement.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use diesel::sql_types::{BigInt, Nullable, Text};
-use diesel::{OptionalExtension, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::sql_types::Text;
+use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{
-    Deed, Earlier, Fault, Origin, Outcome, Place, Replay, Replayed, Retry, Row, State, StopKind,
-};
-use uuid::Uuid;
+use tally_ports::{Deed, Earlier, Fault, Origin, Outcome, Replay, Replayed, Retry, Row, State};
+use tally_queries::replay::{FIND, Found};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
@@ -57,12 +55,14 @@ impl From<diesel::result::Error> for NotKept {
 
 fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, Failure> {
     let id = retry.place.id();
-    let Found { state, pass } = find(connection, id)?;
+    let found: Option<Found> =
+        sql_query(FIND).bind::<Text, _>(id.to_string()).get_result(connection).optional()?;
+    let (found, state) = Found::known(found, retry)?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
     let replayed = match &retry.result {
-        Ok(row) => write(connection, retry, pass, row)?,
+        Ok(row) => write(connection, retry, found.origin(retry)?, row)?,
         Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
@@ -92,60 +92,15 @@ fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, 
 fn write(
     connection: &mut SqliteConnection,
     retry: &Retry,
-    pass: Option<Pass>,
+    origin: Origin<'_>,
     row: &Row,
 ) -> Result<Replayed, Failure> {
-    let Place { stream, partition, pass: number, .. } = &retry.place;
-    let Pass { origin, log } = pass.ok_or_else(|| {
-        let what = format!("pass {number} over partition {partition} of {stream}");
-        Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
-    })?;
-    let origin = Origin { flow: &*retry.flow, id: origin, stream, partition: *partition, log };
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(connection, &origin, (position, position))?;
     let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
     earlier::close(connection, &origin, &earlier, rows, &outcomes)?;
     Ok(Replayed::of(&retry.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
-}
-
-struct Found {
-    state: State,
-    pass: Option<Pass>,
-}
-
-/// The pass that the record came by.
-struct Pass {
-    /// Its row in `positions`.
-    origin: i64,
-    log: i64,
-}
-
-fn find(connection: &mut SqliteConnection, id: Uuid) -> Result<Found, Failure> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        state: String,
-        #[diesel(sql_type = Nullable<BigInt>)]
-        origin: Option<i64>,
-        #[diesel(sql_type = Nullable<BigInt>)]
-        log: Option<i64>,
-    }
-    let found: Option<Row> = sql_query(
-        "select d.state, p.id as origin, p.log from dead_letters as d left join positions as p \
-         on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass \
-         where d.id = ?",
-    )
-    .bind::<Text, _>(id.to_string())
-    .get_result(connection)
-    .optional()?;
-    let known = found.and_then(|Row { state, origin, log }| {
-        let pass = origin.zip(log).map(|(origin, log)| Pass { origin, log });
-        Some(Found { state: state.parse().ok()?, pass })
-    });
-    Ok(known.ok_or_else(|| {
-        Fault::stop(StopKind::Input, format!("there is no dead letter {id} of ours"))
-    })?)
 }
 
 struct NextAttempt;

@@ -1,16 +1,13 @@
 //! A table of a flow in SQL.
 
-#[path = "../../../queries/writes.rs"]
-mod writes;
-
 use std::fmt::Write as _;
 
 use tally_domain::{Table, Type, Value};
 use tally_ports::{Origin, TogetherRow};
 
-use self::writes::Dialect;
-pub(crate) use self::writes::{Found, difference, quoted};
 use crate::statement::Value as Bound;
+use tally_queries::writes::{self, Dialect};
+pub(crate) use tally_queries::writes::{Found, difference, quoted};
 
 /// Decimals are texts: as numbers they are counted and compared without their point.
 const DIALECT: Dialect = Dialect {

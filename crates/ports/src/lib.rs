@@ -13,6 +13,7 @@ pub mod fault;
 pub mod letters;
 pub mod metric;
 pub mod migration;
+pub mod pass;
 pub mod passed;
 pub mod position;
 pub mod privacy;
@@ -34,6 +35,7 @@ pub use effect::{
 pub use fault::{Fault, Stop, StopKind};
 pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
 pub use migration::{KnownFlow, Migrations};
+pub use pass::{LastPass, OnClaim, OnSet};
 pub use passed::Passed;
 pub use position::{Begin, Claim, Finished, Lease, Position, Standing, Stream, Tolerance};
 pub use privacy::Mask;

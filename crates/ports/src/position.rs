@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
+use crate::{Fault, StopKind};
+
 /// With this the names of files' streams begin, and no other stream's.
 pub const FILE: &str = "file/";
 
@@ -30,6 +32,17 @@ pub struct Lease {
     pub epoch: i64,
     /// How long the lease lives unless it is renewed.
     pub duration: Duration,
+}
+
+impl Lease {
+    /// Another process owns what this lease was for.
+    pub fn taken(&self) -> Fault {
+        let Self { position, epoch, .. } = self;
+        let message = format!(
+            "the lease of position {position} (epoch {epoch}) is no longer ours: another process took it"
+        );
+        Fault::stop(StopKind::Taken, message)
+    }
 }
 
 /// Where to go on.

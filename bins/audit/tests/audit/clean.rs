@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::job::{ModelService, Target};
-use tally_testkit::model::RationedModel;
-use tally_testkit::process::Signal;
+use tally_harness::eventually;
+use tally_harness::job::{ModelService, Target};
+use tally_harness::model::RationedModel;
+use tally_harness::process::Signal;
 
-use crate::books::{LONG, Sample, audit, audited};
+use crate::support::{LONG, Sample, audit, audited};
 
 const KEYS: [&str; 5] = ["read", "written", "superseded", "skipped", "dead_lettered"];
 

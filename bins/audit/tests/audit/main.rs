@@ -1,9 +1,9 @@
 //! `audit` as a process.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod books;
 mod clean;
 mod outside;
 mod source;
+mod support;
 mod topic;
 mod violations;

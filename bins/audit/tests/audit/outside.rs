@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use tally_testkit::eventually;
-use tally_testkit::job::{ModelService, Target};
-use tally_testkit::postgres::{OwnPostgres, TestDatabase};
-use tally_testkit::process::{Launch, Output};
+use tally_harness::eventually;
+use tally_harness::job::{ModelService, Target};
+use tally_harness::postgres::{OwnPostgres, TestDatabase};
+use tally_harness::process::{Launch, Output};
 use tempfile::TempDir;
 
-use crate::books::{LONG, Sample, audit, audit_of, audited};
+use crate::support::{LONG, Sample, audit, audit_of, audited};
 
 const NONE: [&str; 0] = [];
 
@@ -115,14 +115,14 @@ async fn a_user_who_may_only_read() {
         "create role {role} login password 'secret';
         grant select on positions, batches, tally_migrations, transactions to {role}"
     );
-    tally_testkit::postgres::execute(&url, &create).await;
+    tally_harness::postgres::execute(&url, &create).await;
     let output = audit_of(&reader, &NONE).spawn().wait(LONG);
     assert_refused(&output, 78, &["no privilege to select on dead_letters"]);
-    tally_testkit::postgres::execute(&url, &format!("grant select on dead_letters to {role}"))
+    tally_harness::postgres::execute(&url, &format!("grant select on dead_letters to {role}"))
         .await;
     let output = audit_of(&reader, &NONE).spawn().wait(LONG);
     assert_eq!(output.code, Some(0), "{output}");
-    tally_testkit::postgres::execute(&url, &format!("drop owned by {role}; drop role {role}"))
+    tally_harness::postgres::execute(&url, &format!("drop owned by {role}; drop role {role}"))
         .await;
 }
 
@@ -134,7 +134,7 @@ mod serial {
         "select count(*) from pg_locks where not granted and relation = 'dead_letters'::regclass";
 
     fn ledger(server: &OwnPostgres) -> Launch {
-        let job = tally_testkit::job::Job::new(&server.url());
+        let job = tally_harness::job::Job::new(&server.url());
         let (sample, model) = (Sample::new(50, 0.1), ModelService::start());
         let output = job.model(model.url()).file(sample.path()).spawn().wait(LONG);
         assert_eq!(output.code, Some(0), "{output}");

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
-use crate::books::{LONG, Sample, audit, audited};
+use crate::support::{LONG, Sample, audit, audited};
 
 fn source(path: &Path) -> [&OsStr; 2] {
     ["--source".as_ref(), path.as_os_str()]

@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 
 use serde_json::{Value, json};
-use tally_testkit::job::{Job, ModelService, Target};
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
-use tally_testkit::process::{Launch, binary};
-use tally_testkit::registry::Registry;
+use tally_harness::job::{Job, ModelService, Target};
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
+use tally_harness::process::{Launch, binary};
+use tally_harness::registry::Registry;
 
-use crate::books::{LONG, Sample, audit_of, audited};
+use crate::support::{LONG, Sample, audit_of, audited};
 
 fn payload(id: u32) -> Vec<u8> {
     let (timestamp, side) = ("2024-01-15 08:30:00", if id % 10 == 3 { "neither" } else { "debit" });

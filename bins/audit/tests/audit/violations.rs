@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
+use tally_harness::job::{ModelService, Target};
 use tally_ports::Place;
-use tally_testkit::job::{ModelService, Target};
 
-use crate::books::{Sample, audit, audited};
+use crate::support::{Sample, audit, audited};
 
 /// What is there before: a file of 300 rows, 30 of them bad, read twice in batches of 100; and a topic that was read
 /// from 100 on, with a compacted range, and set back to 100 later.

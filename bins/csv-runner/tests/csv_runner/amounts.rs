@@ -1,12 +1,12 @@
 //! The decimal sign of a file: no amount is stored as another one than the file says.
 
-use crate::run;
+use crate::support;
 
 use serde_json::{Value, json};
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::rows::{Rows, check};
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, row, run, summary};
+use crate::support::rows::{Rows, check};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, row, run, summary};
 
 const UNDECIDED: &str = "amount can be read as thousands or as decimals, and the first 256 KiB of the file do not settle it: \
                          set csv.decimal to comma or point";
@@ -223,7 +223,7 @@ async fn blank_rows_are_no_records() {
     let only_blank = folder.write("blank.csv", HEADER.to_owned() + &blank);
     let output = run(&target, NO_MODEL, &[only_blank], &[]);
     assert_eq!(output.code, Some(0), "{output}");
-    let summary = run::summary(&output);
+    let summary = support::summary(&output);
     assert_eq!(["read", "blank"].map(|key| &summary[key]), [0, 5000]);
 }
 

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::job::{Job, Target};
-use tally_testkit::process::Output;
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::job::{Job, Target};
+use tally_harness::process::Output;
 use uuid::Uuid;
 
-use crate::run::model::{answer, ids};
-use crate::run::{Folder, SOON, assert_accounted, run, said, summary, table};
+use crate::support::model::{answer, ids};
+use crate::support::{Folder, SOON, assert_accounted, run, said, summary, table};
 
 /// The scripts below take long, for an outage is waited for with pauses of at least half a second.
 const LONG: Duration = Duration::from_mins(4);

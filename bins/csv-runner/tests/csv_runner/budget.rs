@@ -1,8 +1,8 @@
 //! Dead letters that are too many: a wrong setting must not bury a whole file.
 
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, SOON, row};
+use crate::support::{Folder, HEADER, SOON, row};
 
 const NEXT: &str = "select next from positions where owner is null and ended_at is null";
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::summary::{assert_went_on, outcome, summary};
+use crate::support::outcome::{assert_went_on, outcome, summary};
 use fastrand::Rng;
-use tally_testkit::eventually;
-use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
-use tally_testkit::ledger::{committed, until_it_commits};
-use tally_testkit::model::RationedModel;
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::process::Signal;
-use tally_testkit::proxy::Proxy;
-use tally_testkit::sample::Sample;
+use tally_harness::eventually;
+use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_harness::ledger::{committed, until_it_commits};
+use tally_harness::model::RationedModel;
+use tally_harness::postgres::TestDatabase;
+use tally_harness::process::Signal;
+use tally_harness::proxy::Proxy;
+use tally_harness::sample::Sample;
 use tokio::time::timeout;
 
 /// Short, so that a run after a kill need not wait; small batches, so that many kills fit into a run.

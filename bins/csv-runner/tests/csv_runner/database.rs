@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tally_testkit::job::{Job, ModelService, SqliteFile, Target};
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::process::{Launch, Output, binary};
+use tally_harness::job::{Job, ModelService, SqliteFile, Target};
+use tally_harness::postgres::TestDatabase;
+use tally_harness::process::{Launch, Output, binary};
 
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, run, said, summary, table};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, run, said, summary, table};
 
 /// The run ends with this code and this last line, in which DIR is the folder.
 #[track_caller]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::summary::outcome;
-use tally_testkit::eventually;
-use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
-use tally_testkit::ledger::{Ledger, committed, until_it_commits};
-use tally_testkit::process::{Process, Signal};
-use tally_testkit::proxy::{Mode, Proxy};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use crate::support::outcome::outcome;
+use tally_harness::eventually;
+use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_harness::ledger::{Ledger, committed, until_it_commits};
+use tally_harness::process::{Process, Signal};
+use tally_harness::proxy::{Mode, Proxy};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 
 const LEASE: Duration = Duration::from_secs(2);
 /// The lease where nobody is to give up waiting, however busy the machine is.

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::json;
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, row, run, said, summary, table};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, row, run, said, summary, table};
 
 /// A file with this content is refused with this message, in which DIR is its folder.
 #[track_caller]

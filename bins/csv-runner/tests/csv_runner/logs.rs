@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tally_harness::eventually;
+use tally_harness::http::{Reply, ScriptedServer};
+use tally_harness::job::{Job, ModelService, Target};
+use tally_harness::process::{Launch, Output, binary};
 use tally_sample::{Options, generate};
-use tally_testkit::eventually;
-use tally_testkit::http::{Reply, ScriptedServer};
-use tally_testkit::job::{Job, ModelService, Target};
-use tally_testkit::process::{Launch, Output, binary};
 
-use crate::run::model::{PhasedModel, answer};
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, address, get, log, row, run, said, table};
+use crate::support::model::{PhasedModel, answer};
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, address, get, log, row, run, said, table};
 
 /// A file of which something is to be said at info, at warn in two crates, and at error.
 fn start(env: &[(&str, &str)]) -> (Folder, Output) {

@@ -16,7 +16,6 @@ mod refused;
 mod rejected;
 mod restart;
 mod rows;
-mod run;
 mod settings;
-mod summary;
+mod support;
 mod upgrade;

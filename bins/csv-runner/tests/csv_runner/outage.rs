@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tally_adapter_sqlite::diesel::connection::SimpleConnection;
-use tally_testkit::eventually;
-use tally_testkit::http::{Reply, ScriptedServer};
-use tally_testkit::job::{Job, ModelService, Target};
-use tally_testkit::process::{Process, Signal};
+use tally_harness::eventually;
+use tally_harness::http::{Reply, ScriptedServer};
+use tally_harness::job::{Job, ModelService, Target};
+use tally_harness::process::{Process, Signal};
 use tokio::sync::watch;
 
-use crate::run::model::{PhasedModel, answer, by_id};
-use crate::run::{
+use crate::support::model::{PhasedModel, answer, by_id};
+use crate::support::{
     Folder, NO_MODEL, SOON, address, assert_accounted, get, ready, run, said, summary, table,
 };
 
@@ -351,7 +351,7 @@ async fn a_signal_ends_a_run_that_waits_for_the_database() {
 }
 
 mod serial {
-    use tally_testkit::postgres::OwnPostgres;
+    use tally_harness::postgres::OwnPostgres;
 
     use super::*;
 

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use tally_harness::eventually;
+use tally_harness::http::ScriptedServer;
+use tally_harness::job::{Job, ModelService, Target};
+use tally_harness::process::{Launch, Signal, binary};
 use tally_ports::metric;
 use tally_sample::{Options, generate};
-use tally_testkit::eventually;
-use tally_testkit::http::ScriptedServer;
-use tally_testkit::job::{Job, ModelService, Target};
-use tally_testkit::process::{Launch, Signal, binary};
 use tokio::sync::watch;
 
-use crate::run::model::{PhasedModel, answer, ids};
-use crate::run::{
+use crate::support::model::{PhasedModel, answer, ids};
+use crate::support::{
     Folder, HEADER, NO_MODEL, SOON, address, assert_accounted, get, ready, row, run, said, summary,
     table,
 };

@@ -1,8 +1,8 @@
 //! Columns that no dead letter may hold.
 
-use tally_testkit::job::{Job, ModelService, Target};
+use tally_harness::job::{Job, ModelService, Target};
 
-use crate::run::{Folder, HEADER, SOON};
+use crate::support::{Folder, HEADER, SOON};
 
 /// Refused by validation, by the database and by the file's frame: each without the merchant.
 async fn masked(target: Target, payload: &str, refuse: &str) {

@@ -1,10 +1,10 @@
 //! Rows that only the database refuses.
 
-use crate::summary::summary;
-use tally_testkit::job::{Job, ModelService, Target, ended_with};
-use tally_testkit::ledger::Ledger;
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::sample::{Sample, Texts, assert_same_rows, rows};
+use crate::support::outcome::summary;
+use tally_harness::job::{Job, ModelService, Target, ended_with};
+use tally_harness::ledger::Ledger;
+use tally_harness::postgres::TestDatabase;
+use tally_harness::sample::{Sample, Texts, assert_same_rows, rows};
 use tempfile::TempDir;
 use uuid::Uuid;
 

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
-use tally_testkit::process::{Output, Signal};
+use tally_harness::eventually;
+use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_harness::process::{Output, Signal};
 
-use crate::run::model::PhasedModel;
-use crate::run::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, row, run, said, summary};
+use crate::support::model::PhasedModel;
+use crate::support::{Folder, HEADER, NO_MODEL, SOON, assert_accounted, row, run, said, summary};
 
 /// A row that validation refuses.
 fn bad(id: u32) -> String {

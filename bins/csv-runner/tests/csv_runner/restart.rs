@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::summary::{assert_went_on, outcome};
+use crate::support::outcome::{assert_went_on, outcome};
 use fastrand::Rng;
 use serde_json::Value;
-use tally_testkit::http::ScriptedServer;
-use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
-use tally_testkit::ledger::{Ledger, committed, until_it_commits};
-use tally_testkit::model::{RationedModel, answer};
-use tally_testkit::process::{Process, Signal};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use tally_harness::http::ScriptedServer;
+use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_harness::ledger::{Ledger, committed, until_it_commits};
+use tally_harness::model::{RationedModel, answer};
+use tally_harness::process::{Process, Signal};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 use tokio::sync::watch;
 use tokio::time::timeout;
 

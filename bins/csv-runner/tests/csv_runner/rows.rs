@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::json;
+use tally_harness::job::{ModelService, Target};
 use tally_sample::{Fault, Options, generate};
-use tally_testkit::job::{ModelService, Target};
 
-use crate::run::rows::{Rows, check, dead_letters};
-use crate::run::{Folder, HEADER, assert_accounted, row, run, said, summary};
+use crate::support::rows::{Rows, check, dead_letters};
+use crate::support::{Folder, HEADER, assert_accounted, row, run, said, summary};
 
 const OPEN: &str = "a quote is not closed until the end of the file";
 const AFTER: &str = "after a closing quote comes something else than a delimiter or a line end";

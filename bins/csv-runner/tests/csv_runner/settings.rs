@@ -4,10 +4,10 @@
 use std::fs;
 use std::net::TcpListener;
 
-use tally_testkit::job::Job;
-use tally_testkit::process::Output;
+use tally_harness::job::Job;
+use tally_harness::process::Output;
 
-use crate::run::{Folder, NO_MODEL, SOON, said, table};
+use crate::support::{Folder, NO_MODEL, SOON, said, table};
 
 /// Runs in a folder with a good file and, if there is one, this `tally.toml`.
 fn start(folder: &Folder, toml: &str, env: &[(&str, &str)], flags: &[&str]) -> Output {

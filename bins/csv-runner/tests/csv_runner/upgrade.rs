@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use tally_testkit::job::{Job, LONG, ModelService, Target, ended_with};
-use tally_testkit::process::{Launch, binary};
+use tally_harness::job::{Job, LONG, ModelService, Target, ended_with};
+use tally_harness::process::{Launch, binary};
 
-use crate::run::summary;
+use crate::support::summary;
 
 /// The file, and each store after 300 of its 600 rows, as csv-runner of 2026-11-28 (80dbd37) left them.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/before-logs");

@@ -1,8 +1,8 @@
 //! Discarding and purging, and the table of acts.
 
-use crate::desk::{Desk, on_both_stores, row};
+use crate::support::{Desk, on_both_stores, row};
 use serde_json::json;
-use tally_testkit::job::Target;
+use tally_harness::job::Target;
 
 on_both_stores! {
     open_ones_are_discarded_with_a_reason

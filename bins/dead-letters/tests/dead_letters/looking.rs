@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::desk::{Desk, HEADER, SOON, counted, objects, on_both_stores, row};
+use crate::support::{Desk, HEADER, SOON, counted, objects, on_both_stores, row};
 use serde_json::{Value, json};
+use tally_harness::job::{Job, Target};
 use tally_sample::{Options, generate};
-use tally_testkit::job::{Job, Target};
 
 on_both_stores! {
     filters_and_pages_list_each_once

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod acts;
-mod desk;
 mod looking;
 mod races;
 mod replay;
 mod settings;
+mod support;
 mod topics;

@@ -1,13 +1,13 @@
 //! Replays at once, cut off, and beside whatever else writes.
 
-use crate::desk;
+use crate::support;
 
-use crate::desk::{Desk, SOON, launch, objects, on_both_stores, replayed, row};
+use crate::support::{Desk, SOON, launch, objects, on_both_stores, replayed, row};
 use serde_json::{Value, json};
 use tally_adapter_sqlite::diesel::connection::SimpleConnection;
-use tally_testkit::job::Target;
-use tally_testkit::process::{Process, Signal};
-use tally_testkit::proxy::Proxy;
+use tally_harness::job::Target;
+use tally_harness::process::{Process, Signal};
+use tally_harness::proxy::Proxy;
 
 on_both_stores! {
     two_replays_at_once_change_nothing_twice
@@ -132,7 +132,7 @@ async fn a_replay_beside_a_running_job_never_wins_over_a_later_record(desk: Desk
     desk.model.hold_after(50); // so that the first one does, however late it comes
     let job = desk.job("a.csv", &rows).flags(["--batch-size", "30"]);
     let job = job.env("TALLY_ML__CONCURRENCY", "1").spawn();
-    let model = desk::Model::start().await;
+    let model = support::Model::start().await;
     let mut told = std::collections::BTreeMap::new();
     loop {
         let is_over = job.output_so_far().code.is_some();

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::desk::{Desk, HEADER, SOON, on_both_stores, outcomes, row};
+use crate::support::{Desk, HEADER, SOON, on_both_stores, outcomes, row};
 use serde_json::json;
-use tally_testkit::job::{Job, Target};
+use tally_harness::job::{Job, Target};
 
 on_both_stores! {
     what_a_model_had_refused_is_written

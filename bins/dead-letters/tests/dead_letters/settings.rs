@@ -1,9 +1,9 @@
 //! Settings, and what stops it before it begins.
 
-use crate::desk::{Desk, SOON, launch, row};
-use tally_testkit::job::Target;
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::process::Launch;
+use crate::support::{Desk, SOON, launch, row};
+use tally_harness::job::Target;
+use tally_harness::postgres::TestDatabase;
+use tally_harness::process::Launch;
 
 const NO_MODEL: &str = "http://127.0.0.1:9";
 

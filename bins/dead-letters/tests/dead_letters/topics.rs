@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::desk::{Desk, HEADER, objects, on_both_stores, outcomes, replayed, row};
+use crate::support::{Desk, HEADER, objects, on_both_stores, outcomes, replayed, row};
 use serde_json::json;
-use tally_testkit::job::{Job, Target};
-use tally_testkit::kafka::{Broker, record};
-use tally_testkit::process::{Launch, binary};
-use tally_testkit::registry::Registry;
+use tally_harness::job::{Job, Target};
+use tally_harness::kafka::{Broker, record};
+use tally_harness::process::{Launch, binary};
+use tally_harness::registry::Registry;
 use uuid::Uuid;
 
 /// How long a run with a topic may take on a busy machine.

@@ -1,13 +1,13 @@
 //! What is in the records: good, bad and masked ones, in both formats.
 
-use crate::stream::{Stream, VERY_LONG, assert_code, good};
+use crate::support::{Stream, VERY_LONG, assert_code, good};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use tally_testkit::kafka::{Broker, Record, record};
-use tally_testkit::process::{Launch, binary};
-use tally_testkit::registry::Registry;
-use tally_testkit::sample::Sample;
+use tally_harness::kafka::{Broker, Record, record};
+use tally_harness::process::{Launch, binary};
+use tally_harness::registry::Registry;
+use tally_harness::sample::Sample;
 use uuid::Uuid;
 
 fn with(id: u32, field: &str, value: Value) -> Vec<u8> {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::stream::{LEASE, LONG_LEASE, Stream, VERY_LONG};
+use crate::support::{LEASE, LONG_LEASE, Stream, VERY_LONG};
 use fastrand::Rng;
-use tally_testkit::eventually;
-use tally_testkit::job::{LONG, Target};
-use tally_testkit::ledger::until_it_commits;
-use tally_testkit::process::{Process, Signal};
-use tally_testkit::proxy::{Mode, Proxy};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use tally_harness::eventually;
+use tally_harness::job::{LONG, Target};
+use tally_harness::ledger::until_it_commits;
+use tally_harness::process::{Process, Signal};
+use tally_harness::proxy::{Mode, Proxy};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 
 mod repeated {
     use super::*;

@@ -1,14 +1,14 @@
 //! Where a group stands, who may work for it, and what it leaves behind.
 
-use crate::stream;
+use crate::support;
 
-use crate::stream::{Stream, VERY_LONG, address, assert_code, get, good};
+use crate::support::{Stream, VERY_LONG, address, assert_code, get, good};
 use serde_json::{Value, json};
-use tally_testkit::eventually;
-use tally_testkit::job::{Job, LONG, Target, ended_with};
-use tally_testkit::kafka::{Broker, Record, record};
-use tally_testkit::process::{Output, Signal};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use tally_harness::eventually;
+use tally_harness::job::{Job, LONG, Target, ended_with};
+use tally_harness::kafka::{Broker, Record, record};
+use tally_harness::process::{Output, Signal};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 
 #[tokio::test]
 async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {
@@ -264,7 +264,7 @@ async fn lag_is_measured_while_nothing_goes_on() {
     // Records are older than that before the first of them is at the model.
     let is_closed = "ingest_gate_open{dependency=\"model\"} 0\n";
     eventually(LONG, async || get(&at, "/metrics").contains(is_closed)).await;
-    assert_eq!(stream::ready(&at), 503);
+    assert_eq!(support::ready(&at), 503);
     let metrics = get(&at, "/metrics");
     let value = |name: &str| -> f64 {
         let line = metrics.lines().find(|line| line.starts_with(name));

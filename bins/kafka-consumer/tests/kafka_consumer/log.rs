@@ -1,12 +1,12 @@
 //! What is in the log beside records: markers, gaps, what cannot be read, another topic of the same name.
 
-use crate::stream;
+use crate::support;
 
-use crate::stream::{Stream, VERY_LONG, address, assert_code, get, good};
-use tally_testkit::eventually;
-use tally_testkit::job::{LONG, ended_with};
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, record};
-use tally_testkit::process::Signal;
+use crate::support::{Stream, VERY_LONG, address, assert_code, get, good};
+use tally_harness::eventually;
+use tally_harness::job::{LONG, ended_with};
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
+use tally_harness::process::Signal;
 
 #[tokio::test]
 async fn a_compacted_topic_is_read_whole() {
@@ -112,7 +112,7 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     stream.until_read(6).await;
     let range = format!("{}/2@1-2", stream.topic);
     running.wait_for_line(&format!("--accept-gap {range}"), LONG);
-    assert_eq!(stream::ready(&at), 503);
+    assert_eq!(support::ready(&at), 503);
     assert!(get(&at, "/metrics").contains("ingest_partition_blocked{partition=\"2\"} 1"));
     let lag = format!("kafka_lag_records{{topic=\"{}\",partition=\"2\"}} 3", stream.topic);
     eventually(LONG, async || get(&at, "/metrics").contains(&lag)).await;

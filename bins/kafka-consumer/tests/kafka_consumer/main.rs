@@ -8,4 +8,4 @@ mod log;
 mod outages;
 mod run_stream;
 mod security;
-mod stream;
+mod support;

@@ -1,18 +1,18 @@
 //! A broker, a database or a model that is away: nothing is lost, nothing becomes a dead letter, `/ready` says so.
 
-use crate::stream;
+use crate::support;
 
 use std::time::Duration;
 
-use crate::stream::{Stream, address, until_ready_is};
-use tally_testkit::eventually;
-use tally_testkit::job::{LONG, ModelService, Target};
-use tally_testkit::kafka::{OwnKafka, record};
-use tally_testkit::ledger::until_it_commits;
-use tally_testkit::postgres::OwnPostgres;
-use tally_testkit::process::Signal;
-use tally_testkit::proxy::{Mode, Proxy};
-use tally_testkit::sample::{Sample, assert_same_rows, rows};
+use crate::support::{Stream, address, until_ready_is};
+use tally_harness::eventually;
+use tally_harness::job::{LONG, ModelService, Target};
+use tally_harness::kafka::{OwnKafka, record};
+use tally_harness::ledger::until_it_commits;
+use tally_harness::postgres::OwnPostgres;
+use tally_harness::process::Signal;
+use tally_harness::proxy::{Mode, Proxy};
+use tally_harness::sample::{Sample, assert_same_rows, rows};
 
 /// A run over which something goes away and comes back.
 struct Run {
@@ -36,7 +36,7 @@ impl Run {
         until_ready_is(&address, 503).await;
         end().await;
         until_ready_is(&address, 200).await;
-        assert_eq!(producer.wait(stream::VERY_LONG).code, Some(0));
+        assert_eq!(producer.wait(support::VERY_LONG).code, Some(0));
         stream.until_read(sample.rows()).await;
         consumer.signal(Signal::SIGTERM);
         assert_eq!(consumer.wait(LONG).code, Some(143));
@@ -106,7 +106,7 @@ mod serial {
     #[tokio::test]
     async fn postgres_is_stopped_and_started() {
         let postgres = OwnPostgres::start().await;
-        let broker = tally_testkit::kafka::Broker::shared().await;
+        let broker = tally_harness::kafka::Broker::shared().await;
         let stream = Stream {
             brokers: broker.bootstrap().to_owned(),
             topic: broker.topic(6).await,

@@ -1,10 +1,10 @@
 //! A broker that asks for TLS and a login, reached by settings alone.
 
-use crate::stream::{Stream, assert_code};
-use tally_testkit::job::{LONG, ModelService, Target};
-use tally_testkit::kafka::{OwnKafka, PASSWORD, USER};
-use tally_testkit::process::{Launch, binary};
-use tally_testkit::sample::Sample;
+use crate::support::{Stream, assert_code};
+use tally_harness::job::{LONG, ModelService, Target};
+use tally_harness::kafka::{OwnKafka, PASSWORD, USER};
+use tally_harness::process::{Launch, binary};
+use tally_harness::sample::Sample;
 
 mod serial {
     use super::*;

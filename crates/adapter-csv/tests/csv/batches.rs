@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tally_adapter_csv::{Settings, byte_of};
 use tally_ports::StopKind;
 
-use crate::{file_of, next, open, payload, read_on, shown};
+use crate::support::{file_of, next, open, payload, read_on, shown};
 
 const MIXED: &str =
     "\u{feff}id;amount;text\r\n1;2,5;a\r\n\r\n2;3;\"b\n\nb\"\n3;4\n\n4;5;\"c\n5;6;d\n6;7;\"e\"\n\n";

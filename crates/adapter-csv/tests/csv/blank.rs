@@ -5,7 +5,7 @@ use serde_json::Value;
 use tally_adapter_csv::{Settings, decode};
 use tally_ports::Raw;
 
-use crate::{COLUMNS, all_shown, file_of, next, open, read, read_on};
+use crate::support::{COLUMNS, all_shown, file_of, next, open, read, read_on};
 
 const BLANK: &str = ";;\n\"\";\"\";\"\"\r\n ;\t;\n\n;;;;;;\n";
 

@@ -9,7 +9,7 @@ use tally_adapter_csv::{CsvFile, CsvSource, Settings};
 use tally_ports::{Fault, Source, Stop, StopKind};
 use tempfile::NamedTempFile;
 
-use crate::{file_of, next, open};
+use crate::support::{file_of, next, open};
 
 const ROWS: usize = 200_000;
 

@@ -7,7 +7,7 @@ use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Stop, StopKind};
 
-use crate::{COLUMNS, file_of, open};
+use crate::support::{COLUMNS, file_of, open};
 
 async fn refused(path: &Path, settings: &Settings) -> Stop {
     CsvFile::open(path, settings, COLUMNS).await.unwrap_err()

@@ -4,7 +4,7 @@ use csv_async::{AsyncWriterBuilder, QuoteStyle};
 use serde_json::Value;
 use tally_adapter_csv::{Decimal, Settings};
 
-use crate::{file_of, open, payload, read_on, text};
+use crate::support::{file_of, open, payload, read_on, text};
 
 /// Xorshift: the same numbers in each run.
 struct Random(u64);

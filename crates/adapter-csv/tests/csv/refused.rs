@@ -8,7 +8,7 @@ use tally_domain::transactions::Transactions;
 use tally_ports::Raw;
 use tally_ports::dead_letter::{PAYLOAD_LIMIT, TRUNCATED};
 
-use crate::{COLUMNS, all_shown, header, payload, read, shown};
+use crate::support::{COLUMNS, all_shown, header, payload, read, shown};
 
 async fn check(rows: impl AsRef<[u8]>, expected: &[&str]) {
     let content = [b"id;amount;text\n", rows.as_ref()].concat();

@@ -2,7 +2,7 @@
 
 use tally_adapter_csv::{Decimal, Settings};
 
-use crate::{all_shown, header, payload, read};
+use crate::support::{all_shown, header, payload, read};
 
 fn settings(encoding: &str, decimal: Decimal) -> Settings {
     Settings { encoding: encoding.to_owned(), decimal }

@@ -4,7 +4,7 @@ use tally_adapter_csv::{Decimal, Settings, decode};
 use tally_domain::{Column, Field, Kind};
 use tally_ports::Item;
 
-use crate::{all_shown, payload, read, text};
+use crate::support::{all_shown, payload, read, text};
 
 /// Whether the texts of `id`, `amount` and `text` are parts of the payload.
 fn are_shared(item: &Item) -> [bool; 3] {

@@ -3,7 +3,7 @@
 use tally_adapter_csv::{CsvMask, Settings, decode};
 use tally_ports::Mask;
 
-use crate::{COLUMNS, all_shown, payload, read};
+use crate::support::{COLUMNS, all_shown, payload, read};
 
 /// What is read, and read again from what a dead letter keeps.
 async fn check(content: &str, expected: &[&str]) {

@@ -1,13 +1,13 @@
 //! Fit answers: who gets which category, and who is asked for once more.
 
-use crate::asked::{
+use crate::support::{
     End, all_asked, answer, ask, ask_once, asked, batch, described, food, food_but, id, model_at,
     outage, raw_server, shown, transaction,
 };
 use serde_json::{Value, json};
 use tally_domain::Stage;
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::proxy::Proxy;
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::proxy::Proxy;
 
 #[tokio::test]
 async fn a_batch_is_one_request_with_the_columns_of_the_table() {

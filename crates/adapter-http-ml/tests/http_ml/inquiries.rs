@@ -1,11 +1,11 @@
 //! What was answered about a batch is kept through whatever comes between its requests.
 
-use crate::asked::{
+use crate::support::{
     all_asked, answer, ask_more, ask_on, asked, batch, food, food_but, id, inquiry, model_at,
     outage, shown,
 };
 use serde_json::{Value, json};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 use tokio::sync::watch;
 
 #[tokio::test]

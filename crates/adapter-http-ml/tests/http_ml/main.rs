@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod answers;
-mod asked;
 mod inquiries;
 mod outages;
 mod refusals;
+mod support;

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::asked::{
+use crate::support::{
     End, Outcome, ask, ask_once, batch, food, id, model_as, model_at, outage, raw_server, shown,
     transactions,
 };
 use tally_adapter_http_ml::{Model, Settings};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 use tally_ports::{Fault, StopKind};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
 
 const SECRET: &str = "s3cret";
 

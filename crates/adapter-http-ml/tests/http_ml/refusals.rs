@@ -1,10 +1,10 @@
 //! 400, 413 and 422: a refused list is split until the refused record stands alone.
 
-use crate::asked::{
+use crate::support::{
     all_asked, answer, ask, ask_once, asked, batch, food, model_at, outage, shown, transaction,
 };
 use tally_domain::Stage;
-use tally_testkit::http::{Reply, Request, ScriptedServer};
+use tally_harness::http::{Reply, Request, ScriptedServer};
 
 /// A model that refuses every list with a record that `is_bad`.
 fn refusing(status: u16, is_bad: impl Fn(usize) -> bool) -> impl Fn(&Request) -> Reply {

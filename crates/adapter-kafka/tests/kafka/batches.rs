@@ -7,9 +7,9 @@ use serde_json::Value;
 use tally_adapter_kafka::KafkaSource;
 use tally_adapter_kafka::wire::Registry;
 use tally_domain::{Field, Fields};
+use tally_harness::http::{Reply, ScriptedServer};
+use tally_harness::kafka::{Broker, record};
 use tally_ports::{Fault, Source};
-use tally_testkit::http::{Reply, ScriptedServer};
-use tally_testkit::kafka::{Broker, record};
 use tokio::join;
 
 use crate::support::{

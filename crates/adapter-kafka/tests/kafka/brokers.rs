@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use serde_json::Value;
 use tally_adapter_kafka::{Cluster, KafkaSource, Publisher, Settings, Start};
+use tally_harness::kafka::{Broker, record};
 use tally_ports::{Fault, Source, StopKind};
-use tally_testkit::kafka::{Broker, record};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tally_adapter_kafka::Settings;
-use tally_testkit::eventually;
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
+use tally_harness::eventually;
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, Record, record};
 use tokio::sync::Mutex;
 
 use crate::support::{Topic, payload, positions, read};

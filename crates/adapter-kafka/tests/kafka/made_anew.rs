@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tally_harness::kafka::Broker;
 use tally_ports::{Fault, Source, StopKind};
-use tally_testkit::kafka::Broker;
 
 use crate::support::{Topic, blocked, next, produce_singly, range, visits};
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use tally_adapter_kafka::{Cluster, Outgoing, Publisher, Settings};
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord};
 
 async fn publisher(broker: &Broker, topic: &str) -> Publisher {
     let settings = Settings::new(vec![broker.bootstrap().to_owned()]);

@@ -7,8 +7,8 @@ use serde_json::Value;
 use tally_adapter_kafka::{
     Cluster, KafkaSource, Outgoing, Publisher, Sasl, Security, Settings, Start, View,
 };
+use tally_harness::kafka::{OwnKafka, PASSWORD, USER};
 use tally_ports::{Batch, Fault, Source, StopKind};
-use tally_testkit::kafka::{OwnKafka, PASSWORD, USER};
 
 use crate::support::{Topic, check_follows, produce_singly, read, visits};
 

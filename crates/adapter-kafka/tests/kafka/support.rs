@@ -7,8 +7,8 @@ use serde_json::Value;
 use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Settings, View};
 use tally_domain::{Envelope, Flow};
+use tally_harness::kafka::{Broker, Record, record};
 use tally_ports::{Batch, Fault, Source, StopKind};
-use tally_testkit::kafka::{Broker, Record, record};
 use tally_testkit::visits::Visits;
 
 /// Longer than any of these tests: for what must not happen by itself.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tally_adapter_kafka::{Settings, Start};
+use tally_harness::eventually;
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord};
 use tally_ports::Source;
-use tally_testkit::eventually;
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
 
 use crate::support::{Topic, blocked, next, payload, positions, range, visits};
 

@@ -1,8 +1,8 @@
 //! Batches that the client cannot decode.
 
 use serde_json::Value;
+use tally_harness::kafka::{Broker, JavaProducer, JavaRecord};
 use tally_ports::Source;
-use tally_testkit::kafka::{Broker, JavaProducer, JavaRecord};
 
 use crate::support::{Topic, blocked, next, positions, produce_singly, range, read, visits};
 

@@ -8,12 +8,12 @@ use crate::support::{LEASE, contents, open, outage, own, stop, ten_rows};
 use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::Value;
 use tally_domain::transactions::Transactions;
+use tally_harness::eventually;
+use tally_harness::postgres::TestDatabase;
+use tally_harness::proxy::{Mode, Proxy};
 use tally_ports::{Begin, Claim, Committed, Positions, Refused, Sink, StopKind};
 use tally_testkit::accounts::{Accounts, account, happening_with, no_price, price, record, total};
 use tally_testkit::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, row};
-use tally_testkit::eventually;
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::proxy::{Mode, Proxy};
 
 const TEN_WRITTEN: &str = "10 rows, 1 batches, 0 dead letters, next 10";
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use crate::support::{contents, open, outage, own, setting, ten_rows};
 use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
 use tally_domain::transactions::Transactions;
+use tally_harness::postgres::TestDatabase;
+use tally_harness::proxy::{Mode, Proxy};
 use tally_ports::{Positions, Sink};
 use tally_testkit::build::LONG;
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::proxy::{Mode, Proxy};
 
 /// What no message may show.
 const PASSWORD: &str = "s3cr3t word";
@@ -189,7 +189,7 @@ async fn connections_are_encrypted_as_asked() {
         assert_eq!(database.query_text(sessions).await, [[Some(encrypted.to_owned())]], "{url}");
         drop(store);
         let all_gone = async || database.query_text(sessions).await.is_empty();
-        tally_testkit::eventually(Duration::from_secs(10), all_gone).await;
+        tally_harness::eventually(Duration::from_secs(10), all_gone).await;
     }
 }
 

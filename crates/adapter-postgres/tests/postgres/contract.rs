@@ -1,10 +1,10 @@
 //! The contract of stores, on a real Postgres.
 
 use tally_adapter_postgres::{Postgres, Settings};
+use tally_harness::postgres::TestDatabase;
 use tally_testkit::accounts::Accounts;
 use tally_testkit::clock::POSTGRES_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
-use tally_testkit::postgres::TestDatabase;
 use tally_testkit::visits::Visits;
 use tally_testkit::{replay_contract, server_contract, store_contract};
 

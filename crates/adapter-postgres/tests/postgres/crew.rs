@@ -8,10 +8,10 @@ use crate::support::own;
 use futures_util::future::join_all;
 use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::transactions::Transactions;
+use tally_harness::eventually;
+use tally_harness::postgres::TestDatabase;
 use tally_ports::{Attendance, Begin, Claim, Positions, Sink, Worker, Workers};
 use tally_testkit::build::{self, LONG, worker};
-use tally_testkit::eventually;
-use tally_testkit::postgres::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 

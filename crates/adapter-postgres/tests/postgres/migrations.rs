@@ -4,10 +4,10 @@ use crate::support::{open, setting};
 use futures_util::future::join_all;
 use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
 use tally_domain::transactions::Transactions;
+use tally_harness::postgres::TestDatabase;
 use tally_ports::{Begin, Claim, Fault, KnownFlow, Positions};
 use tally_testkit::accounts::Accounts;
 use tally_testkit::build::{LONG, stream};
-use tally_testkit::postgres::TestDatabase;
 use tally_testkit::visits::Visits;
 
 const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";
@@ -37,6 +37,7 @@ async fn eight_processes_at_once_migrate_once() {
             "tally 5",
             "tally 6",
             "tally 7",
+            "tally 8",
             "transactions 1",
             "transactions 2",
             "transactions 3",
@@ -69,7 +70,7 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let message = setting(open_without_migrating(&database).await);
     assert!(
         message.contains(
-            "tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, transactions 1"
+            "tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, tally 8, transactions 1"
         ) && message.contains("--no-migrate"),
         "{message}"
     );
@@ -91,7 +92,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     assert!(message.contains("migration transactions 1") && message.contains("42P07"), "{message}");
     assert_eq!(
         versions(&database).await,
-        ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "tally 6", "tally 7"]
+        ["tally 1", "tally 2", "tally 3", "tally 4", "tally 5", "tally 6", "tally 7", "tally 8"]
     );
 }
 
@@ -119,6 +120,7 @@ async fn tables_and_their_version_come_together() {
             "tally 5",
             "tally 6",
             "tally 7",
+            "tally 8",
             "transactions 1",
             "transactions 2",
             "transactions 3",
@@ -136,7 +138,7 @@ async fn passes_of_an_earlier_version_are_kept() {
         .execute(
             "alter table positions drop column rejected_at; alter table positions drop column log; \
              alter table workers drop column seen_at; alter table batches drop column passed; \
-             alter table batches drop column detail; drop table counted; \
+             alter table batches drop column detail; drop table counted; alter table dead_letters drop column record_timestamp; \
              drop function tally_refusal; \
              delete from tally_migrations where name = 'tally' and version > 2; \
              insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::support::{contents, open, outage, own, setting};
 use tally_adapter_postgres::Postgres;
 use tally_domain::transactions::Transactions;
+use tally_harness::postgres::TestDatabase;
 use tally_ports::{Commit, Committed, Place, Refused, Replay, Replayed, Retry, Sink};
 use tally_testkit::build::{self, LONG, row};
-use tally_testkit::postgres::TestDatabase;
 
 /// A trigger that runs `body` before each row is written, or, `deferred`, before COMMIT.
 fn trigger(body: &str, deferred: bool) -> String {

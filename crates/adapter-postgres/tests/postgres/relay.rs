@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::support::{LEASE, open, outage, own};
 use tally_adapter_postgres::Postgres;
 use tally_domain::transactions::Transactions;
+use tally_harness::postgres::TestDatabase;
+use tally_harness::proxy::Proxy;
 use tally_ports::{Outbox, Sink};
 use tally_testkit::build::{self, LONG, dead_letter};
 use tally_testkit::contract::{Hold, Topic};
-use tally_testkit::postgres::TestDatabase;
-use tally_testkit::proxy::Proxy;
 
 const FLOW: &str = "transactions";
 
@@ -68,7 +68,7 @@ const WAIT: &str =
 mod serial {
     use std::time::{Duration, Instant};
 
-    use tally_testkit::eventually;
+    use tally_harness::eventually;
 
     use super::*;
 

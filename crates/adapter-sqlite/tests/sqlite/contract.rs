@@ -1,6 +1,6 @@
 //! SQLite passes the contract of the stores.
 
-use crate::database::Database;
+use crate::support::Database;
 
 tally_testkit::store_contract!(async { Database::new() });
 tally_testkit::single_contract!(async { Database::new() });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::database::Database;
+use crate::support::Database;
 use tally_adapter_sqlite::diesel::connection::SimpleConnection;
 use tally_adapter_sqlite::{Settings, Sqlite};
 use tally_domain::transactions::Transactions;

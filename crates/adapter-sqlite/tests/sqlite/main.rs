@@ -2,6 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod contract;
-mod database;
 mod faults;
 mod opening;
+mod support;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::fakes::{Bench, Scripted, category, good, id};
+use crate::support::{Bench, Scripted, category, good, id};
 use tally_domain::Record;
 use tally_pipeline::Ended;
 use tally_ports::{Answers, Enrich, Fault, Stop, StopKind};

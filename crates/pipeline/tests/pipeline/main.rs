@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod crew;
-mod fakes;
 mod inquiry;
 mod ownership;
 mod relay;
 mod run;
+mod support;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::fakes::{Bench, Model, Scripted, category, food, good, id, item, undecodable};
+use crate::support::{Bench, Model, Scripted, category, food, good, id, item, undecodable};
 use tally_domain::quality::{Policy, Rule};
 use tally_domain::transactions::Transactions;
 use tally_domain::{Field, Reason, Stage};

@@ -1,8 +1,8 @@
 //! A model with two answer columns on a path of its own.
 
 use serde_json::{Value, json};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::job::Target;
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::job::Target;
 
 use crate::on_both_stores;
 use crate::support::{Table, audited, codes, counts, rows, take};

@@ -1,6 +1,6 @@
 //! Records that add to counters.
 
-use tally_testkit::job::Target;
+use tally_harness::job::Target;
 
 use crate::on_both_stores;
 use crate::support::{Table, audited, codes, counts, rows, take};

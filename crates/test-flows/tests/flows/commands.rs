@@ -1,6 +1,6 @@
 //! What the programs say of flows.
 
-use tally_testkit::job::{Target, ended_with};
+use tally_harness::job::{Target, ended_with};
 
 use crate::support::{Table, program, take};
 

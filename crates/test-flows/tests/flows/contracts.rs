@@ -1,6 +1,6 @@
 //! Changes of rows: deletes leave marks, tombstones are skipped.
 
-use tally_testkit::job::Target;
+use tally_harness::job::Target;
 
 use crate::on_both_stores;
 use crate::support::{Table, audited, consume, counts, rows, take, topic};

@@ -9,19 +9,19 @@ mod profiles;
 mod readings;
 mod support;
 
-/// Two tests of a function that takes a [`Target`](tally_testkit::job::Target): one for each store.
+/// Two tests of a function that takes a [`Target`](tally_harness::job::Target): one for each store.
 macro_rules! on_both_stores {
     ($($name:ident)*) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(tally_testkit::job::Target::sqlite()).await;
+                super::$name(tally_harness::job::Target::sqlite()).await;
             })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(tally_testkit::job::Target::postgres().await).await;
+                super::$name(tally_harness::job::Target::postgres().await).await;
             })*
         }
     };

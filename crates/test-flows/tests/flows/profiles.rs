@@ -1,6 +1,6 @@
 //! Records of which each version is kept and the newest is upserted.
 
-use tally_testkit::job::Target;
+use tally_harness::job::Target;
 
 use crate::on_both_stores;
 use crate::support::{Table, audited, counts, rows, take};

@@ -1,7 +1,7 @@
 //! Records that append rows of their own.
 
-use tally_testkit::job::{Target, ended_with};
-use tally_testkit::kafka::record;
+use tally_harness::job::{Target, ended_with};
+use tally_harness::kafka::record;
 
 use crate::on_both_stores;
 use crate::support::{Table, audited, codes, consume, counts, program, rows, take, topic};

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tally_testkit::job::{LONG, Target, ended_with};
-use tally_testkit::kafka::{Broker, record};
-use tally_testkit::process::{Launch, Output};
+use tally_harness::job::{LONG, Target, ended_with};
+use tally_harness::kafka::{Broker, record};
+use tally_harness::process::{Launch, Output};
 use tempfile::TempDir;
 
 /// A program that knows the test flows alone.

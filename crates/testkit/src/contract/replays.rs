@@ -212,7 +212,8 @@ where
     fail(&sink, 2).await;
     let headers = [("masked".to_owned(), Bytes::from_static(b"merchant"))].into();
     let payload = Some(Bytes::from_static(b"7;***"));
-    let kept = Raw { payload, headers, ..Raw::default() };
+    let kept =
+        Raw { payload, headers, timestamp: dead_letter(1).raw.timestamp, line: None, key: None };
     let Retry { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
     let retry = Arc::new(Retry {
         flow: flow_named(Transactions::NAME),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::NaiveDateTime;
 use serde_json::Value;
 use tally_ports::{
-    Begin, Claim, Fault, Finished, Lease, Position, Positions, StopKind, Stream, Tolerance,
+    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
 };
 
 use super::{Entry, MemoryStore, Place, State, is_same, outage, takes_one};
@@ -21,28 +21,16 @@ impl Positions for MemoryStore {
         let now = self.now();
         let mut state = self.reachable()?;
         state.set_back(stream, now);
-        let last = state.places.iter().rposition(|place| is_same(&place.stream, stream));
-        let index = match last.map(|index| (index, &state.places[index])) {
-            None => state.add(stream, 1, begin.at, now),
-            Some((index, Place { ended_at: Some(at), rejected_at, .. })) if !begin.again => {
-                let (at, is_rejected) = (*at, rejected_at.is_some());
-                let (read, dead_lettered) = state.sums(index);
+        let index = match OnClaim::decide(state.last_pass(stream, now), owner, begin) {
+            OnClaim::Begin { number, next } => state.add(stream, number, next, now),
+            OnClaim::Take(position) => index(position),
+            OnClaim::Answer(claim) => return Ok(claim),
+            OnClaim::Finished { position, at, is_rejected } => {
+                let (read, dead_lettered) = state.sums(index(position));
                 return Ok(Claim::Finished(Finished { at, read, dead_lettered, is_rejected }));
             }
-            Some((_, Place { ended_at: Some(_), pass, .. })) => {
-                let pass = pass + 1;
-                state.add(stream, pass, 0, now)
-            }
-            Some((_, Place { owner: Some(holder), lease_until: Some(until), updated_at, .. }))
-                if holder != owner && *until > now =>
-            {
-                let remaining = (*until - now).to_std().expect("later");
-                return Ok(Claim::Held { owner: holder.clone(), remaining, renewal: *updated_at });
-            }
-            Some((index, _)) => index,
         };
 
-        let id = i64::try_from(index + 1).expect("few");
         let place = &mut state.places[index];
         place.epoch += 1;
         place.owner = Some(owner.to_owned());
@@ -50,7 +38,7 @@ impl Positions for MemoryStore {
         place.updated_at = now;
         stream.label.clone_into(&mut place.stream.label);
         Ok(Claim::Owned(Position {
-            lease: Lease { position: id, epoch: place.epoch, duration: lease },
+            lease: Lease { position: id(index), epoch: place.epoch, duration: lease },
             pass: place.pass,
             log: place.log,
             next: place.next,
@@ -62,7 +50,10 @@ impl Positions for MemoryStore {
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
-        let place = state.place(lease).filter(|place| place.owner.is_some()).ok_or_else(taken)?;
+        let place = state
+            .place(lease)
+            .filter(|place| place.owner.is_some())
+            .ok_or_else(|| lease.taken())?;
         place.lease_until = Some(now + lease.duration);
         place.updated_at = now;
         Ok(())
@@ -85,10 +76,9 @@ impl Positions for MemoryStore {
     ) -> Result<Finished, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
-        state.place(lease).filter(|place| place.next == next).ok_or_else(taken)?;
-        let index = usize::try_from(lease.position - 1).expect("it was found");
-        let (read, dead_lettered) = state.sums(index);
-        let place = &mut state.places[index];
+        state.place(lease).filter(|place| place.next == next).ok_or_else(|| lease.taken())?;
+        let (read, dead_lettered) = state.sums(index(lease.position));
+        let place = &mut state.places[index(lease.position)];
         if place.ended_at.is_none() {
             place.rejected_at = tolerance.is_exceeded(read, dead_lettered).then_some(now);
         }
@@ -110,6 +100,23 @@ impl State {
     pub(super) fn place(&mut self, lease: &Lease) -> Option<&mut Place> {
         let index = usize::try_from(lease.position - 1).ok()?;
         self.places.get_mut(index).filter(|place| place.epoch == lease.epoch)
+    }
+
+    /// The last pass over the stream's partition.
+    pub(super) fn last_pass(&self, stream: &Stream, now: NaiveDateTime) -> Option<LastPass<'_>> {
+        let index = self.places.iter().rposition(|place| is_same(&place.stream, stream))?;
+        let place = &self.places[index];
+        let remaining = place.lease_until.and_then(|until| (until - now).to_std().ok());
+        Some(LastPass {
+            position: id(index),
+            epoch: place.epoch,
+            number: place.pass,
+            next: place.next,
+            ended_at: place.ended_at,
+            is_rejected: place.rejected_at.is_some(),
+            holder: place.holder(now).zip(remaining),
+            updated_at: place.updated_at,
+        })
     }
 
     /// When the clock went back: the lease of the last pass counts from now on.
@@ -174,6 +181,12 @@ impl Place {
     }
 }
 
-pub(super) fn taken() -> Fault {
-    Fault::stop(StopKind::Taken, "the lease is no longer ours")
+/// The row of a position in `positions`.
+pub(super) fn id(index: usize) -> i64 {
+    i64::try_from(index + 1).expect("few")
+}
+
+/// Where the row with this id is.
+pub(super) fn index(id: i64) -> usize {
+    usize::try_from(id - 1).expect("ids are from 1")
 }

@@ -6,12 +6,12 @@ use chrono::NaiveDateTime;
 use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
-    Act, Committed, Fault, Lease, Passed, Standing, Steering, StopKind, Stream, passed,
+    Act, Committed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream, passed,
 };
 use uuid::Uuid;
 
-use super::positions::taken;
-use super::{Entry, MemoryStore, State, StoredAct, is_same};
+use super::positions::index;
+use super::{Entry, MemoryStore, State, StoredAct};
 
 impl Steering for MemoryStore {
     async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
@@ -29,7 +29,7 @@ impl Steering for MemoryStore {
         let now = self.now();
         let mut state = self.state();
         state.set_back(stream, now);
-        let (pass, first) = state.set(stream, to, lease, now)?;
+        let (pass, first) = state.set(stream, to, lease, now)?.passed();
         if first < to {
             state.batches.push(Entry {
                 id: Uuid::now_v7(),
@@ -54,47 +54,32 @@ impl Steering for MemoryStore {
 }
 
 impl State {
-    /// The pass that the position is now in, and from where on it was passed.
     fn set(
         &mut self,
         stream: &Stream,
         to: i64,
         lease: Option<&Lease>,
         now: NaiveDateTime,
-    ) -> Result<(i32, i64), Fault> {
-        if to < 0 {
-            return Err(Fault::stop(StopKind::Setting, "the first position is 0"));
+    ) -> Result<OnSet, Fault> {
+        let last = self.last_pass(stream, now);
+        let decision = OnSet::decide(stream, last, to, lease)?;
+        if let Some(position) = last.map(|last| last.position) {
+            let place = &mut self.places[index(position)];
+            place.epoch += 1;
+            place.give_back(now);
         }
-        let index = self.places.iter().rposition(|place| is_same(&place.stream, stream));
-        let Some(index) = index else {
-            if lease.is_some() {
-                return Err(taken());
+        match decision {
+            OnSet::Begin(number) => {
+                self.add(stream, number, to, now);
             }
-            self.add(stream, 1, to, now);
-            return Ok((1, 0));
-        };
-        let place = &mut self.places[index];
-        let may = match lease {
-            Some(lease) => lease.epoch == place.epoch && lease.position == id(index),
-            None => place.holder(now).is_none(),
-        };
-        if !may {
-            return Err(taken());
+            OnSet::Advance { position, .. } => {
+                let place = &mut self.places[index(position)];
+                place.next = to;
+                place.cursor = Value::Null;
+                stream.label.clone_into(&mut place.stream.label);
+            }
         }
-        if place.ended_at.is_some() && to > place.next {
-            return Err(Fault::stop(StopKind::Setting, "there is nothing after the end"));
-        }
-        place.epoch += 1;
-        place.give_back(now);
-        let (pass, next) = (place.pass, place.next);
-        if to <= next {
-            self.add(stream, pass + 1, to, now);
-            return Ok((pass + 1, 0));
-        }
-        place.next = to;
-        place.cursor = Value::Null;
-        stream.label.clone_into(&mut place.stream.label);
-        Ok((pass, next))
+        Ok(decision)
     }
 
     /// The last pass of each partition.
@@ -117,8 +102,4 @@ impl State {
         standings.sort_by_key(|standing| standing.partition);
         standings
     }
-}
-
-fn id(index: usize) -> i64 {
-    i64::try_from(index + 1).expect("few")
 }

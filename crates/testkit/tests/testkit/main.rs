@@ -1,12 +1,4 @@
-//! The test kit itself, the layers, the scripts and the compose file.
+//! The store in memory passes the contract of the stores.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod compose;
-mod http;
-mod kafka;
-mod layers;
 mod memory;
-mod postgres;
-mod process;
-mod proxy;
-mod scripts;

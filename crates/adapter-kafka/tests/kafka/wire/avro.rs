@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::json;
 use tally_adapter_kafka::wire::Decoder;
 use tally_domain::{Column, Envelope, Field, Fields, Kind, Reason};
-use tally_testkit::http::{Reply, ScriptedServer};
+use tally_harness::http::{Reply, ScriptedServer};
 use uuid::Uuid;
 
 use crate::wire::{SCHEMA, decode, decoder, is_shared, refused, registry, shown, shown_field};

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde_json::json;
 use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Settings};
+use tally_harness::http::{Reply, ScriptedServer};
+use tally_harness::kafka::Broker;
 use tally_ports::{Fault, Letter, Publish, Raw, StopKind};
-use tally_testkit::http::{Reply, ScriptedServer};
-use tally_testkit::kafka::Broker;
 use uuid::Uuid;
 
 use crate::wire::registry;

@@ -5,8 +5,8 @@ use tally_adapter_kafka::wire::Encoder;
 use tally_domain::amount::Notation;
 use tally_domain::transactions::Transactions;
 use tally_domain::{ByteString, Field, Fields, Flow, Incoming, Message, Raw};
+use tally_harness::http::{Reply, ScriptedServer};
 use tally_ports::{Fault, StopKind};
-use tally_testkit::http::{Reply, ScriptedServer};
 
 use crate::wire::{SCHEMA, decode, decoder, registry};
 

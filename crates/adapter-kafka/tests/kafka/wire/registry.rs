@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde_json::json;
 use tally_adapter_kafka::wire::{Decoder, Encoder, Registry};
 use tally_domain::{Fields, Reason};
+use tally_harness::http::{Reply, Request, ScriptedServer};
+use tally_harness::registry::Registry as RealRegistry;
 use tally_ports::{Fault, StopKind};
-use tally_testkit::http::{Reply, Request, ScriptedServer};
-use tally_testkit::registry::Registry as RealRegistry;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use uuid::Uuid;
@@ -118,7 +118,7 @@ mod serial {
         let decoder = decoder(Some(registry(&server.url())));
         let first = ask(&decoder).await.unwrap();
         refused(first, "schema_unknown", "knows no schema 7");
-        tally_testkit::eventually(Duration::from_secs(20), || async {
+        tally_harness::eventually(Duration::from_secs(20), || async {
             ask(&decoder).await.unwrap().is_ok()
         })
         .await;

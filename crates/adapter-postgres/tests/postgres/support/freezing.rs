@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tally_testkit::eventually;
-use tally_testkit::postgres::TestDatabase;
+use tally_harness::eventually;
+use tally_harness::postgres::TestDatabase;
 use tokio_postgres::Client;
 
 const PATIENCE: Duration = Duration::from_secs(20);

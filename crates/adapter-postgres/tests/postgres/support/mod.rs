@@ -8,9 +8,9 @@ use std::time::Duration;
 use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::Flow;
 use tally_domain::transactions::Transactions;
+use tally_harness::postgres::TestDatabase;
 use tally_ports::{Begin, Claim, Commit, Fault, Position, Positions, Stop, StopKind, Stream};
 use tally_testkit::build;
-use tally_testkit::postgres::TestDatabase;
 
 /// Short enough for tests of timeouts; statements may still take 3 s.
 pub const LEASE: Duration = Duration::from_secs(1);

@@ -1,0 +1,8 @@
+//! `producer` as a process.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod rejects;
+mod rows;
+mod serial;
+mod start;
+mod support;

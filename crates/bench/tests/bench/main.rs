@@ -1,0 +1,3 @@
+//! `bench` as a process.
+
+mod command;

@@ -1,0 +1,114 @@
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Broker;
+use crate::background::blocking;
+use crate::service::{lives, own_folder};
+use tally_testkit::eventually;
+
+/// Who may log in to a secured broker, by any mechanism.
+pub const USER: &str = "tally";
+/// With which password.
+pub const PASSWORD: &str = "secret";
+
+const DEATH: Duration = Duration::from_secs(20);
+
+/// A broker of the test's own; wiped with this value, and a few seconds after the test is killed.
+pub struct OwnKafka {
+    broker: Broker,
+}
+
+impl OwnKafka {
+    /// Takes some four seconds. Panics, saying what to install, where it cannot be started.
+    pub async fn start() -> Self {
+        Self::launch(false).await
+    }
+
+    /// With listeners for TLS, for SASL (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and for both.
+    pub async fn secured() -> Self {
+        Self::launch(true).await
+    }
+
+    async fn launch(secured: bool) -> Self {
+        let start = move || Broker::start(own_folder(), Duration::ZERO, secured);
+        Self { broker: blocking(start).await }
+    }
+
+    /// Where a secured broker takes SASL without TLS.
+    pub fn sasl(&self) -> String {
+        self.service.run(&["url", "sasl"])
+    }
+
+    /// Where a secured broker takes TLS without SASL; by the names `127.0.0.1` and `localhost`.
+    pub fn tls(&self) -> String {
+        self.service.run(&["url", "tls"])
+    }
+
+    /// Where a secured broker takes SASL inside TLS.
+    pub fn sasl_tls(&self) -> String {
+        self.service.run(&["url", "sasl_tls"])
+    }
+
+    /// The authority to trust, a file of PEM.
+    pub fn ca(&self) -> PathBuf {
+        self.service.run(&["ca"]).into()
+    }
+
+    /// Stops it as an administrator would.
+    pub async fn stop(&self) {
+        self.run("stop").await;
+    }
+
+    /// Up again on the same ports with the same data, after [`stop`](Self::stop) or [`kill9`](Self::kill9).
+    pub async fn start_again(&self) {
+        self.run("start").await;
+    }
+
+    /// SIGKILL; returns when it is dead. Starting it again takes three seconds more than after a stop.
+    pub async fn kill9(&self) {
+        let pid = self.pid();
+        kill(pid, Signal::SIGKILL).expect("the broker lives");
+        eventually(DEATH, async || !lives(pid)).await;
+    }
+
+    /// SIGSTOP: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        kill(self.pid(), Signal::SIGSTOP).expect("the broker lives");
+    }
+
+    /// Undoes [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        kill(self.pid(), Signal::SIGCONT).expect("the broker lives");
+    }
+
+    async fn run(&self, verb: &'static str) {
+        let service = Arc::clone(&self.service);
+        blocking(move || service.run(&[verb])).await;
+    }
+
+    fn pid(&self) -> Pid {
+        let note = self.service.note("kafka/pid");
+        let pid = note.split(' ').next().and_then(|pid| pid.parse().ok());
+        Pid::from_raw(pid.expect("a pid"))
+    }
+}
+
+/// All that a broker does.
+impl Deref for OwnKafka {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+impl Drop for OwnKafka {
+    fn drop(&mut self) {
+        self.service.wipe();
+    }
+}

@@ -1,0 +1,11 @@
+//! The harness itself, the layers, the scripts and the compose file.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod compose;
+mod http;
+mod kafka;
+mod layers;
+mod postgres;
+mod process;
+mod proxy;
+mod scripts;

@@ -1,0 +1,224 @@
+//! What a store does about the last pass over a partition when somebody claims it or sets its position.
+
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+
+use crate::{Begin, Claim, Fault, Lease, StopKind, Stream};
+
+/// The last pass over a partition, as a store finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastPass<'a> {
+    /// The position's row.
+    pub position: i64,
+    /// Raised by every claim.
+    pub epoch: i64,
+    /// Which reading of the stream it is, from 1.
+    pub number: i32,
+    /// The next position to read.
+    pub next: i64,
+    /// When it was finished, in UTC.
+    pub ended_at: Option<NaiveDateTime>,
+    /// Whether it was rejected then.
+    pub is_rejected: bool,
+    /// Whose lease is alive, and for how long.
+    pub holder: Option<(&'a str, Duration)>,
+    /// When it was last changed, in UTC.
+    pub updated_at: NaiveDateTime,
+}
+
+/// What a store does about a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OnClaim {
+    /// It adds a pass that nobody owns, and decides again about that one.
+    Begin {
+        /// The pass.
+        number: i32,
+        /// Its first position.
+        next: i64,
+    },
+    /// It raises the epoch of the last pass, whose row this is, and the claimant owns it.
+    Take(i64),
+    /// It answers this.
+    Answer(Claim),
+    /// It answers what the ledger says of the last pass.
+    Finished {
+        /// The position's row.
+        position: i64,
+        /// When it was finished.
+        at: NaiveDateTime,
+        /// Whether it was rejected then.
+        is_rejected: bool,
+    },
+}
+
+impl OnClaim {
+    /// A live lease of anybody but `owner` is left alone; a finished pass is followed by another one only if asked.
+    pub fn decide(last: Option<LastPass<'_>>, owner: &str, begin: Begin) -> Self {
+        let Some(LastPass { position, number, ended_at, is_rejected, holder, updated_at, .. }) =
+            last
+        else {
+            return Self::Begin { number: 1, next: begin.at };
+        };
+        match (ended_at, holder) {
+            (Some(_), _) if begin.again => Self::Begin { number: number + 1, next: 0 },
+            (Some(at), _) => Self::Finished { position, at, is_rejected },
+            (None, Some((holder, remaining))) if holder != owner => {
+                let owner = holder.to_owned();
+                Self::Answer(Claim::Held { owner, remaining, renewal: updated_at })
+            }
+            (None, _) => Self::Take(position),
+        }
+    }
+}
+
+/// What a store does about a position that somebody sets. Whichever it is, it first gives up the last pass, if there is one:
+/// it raises the epoch and ends the lease, so that a commit that is still under way is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSet {
+    /// It adds the pass of this number, which nobody owns and which begins where the position is set.
+    Begin(i32),
+    /// It moves the last pass.
+    Advance {
+        /// The position's row.
+        position: i64,
+        /// The pass.
+        number: i32,
+        /// Where it stands.
+        next: i64,
+    },
+}
+
+impl OnSet {
+    /// [`StopKind::Taken`] when `lease` is not that of the last pass, or without one when somebody's is alive.
+    /// [`StopKind::Setting`] for a position below 0, or after the end of a pass that has ended.
+    pub fn decide(
+        stream: &Stream,
+        last: Option<LastPass<'_>>,
+        to: i64,
+        lease: Option<&Lease>,
+    ) -> Result<Self, Fault> {
+        let label = &stream.label;
+        if to < 0 {
+            let message = format!("{label} has no position {to}: the first one is 0");
+            return Err(Fault::stop(StopKind::Setting, message));
+        }
+        let is_of_last = |lease: &Lease| {
+            last.is_some_and(|last| (last.position, last.epoch) == (lease.position, lease.epoch))
+        };
+        match (lease, last.and_then(|last| last.holder)) {
+            (Some(lease), _) if !is_of_last(lease) => return Err(lease.taken()),
+            (None, Some((owner, _))) => {
+                let partition = stream.partition;
+                let message =
+                    format!("partition {partition} of {label} is owned by {owner}: stop it first");
+                return Err(Fault::stop(StopKind::Taken, message));
+            }
+            _ => {}
+        }
+        let Some(LastPass { position, number, next, ended_at, .. }) = last else {
+            return Ok(Self::Begin(1));
+        };
+        if to <= next {
+            return Ok(Self::Begin(number + 1));
+        }
+        if ended_at.is_some() {
+            let message = format!("{label} has ended at {next}: there is nothing further on");
+            return Err(Fault::stop(StopKind::Setting, message));
+        }
+        Ok(Self::Advance { position, number, next })
+    }
+
+    /// The pass that the position is in from now on, and the first of the positions before it that are passed without being
+    /// read.
+    pub const fn passed(self) -> (i32, i64) {
+        match self {
+            Self::Begin(number) => (number, 0),
+            Self::Advance { number, next, .. } => (number, next),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: NaiveDateTime = chrono::DateTime::UNIX_EPOCH.naive_utc();
+    const LEFT: Duration = Duration::from_secs(3);
+    const PASS: LastPass<'_> = LastPass {
+        position: 7,
+        epoch: 3,
+        number: 2,
+        next: 40,
+        ended_at: None,
+        is_rejected: false,
+        holder: None,
+        updated_at: AT,
+    };
+    const HELD: LastPass<'_> = LastPass { holder: Some(("a", LEFT)), ..PASS };
+    const ENDED: LastPass<'_> = LastPass { ended_at: Some(AT), is_rejected: true, ..PASS };
+
+    #[test]
+    fn a_claim_takes_what_is_free() {
+        let decide = |last, owner| OnClaim::decide(last, owner, Begin { at: 5, again: false });
+        assert_eq!(decide(None, "a"), OnClaim::Begin { number: 1, next: 5 });
+        assert_eq!(decide(Some(PASS), "a"), OnClaim::Take(7));
+        assert_eq!(decide(Some(HELD), "a"), OnClaim::Take(7));
+        let held = Claim::Held { owner: "a".to_owned(), remaining: LEFT, renewal: AT };
+        assert_eq!(decide(Some(HELD), "b"), OnClaim::Answer(held));
+        let finished = OnClaim::Finished { position: 7, at: AT, is_rejected: true };
+        assert_eq!(decide(Some(ENDED), "a"), finished);
+    }
+
+    #[test]
+    fn only_a_finished_pass_is_followed_by_another() {
+        let decide = |last, owner| OnClaim::decide(Some(last), owner, Begin { at: 5, again: true });
+        assert_eq!(decide(ENDED, "a"), OnClaim::Begin { number: 3, next: 0 });
+        assert_eq!(decide(PASS, "a"), OnClaim::Take(7));
+        assert!(matches!(decide(HELD, "b"), OnClaim::Answer(Claim::Held { .. })));
+    }
+
+    /// What setting `to` comes to with a lease of this position and epoch.
+    fn set(
+        last: Option<LastPass<'_>>,
+        to: i64,
+        lease: Option<(i64, i64)>,
+    ) -> Result<OnSet, StopKind> {
+        let (flow, name, label) = ("f".to_owned(), "group/t".to_owned(), "t".to_owned());
+        let stream = Stream { flow, name, partition: 0, label };
+        let lease = lease.map(|(position, epoch)| Lease { position, epoch, duration: LEFT });
+        OnSet::decide(&stream, last, to, lease.as_ref()).map_err(|fault| fault.into_stop().kind)
+    }
+
+    #[test]
+    fn a_position_is_set_forward_in_its_pass_and_back_in_another() {
+        assert_eq!(set(None, 9, None), Ok(OnSet::Begin(1)));
+        let advance = OnSet::Advance { position: 7, number: 2, next: 40 };
+        assert_eq!(set(Some(PASS), 41, None), Ok(advance));
+        for to in [0, 39, 40] {
+            assert_eq!(set(Some(PASS), to, None), Ok(OnSet::Begin(3)));
+            assert_eq!(set(Some(ENDED), to, None), Ok(OnSet::Begin(3)));
+        }
+    }
+
+    #[test]
+    fn a_position_that_cannot_be_is_a_wrong_setting() {
+        assert_eq!(set(None, -1, None), Err(StopKind::Setting));
+        assert_eq!(set(Some(PASS), -1, Some((7, 2))), Err(StopKind::Setting));
+        assert_eq!(set(Some(ENDED), 41, None), Err(StopKind::Setting));
+    }
+
+    #[test]
+    fn a_position_is_set_with_its_lease_or_where_nobody_has_it() {
+        assert_eq!(set(Some(HELD), 40, Some((7, 3))), Ok(OnSet::Begin(3)));
+        for lost in [(7, 2), (8, 3)] {
+            assert_eq!(set(Some(PASS), 40, Some(lost)), Err(StopKind::Taken));
+        }
+        assert_eq!(set(None, 0, Some((7, 3))), Err(StopKind::Taken));
+        assert_eq!(set(Some(HELD), 40, None), Err(StopKind::Taken));
+        assert_eq!(
+            set(Some(LastPass { holder: HELD.holder, ..ENDED }), 41, None),
+            Err(StopKind::Taken)
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! The queries of an audit and the rows that they find.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use tally_ports::audit::{
+    BatchOfLetter, Counts, Entry, Letter, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
+};
+use tally_ports::{Passed, Place};
+
+pub const PASSES: &str = include_str!("audit/passes.sql");
+pub const STRAYS: &str = include_str!("audit/strays.sql");
+pub const LETTERS: &str = include_str!("audit/letters.sql");
+const ENTRIES: &str = include_str!("audit/entries.sql");
+const ROWS: &str = include_str!("audit/rows.sql");
+const ROWS_FROM_NOTHING: &str = include_str!("audit/rows_from_nothing.sql");
+
+/// All entries of the ledger.
+pub fn entries() -> String {
+    ENTRIES.replace("{which}", "")
+}
+
+/// The entries of the pass `$1` to `$4` that begin at `$5` or later, at most `$6`.
+pub fn entries_of_pass() -> String {
+    let which = "where b.flow = $1 and b.stream = $2 and b.partition = $3 and b.pass = $4 and b.first >= $5";
+    ENTRIES.replace("{which}", which) + "limit $6"
+}
+
+/// The rows in a flow's table by origin.
+pub fn rows(table: &str, flow: &str) -> String {
+    ROWS.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
+}
+
+/// The rows in a flow's table that were read where nothing was.
+pub fn rows_from_nothing(table: &str, flow: &str) -> String {
+    ROWS_FROM_NOTHING.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
+}
+
+/// A row of [`PASSES`].
+#[derive(QueryableByName)]
+pub struct FoundPass {
+    #[diesel(embed)]
+    name: FoundName,
+    #[diesel(sql_type = Text)]
+    label: String,
+    #[diesel(sql_type = BigInt)]
+    next: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    cursor: Option<String>,
+    #[diesel(sql_type = Integer)]
+    has_ended: i32,
+    #[diesel(sql_type = BigInt)]
+    batches: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last: Option<i64>,
+    #[diesel(embed)]
+    counts: FoundCounts,
+}
+
+impl FoundPass {
+    pub fn pass(self) -> Pass {
+        Pass {
+            name: self.name.name(),
+            label: self.label,
+            next: self.next,
+            has_ended: self.has_ended != 0,
+            cursor: self.cursor,
+            batches: self.batches,
+            last: self.last,
+            sums: self.counts.counts(),
+        }
+    }
+}
+
+/// A row of [`STRAYS`], and a part of others.
+#[derive(QueryableByName)]
+pub struct FoundName {
+    #[diesel(sql_type = Text)]
+    flow: String,
+    #[diesel(sql_type = Text)]
+    stream: String,
+    #[diesel(sql_type = Integer)]
+    partition: i32,
+    #[diesel(sql_type = Integer)]
+    pass: i32,
+}
+
+impl FoundName {
+    pub fn name(self) -> PassName {
+        let Self { flow, stream, partition, pass } = self;
+        PassName { flow, stream, partition, pass }
+    }
+}
+
+#[derive(QueryableByName)]
+struct FoundCounts {
+    #[diesel(sql_type = BigInt)]
+    read: i64,
+    #[diesel(sql_type = BigInt)]
+    written: i64,
+    #[diesel(sql_type = BigInt)]
+    superseded: i64,
+    #[diesel(sql_type = BigInt)]
+    skipped: i64,
+    #[diesel(sql_type = BigInt)]
+    dead_lettered: i64,
+}
+
+impl FoundCounts {
+    const fn counts(&self) -> Counts {
+        let Self { read, written, superseded, skipped, dead_lettered } = *self;
+        Counts { read, written, superseded, skipped, dead_lettered }
+    }
+}
+
+/// A row of [`entries`].
+#[derive(QueryableByName)]
+pub struct FoundEntry {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(embed)]
+    pass: FoundName,
+    #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+    #[diesel(embed)]
+    counts: FoundCounts,
+    #[diesel(sql_type = Integer)]
+    is_gap: i32,
+    #[diesel(sql_type = Text)]
+    passed: String,
+    #[diesel(sql_type = BigInt)]
+    dead_letters: i64,
+}
+
+impl FoundEntry {
+    pub fn entry(self) -> Entry {
+        Entry {
+            id: self.id,
+            pass: self.pass.name(),
+            first: self.first,
+            last: self.last,
+            counts: self.counts.counts(),
+            is_gap: self.is_gap != 0,
+            passed: Passed::sum_of(&self.passed).unwrap_or(i64::MIN),
+            dead_letters: self.dead_letters,
+        }
+    }
+}
+
+/// A row of [`LETTERS`].
+#[derive(QueryableByName)]
+pub struct FoundLetter {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(embed)]
+    pass: FoundName,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Integer)]
+    attempt: i32,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Text)]
+    batch_id: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    first: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last: Option<i64>,
+    #[diesel(sql_type = Integer)]
+    is_of_pass: i32,
+}
+
+impl FoundLetter {
+    pub fn letter(self) -> Letter {
+        let FoundName { flow, stream, partition, pass } = self.pass;
+        let (position, attempt) = (self.position, self.attempt);
+        let is_of_pass = self.is_of_pass != 0;
+        let range = self.first.zip(self.last);
+        Letter {
+            id: self.id,
+            place: Place { flow, stream, partition, pass, position, attempt },
+            state: self.state,
+            batch_id: self.batch_id,
+            batch: range.map(|(first, last)| BatchOfLetter { is_of_pass, first, last }),
+        }
+    }
+}
+
+/// A row of [`rows`].
+#[derive(QueryableByName)]
+pub struct FoundRows {
+    #[diesel(sql_type = BigInt)]
+    origin: i64,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+    #[diesel(sql_type = BigInt)]
+    least: i64,
+    #[diesel(sql_type = BigInt)]
+    greatest: i64,
+    #[diesel(embed)]
+    pass: Option<FoundName>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    next: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    begins: i64,
+    #[diesel(sql_type = BigInt)]
+    written: i64,
+    #[diesel(sql_type = BigInt)]
+    replayed: i64,
+}
+
+impl FoundRows {
+    pub fn rows(self, table: &str, flow: &str) -> Rows {
+        let Self { begins, written, replayed, .. } = self;
+        let pass = self.pass.zip(self.next).map(|(name, next)| PassOfRows {
+            name: name.name(),
+            begins,
+            next,
+            written,
+            replayed,
+        });
+        Rows {
+            table: table.to_owned(),
+            flow: flow.to_owned(),
+            origin: self.origin,
+            count: self.number,
+            least: self.least,
+            greatest: self.greatest,
+            pass,
+        }
+    }
+}
+
+/// A row of [`rows_from_nothing`].
+#[derive(QueryableByName)]
+pub struct FoundRowsFromNothing {
+    #[diesel(embed)]
+    pass: FoundName,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+    #[diesel(sql_type = BigInt)]
+    least: i64,
+    #[diesel(sql_type = BigInt)]
+    greatest: i64,
+}
+
+impl FoundRowsFromNothing {
+    pub fn rows(self, table: &str) -> RowsFromNothing {
+        RowsFromNothing {
+            table: table.to_owned(),
+            pass: self.pass.name(),
+            count: self.number,
+            least: self.least,
+            greatest: self.greatest,
+        }
+    }
+}
+
+/// A position of which nothing is there.
+#[derive(QueryableByName)]
+pub struct FoundMissing {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+}
+
+impl FoundMissing {
+    pub const fn position(self) -> i64 {
+        self.position
+    }
+}

@@ -1,0 +1,111 @@
+//! The SQL about what earlier passes over a log left behind. The first four parameters are flow, stream, partition and log.
+
+use diesel::backend::Backend;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, Bool, HasSqlType, Integer, Text};
+use diesel::{QueryableByName, sql_query};
+use tally_ports::{OpenLetter, Origin};
+
+/// A statement with its first four parameters; the others are to be bound.
+pub fn about<'a, DB>(sql: &str, origin: &Origin<'a>) -> BoxedSqlQuery<'a, DB, SqlQuery>
+where
+    DB: Backend + HasSqlType<BigInt> + HasSqlType<Integer> + HasSqlType<Text>,
+    i32: ToSql<Integer, DB>,
+    i64: ToSql<BigInt, DB>,
+    &'a str: ToSql<Text, DB>,
+{
+    sql_query(sql)
+        .into_boxed()
+        .bind::<Text, _>(origin.flow.name())
+        .bind::<Text, _>(origin.stream)
+        .bind::<Integer, _>(origin.partition)
+        .bind::<BigInt, _>(origin.log)
+}
+
+/// The open dead letters of the positions from the fifth parameter to the sixth.
+pub const OPEN: &str = "
+    select d.position, not exists (
+            select 1 from batches b join positions q
+                on q.flow = b.flow and q.stream = b.stream and q.partition = b.partition and q.pass = b.pass
+            where b.flow = d.flow and b.stream = d.stream and b.partition = d.partition and b.pass < d.pass
+                and q.log = p.log and b.first <= d.position and b.last >= d.position and b.read > 0
+        ) as is_uncounted
+    from dead_letters d join positions p
+        on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
+    where d.flow = $1 and d.stream = $2 and d.partition = $3 and p.log = $4 and d.position between $5 and $6
+        and d.state = 'open'
+    order by d.id";
+
+/// A row of [`OPEN`].
+#[derive(QueryableByName)]
+pub struct Open {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Bool)]
+    is_uncounted: bool,
+}
+
+impl From<Open> for OpenLetter {
+    fn from(Open { position, is_uncounted }: Open) -> Self {
+        Self { position, is_uncounted }
+    }
+}
+
+/// The ranges that were counted and have something of the positions from the fifth parameter to the sixth.
+pub const COUNTED: &str = "
+    select c.first, c.last from counted c
+    where c.flow = $1 and c.stream = $2 and c.partition = $3 and c.log = $4 and c.last >= $5 and c.first <= $6";
+
+/// A row of [`COUNTED`].
+#[derive(QueryableByName)]
+pub struct Counted {
+    #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+}
+
+impl From<Counted> for (i64, i64) {
+    fn from(Counted { first, last }: Counted) -> Self {
+        (first, last)
+    }
+}
+
+/// One range of those that touch each other.
+pub fn merged(range: (i64, i64), touching: &[(i64, i64)]) -> (i64, i64) {
+    let wider =
+        |(first, last): (i64, i64), other: &(i64, i64)| (first.min(other.0), last.max(other.1));
+    touching.iter().fold(range, wider)
+}
+
+pub const FORGET: &str = "
+    delete from counted
+    where flow = $1 and stream = $2 and partition = $3 and log = $4 and last >= $5 and first <= $6";
+
+pub const NOTE: &str = "
+    insert into counted (flow, stream, partition, log, first, last) values ($1, $2, $3, $4, $5, $6)";
+
+/// The open dead letters of the position that is the fifth parameter are replayed.
+pub const CLOSE: &str = "
+    update dead_letters set state = 'replayed'
+    where flow = $1 and stream = $2 and partition = $3 and state = 'open' and pass in (
+            select p.pass from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4
+        ) and position = $5";
+
+/// The dead letters of the batch that is the fifth parameter take the states of earlier ones of the same positions, where
+/// somebody has decided what becomes of them.
+pub const TAKE_OVER: &str = "
+    update dead_letters set state = (
+        select e.state from dead_letters e join positions p
+            on p.flow = e.flow and p.stream = e.stream and p.partition = e.partition and p.pass = e.pass
+        where e.flow = $1 and e.stream = $2 and e.partition = $3 and p.log = $4
+            and e.position = dead_letters.position and e.pass < dead_letters.pass and e.state in ('repaired', 'discarded')
+        order by e.pass desc, e.attempt desc limit 1
+    )
+    where batch_id = $5 and exists (
+        select 1 from dead_letters e join positions p
+            on p.flow = e.flow and p.stream = e.stream and p.partition = e.partition and p.pass = e.pass
+        where e.flow = $1 and e.stream = $2 and e.partition = $3 and p.log = $4
+            and e.position = dead_letters.position and e.pass < dead_letters.pass and e.state in ('repaired', 'discarded')
+    )";

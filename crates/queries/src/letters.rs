@@ -1,0 +1,51 @@
+//! What people see of dead letters, and what a relay hands out.
+
+mod row;
+mod search;
+
+pub use row::{Counted, FoundLetter, Listing, Relayed};
+pub use search::Search;
+
+/// All but the bytes; what is large is not read for its length.
+macro_rules! listed {
+    () => {
+        "select cast(d.id as text) as id, d.flow, d.stream, d.partition, d.pass, d.position, d.attempt, p.label,
+            cast(d.batch_id as text) as batch_id, substr(d.key, 1, 256) as key_shown,
+            cast(octet_length(d.payload) as bigint) as payload_bytes,
+            cast(coalesce(octet_length(d.key), 0) + coalesce(octet_length(d.payload), 0)
+                + octet_length(cast(d.headers as text)) as bigint) as bytes,
+            d.stage, d.code, d.message, d.state, d.failed_at, d.published_at"
+    };
+}
+
+macro_rules! dead_letters {
+    () => {
+        " from dead_letters as d left join positions as p
+            on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass "
+    };
+}
+
+/// For a [`Search`] that finds [`Listing`]s.
+pub const LIST: &str = concat!(listed!(), dead_letters!(), "where true");
+
+pub const LIST_ORDER: &str =
+    " order by d.flow, d.stream, d.partition, d.pass, d.position, d.attempt limit ";
+
+/// Finds [`FoundLetter`]s. A condition on the row `d` follows.
+pub const FETCH: &str = concat!(
+    listed!(),
+    ", d.key, d.payload, cast(d.headers as text) as headers, d.record_timestamp",
+    dead_letters!(),
+    "where "
+);
+
+/// For a [`Search`] that finds [`Counted`]; `hour` is an expression for the hour of `d.failed_at`.
+pub fn count(hour: &str) -> String {
+    let from = dead_letters!();
+    format!("select {hour} as hour, d.stage, d.code, d.flow, count(*) as number{from}where true")
+}
+
+pub const COUNT_ORDER: &str = " group by 1, 2, 3, 4 order by 1, 2, 3, 4";
+
+/// How many dead letters of the flow `$1` wait to be relayed.
+pub const BACKLOG: &str = "select count(*) as number from dead_letters where flow = $1 and published_at is null and state <> 'purged'";

@@ -1,0 +1,191 @@
+use bytes::Bytes;
+use chrono::NaiveDateTime;
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text, Timestamp};
+use tally_ports::dead_letter::headers_from_json;
+use tally_ports::{Count, Fault, Letter, Listed, Place, Raw, StopKind, Stored};
+use uuid::Uuid;
+
+/// A row of [`LIST`](super::LIST).
+#[derive(QueryableByName)]
+pub struct Listing {
+    #[diesel(embed)]
+    name: FoundName,
+    #[diesel(sql_type = Nullable<Text>)]
+    label: Option<String>,
+    #[diesel(sql_type = Text)]
+    batch_id: String,
+    #[diesel(sql_type = Nullable<Binary>)]
+    key_shown: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    payload_bytes: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+    #[diesel(embed)]
+    reason: FoundReason,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Nullable<Timestamp>)]
+    published_at: Option<NaiveDateTime>,
+}
+
+impl Listing {
+    pub fn listed(self) -> Result<Listed, Fault> {
+        let id = self.name.id()?;
+        let FoundReason { stage, code, message, failed_at } = self.reason;
+        Ok(Listed {
+            id,
+            label: self.label,
+            batch_id: self.batch_id.parse().map_err(|_| self.name.not_ours("batch"))?,
+            key: self.key_shown.map(Bytes::from),
+            payload_bytes: self.payload_bytes,
+            bytes: self.bytes,
+            stage,
+            code,
+            message,
+            state: self.state.parse().map_err(|_| self.name.not_ours("state"))?,
+            failed_at,
+            published_at: self.published_at,
+            place: self.name.place(),
+        })
+    }
+}
+
+/// A row of [`FETCH`](super::FETCH).
+#[derive(QueryableByName)]
+pub struct FoundLetter {
+    #[diesel(embed)]
+    listing: Listing,
+    #[diesel(embed)]
+    raw: FoundRaw,
+}
+
+impl FoundLetter {
+    pub fn stored(self) -> Result<Stored, Fault> {
+        let raw = self.raw.raw(&self.listing.name)?;
+        Ok(Stored { listed: self.listing.listed()?, raw })
+    }
+}
+
+/// A row of [`count`](super::count).
+#[derive(QueryableByName)]
+pub struct Counted {
+    #[diesel(sql_type = Timestamp)]
+    hour: NaiveDateTime,
+    #[diesel(sql_type = Text)]
+    stage: String,
+    #[diesel(sql_type = Text)]
+    code: String,
+    #[diesel(sql_type = Text)]
+    flow: String,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+impl From<Counted> for Count {
+    fn from(Counted { hour, stage, code, flow, number }: Counted) -> Self {
+        Self { flow, hour, stage, code, count: number }
+    }
+}
+
+/// A dead letter that a relay hands out: the columns of the table, with `id` and `headers` as text.
+#[derive(QueryableByName)]
+pub struct Relayed {
+    #[diesel(embed)]
+    name: FoundName,
+    #[diesel(embed)]
+    raw: FoundRaw,
+    #[diesel(embed)]
+    reason: FoundReason,
+}
+
+impl Relayed {
+    pub fn letter(self) -> Result<Letter, Fault> {
+        let (id, raw) = (self.name.id()?, self.raw.raw(&self.name)?);
+        let FoundName { flow, stream, partition, pass, position, attempt, .. } = self.name;
+        let FoundReason { stage, code, message, failed_at } = self.reason;
+        Ok(Letter {
+            id,
+            flow,
+            stream,
+            partition,
+            pass,
+            position,
+            attempt,
+            raw,
+            stage,
+            code,
+            message,
+            failed_at,
+        })
+    }
+}
+
+#[derive(QueryableByName)]
+struct FoundName {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    flow: String,
+    #[diesel(sql_type = Text)]
+    stream: String,
+    #[diesel(sql_type = Integer)]
+    partition: i32,
+    #[diesel(sql_type = Integer)]
+    pass: i32,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Integer)]
+    attempt: i32,
+}
+
+impl FoundName {
+    fn id(&self) -> Result<Uuid, Fault> {
+        self.id.parse().map_err(|_| self.not_ours("id"))
+    }
+
+    fn place(self) -> Place {
+        let Self { flow, stream, partition, pass, position, attempt, .. } = self;
+        Place { flow, stream, partition, pass, position, attempt }
+    }
+
+    fn not_ours(&self, what: &str) -> Fault {
+        let id = &self.id;
+        let message = format!("the {what} of the dead letter {id} is not of the form Tally writes");
+        Fault::stop(StopKind::Data, message)
+    }
+}
+
+#[derive(QueryableByName)]
+struct FoundReason {
+    #[diesel(sql_type = Text)]
+    stage: String,
+    #[diesel(sql_type = Text)]
+    code: String,
+    #[diesel(sql_type = Text)]
+    message: String,
+    #[diesel(sql_type = Timestamp)]
+    failed_at: NaiveDateTime,
+}
+
+#[derive(QueryableByName)]
+struct FoundRaw {
+    #[diesel(sql_type = Nullable<Binary>)]
+    key: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    payload: Option<Vec<u8>>,
+    #[diesel(sql_type = Text)]
+    headers: String,
+    #[diesel(sql_type = Nullable<Timestamp>)]
+    record_timestamp: Option<NaiveDateTime>,
+}
+
+impl FoundRaw {
+    fn raw(self, name: &FoundName) -> Result<Raw, Fault> {
+        let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
+        let headers = headers.ok_or_else(|| name.not_ours("headers"))?;
+        let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
+        let timestamp = self.record_timestamp.map(|at| at.and_utc());
+        Ok(Raw { key, payload, headers, timestamp, line: None })
+    }
+}

@@ -1,0 +1,46 @@
+//! The dead letter that is replayed.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use tally_ports::{Fault, Origin, Place, Retry, State, StopKind};
+
+/// The dead letter `$1`, as the row `d`, and the pass that its record came by.
+pub const FIND: &str = "
+    select d.state, p.id as origin, p.log from dead_letters as d left join positions as p
+        on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
+    where d.id = $1";
+
+/// A row of [`FIND`].
+#[derive(QueryableByName)]
+pub struct Found {
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    origin: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    log: Option<i64>,
+}
+
+impl Found {
+    /// With its state; [`StopKind::Input`] where there is no such dead letter.
+    pub fn known(found: Option<Self>, retry: &Retry) -> Result<(Self, State), Fault> {
+        let known = found.and_then(|found| {
+            let state = found.state.parse().ok()?;
+            Some((found, state))
+        });
+        known.ok_or_else(|| {
+            let id = retry.place.id();
+            Fault::stop(StopKind::Input, format!("there is no dead letter {id} of ours"))
+        })
+    }
+
+    /// [`StopKind::Data`] where the pass is not known.
+    pub fn origin<'a>(&self, retry: &'a Retry) -> Result<Origin<'a>, Fault> {
+        let Place { stream, partition, pass, .. } = &retry.place;
+        let (id, log) = self.origin.zip(self.log).ok_or_else(|| {
+            let what = format!("pass {pass} over partition {partition} of {stream}");
+            Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
+        })?;
+        Ok(Origin { flow: &*retry.flow, id, stream, partition: *partition, log })
+    }
+}
