@@ -47,7 +47,7 @@ async fn shares_even_out_as_workers_come_and_go() {
     assert_eq!(stage.shares().len(), 2);
     a.end().await.unwrap();
     c.end().await.unwrap();
-    assert!(stage.board.lock().unwrap().is_empty());
+    assert!(stage.shares().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +179,7 @@ async fn another_stop_ends_the_run_and_all_is_given_back() {
     fake.outcomes.lock().unwrap().insert(1, Err(stop(StopKind::Data)));
     let a = stage.start("a", fake);
     assert_eq!(a.run.await.unwrap(), Err(stop(StopKind::Data)));
-    assert!(stage.board.lock().unwrap().is_empty());
+    assert!(stage.shares().is_empty());
     for partition in 0..3 {
         assert_eq!(stage.owner(partition).await, None, "{partition}");
     }

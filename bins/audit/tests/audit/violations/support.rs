@@ -12,9 +12,9 @@ use crate::support::{Sample, audited};
 pub struct Base {
     pub target: Target,
     /// The file's stream.
-    pub stream: String,
+    stream: String,
     /// The row of the first dead letter.
-    pub letter: String,
+    letter: String,
 }
 
 const TABLES: [&str; 4] = ["positions", "batches", "dead_letters", "transactions"];

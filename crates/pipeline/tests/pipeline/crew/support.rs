@@ -12,20 +12,20 @@ use tally_ports::{
     Act, Begin, Claim, Fault, Positions, Standing, Steering, Stop, StopKind, Stream, Worker,
 };
 use tally_testkit::memory::MemoryStore;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// Who works on which partition, over all workers of a test.
-pub type Board = Arc<Mutex<BTreeMap<i32, String>>>;
+type Board = Arc<watch::Sender<BTreeMap<i32, String>>>;
 
 /// Partitions on which work never ends by itself, unless a test says so.
 #[derive(Default)]
 pub struct Fake {
     pub count: AtomicUsize,
-    pub board: Board,
+    board: Board,
     /// How often work began.
     pub begun: AtomicUsize,
     /// What work on a partition ends with at once.
@@ -55,7 +55,9 @@ impl Partitions for Fake {
     async fn work(&self, partition: Partition, stop: CancellationToken) -> Result<Ended, Stop> {
         let number = partition.stream.partition;
         self.begun.fetch_add(1, Ordering::SeqCst);
-        let other = self.board.lock().unwrap().insert(number, partition.worker.to_string());
+        let mut other = None;
+        let worker = partition.worker.to_string();
+        self.board.send_modify(|board| other = board.insert(number, worker));
         assert_eq!(other, None, "two work on {number}");
         let _at_work = AtWork { board: Arc::clone(&self.board), number };
         let outcome = self.outcomes.lock().unwrap().get(&number).cloned();
@@ -78,28 +80,28 @@ impl Partitions for Fake {
 }
 
 /// Takes a partition off the board when work on it ends, in whichever way.
-pub struct AtWork {
-    pub board: Board,
-    pub number: i32,
+struct AtWork {
+    board: Board,
+    number: i32,
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.board.lock().unwrap().remove(&self.number);
+        self.board.send_modify(|board| drop(board.remove(&self.number)));
     }
 }
 
 /// Workers of one stream.
 pub struct Stage {
     pub store: Arc<MemoryStore>,
-    pub board: Board,
+    board: Board,
 }
 
 /// A worker that runs.
 pub struct Running {
     pub partitions: Arc<Fake>,
     pub status: Arc<Status>,
-    pub stop: CancellationToken,
+    stop: CancellationToken,
     pub run: JoinHandle<Result<Ended, Stop>>,
 }
 
@@ -135,21 +137,16 @@ impl Stage {
     }
 
     pub fn shares(&self) -> BTreeMap<String, usize> {
-        let mut shares = BTreeMap::new();
-        for worker in self.board.lock().unwrap().values() {
-            *shares.entry(worker.clone()).or_default() += 1;
-        }
-        shares
+        shares(&self.board.borrow())
     }
 
     pub async fn until_shares(&self, wanted: &[(&str, usize)]) {
         let wanted: BTreeMap<String, usize> =
             wanted.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let began = Instant::now();
-        while self.shares() != wanted {
-            assert!(began.elapsed() < 20 * LEASE, "{:?} instead of {wanted:?}", self.shares());
-            sleep(Duration::from_millis(50)).await;
-        }
+        let mut board = self.board.subscribe();
+        let is_so = board.wait_for(|board| shares(board) == wanted);
+        let has_come = timeout(20 * LEASE, is_so).await.is_ok();
+        assert!(has_come, "{:?} instead of {wanted:?}", self.shares());
     }
 
     pub async fn standing(&self, partition: i32) -> Option<Standing> {
@@ -174,6 +171,14 @@ impl Running {
     }
 }
 
+fn shares(board: &BTreeMap<i32, String>) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for worker in board.values() {
+        *shares.entry(worker.clone()).or_default() += 1;
+    }
+    shares
+}
+
 pub fn worker(name: &str) -> Worker {
     Worker {
         id: name.into(),
@@ -189,7 +194,7 @@ pub fn stream(partition: i32) -> Stream {
     Stream { flow: Transactions::NAME.to_owned(), name, partition, label }
 }
 
-pub fn act() -> Act {
+fn act() -> Act {
     Act {
         who: "a test".into(),
         verb: "positions set",

@@ -18,8 +18,8 @@ pub const AMOUNT: usize = 2;
 /// A decoder and the schemas that its registry knows.
 pub struct Lab {
     pub decoder: Decoder,
-    pub schemas: Arc<Mutex<Vec<String>>>,
-    pub server: ScriptedServer,
+    schemas: Arc<Mutex<Vec<String>>>,
+    server: ScriptedServer,
 }
 
 impl Lab {
