@@ -49,7 +49,6 @@ impl Source for CsvSource {
         self.next += count;
         self.place = frames.end;
         counter!(metric::CSV_CHUNKS).increment(1);
-        counter!(metric::CSV_ROWS_READ).increment(items.len() as u64);
         Ok(Some(Batch {
             first,
             last: self.next - 1,

@@ -7,10 +7,8 @@ use diesel::{OptionalExtension, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{
-    Deed, Earlier, Fault, Origin, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State,
-};
-use tally_queries::replay::{FIND, Found};
+use tally_ports::{Deed, Earlier, Fault, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State};
+use tally_queries::replay::{FIND, Found, Pass};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer};
@@ -48,12 +46,12 @@ impl Replay for Postgres {
 
 async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault> {
     let id = retry.place.id();
-    let (found, state) = Found::known(lock(session, id).await?, retry)?;
+    let (state, pass) = lock(session, retry).await?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
     let replayed = match &retry.result {
-        Ok(row) => write(session, retry, found.origin(retry)?, row).await?,
+        Ok(row) => write(session, retry, pass, row).await?,
         Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
@@ -72,9 +70,10 @@ async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault>
 async fn write(
     session: &mut Session,
     retry: &Retry,
-    origin: Origin<'_>,
+    pass: Pass,
     row: &Row,
 ) -> Result<Replayed, Fault> {
+    let origin = pass.origin(retry)?;
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(session, &origin, (position, position)).await?;
     let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
@@ -84,10 +83,12 @@ async fn write(
 }
 
 /// Who has locked the dead letter is the only one who may change its state.
-async fn lock(session: &mut Session, id: Uuid) -> Result<Option<Found>, Fault> {
+async fn lock(session: &mut Session, retry: &Retry) -> Result<(State, Pass), Fault> {
     let (connection, limit) = session.parts();
-    let query = sql_query(format!("{FIND} for update of d")).bind::<SqlUuid, _>(id);
-    answer(limit, async { prepared(query).get_result(connection).await.optional() }).await
+    let lock = format!("{FIND} for update of d");
+    let query = prepared(sql_query(lock).bind::<SqlUuid, _>(retry.place.id()));
+    let found = answer(limit, async { query.get_result(connection).await.optional() }).await?;
+    Found::known(found, retry)
 }
 
 async fn insert_next(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use diesel::sql_types::Text;
 use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Earlier, Fault, Origin, Outcome, Replay, Replayed, Retry, Row, State};
-use tally_queries::replay::{FIND, Found};
+use tally_ports::{Deed, Earlier, Fault, Outcome, Replay, Replayed, Retry, Row, State};
+use tally_queries::replay::{FIND, Found, Pass};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
@@ -57,12 +57,12 @@ fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, 
     let id = retry.place.id();
     let found: Option<Found> =
         sql_query(FIND).bind::<Text, _>(id.to_string()).get_result(connection).optional()?;
-    let (found, state) = Found::known(found, retry)?;
+    let (state, pass) = Found::known(found, retry)?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
     let replayed = match &retry.result {
-        Ok(row) => write(connection, retry, found.origin(retry)?, row)?,
+        Ok(row) => write(connection, retry, pass, row)?,
         Err(reason) => Replayed::again(&retry.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
@@ -92,9 +92,10 @@ fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, 
 fn write(
     connection: &mut SqliteConnection,
     retry: &Retry,
-    origin: Origin<'_>,
+    pass: Pass,
     row: &Row,
 ) -> Result<Replayed, Failure> {
+    let origin = pass.origin(retry)?;
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(connection, &origin, (position, position))?;
     let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;

@@ -103,7 +103,7 @@ pub trait Sink: Send + Sync + 'static {
 pub trait Positions: Send + Sync + 'static {
     /// Claims the stream's partition for `owner`: the pass in progress, else (the first time, or with `again`
     /// after a finished pass) a new pass, as `begin` says. Every claim that succeeds raises the epoch, so that an earlier owner can
-    /// no longer commit. A live lease of somebody else is never taken.
+    /// no longer commit. A live lease of somebody else is never taken. [`OnClaim`] decides.
     fn claim(
         &self,
         stream: &Stream,
@@ -171,7 +171,8 @@ pub trait Steering: Send + Sync + 'static {
     /// unless that is empty. A partition that was never read gets its first pass there.
     ///
     /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, or without one while somebody's
-    /// lease is alive.
+    /// lease is alive. [`StopKind::Setting`] for a position below 0, or further on in a pass that has ended. [`OnSet`]
+    /// decides.
     fn set(
         &self,
         stream: &Stream,

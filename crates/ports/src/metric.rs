@@ -49,7 +49,7 @@ metrics! {
     Gauge GATE_OPEN = "ingest_gate_open", "1 while the dependency answers, 0 during an outage";
     Gauge QUALITY_RATE = "ingest_quality_rate", "Share of the last batch's records that break the rule";
     Gauge OWNED_PARTITIONS = "ingest_owned_partitions", "Partitions owned by this process";
-    Counter KAFKA_RECORDS_POLLED = "kafka_records_polled_total", "Records fetched from a topic";
+    Counter KAFKA_RECORDS_POLLED = "kafka_records_polled_total", "Records read from a topic";
     Counter KAFKA_POLL_EMPTY = "kafka_poll_empty_total", "Fetches that found nothing new";
     Gauge KAFKA_LAG_RECORDS = "kafka_lag_records", "Records of a partition that are not committed yet";
     Gauge KAFKA_OLDEST_UNPROCESSED = "kafka_oldest_unprocessed_seconds", "Age in seconds of a partition's oldest uncommitted record";

@@ -21,23 +21,30 @@ pub struct Found {
     log: Option<i64>,
 }
 
+/// The pass that the record of a dead letter came by, where it is known.
+pub struct Pass {
+    /// Its position's row, and its log.
+    found: Option<(i64, i64)>,
+}
+
 impl Found {
-    /// With its state; [`StopKind::Input`] where there is no such dead letter.
-    pub fn known(found: Option<Self>, retry: &Retry) -> Result<(Self, State), Fault> {
-        let known = found.and_then(|found| {
-            let state = found.state.parse().ok()?;
-            Some((found, state))
+    /// The state of the dead letter and its pass; [`StopKind::Input`] where there is no such dead letter.
+    pub fn known(found: Option<Self>, retry: &Retry) -> Result<(State, Pass), Fault> {
+        let known = found.and_then(|Self { state, origin, log }| {
+            Some((state.parse().ok()?, Pass { found: origin.zip(log) }))
         });
         known.ok_or_else(|| {
             let id = retry.place.id();
             Fault::stop(StopKind::Input, format!("there is no dead letter {id} of ours"))
         })
     }
+}
 
+impl Pass {
     /// [`StopKind::Data`] where the pass is not known.
-    pub fn origin<'a>(&self, retry: &'a Retry) -> Result<Origin<'a>, Fault> {
+    pub fn origin(self, retry: &Retry) -> Result<Origin<'_>, Fault> {
         let Place { stream, partition, pass, .. } = &retry.place;
-        let (id, log) = self.origin.zip(self.log).ok_or_else(|| {
+        let (id, log) = self.found.ok_or_else(|| {
             let what = format!("pass {pass} over partition {partition} of {stream}");
             Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
         })?;

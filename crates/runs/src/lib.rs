@@ -2,6 +2,7 @@
 //!
 //! What a program does besides is to parse its command line, open the parts, run, and report.
 
+mod counted;
 pub mod files;
 mod process;
 #[cfg(feature = "kafka")]

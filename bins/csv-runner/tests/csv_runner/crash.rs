@@ -86,6 +86,7 @@ async fn kill_at_random(target: &Target, sample: &Sample, kills: i64) {
         model.allow(10);
         let process = job().spawn();
         until_it_commits(&process, target).await;
+        // The kill comes at any moment of the work, whatever its state.
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
         process.kill9();
         let output = process.wait(LONG);

@@ -69,6 +69,7 @@ async fn compare_statistics(whole: &Target, stopped: &Target) {
         model.allow(30);
         let process = job(stopped, &model_url, &sample).flag("--lease=1s").spawn();
         until_it_commits(&process, stopped).await;
+        // The stop comes at any moment of the work, whatever its state.
         tokio::time::sleep(Duration::from_micros(random.u64(0..60_000))).await;
         if stop % 2 == 0 {
             process.signal(Signal::SIGTERM);

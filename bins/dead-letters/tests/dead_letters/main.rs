@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod acts;
+mod chosen;
 mod looking;
 mod races;
 mod replay;

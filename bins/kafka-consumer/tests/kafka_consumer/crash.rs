@@ -26,6 +26,7 @@ mod repeated {
         for kill in 0..20 {
             let victim = kill % 2;
             until_it_commits(&consumers[victim], &stream.target).await;
+            // The kill comes at any moment of the work, whatever its state.
             tokio::time::sleep(Duration::from_millis(random.u64(..300))).await;
             consumers[victim].kill9();
             assert_eq!(consumers[victim].wait(LONG).signal, Some(Signal::SIGKILL));
@@ -151,6 +152,7 @@ mod serial {
 async fn assert_nothing_moves(stream: &Stream) {
     let epochs = "select partition, pass, epoch, owner from positions order by partition";
     let before = stream.target.query(epochs).await;
+    // Nothing announces that nothing happens.
     tokio::time::sleep(5 * LEASE).await;
     assert_eq!(stream.target.query(epochs).await, before);
 }

@@ -126,6 +126,7 @@ mod serial {
         let model = format!("http://{}", line.addr());
         let begin = async || line.set_mode(Mode::Refuse).await;
         let end = async || {
+            // How long it is away is what is tested: many probes, and leases that are renewed meanwhile.
             tokio::time::sleep(Duration::from_secs(30)).await;
             line.set_mode(Mode::Pass).await;
         };

@@ -156,7 +156,6 @@ impl Reader {
         let Some(last) = records.last() else { return self.pass(until, true).await };
 
         let (tail, next) = (Cursor::of(last), last.offset + 1);
-        counter!(metric::KAFKA_RECORDS_POLLED).increment(records.len() as u64);
         self.view.fetched(next, high);
         self.send(Event::Records(records)).await?;
         self.spot.tail = Some(tail);

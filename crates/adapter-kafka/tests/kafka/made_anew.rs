@@ -91,7 +91,8 @@ async fn while_nothing_is_read() {
     // What is ahead fills the buffer, and nothing is asked of the broker any more.
     let mut last = next(&mut source, 1).await.last;
     make_anew(broker, &topic, 100..150).await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await; // as a database that is away would
+    // As while a database is away: longer than the second without a fetch after which the log is compared again.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let gap = loop {
         assert!(last < 10, "{last} was read");
         match source.next_batch(1).await {

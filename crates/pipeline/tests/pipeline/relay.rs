@@ -1,7 +1,7 @@
 //! Dead letters on their way to a topic, from the store in memory and on tokio's clock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
@@ -9,13 +9,14 @@ use tally_pipeline::Relay;
 use tally_ports::{Begin, Claim, Fault, Letter, Outbox, Positions, Publish, Sink};
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 /// A topic that is away while a test says so.
 #[derive(Clone, Default)]
 struct Topic {
     is_away: Arc<AtomicBool>,
-    positions: Arc<Mutex<Vec<i64>>>,
+    positions: Arc<watch::Sender<Vec<i64>>>,
 }
 
 impl Publish for Topic {
@@ -23,18 +24,18 @@ impl Publish for Topic {
         if self.is_away.load(Ordering::SeqCst) {
             return Err(Fault::outage("the topic is away"));
         }
-        self.positions.lock().unwrap().extend(letters.iter().map(|letter| letter.position));
+        let published = letters.iter().map(|letter| letter.position);
+        self.positions.send_modify(|positions| positions.extend(published));
         Ok(())
     }
 }
 
 impl Topic {
     async fn until(&self, positions: &[i64]) {
-        let began = Instant::now();
-        while *self.positions.lock().unwrap() != positions {
-            assert!(began.elapsed() < Duration::from_mins(1), "{:?}", self.positions);
-            sleep(Duration::from_millis(100)).await;
-        }
+        let mut published = self.positions.subscribe();
+        let are_there = published.wait_for(|published| published == positions);
+        let has_come = timeout(Duration::from_mins(1), are_there).await.is_ok();
+        assert!(has_come, "{:?}", self.positions);
     }
 }
 
@@ -74,7 +75,7 @@ async fn draining_publishes_all_that_is_left() {
     let (store, topic) = (store_with(1200).await, Topic::default());
     let relay = Relay::start(Arc::clone(&store), topic.clone(), Transactions::NAME);
     relay.drain(Duration::from_secs(10)).await;
-    assert_eq!(topic.positions.lock().unwrap().len(), 1200);
+    assert_eq!(topic.positions.borrow().len(), 1200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,5 +95,5 @@ async fn a_mark_that_is_lost_publishes_again() {
     store.lose_marks(1);
     let relay = Relay::start(Arc::clone(&store), topic.clone(), Transactions::NAME);
     relay.drain(Duration::from_mins(1)).await;
-    assert_eq!(*topic.positions.lock().unwrap(), [0, 1, 0, 1]);
+    assert_eq!(*topic.positions.borrow(), [0, 1, 0, 1]);
 }

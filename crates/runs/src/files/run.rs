@@ -10,12 +10,13 @@ use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, o
 use tally_ports::position::FILE;
 use tally_ports::{
     Begin, Commit, Enrich, Fault, Finished, Lease, Position, Positions, Sink, Stop, StopKind,
-    Stream, Tolerance,
+    Stream, Tolerance, metric,
 };
 
 use super::profile::{Profiled, Profiles};
 use super::report::{FileReport, Report, State};
 use super::{Watch, rejection};
+use crate::counted::Counted;
 use crate::{GRACE, Process};
 
 /// A path as it was given, and the file behind it if it is a table with the flow's columns.
@@ -258,6 +259,7 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
         }
         watch.begin(&stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
         let reader = file.read_from(position.next, &position.cursor).await?;
+        let reader = Counted::new(reader, metric::CSV_ROWS_READ, &self.flow);
         let source = Profiled::new(reader, &self.flow, self.profiles.clone());
         let mut heartbeat = Heartbeat::start(Arc::clone(&self.store), position.lease);
         let partition = Partition {

@@ -9,10 +9,11 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
 use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
-use tally_ports::{Act, Commit, Enrich, Fault, Sink, Steering, Stop, StopKind};
+use tally_ports::{Act, Commit, Enrich, Fault, Sink, Steering, Stop, StopKind, metric};
 use tokio::time::sleep;
 
 use super::progress::Progress;
+use crate::counted::Counted;
 
 /// The offset at which each partition ends.
 pub(super) type Ends = BTreeMap<i32, i64>;
@@ -68,6 +69,7 @@ impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
             &partition.position.cursor,
             self.end(number),
         );
+        let source = Counted::new(source, metric::KAFKA_RECORDS_POLLED, &self.flow);
         self.progress.begin(number, Arc::clone(&view));
         let mut totals = Totals::default();
         let committed = |_: &Totals, commit: &Commit| {

@@ -16,6 +16,7 @@ mod finishes;
 mod letters;
 mod refusals;
 mod relays;
+mod replay_races;
 mod replays;
 mod sets;
 mod table;
@@ -35,6 +36,7 @@ pub use finishes::*;
 pub use letters::*;
 pub use refusals::*;
 pub use relays::*;
+pub use replay_races::*;
 pub use replays::*;
 pub use sets::*;
 pub use table::{

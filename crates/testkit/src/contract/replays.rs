@@ -19,10 +19,8 @@ use crate::visits::{Visits, visit};
 
 /// What a store can do with dead letters.
 pub trait Replays: DeadLetters + Acts + Replay {}
-impl<T: DeadLetters + Acts + Replay> Replays for T {}
 
-/// Rounds of a race.
-const ROUNDS: i64 = 1_000;
+impl<T: DeadLetters + Acts + Replay> Replays for T {}
 
 pub(super) fn place<F: Flow + Default>(
     stream: &str,
@@ -39,7 +37,7 @@ pub(super) fn replay_deed() -> Deed {
 }
 
 /// The first attempt at a position of `file/1`, valid by now.
-fn retry(row: Row) -> Arc<Retry> {
+pub(super) fn retry(row: Row) -> Arc<Retry> {
     Arc::new(Retry {
         flow: flow_named(Transactions::NAME),
         place: place::<Transactions>("file/1", 1, row.position, 1),
@@ -48,14 +46,14 @@ fn retry(row: Row) -> Arc<Retry> {
     })
 }
 
-fn still_bad(position: i64, attempt: i32) -> Arc<Retry> {
+pub(super) fn still_bad(position: i64, attempt: i32) -> Arc<Retry> {
     let reason = Reason::new(Stage::Enrich, "model_refused", "the model refused it");
     let place = place::<Transactions>("file/1", 1, position, attempt);
     Arc::new(Retry { flow: flow_named(Transactions::NAME), place, result: Err(reason), kept: None })
 }
 
 /// A batch of `file/1` whose first positions are dead letters.
-async fn fail<S>(sink: &S, positions: i64) -> (Position, Arc<Stream>)
+pub(super) async fn fail<S>(sink: &S, positions: i64) -> (Position, Arc<Stream>)
 where
     S: Sink + tally_ports::Positions,
 {
@@ -67,13 +65,13 @@ where
     (position, stream)
 }
 
-async fn states(store: &impl Store) -> Vec<(i64, i64, String)> {
+pub(super) async fn states(store: &impl Store) -> Vec<(i64, i64, String)> {
     let letter =
         |row: &Record| (row.number("position"), row.number("attempt"), row["state"].to_owned());
     store.read(&DEAD_LETTERS).await.iter().map(letter).collect()
 }
 
-fn state(position: i64, attempt: i64, state: State) -> (i64, i64, String) {
+pub(super) fn state(position: i64, attempt: i64, state: State) -> (i64, i64, String) {
     (position, attempt, state.to_string())
 }
 
@@ -285,103 +283,6 @@ where
     assert_eq!(stop.kind, StopKind::Input);
     assert_eq!(store.read(&TRANSACTIONS).await, []);
     assert_eq!(store.read(&ACTS).await, []);
-}
-
-/// Whoever comes second finds it done.
-pub async fn of_two_replays_at_once_one_succeeds<S: Store>(store: &S)
-where
-    S::Sink: Replays,
-{
-    let (ours, theirs) = (store.open().await, store.open().await);
-    fail(&ours, 50).await;
-    let deeds = [replay_deed(), replay_deed()];
-    let mut counts = [0, 0];
-    for position in 0..50 {
-        let retry = if position % 2 == 0 {
-            retry(row(position, 7 + u128::from(position.unsigned_abs()), "5"))
-        } else {
-            still_bad(position, 1)
-        };
-        let (one, two) = tokio::join!(
-            ours.replay(&retry, Some(&deeds[0])),
-            theirs.replay(&retry, Some(&deeds[1]))
-        );
-        let (one, two) = (one.unwrap(), two.unwrap());
-        let done = [&one, &two].map(|replayed| replayed.as_str().is_some());
-        assert!(done[0] != done[1], "at {position}: {one:?} and {two:?}");
-        assert_eq!(one.state(), two.state());
-        counts[0] += i64::from(done[0]);
-        counts[1] += i64::from(done[1]);
-    }
-    assert_eq!(store.read(&TRANSACTIONS).await.len(), 25);
-    assert_eq!(store.read(&DEAD_LETTERS).await.len(), 75);
-    assert_eq!(counts[0] + counts[1], 50);
-}
-
-/// When the caller's future is dropped, the dead letter changed as a whole or not at all.
-pub async fn a_replay_without_its_caller_can_be_repeated<S: Store>(store: &S)
-where
-    S::Sink: Replays,
-{
-    let sink = store.open().await;
-    fail(&sink, 20).await;
-    let deed = replay_deed();
-    for position in 0..20 {
-        let retry = retry(row(position, u128::from(position.unsigned_abs()), "5"));
-        let pause = std::time::Duration::from_micros(200 * position.unsigned_abs());
-        let _dropped = tokio::time::timeout(pause, sink.replay(&retry, Some(&deed))).await;
-        let again = sink.replay(&retry, Some(&deed)).await.unwrap();
-        assert_eq!(again.state(), State::Replayed, "at {position}");
-    }
-    assert_eq!(store.read(&TRANSACTIONS).await.len(), 20);
-    let replayed = (0..20).map(|position| state(position, 1, State::Replayed));
-    assert_eq!(states(store).await, replayed.collect::<Vec<_>>());
-}
-
-/// Batches with two later versions of the key, before, after and while an earlier one is replayed: the last one stays.
-pub async fn a_replay_beside_commits_never_wins_over_a_later_record<S: Store>(store: &S)
-where
-    S::Sink: Replays,
-{
-    let (live, people) = (store.open().await, store.open().await);
-    let (position, stream) = fail(&live, ROUNDS).await;
-    let deed = replay_deed();
-    let mut outcomes = [0, 0];
-    for round in 0..ROUNDS {
-        let id = u128::from(round.unsigned_abs());
-        let first = ROUNDS + 2 * round;
-        let rows = vec![row(first, id, "1"), row(first + 1, id, "2")];
-        let batch = build::commit(&position, &stream, first..=first + 1, rows, vec![]);
-        let earlier = retry(row(round, id, "-3"));
-        let committing = commit(&live, batch);
-        let replaying = people.replay(&earlier, Some(&deed));
-        let (committed, replayed) = match round % 10 {
-            0 => {
-                let replayed = replaying.await;
-                (committing.await, replayed)
-            }
-            1 => (committing.await, replaying.await),
-            2..=5 => tokio::join!(committing, replaying),
-            _ => {
-                let (replayed, committed) = tokio::join!(replaying, committing);
-                (committed, replayed)
-            }
-        };
-        let committed = committed.unwrap();
-        assert_eq!((committed.written, committed.superseded), (1, 1));
-        match replayed.unwrap() {
-            Replayed::Written => outcomes[0] += 1,
-            Replayed::Outdated => outcomes[1] += 1,
-            other => panic!("round {round}: {other:?}"),
-        }
-    }
-    assert!(outcomes.iter().all(|&count| count >= ROUNDS / 10), "{outcomes:?}");
-    let rows = store.read(&TRANSACTIONS).await;
-    assert_eq!(rows.len(), usize::try_from(ROUNDS).unwrap());
-    for (row, round) in rows.iter().zip(0..) {
-        let found = (row.number("position"), &row["amount"]);
-        assert_eq!(found, (ROUNDS + 2 * round + 1, "2.00"), "round {round}");
-    }
 }
 
 /// A flow whose effect appends: each record has its row once.

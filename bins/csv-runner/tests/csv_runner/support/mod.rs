@@ -150,3 +150,18 @@ pub fn ready(address: &str) -> (u16, Value) {
     let (status, body) = get(address, "/ready");
     (status, serde_json::from_str(&body).unwrap())
 }
+
+/// The position is where it was, nobody's, and nothing was written.
+pub async fn assert_untouched(target: &Target) {
+    let free =
+        "select count(*) from positions where next = 0 and owner is null and ended_at is null";
+    assert_eq!(target.number(free).await, 1);
+    for table in ["transactions", "dead_letters", "batches"] {
+        assert_eq!(target.number(&format!("select count(*) from {table}")).await, 0, "{table}");
+    }
+}
+
+/// The names of the fields, in order.
+pub fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}

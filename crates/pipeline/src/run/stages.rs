@@ -1,0 +1,242 @@
+//! The stages that a batch of one partition goes through.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value as Json;
+use tally_domain::{ByteString, Raw, Record, Value};
+use tally_ports::{
+    Answers, Commit, Committed, DeadLetter, Enrich, Passed, Row, Sink, Source, Stop,
+};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use super::{Ended, Partition, Pipeline, Settings};
+use crate::Gate;
+use crate::inquire::inquire;
+use crate::measure::{self, count, observe};
+use crate::prepare::{Prepared, prepare};
+
+pub(super) struct Run<E, S> {
+    pub(super) pipeline: Arc<Pipeline<E, S>>,
+    pub(super) partition: Partition,
+}
+
+/// A batch that is at the model.
+pub(super) struct InFlight {
+    id: Uuid,
+    first: i64,
+    last: i64,
+    read: usize,
+    judged: usize,
+    cursor: Json,
+    stats: Json,
+    quality: tally_domain::quality::Report,
+    passed: Passed,
+    gap: Option<String>,
+    dead_letters: Vec<DeadLetter>,
+    started: Instant,
+    counted: measure::InFlight,
+    rows: AbortOnDropHandle<Result<Enriched, Stop>>,
+}
+
+/// A batch that was at the model.
+struct Enriched {
+    rows: Vec<Row>,
+    refused: Vec<DeadLetter>,
+}
+
+impl<E: Enrich, S: Sink> Run<E, S> {
+    /// Reads batch after batch, validates and judges it, and sends it to the model.
+    pub(super) async fn read(
+        self: Arc<Self>,
+        source: impl Source,
+        sender: mpsc::Sender<InFlight>,
+        stop: CancellationToken,
+    ) -> Result<Ended, Stop> {
+        let Settings { batch_size, rules, .. } = &self.pipeline.settings;
+        let source = Mutex::new(source);
+        let read_on = || async { source.lock().await.next_batch(*batch_size).await };
+        let mut stats = self.partition.position.stats.clone();
+        let mut next = self.partition.position.next;
+        loop {
+            let started = Instant::now();
+            let batch = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Ended::Interrupted),
+                batch = self.pipeline.gates.source.pass(read_on) => batch?,
+            };
+            let Some(mut batch) = batch else {
+                return Ok(Ended::AtEnd { next });
+            };
+            if batch.is_idle() {
+                continue;
+            }
+            observe("read", started);
+            let counted = measure::InFlight::begin();
+            next = batch.last + 1;
+
+            let preparing = Instant::now();
+            let read = batch.items.len();
+            let Prepared { records, places, dead_letters, quality } =
+                prepare(&*self.pipeline.flow, &mut batch, rules, &mut stats)?;
+            observe("validate", preparing);
+            // Here and not in the task, so that batches are asked about in order. It is never closed.
+            let permit = Arc::clone(&self.pipeline.at_model).acquire_owned().await.ok();
+            let in_flight = InFlight {
+                id: Uuid::now_v7(),
+                first: batch.first,
+                last: batch.last,
+                read,
+                judged: records.len() + quarantined(&dead_letters),
+                cursor: batch.cursor,
+                stats: stats.clone(),
+                quality,
+                passed: batch.passed,
+                gap: batch.gap,
+                dead_letters,
+                started,
+                counted,
+                rows: AbortOnDropHandle::new(tokio::spawn(
+                    Arc::clone(&self).enrich(records, places, permit),
+                )),
+            };
+            if sender.send(in_flight).await.is_err() {
+                return Ok(Ended::Interrupted); // the committer stopped and has its own reason
+            }
+        }
+    }
+
+    /// Asks the model until it answers; then `permit` may be another batch's.
+    async fn enrich(
+        self: Arc<Self>,
+        records: Vec<Record>,
+        places: Vec<(i64, Raw)>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Enriched, Stop> {
+        let began = Instant::now();
+        let pipeline = &self.pipeline;
+        let mut enriched =
+            Enriched { rows: Vec::with_capacity(records.len()), refused: Vec::new() };
+        let answers = ask(pipeline.enrich.as_deref(), &pipeline.gates.model, &records).await?;
+        let mut answers = answers.into_iter();
+        let tables = pipeline.flow.tables();
+        for (mut record, (position, raw)) in records.into_iter().zip(places) {
+            let answer = if record.is_asked { answers.next() } else { None };
+            let answer = match answer.transpose() {
+                Ok(answer) => answer,
+                Err(reason) => {
+                    enriched.refused.push(DeadLetter::first(position, reason, raw));
+                    continue;
+                }
+            };
+            let named = answer.as_ref().and_then(|answer| first_text(answer));
+            if let Some(answer) = answer {
+                record.take_answer(tables, &answer);
+            }
+            enriched.rows.push(Row { position, record, answer: named, raw });
+        }
+        drop(permit);
+        if pipeline.enrich.is_some() {
+            observe("enrich", began);
+        }
+        Ok(enriched)
+    }
+
+    /// The batch with the model's answers, and how many of its records the quality rules judged.
+    pub(super) async fn wait_for_model(
+        &self,
+        batch: InFlight,
+    ) -> Result<(Commit, usize, measure::InFlight), Stop> {
+        let Enriched { rows, refused } = joined(batch.rows.await)?;
+        let mut dead_letters = batch.dead_letters;
+        if !refused.is_empty() {
+            dead_letters.extend(refused);
+            dead_letters.sort_by_key(|letter| letter.position);
+        }
+        let mask = self.pipeline.settings.mask.clone();
+        if let Some(mask) = &mask {
+            for letter in &mut dead_letters {
+                letter.raw = mask.mask(&letter.raw);
+            }
+        }
+        let Partition { stream, worker, position } = &self.partition;
+        let commit = Commit {
+            flow: Arc::clone(&self.pipeline.flow),
+            id: batch.id,
+            stream: Arc::clone(stream),
+            lease: position.lease,
+            worker: Arc::clone(worker),
+            pass: position.pass,
+            log: position.log,
+            first: batch.first,
+            last: batch.last,
+            read: i64::try_from(batch.read).unwrap_or(i64::MAX),
+            rows,
+            dead_letters,
+            cursor: batch.cursor,
+            stats: batch.stats,
+            quality: batch.quality,
+            passed: batch.passed,
+            gap: batch.gap,
+            started: batch.started,
+            mask,
+            admission: None,
+        };
+        Ok((commit, batch.judged, batch.counted))
+    }
+
+    /// Commits until the database answers, then says so in metrics, log and status.
+    pub(super) async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Stop> {
+        let began = Instant::now();
+        let gate = &self.pipeline.gates.database;
+        let committed = gate.pass(|| self.pipeline.sink.commit(commit)).await?;
+        observe("commit", began);
+        self.pipeline.status.committed();
+        count(commit, &committed);
+        for (rule, finding) in &commit.quality {
+            if finding.above_threshold && self.pipeline.may_say(rule) {
+                let (rate, first, last) = (finding.rate, commit.first, commit.last);
+                tracing::warn!(rule, rate, first, last, "quality rule above its threshold");
+            }
+        }
+        Ok(committed)
+    }
+}
+
+fn quarantined(dead_letters: &[DeadLetter]) -> usize {
+    dead_letters.iter().filter(|letter| letter.reason.stage == tally_domain::Stage::Quality).count()
+}
+
+/// The model's answers to those of the `records` that it is asked about, in order; none without a model.
+pub(crate) async fn ask<E: Enrich>(
+    enrich: Option<&E>,
+    gate: &Gate,
+    records: &[Record],
+) -> Result<Answers, Stop> {
+    let asked: Vec<&Record> = records.iter().filter(|record| record.is_asked).collect();
+    match enrich {
+        Some(enrich) if !asked.is_empty() => inquire(enrich, gate, &asked).await,
+        _ => Ok(Answers::new()),
+    }
+}
+
+/// What a summary counts an answer by.
+pub(crate) fn first_text(answer: &[Value]) -> Option<ByteString> {
+    answer.iter().find_map(|value| match value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    })
+}
+
+/// The result of a task of ours; its panic goes on here.
+pub(super) fn joined<T>(
+    result: Result<Result<T, Stop>, tokio::task::JoinError>,
+) -> Result<T, Stop> {
+    match result {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
