@@ -1,11 +1,8 @@
 //! `audit`: a proof that nothing was lost.
 
 mod arguments;
-mod files;
-mod records;
 mod report;
 mod run;
-mod topic;
 
 use std::io;
 use std::process::ExitCode;
@@ -14,6 +11,7 @@ use tally_app::{Flows, Layers, Settings, exit, print, say};
 use tally_ports::{KnownFlow, Stop, StopKind};
 
 use crate::arguments::Arguments;
+use crate::report::Report;
 
 /// The program, for the flows that it is to know.
 ///
@@ -35,7 +33,7 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     if common.print_config {
         return Ok(print(&layers.show()?));
     }
-    let report = run::run(flows, known, arguments, &layers.settings).await?;
+    let report = Report(run::run(flows, known, arguments, &layers.settings).await?);
     let printed = print(&report.show(arguments.output));
     if printed != 0 {
         return Ok(printed);

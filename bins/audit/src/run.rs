@@ -1,13 +1,13 @@
-//! The audit: the ledger in itself, then against what was read.
+//! The parts of the audit, opened as the settings say.
 
-use tally_app::{Books, Flows, Settings};
-use tally_audit::Inspection;
-use tally_ports::{Audit, Fault, KnownFlow, Stop};
+use std::sync::Arc;
+
+use tally_adapter_kafka::Cluster;
+use tally_app::{Books, Flows, Settings, kafka};
+use tally_ports::{Fault, KnownFlow, Stop};
+use tally_runs::audit::{self, Audited, File, Topic};
 
 use crate::arguments::Arguments;
-use crate::files::Opened;
-use crate::report::Report;
-use crate::topic::Log;
 
 /// Audits the store that `settings` name.
 ///
@@ -18,23 +18,22 @@ pub async fn run(
     known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
-) -> Result<Report, Stop> {
-    let opened = Opened::all(known, &arguments.source, settings).await?;
-    let mut wanted: Vec<String> = opened.iter().map(Opened::stream).collect();
-    let log =
-        if arguments.topic.has_brokers() { Some(Log::open(known, settings).await?) } else { None };
-    wanted.extend(log.iter().map(Log::stream));
-
-    let books = Books::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
-    let inspection = books.show(Inspection::new(wanted)).await.map_err(Fault::into_stop)?;
-    let mut findings = inspection.finish();
-    let mut files = Vec::with_capacity(opened.len());
-    for file in opened {
-        files.push(file.compare(&books, &mut findings).await.map_err(Fault::into_stop)?);
+) -> Result<Audited, Stop> {
+    let mut files = Vec::with_capacity(arguments.source.len());
+    for path in &arguments.source {
+        files.push(File::open(Arc::clone(&known.flow), path, &settings.csv).await?);
     }
-    let partitions = match log {
-        Some(log) => log.compare(&books, &mut findings).await?,
-        None => Vec::new(),
-    };
-    Ok(Report { findings, files, partitions })
+    let topic =
+        if arguments.topic.has_brokers() { Some(topic(known, settings).await?) } else { None };
+    let books = Books::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
+    audit::run(&books, files, topic).await
+}
+
+async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {
+    let of_kafka = kafka::settings(settings)?;
+    let cluster = Cluster::connect(&of_kafka).await.map_err(Fault::into_stop)?;
+    let (flow, registry) = (Arc::clone(&known.flow), kafka::registry(settings)?);
+    let looking_up =
+        Topic::look_up(flow, cluster, registry, &settings.kafka.group, &settings.kafka.topic);
+    looking_up.await.map_err(Fault::into_stop)
 }

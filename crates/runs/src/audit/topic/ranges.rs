@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use tally_app::Books;
 use tally_audit::{Compared, Violations};
 use tally_ports::audit::{Entry, Pass};
 use tally_ports::{Audit, Fault};
@@ -11,8 +10,8 @@ use tally_ports::{Audit, Fault};
 const ENTRIES_AT_ONCE: usize = 1_000;
 
 /// The ranges of a pass as the log is read along them.
-pub(super) struct Ranges<'a> {
-    books: &'a Books,
+pub(super) struct Ranges<'a, A> {
+    store: &'a A,
     pass: &'a Pass,
     /// Where the part of the log begins that could be read.
     begin: i64,
@@ -23,10 +22,10 @@ pub(super) struct Ranges<'a> {
     found: i64,
 }
 
-impl<'a> Ranges<'a> {
-    pub(super) fn new(books: &'a Books, pass: &'a Pass, begin: i64) -> Self {
+impl<'a, A: Audit> Ranges<'a, A> {
+    pub(super) fn new(store: &'a A, pass: &'a Pass, begin: i64) -> Self {
         let (page, found) = (VecDeque::new(), 0);
-        Self { books, pass, begin, next_page: begin, page, found }
+        Self { store, pass, begin, next_page: begin, page, found }
     }
 
     /// There is a record at `offset`; they come in order. Whether the ledger says that it was read.
@@ -69,7 +68,7 @@ impl<'a> Ranges<'a> {
     async fn first(&mut self) -> Result<Option<&Entry>, Fault> {
         if self.page.is_empty() && self.next_page < self.pass.next {
             let entries =
-                self.books.entries(&self.pass.name, self.next_page, ENTRIES_AT_ONCE).await?;
+                self.store.entries(&self.pass.name, self.next_page, ENTRIES_AT_ONCE).await?;
             self.next_page = entries.last().map_or(i64::MAX, |entry| entry.first.saturating_add(1));
             // What was committed since the audit began is not compared.
             self.page = entries.into_iter().filter(|entry| entry.last < self.pass.next).collect();

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
-use tally_adapter_kafka::wire::Decoder;
+use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
-use tally_app::{Books, Settings};
 use tally_audit::{Compared, Findings, Kind, Violations};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
-use tally_ports::{Fault, KnownFlow, Source, Stop, StopKind};
+use tally_ports::{Audit, Fault, Source, Stop, StopKind};
 
 use self::ranges::Ranges;
-use crate::records::look_for;
+use super::records::look_for;
+use crate::stream::stream_name;
 
 /// As many records are looked at once; a batch is closed earlier at 4 MiB.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -24,7 +24,7 @@ const RECORDS_AT_ONCE: usize = 10_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic, as a group has read it.
-pub struct Log {
+pub struct Topic {
     flow: Arc<dyn Flow>,
     cluster: Cluster,
     decoder: Arc<Decoder>,
@@ -56,56 +56,33 @@ pub struct ComparedPartition {
     pub schema_unknown: i64,
 }
 
-impl ComparedPartition {
-    /// For people.
-    pub fn in_words(&self) -> String {
-        let Self {
-            topic, partition, first, end, batches, records, compacted, schema_unknown, ..
-        } = self;
-        let log = format!("{topic}/{partition}, whose log is from {first} to {end}");
-        match self.next {
-            None => format!("{log}: never read"),
-            Some(next) => {
-                let text = format!(
-                    "{log}: read to {next}, {records} records in {batches} batches counted again, {compacted} compacted since"
-                );
-                match schema_unknown {
-                    0 => text,
-                    unknown => format!(
-                        "{text}, {unknown} not looked for: their schema is unknown (SCHEMA_REGISTRY_URL)"
-                    ),
-                }
-            }
-        }
-    }
-}
-
-impl Log {
-    /// The topic that `settings` name.
+impl Topic {
+    /// Looks the topic up, as `group` reads it for `flow`.
     ///
     /// # Errors
     /// When the brokers are away, or there is no such topic.
-    pub async fn open(known: &KnownFlow, settings: &Settings) -> Result<Self, Stop> {
-        let kafka = tally_app::kafka::settings(settings)?;
-        let cluster = Cluster::connect(&kafka).await.map_err(Fault::into_stop)?;
-        let topic = settings.kafka.topic.clone();
-        let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
-        let stream = format!("{}/{topic}", settings.kafka.group);
-        let decoder =
-            Arc::new(Decoder::new(known.flow.columns(), tally_app::kafka::registry(settings)?));
-        let flow = Arc::clone(&known.flow);
+    pub async fn look_up(
+        flow: Arc<dyn Flow>,
+        cluster: Cluster,
+        registry: Option<Registry>,
+        group: &str,
+        topic: &str,
+    ) -> Result<Self, Fault> {
+        let partitions = cluster.partitions(topic).await?;
+        let (topic, stream) = (topic.to_owned(), stream_name(group, topic));
+        let decoder = Arc::new(Decoder::new(flow.columns(), registry));
         Ok(Self { flow, cluster, decoder, topic, stream, partitions })
     }
 
     /// As the ledger names it.
-    pub fn stream(&self) -> String {
+    pub(super) fn stream(&self) -> String {
         self.stream.clone()
     }
 
     /// Compares each partition with the last pass over it: an earlier one may be of another log.
-    pub async fn compare(
+    pub(super) async fn compare(
         &self,
-        books: &Books,
+        store: &impl Audit,
         findings: &mut Findings,
     ) -> Result<Vec<ComparedPartition>, Stop> {
         let Findings { violations, passes, .. } = findings;
@@ -127,7 +104,7 @@ impl Log {
         let mut compared = Vec::with_capacity(self.partitions.len());
         for &partition in &self.partitions {
             let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
-            let of = Comparison { log: self, books, partition };
+            let of = Comparison { topic: self, store, partition };
             compared.push(of.compare(last.copied(), violations).await.map_err(Fault::into_stop)?);
         }
         Ok(compared)
@@ -135,19 +112,19 @@ impl Log {
 }
 
 /// Of one partition.
-struct Comparison<'a> {
-    log: &'a Log,
-    books: &'a Books,
+struct Comparison<'a, A> {
+    topic: &'a Topic,
+    store: &'a A,
     partition: i32,
 }
 
-impl Comparison<'_> {
+impl<A: Audit> Comparison<'_, A> {
     async fn compare(
         &self,
         pass: Option<&Pass>,
         violations: &mut Violations,
     ) -> Result<ComparedPartition, Fault> {
-        let Log { cluster, topic, .. } = self.log;
+        let Topic { cluster, topic, .. } = self.topic;
         let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
         let (mut compared, mut schema_unknown) = (Compared::default(), 0);
@@ -216,7 +193,7 @@ impl Comparison<'_> {
         compared: &mut Compared,
         violations: &mut Violations,
     ) -> Result<i64, Fault> {
-        let mut ranges = Ranges::new(self.books, pass, first);
+        let mut ranges = Ranges::new(self.store, pass, first);
         let (mut from, mut schema_unknown) = (first, 0);
         while from < pass.next {
             let (mut source, view) = self.source(from, &Value::Null, pass.next);
@@ -229,7 +206,7 @@ impl Comparison<'_> {
                     }
                     Ok(Some(batch)) if batch.is_idle() => {
                         if progress.elapsed() > PATIENCE {
-                            let (topic, partition) = (&self.log.topic, self.partition);
+                            let (topic, partition) = (&self.topic.topic, self.partition);
                             return Err(Fault::outage(format!(
                                 "kafka: nothing comes from {topic}/{partition} at {from}"
                             )));
@@ -243,11 +220,11 @@ impl Comparison<'_> {
                             }
                         }
                         schema_unknown += look_for(
-                            &*self.log.flow,
+                            &*self.topic.flow,
                             read,
                             batch.notation,
                             pass,
-                            self.books,
+                            self.store,
                             violations,
                         )
                         .await?;
@@ -269,8 +246,8 @@ impl Comparison<'_> {
     }
 
     fn source(&self, next: i64, cursor: &Value, until: i64) -> (KafkaSource, Arc<View>) {
-        let Log { cluster, topic, .. } = self.log;
-        let decoder = Arc::clone(&self.log.decoder);
+        let Topic { cluster, topic, .. } = self.topic;
+        let decoder = Arc::clone(&self.topic.decoder);
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
     }
 }

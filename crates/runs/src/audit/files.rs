@@ -1,26 +1,25 @@
 //! The files that were read.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
-use tally_app::{Books, Settings};
 use tally_audit::{Findings, check_file};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Item, KnownFlow, Source, Stop};
+use tally_ports::{Audit, Fault, Item, Source, Stop};
 
-use crate::records::look_for;
+use super::records::look_for;
 
 /// As many rows are looked at once; a batch is closed earlier at 4 MiB.
 const ROWS_AT_ONCE: usize = 10_000;
 
-/// A file that was read, counted again.
+/// A file whose rows were counted again.
 #[derive(Debug, Serialize)]
-pub struct SourceFile {
+pub struct ComparedFile {
     /// As it was given.
     pub path: String,
     /// The hash of its content.
@@ -30,44 +29,39 @@ pub struct SourceFile {
 }
 
 /// A file that was read.
-pub struct Opened {
+pub struct File {
     flow: Arc<dyn Flow>,
     path: String,
     fingerprint: String,
     file: CsvFile,
 }
 
-impl Opened {
-    /// Opens all of them.
+impl File {
+    /// Opens a file of `flow`.
     ///
     /// # Errors
-    /// When one cannot be read, or is no table.
-    pub async fn all(
-        known: &KnownFlow,
-        paths: &[PathBuf],
-        settings: &Settings,
-    ) -> Result<Vec<Self>, Stop> {
-        let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            let file = CsvFile::open(path, &settings.csv, known.flow.columns()).await?;
-            let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
-            let (flow, path) = (Arc::clone(&known.flow), path.display().to_string());
-            files.push(Self { flow, path, fingerprint, file });
-        }
-        Ok(files)
+    /// When it cannot be read, or is no table.
+    pub async fn open(
+        flow: Arc<dyn Flow>,
+        path: &Path,
+        settings: &tally_adapter_csv::Settings,
+    ) -> Result<Self, Stop> {
+        let file = CsvFile::open(path, settings, flow.columns()).await?;
+        let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
+        Ok(Self { flow, path: path.display().to_string(), fingerprint, file })
     }
 
     /// Its name in the ledger.
-    pub fn stream(&self) -> String {
+    pub(super) fn stream(&self) -> String {
         format!("{FILE}{}", self.fingerprint)
     }
 
     /// Compares its rows with what the store has of them.
-    pub async fn compare(
+    pub(super) async fn compare(
         self,
-        books: &Books,
+        store: &impl Audit,
         findings: &mut Findings,
-    ) -> Result<SourceFile, Fault> {
+    ) -> Result<ComparedFile, Fault> {
         let Findings { passes, violations, .. } = findings;
         let stream = self.stream();
         let is_of_file =
@@ -82,10 +76,10 @@ impl Opened {
             for pass in passes.iter().rev() {
                 let is_left = |item: &mut Item| item.position < pass.next;
                 let read: Vec<_> = items.extract_if(.., is_left).collect();
-                look_for(&*self.flow, read, batch.notation, pass, books, violations).await?;
+                look_for(&*self.flow, read, batch.notation, pass, store, violations).await?;
             }
         }
         check_file(&self.path, &stream, rows, &passes, violations);
-        Ok(SourceFile { path: self.path, fingerprint: self.fingerprint, rows })
+        Ok(ComparedFile { path: self.path, fingerprint: self.fingerprint, rows })
     }
 }

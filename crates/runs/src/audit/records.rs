@@ -1,6 +1,5 @@
 //! The records of a source, each against what it must have left behind.
 
-use tally_app::Books;
 use tally_audit::{Kind, Violations};
 use tally_domain::amount::Notation;
 use tally_domain::{Flow, Incoming};
@@ -9,12 +8,12 @@ use tally_ports::{Audit, Fault, Item};
 
 /// Looks for the row or the dead letter of each of `items`, which `pass` has read, amounts in this notation; how many it
 /// could not read, for want of their schema.
-pub async fn look_for(
+pub(super) async fn look_for(
     flow: &dyn Flow,
     items: impl IntoIterator<Item = Item>,
     notation: Notation,
     pass: &Pass,
-    books: &Books,
+    store: &impl Audit,
     violations: &mut Violations,
 ) -> Result<i64, Fault> {
     let (mut expected, mut unknown) = (Vec::new(), 0);
@@ -33,7 +32,7 @@ pub async fn look_for(
     if expected.is_empty() {
         return Ok(unknown);
     }
-    for position in books.missing(flow.name(), &expected).await? {
+    for position in store.missing(flow.name(), &expected).await? {
         violations.add(Kind::RecordMissing, || {
             format!(
                 "{}: the record at {position} was read and has neither a row nor a dead letter",
