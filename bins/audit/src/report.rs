@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tally_audit::{Findings, FlowTotals, Kind, PartitionTotals};
 use tally_ports::audit::{Counts, PassName};
 use tally_ports::position::FILE;
-use tally_runs::audit::{Audited, ComparedFile, ComparedPartition};
+use tally_runs::audit::{Audited, ComparedFile, ComparedPartition, NotCompared};
 
 use crate::arguments::Output;
 
@@ -69,11 +69,16 @@ impl Report {
         if !letters.is_empty() {
             line(&mut text, &format!("dead letters: {}", letters.join(", ")));
         }
-        for ComparedFile { path, rows, .. } in &self.0.files {
-            line(&mut text, &format!("{path}: {rows} rows"));
+        for ComparedFile { path, flow, rows, .. } in &self.0.files {
+            let is_one = self.0.files.iter().filter(|file| file.path == *path).count() == 1;
+            let of = if is_one { String::new() } else { format!(" of {flow}") };
+            line(&mut text, &format!("{path}: {rows} rows{of}"));
         }
         for partition in &self.0.partitions {
             line(&mut text, &in_words(partition));
+        }
+        for NotCompared { flow, why } in &self.0.not_compared {
+            line(&mut text, &format!("{flow}: the counters were not compared: {why}"));
         }
         if violations.is_empty() {
             let is_all = self.0.partitions.iter().all(|partition| partition.schema_unknown == 0);
@@ -103,6 +108,7 @@ impl Report {
             "dead_letters": totals.letters,
             "files": self.0.files,
             "log": self.0.partitions,
+            "not_compared": self.0.not_compared,
         })
     }
 }

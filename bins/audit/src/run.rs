@@ -1,32 +1,40 @@
 //! The parts of the audit, opened as the settings say.
 
+use std::slice;
 use std::sync::Arc;
 
 use tally_adapter_kafka::Cluster;
-use tally_app::{Books, Flows, Settings, kafka};
+use tally_app::{Books, Flows, Layers, Settings, kafka};
 use tally_ports::{Fault, KnownFlow, Stop};
 use tally_runs::audit::{self, Audited, File, Topic};
 
 use crate::arguments::Arguments;
 
-/// Audits the store that `settings` name.
+/// Audits the store that the settings name.
 ///
 /// # Errors
 /// When a source or the store cannot be read, or is away: an audit waits for nobody.
 pub async fn run(
     flows: &Flows,
-    known: &KnownFlow,
     arguments: &Arguments,
-    settings: &Settings,
+    layers: impl Fn(&KnownFlow) -> Result<Layers, Stop>,
 ) -> Result<Audited, Stop> {
+    let known = flows.chosen(&arguments.flow)?;
+    let settings = layers(known)?.settings;
+    let meant = if arguments.flow.is_given() { slice::from_ref(known) } else { flows.all() };
+    let mut of_files = Vec::with_capacity(meant.len());
+    for known in meant {
+        of_files.push((Arc::clone(&known.flow), layers(known)?.settings.csv));
+    }
     let mut files = Vec::with_capacity(arguments.source.len());
     for path in &arguments.source {
-        files.push(File::open(Arc::clone(&known.flow), path, &settings.csv).await?);
+        files.push(File::open(path, &of_files).await?);
     }
     let topic =
-        if arguments.topic.has_brokers() { Some(topic(known, settings).await?) } else { None };
+        if arguments.topic.has_brokers() { Some(topic(known, &settings).await?) } else { None };
     let books = Books::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
-    audit::run(&books, files, topic).await
+    let all = flows.all().iter().map(|known| Arc::clone(&known.flow));
+    audit::run(&books, all, files, topic).await
 }
 
 async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {

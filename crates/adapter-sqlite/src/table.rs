@@ -9,7 +9,7 @@ use tally_domain::{Table, Type, Value};
 use tally_ports::{Origin, TogetherRow};
 
 use self::writes::Dialect;
-pub(crate) use self::writes::{Found, difference, quoted};
+pub(crate) use self::writes::{Found, difference};
 use crate::statement::Value as Bound;
 
 /// Decimals are texts: as numbers they are counted and compared without their point.
@@ -78,7 +78,8 @@ pub(crate) fn bind<'a>(
     }));
 }
 
-fn value(value: &Value) -> Bound<'_> {
+/// A value as the file holds it.
+pub(crate) fn value(value: &Value) -> Bound<'_> {
     match value {
         Value::Null => Bound::Null,
         Value::Boolean(value) => i64::from(*value).into(),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
-use tally_audit::{Findings, check_file};
+use tally_audit::{Findings, Violations, check_file};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
 use tally_ports::position::FILE;
-use tally_ports::{Audit, Fault, Item, Source, Stop};
+use tally_ports::{Audit, Fault, Item, Source, Stop, StopKind};
 
-use super::records::look_for;
+use super::counters::Counters;
+use super::records::Reading;
 
 /// As many rows are looked at once; a batch is closed earlier at 4 MiB.
 const ROWS_AT_ONCE: usize = 10_000;
@@ -24,31 +25,44 @@ pub struct ComparedFile {
     pub path: String,
     /// The hash of its content.
     pub fingerprint: String,
+    /// The flow that has read it.
+    pub flow: String,
     /// How many rows it has.
     pub rows: i64,
 }
 
+/// A flow, and how its files are read.
+pub type FlowOfFiles = (Arc<dyn Flow>, tally_adapter_csv::Settings);
+
 /// A file that was read.
 pub struct File {
-    flow: Arc<dyn Flow>,
     path: String,
     fingerprint: String,
-    file: CsvFile,
+    /// As a table of each flow, or why it is none.
+    tables: Vec<(Arc<dyn Flow>, Result<CsvFile, Stop>)>,
 }
 
 impl File {
-    /// Opens a file of `flow`.
+    /// Opens a file of any of these flows: those by which the ledger knows it, or else the first.
     ///
     /// # Errors
-    /// When it cannot be read, or is no table.
-    pub async fn open(
-        flow: Arc<dyn Flow>,
-        path: &Path,
-        settings: &tally_adapter_csv::Settings,
-    ) -> Result<Self, Stop> {
-        let file = CsvFile::open(path, settings, flow.columns()).await?;
-        let fingerprint = file.fingerprint().await.map_err(Fault::into_stop)?;
-        Ok(Self { flow, path: path.display().to_string(), fingerprint, file })
+    /// When it cannot be read, or is a table of none of them: as the first says.
+    pub async fn open(path: &Path, flows: &[FlowOfFiles]) -> Result<Self, Stop> {
+        let mut tables = Vec::with_capacity(flows.len());
+        for (flow, settings) in flows {
+            let table = CsvFile::open(path, settings, flow.columns()).await;
+            tables.push((Arc::clone(flow), table));
+        }
+        let Some((_, any)) = tables.iter().find(|(_, table)| table.is_ok()) else {
+            let first = tables.into_iter().find_map(|(_, table)| table.err());
+            let message = "no flow is known".to_owned();
+            return Err(first.unwrap_or(Stop { kind: StopKind::Setting, message }));
+        };
+        let fingerprint = match any {
+            Ok(table) => table.fingerprint().await.map_err(Fault::into_stop)?,
+            Err(stop) => return Err(stop.clone()),
+        };
+        Ok(Self { path: path.display().to_string(), fingerprint, tables })
     }
 
     /// Its name in the ledger.
@@ -56,17 +70,57 @@ impl File {
         format!("{FILE}{}", self.fingerprint)
     }
 
-    /// Compares its rows with what the store has of them.
+    /// Compares its rows with what the store has of them, for each flow that has read it.
     pub(super) async fn compare(
         self,
         store: &impl Audit,
         findings: &mut Findings,
-    ) -> Result<ComparedFile, Fault> {
-        let Findings { passes, violations, .. } = findings;
+        counters: &mut Counters,
+    ) -> Result<Vec<ComparedFile>, Stop> {
         let stream = self.stream();
-        let is_of_file =
-            |pass: &&Pass| pass.name.stream == stream && pass.name.flow == self.flow.name();
-        let passes: Vec<&Pass> = passes.iter().filter(is_of_file).collect();
+        let Self { path, fingerprint, mut tables } = self;
+        let of_stream = |pass: &&Pass| pass.name.stream == stream;
+        let has_read = |flow: &dyn Flow| {
+            findings.passes.iter().filter(of_stream).any(|pass| pass.name.flow == flow.name())
+        };
+        if tables.iter().any(|(flow, _)| has_read(&**flow)) {
+            tables.retain(|(flow, _)| has_read(&**flow));
+        } else {
+            tables.truncate(1);
+        }
+        let Findings { passes, violations, .. } = findings;
+        let mut compared = Vec::with_capacity(tables.len());
+        for (flow, table) in tables {
+            let of_flow = passes.iter().filter(of_stream);
+            let passes: Vec<&Pass> = of_flow.filter(|pass| pass.name.flow == flow.name()).collect();
+            let table = Table { flow: &*flow, file: table?, passes: &passes };
+            let rows =
+                table.compare(store, counters, violations).await.map_err(Fault::into_stop)?;
+            check_file(&path, &stream, rows, &passes, violations);
+            let (path, fingerprint, flow) =
+                (path.clone(), fingerprint.clone(), flow.name().to_owned());
+            compared.push(ComparedFile { path, fingerprint, flow, rows });
+        }
+        Ok(compared)
+    }
+}
+
+/// A file as a table of one flow, and the passes over it.
+struct Table<'a> {
+    flow: &'a dyn Flow,
+    file: CsvFile,
+    passes: &'a [&'a Pass],
+}
+
+impl Table<'_> {
+    /// How many rows it has.
+    async fn compare(
+        self,
+        store: &impl Audit,
+        counters: &mut Counters,
+        violations: &mut Violations,
+    ) -> Result<i64, Fault> {
+        let Self { flow, passes, .. } = self;
         let mut source = self.file.read_from(0, &Value::Null).await?;
         let mut rows = 0;
         while let Some(batch) = source.next_batch(ROWS_AT_ONCE).await? {
@@ -76,10 +130,10 @@ impl File {
             for pass in passes.iter().rev() {
                 let is_left = |item: &mut Item| item.position < pass.next;
                 let read: Vec<_> = items.extract_if(.., is_left).collect();
-                look_for(&*self.flow, read, batch.notation, pass, store, violations).await?;
+                let reading = Reading { flow, pass, passes };
+                reading.look_for(read, batch.notation, store, counters, violations).await?;
             }
         }
-        check_file(&self.path, &stream, rows, &passes, violations);
-        Ok(ComparedFile { path: self.path, fingerprint: self.fingerprint, rows })
+        Ok(rows)
     }
 }

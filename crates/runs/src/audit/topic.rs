@@ -15,7 +15,8 @@ use tally_ports::audit::Pass;
 use tally_ports::{Audit, Fault, Source, Stop, StopKind};
 
 use self::ranges::Ranges;
-use super::records::look_for;
+use super::counters::Counters;
+use super::records::Reading;
 use crate::stream::stream_name;
 
 /// As many records are looked at once; a batch is closed earlier at 4 MiB.
@@ -74,6 +75,11 @@ impl Topic {
         Ok(Self { flow, cluster, decoder, topic, stream, partitions })
     }
 
+    /// The name of the flow that reads it.
+    pub(super) fn flow(&self) -> &str {
+        self.flow.name()
+    }
+
     /// As the ledger names it.
     pub(super) fn stream(&self) -> String {
         self.stream.clone()
@@ -84,6 +90,7 @@ impl Topic {
         &self,
         store: &impl Audit,
         findings: &mut Findings,
+        counters: &mut Counters,
     ) -> Result<Vec<ComparedPartition>, Stop> {
         let Findings { violations, passes, .. } = findings;
         let of_topic: Vec<&Pass> = passes
@@ -103,9 +110,18 @@ impl Topic {
         }
         let mut compared = Vec::with_capacity(self.partitions.len());
         for &partition in &self.partitions {
-            let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
-            let of = Comparison { topic: self, store, partition };
-            compared.push(of.compare(last.copied(), violations).await.map_err(Fault::into_stop)?);
+            let of_partition = of_topic.iter().filter(|pass| pass.name.partition == partition);
+            let passes: Vec<&Pass> = of_partition.copied().collect();
+            let of = Comparison { topic: self, store, partition, passes: &passes };
+            compared.push(of.compare(counters, violations).await.map_err(Fault::into_stop)?);
+        }
+        for range in counters.ranges(self.flow.name(), &self.stream) {
+            if !self.partitions.contains(&range.partition) {
+                let (topic, partition) = (&self.topic, range.partition);
+                counters.leave(self.flow.name(), || {
+                    format!("{topic}/{partition} was counted and is not there")
+                });
+            }
         }
         Ok(compared)
     }
@@ -116,22 +132,45 @@ struct Comparison<'a, A> {
     topic: &'a Topic,
     store: &'a A,
     partition: i32,
+    passes: &'a [&'a Pass],
 }
 
 impl<A: Audit> Comparison<'_, A> {
     async fn compare(
         &self,
-        pass: Option<&Pass>,
+        counters: &mut Counters,
         violations: &mut Violations,
     ) -> Result<ComparedPartition, Fault> {
+        let pass = self.passes.last().copied();
         let Topic { cluster, topic, .. } = self.topic;
         let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
         let (mut compared, mut schema_unknown) = (Compared::default(), 0);
+        let mut is_whole = false;
         if let Some(pass) = pass
             && self.is_same_log(pass, first, end, violations).await?
         {
-            schema_unknown = self.count(pass, first, &mut compared, violations).await?;
+            let passed;
+            (schema_unknown, passed) =
+                self.count(pass, first, &mut compared, counters, violations).await?;
+            let ranges = counters.ranges(self.topic.flow(), &self.topic.stream);
+            let mut ranges = ranges.iter().filter(|range| range.partition == self.partition);
+            is_whole = schema_unknown == 0
+                && compared.fewer == 0
+                && ranges.all(|range| {
+                    range.log == pass.log
+                        && range.first >= first
+                        && range.last < pass.next
+                        && passed.iter().all(|(from, to)| *to < range.first || *from > range.last)
+                });
+        }
+        if !is_whole && pass.is_some() {
+            counters.leave(self.topic.flow(), || {
+                format!(
+                    "{topic}/{}: not all records that were counted are in the log and read by the last pass over it",
+                    self.partition
+                )
+            });
         }
         Ok(ComparedPartition {
             topic: topic.clone(),
@@ -185,14 +224,16 @@ impl<A: Audit> Comparison<'_, A> {
     }
 
     /// Counts the records before the position again, compares each range that lies wholly in the log, and looks for what
-    /// each record left behind; how many could not be looked for.
+    /// each record left behind; how many could not be looked for, and the ranges that were passed over or cannot be read.
     async fn count(
         &self,
         pass: &Pass,
         first: i64,
         compared: &mut Compared,
+        counters: &mut Counters,
         violations: &mut Violations,
-    ) -> Result<i64, Fault> {
+    ) -> Result<(i64, Vec<(i64, i64)>), Fault> {
+        let reading = Reading { flow: &*self.topic.flow, pass, passes: self.passes };
         let mut ranges = Ranges::new(self.store, pass, first);
         let (mut from, mut schema_unknown) = (first, 0);
         while from < pass.next {
@@ -219,30 +260,24 @@ impl<A: Audit> Comparison<'_, A> {
                                 read.push(item);
                             }
                         }
-                        schema_unknown += look_for(
-                            &*self.topic.flow,
-                            read,
-                            batch.notation,
-                            pass,
-                            self.store,
-                            violations,
-                        )
-                        .await?;
+                        schema_unknown += reading
+                            .look_for(read, batch.notation, self.store, counters, violations)
+                            .await?;
                         from = batch.last + 1;
                         progress = Instant::now();
                     }
                     // What cannot be read now could not be read before; it was passed over, or deleted meanwhile.
                     Err(fault) => {
                         let gap = view.gap().filter(|gap| gap.resume > from).ok_or(fault)?;
-                        ranges.unreadable(gap.resume);
+                        ranges.unreadable(from, gap.resume);
                         from = gap.resume;
                         break;
                     }
                 }
             }
         }
-        ranges.finish(compared, violations).await?;
-        Ok(schema_unknown)
+        let passed = ranges.finish(compared, violations).await?;
+        Ok((schema_unknown, passed))
     }
 
     fn source(&self, next: i64, cursor: &Value, until: i64) -> (KafkaSource, Arc<View>) {

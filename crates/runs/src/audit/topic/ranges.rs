@@ -20,12 +20,14 @@ pub(super) struct Ranges<'a, A> {
     page: VecDeque<Entry>,
     /// How many records were found in the first entry of the page.
     found: i64,
+    /// The ranges that were passed over, or cannot be read now.
+    passed: Vec<(i64, i64)>,
 }
 
 impl<'a, A: Audit> Ranges<'a, A> {
     pub(super) fn new(store: &'a A, pass: &'a Pass, begin: i64) -> Self {
         let (page, found) = (VecDeque::new(), 0);
-        Self { store, pass, begin, next_page: begin, page, found }
+        Self { store, pass, begin, next_page: begin, page, found, passed: Vec::new() }
     }
 
     /// There is a record at `offset`; they come in order. Whether the ledger says that it was read.
@@ -48,21 +50,22 @@ impl<'a, A: Audit> Ranges<'a, A> {
         Ok(false)
     }
 
-    /// Nothing can be said of what lies before `resume`, and not compared yet.
-    pub(super) fn unreadable(&mut self, resume: i64) {
+    /// Nothing can be said of what lies from `from` to before `resume`, and not compared yet.
+    pub(super) fn unreadable(&mut self, from: i64, resume: i64) {
         self.begin = resume;
+        self.passed.push((from, resume - 1));
     }
 
-    /// There are no more records.
+    /// There are no more records; the ranges that were passed over, or cannot be read now.
     pub(super) async fn finish(
         mut self,
         compared: &mut Compared,
         violations: &mut Violations,
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<(i64, i64)>, Fault> {
         while self.first().await?.is_some() {
             self.close(compared, violations);
         }
-        Ok(())
+        Ok(self.passed)
     }
 
     async fn first(&mut self) -> Result<Option<&Entry>, Fault> {
@@ -79,7 +82,9 @@ impl<'a, A: Audit> Ranges<'a, A> {
     fn close(&mut self, compared: &mut Compared, violations: &mut Violations) {
         let Some(entry) = self.page.pop_front() else { return };
         let is_whole = entry.first >= self.begin;
-        if is_whole && !entry.is_gap {
+        if entry.is_gap {
+            self.passed.push((entry.first, entry.last));
+        } else if is_whole {
             compared.range(&entry, self.found, violations);
         }
         self.found = 0;
