@@ -83,7 +83,7 @@ impl Counters {
                 if is_given {
                     of_flow.ranges.push(range.clone());
                 } else {
-                    of_flow.leave(|| format!("{} was counted and is not given", range.stream));
+                    of_flow.leave(|| not_given(&range.flow, &range.stream));
                 }
             }
             Fact::Counter(counter) => {
@@ -144,11 +144,24 @@ impl Counters {
         }
     }
 
-    /// Compares the counters of the flows of these names, as far as they can be; those that cannot.
-    pub(super) fn check(self, names: &[&str], violations: &mut Violations) -> Vec<NotCompared> {
+    /// Compares the counters of the flows whose streams were `compared`, as far as they can be; those that cannot.
+    pub(super) fn check(
+        mut self,
+        compared: &[(&str, String)],
+        violations: &mut Violations,
+    ) -> Vec<NotCompared> {
         let mut not_compared = Vec::new();
-        for of_flow in self.flows.into_iter().filter(|of| names.contains(&of.flow.name())) {
+        self.flows.retain(|of| compared.iter().any(|(flow, _)| *flow == of.flow.name()));
+        for mut of_flow in self.flows {
             let flow = of_flow.flow.name().to_owned();
+            // A stream may be given for another flow.
+            let is_compared = |range: &&Counted| {
+                compared.iter().any(|(of, stream)| *of == flow && *stream == range.stream)
+            };
+            if let Some(range) = of_flow.ranges.iter().find(|range| !is_compared(range)) {
+                let why = not_given(&flow, &range.stream);
+                of_flow.leave(|| why);
+            }
             match of_flow.why_not {
                 Some(why) => not_compared.push(NotCompared { flow, why }),
                 None if of_flow.has_read => of_flow.check(violations),
@@ -157,6 +170,10 @@ impl Counters {
         }
         not_compared
     }
+}
+
+fn not_given(flow: &str, stream: &str) -> String {
+    format!("{stream} was counted and is not given for {flow}")
 }
 
 impl OfFlow {

@@ -31,6 +31,13 @@ pub struct ComparedFile {
     pub rows: i64,
 }
 
+impl ComparedFile {
+    /// Its name in the ledger.
+    pub(super) fn stream(&self) -> String {
+        format!("{FILE}{}", self.fingerprint)
+    }
+}
+
 /// A flow, and how its files are read.
 pub type FlowOfFiles = (Arc<dyn Flow>, tally_adapter_csv::Settings);
 

@@ -57,12 +57,13 @@ pub async fn run(
     for file in files {
         compared.extend(file.compare(store, &mut findings, &mut counters).await?);
     }
-    let mut names: Vec<&str> = compared.iter().map(|file| &*file.flow).collect();
+    let of_files = compared.iter().map(|file| (&*file.flow, file.stream()));
+    let mut streams: Vec<(&str, String)> = of_files.collect();
     let mut partitions = Vec::new();
     if let Some(topic) = &topic {
-        names.push(topic.flow());
+        streams.push((topic.flow(), topic.stream()));
         partitions = topic.compare(store, &mut findings, &mut counters).await?;
     }
-    let not_compared = counters.check(&names, &mut findings.violations);
+    let not_compared = counters.check(&streams, &mut findings.violations);
     Ok(Audited { findings, files: compared, partitions, not_compared })
 }

@@ -224,7 +224,10 @@ async fn sums_of_counters(target: Target) {
     };
     assert_eq!(left["flow"], json!("clicks"));
     let why = left["why"].as_str().unwrap();
-    assert!(why.starts_with("file/") && why.ends_with("was counted and is not given"), "{why}");
+    assert!(
+        why.starts_with("file/") && why.ends_with("was counted and is not given for clicks"),
+        "{why}"
+    );
     let output = ended_with(
         &program("audit").args(["--database-url", &audit.target.url()]).args(&audit.flags).spawn(),
         0,
@@ -271,6 +274,21 @@ async fn counters_of_a_topic(target: Target) {
     let set =
         |clicks| format!("update clicks_by_visitor set clicks = {clicks} where visitor = 'ann'");
     audit.damaged(&set(3), &set(2), &["counter_sum"], &sum).await;
+
+    // Given for the first flow only, beside a file of this one.
+    let table = Table::new(&["page;visitor;seconds", "/;ann;1"]);
+    take("clicks", &audit.target, &table, &[]);
+    let mut flags = audit.flags[2..].to_vec();
+    flags.extend(sources(None, &[&table]));
+    let elsewhere = Audit { target: audit.target, flags };
+    let report = elsewhere.finds(&["source_unknown"]);
+    let why = report["not_compared"][0]["why"].as_str().unwrap();
+    assert!(why.contains(&format!("{topic} was counted and is not given for clicks")), "{why}");
+    let mut flags = audit.flags.clone();
+    flags.extend(sources(None, &[&table]));
+    let audit = Audit { target: elsewhere.target, flags };
+    assert_eq!(audit.clean()["not_compared"], json!([]));
+
     broker.delete_records(&topic, 0, 1).await;
     let report = audit.finds(&[]);
     let why = report["not_compared"][0]["why"].as_str().unwrap();
