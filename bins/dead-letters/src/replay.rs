@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use tally_adapter_http_ml::Model;
 use tally_app::{Flows, kafka};
 use tally_ports::{Deed, KnownFlow, State};
 use tally_runs::replay::{self, Stages};
@@ -34,7 +35,7 @@ pub async fn run(
     for KnownFlow { flow, .. } in &known {
         let settings = layers(all, flows, &**flow)?.settings;
         let store = Arc::new(store(&settings, &known, &console.worker).await?);
-        let model = tally_app::model(&settings, flow)?.map(|model| model.of_refused());
+        let model = tally_app::model(&settings, flow)?.map(Model::of_refused);
         let (registry, masked) = (kafka::registry(&settings)?, &settings.privacy.masked);
         let batch_size = settings.batch_size;
         stages.push(Stages::new(process, flow, model, store, registry, masked, batch_size));

@@ -190,15 +190,12 @@ impl OfFlow {
             .zip(values)
             .map(|(column, text)| value(column.kind, text.as_deref()?))
             .collect();
-        match parsed.filter(|values| values.len() == table.columns.len()) {
-            Some(values) => {
-                let (key, numbers) = split(table, values);
-                self.sums.entry((*index, key)).or_default().found = Some(numbers);
-            }
-            None => {
-                let why = format!("{} holds a value that is none of its columns'", table.name);
-                self.leave(|| why);
-            }
+        if let Some(values) = parsed.filter(|values| values.len() == table.columns.len()) {
+            let (key, numbers) = split(table, values);
+            self.sums.entry((*index, key)).or_default().found = Some(numbers);
+        } else {
+            let why = format!("{} holds a value that is none of its columns'", table.name);
+            self.leave(|| why);
         }
     }
 

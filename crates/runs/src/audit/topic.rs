@@ -29,7 +29,7 @@ pub struct Topic {
     flow: Arc<dyn Flow>,
     cluster: Cluster,
     decoder: Arc<Decoder>,
-    topic: String,
+    name: String,
     stream: String,
     partitions: Vec<i32>,
 }
@@ -70,9 +70,9 @@ impl Topic {
         topic: &str,
     ) -> Result<Self, Fault> {
         let partitions = cluster.partitions(topic).await?;
-        let (topic, stream) = (topic.to_owned(), stream_name(group, topic));
+        let (name, stream) = (topic.to_owned(), stream_name(group, topic));
         let decoder = Arc::new(Decoder::new(flow.columns(), registry));
-        Ok(Self { flow, cluster, decoder, topic, stream, partitions })
+        Ok(Self { flow, cluster, decoder, name, stream, partitions })
     }
 
     /// The name of the flow that reads it.
@@ -98,7 +98,7 @@ impl Topic {
             .filter(|pass| pass.name.stream == self.stream && pass.name.flow == self.flow.name())
             .collect();
         if of_topic.is_empty() {
-            let (topic, stream) = (&self.topic, &self.stream);
+            let (topic, stream) = (&self.name, &self.stream);
             violations.add(Kind::SourceUnknown, || {
                 format!("{} {stream}: nothing of the topic {topic} was ever read", self.flow.name())
             });
@@ -117,7 +117,7 @@ impl Topic {
         }
         for range in counters.ranges(self.flow.name(), &self.stream) {
             if !self.partitions.contains(&range.partition) {
-                let (topic, partition) = (&self.topic, range.partition);
+                let (topic, partition) = (&self.name, range.partition);
                 counters.leave(self.flow.name(), || {
                     format!("{topic}/{partition} was counted and is not there")
                 });
@@ -142,7 +142,7 @@ impl<A: Audit> Comparison<'_, A> {
         violations: &mut Violations,
     ) -> Result<ComparedPartition, Fault> {
         let pass = self.passes.last().copied();
-        let Topic { cluster, topic, .. } = self.topic;
+        let Topic { cluster, name: topic, .. } = self.topic;
         let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
         let (mut compared, mut schema_unknown) = (Compared::default(), 0);
@@ -247,7 +247,7 @@ impl<A: Audit> Comparison<'_, A> {
                     }
                     Ok(Some(batch)) if batch.is_idle() => {
                         if progress.elapsed() > PATIENCE {
-                            let (topic, partition) = (&self.topic.topic, self.partition);
+                            let (topic, partition) = (&self.topic.name, self.partition);
                             return Err(Fault::outage(format!(
                                 "kafka: nothing comes from {topic}/{partition} at {from}"
                             )));
@@ -281,7 +281,7 @@ impl<A: Audit> Comparison<'_, A> {
     }
 
     fn source(&self, next: i64, cursor: &Value, until: i64) -> (KafkaSource, Arc<View>) {
-        let Topic { cluster, topic, .. } = self.topic;
+        let Topic { cluster, name: topic, .. } = self.topic;
         let decoder = Arc::clone(&self.topic.decoder);
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
     }

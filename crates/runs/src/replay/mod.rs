@@ -43,5 +43,6 @@ async fn wait<T>(
     process: &Process,
     work: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Ended> {
-    Ok(process.unless_stopped(work).await.ok_or(Ended::Interrupted)??)
+    // What waits for a store is large.
+    Ok(process.unless_stopped(Box::pin(work)).await.ok_or(Ended::Interrupted)??)
 }
