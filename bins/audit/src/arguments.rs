@@ -17,7 +17,7 @@ use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 pub struct Arguments {
     /// Compare with these files, too: each of their rows has to be counted, and to have left a row of the table or a dead letter
     ///
-    /// To be given with the settings that csv-runner had: csv.encoding, csv.decimal.
+    /// Without --flow as the flows that have read it. To be given with the settings that csv-runner had: csv.encoding, csv.decimal.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub source: Vec<PathBuf>,
     /// How the report on standard output looks

@@ -1,11 +1,8 @@
 //! `audit`: a proof that nothing was lost.
 
 mod arguments;
-mod files;
-mod records;
 mod report;
 mod run;
-mod topic;
 
 use std::io;
 use std::process::ExitCode;
@@ -14,6 +11,7 @@ use tally_app::{Flows, Layers, Settings, exit, print, say};
 use tally_ports::{KnownFlow, Stop, StopKind};
 
 use crate::arguments::Arguments;
+use crate::report::Report;
 
 /// The program, for the flows that it is to know.
 ///
@@ -27,15 +25,15 @@ pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
 }
 
 async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
-    let known = flows.chosen(&arguments.flow)?;
     let mut given = arguments.store.given();
     given.extend(arguments.topic.given());
     let common = &arguments.store.common;
-    let layers = Layers::load(Settings::default(), common, &given, flows, &*known.flow)?;
+    let layers =
+        |known: &KnownFlow| Layers::load(Settings::default(), common, &given, flows, &*known.flow);
     if common.print_config {
-        return Ok(print(&layers.show()?));
+        return Ok(print(&layers(flows.chosen(&arguments.flow)?)?.show()?));
     }
-    let report = run::run(flows, known, arguments, &layers.settings).await?;
+    let report = Report(run::run(flows, arguments, layers).await?);
     let printed = print(&report.show(arguments.output));
     if printed != 0 {
         return Ok(printed);

@@ -8,20 +8,12 @@ use serde_json::{Value, json};
 use tally_audit::{Findings, FlowTotals, Kind, PartitionTotals};
 use tally_ports::audit::{Counts, PassName};
 use tally_ports::position::FILE;
+use tally_runs::audit::{Audited, ComparedFile, ComparedPartition, NotCompared};
 
 use crate::arguments::Output;
-use crate::files::SourceFile;
-use crate::topic::ComparedPartition;
 
 /// What an audit says.
-pub struct Report {
-    /// What was found in the store, and what of it does not agree with the sources.
-    pub findings: Findings,
-    /// The files that it was compared with.
-    pub files: Vec<SourceFile>,
-    /// The partitions of the topic that it was compared with.
-    pub partitions: Vec<ComparedPartition>,
-}
+pub struct Report(pub Audited);
 
 impl Report {
     /// All of it.
@@ -34,7 +26,7 @@ impl Report {
 
     /// How many violations of which kinds there are, if any.
     pub fn violations_in_words(&self) -> Option<String> {
-        let counts = self.findings.violations.counts();
+        let counts = self.0.findings.violations.counts();
         let all: u64 = counts.values().sum();
         let kinds: Vec<String> =
             counts.iter().map(|(kind, count)| format!("{} {count}", kind.as_str())).collect();
@@ -44,7 +36,7 @@ impl Report {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        let Findings { violations, totals, .. } = &self.findings;
+        let Findings { violations, totals, .. } = &self.0.findings;
         for violation in violations.listed() {
             line(&mut text, &format!("{}: {}", violation.kind.as_str(), violation.message));
         }
@@ -77,14 +69,19 @@ impl Report {
         if !letters.is_empty() {
             line(&mut text, &format!("dead letters: {}", letters.join(", ")));
         }
-        for SourceFile { path, rows, .. } in &self.files {
-            line(&mut text, &format!("{path}: {rows} rows"));
+        for ComparedFile { path, flow, rows, .. } in &self.0.files {
+            let is_one = self.0.files.iter().filter(|file| file.path == *path).count() == 1;
+            let of = if is_one { String::new() } else { format!(" of {flow}") };
+            line(&mut text, &format!("{path}: {rows} rows{of}"));
         }
-        for partition in &self.partitions {
-            line(&mut text, &partition.in_words());
+        for partition in &self.0.partitions {
+            line(&mut text, &in_words(partition));
+        }
+        for NotCompared { flow, why } in &self.0.not_compared {
+            line(&mut text, &format!("{flow}: the counters were not compared: {why}"));
         }
         if violations.is_empty() {
-            let is_all = self.partitions.iter().all(|partition| partition.schema_unknown == 0);
+            let is_all = self.0.partitions.iter().all(|partition| partition.schema_unknown == 0);
             let all = if is_all { "every record" } else { "every record that could be read" };
             line(&mut text, &format!("{all} is accounted for"));
         }
@@ -92,7 +89,7 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let Findings { violations, totals, .. } = &self.findings;
+        let Findings { violations, totals, .. } = &self.0.findings;
         let (batches, sums) = totals.all();
         let listed: Vec<_> = violations.listed().collect();
         let counts = violations.counts();
@@ -109,8 +106,9 @@ impl Report {
             "partitions": partitions,
             "partitions_left_out": totals.left_out,
             "dead_letters": totals.letters,
-            "files": self.files,
-            "log": self.partitions,
+            "files": self.0.files,
+            "log": self.0.partitions,
+            "not_compared": self.0.not_compared,
         })
     }
 }
@@ -201,4 +199,33 @@ fn row_of(
 
 fn line(text: &mut String, line: &str) {
     let _never_fails = writeln!(text, "{line}");
+}
+
+fn in_words(compared: &ComparedPartition) -> String {
+    let ComparedPartition {
+        topic,
+        partition,
+        first,
+        end,
+        batches,
+        records,
+        compacted,
+        schema_unknown,
+        ..
+    } = compared;
+    let log = format!("{topic}/{partition}, whose log is from {first} to {end}");
+    match compared.next {
+        None => format!("{log}: never read"),
+        Some(next) => {
+            let text = format!(
+                "{log}: read to {next}, {records} records in {batches} batches counted again, {compacted} compacted since"
+            );
+            match schema_unknown {
+                0 => text,
+                unknown => format!(
+                    "{text}, {unknown} not looked for: their schema is unknown (SCHEMA_REGISTRY_URL)"
+                ),
+            }
+        }
+    }
 }

@@ -1,40 +1,47 @@
-//! The audit: the ledger in itself, then against what was read.
+//! The parts of the audit, opened as the settings say.
 
-use tally_app::{Books, Flows, Settings};
-use tally_audit::Inspection;
-use tally_ports::{Audit, Fault, KnownFlow, Stop};
+use std::slice;
+use std::sync::Arc;
+
+use tally_adapter_kafka::Cluster;
+use tally_app::{Books, Flows, Layers, Settings, kafka};
+use tally_ports::{Fault, KnownFlow, Stop};
+use tally_runs::audit::{self, Audited, File, Topic};
 
 use crate::arguments::Arguments;
-use crate::files::Opened;
-use crate::report::Report;
-use crate::topic::Log;
 
-/// Audits the store that `settings` name.
+/// Audits the store that the settings name.
 ///
 /// # Errors
 /// When a source or the store cannot be read, or is away: an audit waits for nobody.
 pub async fn run(
     flows: &Flows,
-    known: &KnownFlow,
     arguments: &Arguments,
-    settings: &Settings,
-) -> Result<Report, Stop> {
-    let opened = Opened::all(known, &arguments.source, settings).await?;
-    let mut wanted: Vec<String> = opened.iter().map(Opened::stream).collect();
-    let log =
-        if arguments.topic.has_brokers() { Some(Log::open(known, settings).await?) } else { None };
-    wanted.extend(log.iter().map(Log::stream));
-
-    let books = Books::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
-    let inspection = books.show(Inspection::new(wanted)).await.map_err(Fault::into_stop)?;
-    let mut findings = inspection.finish();
-    let mut files = Vec::with_capacity(opened.len());
-    for file in opened {
-        files.push(file.compare(&books, &mut findings).await.map_err(Fault::into_stop)?);
+    layers: impl Fn(&KnownFlow) -> Result<Layers, Stop>,
+) -> Result<Audited, Stop> {
+    let known = flows.chosen(&arguments.flow)?;
+    let settings = layers(known)?.settings;
+    let meant = if arguments.flow.is_given() { slice::from_ref(known) } else { flows.all() };
+    let mut of_files = Vec::with_capacity(meant.len());
+    for known in meant {
+        of_files.push((Arc::clone(&known.flow), layers(known)?.settings.csv));
     }
-    let partitions = match log {
-        Some(log) => log.compare(&books, &mut findings).await?,
-        None => Vec::new(),
-    };
-    Ok(Report { findings, files, partitions })
+    let mut files = Vec::with_capacity(arguments.source.len());
+    for path in &arguments.source {
+        files.push(File::open(path, &of_files).await?);
+    }
+    let topic =
+        if arguments.topic.has_brokers() { Some(topic(known, &settings).await?) } else { None };
+    let books = Books::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
+    let all = flows.all().iter().map(|known| Arc::clone(&known.flow));
+    audit::run(&books, all, files, topic).await
+}
+
+async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {
+    let of_kafka = kafka::settings(settings)?;
+    let cluster = Cluster::connect(&of_kafka).await.map_err(Fault::into_stop)?;
+    let (flow, registry) = (Arc::clone(&known.flow), kafka::registry(settings)?);
+    let looking_up =
+        Topic::look_up(flow, cluster, registry, &settings.kafka.group, &settings.kafka.topic);
+    looking_up.await.map_err(Fault::into_stop)
 }

@@ -8,7 +8,7 @@ use tally_ports::{Act, Acts, Change, Choice, DeadLetters, Deed, State};
 use uuid::Uuid;
 
 use crate::arguments::{Arguments, Command, Moment, Output, Which};
-use crate::console::{Console, Ended, Pages, print};
+use crate::console::{Console, Ended, print};
 use crate::json;
 
 /// How many ids the table of acts names.
@@ -36,7 +36,7 @@ pub async fn run(command: &Command, output: Output, console: &Console) -> Result
     console.check_ids(&which.ids).await?;
 
     let mut deed = begin(console, verb, &choice, reason);
-    let mut pages = Pages::new(console, &choice);
+    let mut pages = console.pages(&choice);
     loop {
         let page = pages.next(usize::MAX).await?;
         if page.is_empty() {

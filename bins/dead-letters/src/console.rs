@@ -5,14 +5,12 @@ use std::io::{self, Write, stdout};
 use std::sync::Arc;
 
 use tally_app::{EXIT_OUTPUT, Settings, Store, Worker};
-use tally_ports::{Choice, DeadLetters, Fault, KnownFlow, Listed, Place, Stop, StopKind};
+use tally_ports::{Choice, DeadLetters, Fault, KnownFlow, Listed, Stop, StopKind};
+use tally_runs::replay::{self, Pages};
 use uuid::Uuid;
 
-/// How many dead letters are listed at once.
-const PAGE: usize = 1_000;
-
-/// How many bytes of records are read at once.
-const BYTES: i64 = 4 * 1024 * 1024;
+/// How many ids are looked for at once.
+const AT_ONCE: usize = 1_000;
 
 /// Why a command did not come to its end.
 pub enum Ended {
@@ -47,6 +45,15 @@ impl From<Stop> for Ended {
     }
 }
 
+impl From<replay::Ended> for Ended {
+    fn from(ended: replay::Ended) -> Self {
+        match ended {
+            replay::Ended::Stopped(stop) => Self::Stopped(stop),
+            replay::Ended::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 /// Prints `text` on standard output.
 pub fn print(text: &str) -> Result<(), Ended> {
     let mut out = stdout().lock();
@@ -75,8 +82,12 @@ impl Console {
     where
         Call: Future<Output = Result<T, Fault>>,
     {
-        let answering = self.worker.process.gates.database.pass(call);
-        Ok(self.worker.process.unless_stopped(answering).await.ok_or(Ended::Interrupted)??)
+        Ok(replay::ask(&self.worker.process, call).await?)
+    }
+
+    /// The dead letters of a choice, from the first one on.
+    pub fn pages<'a>(&'a self, choice: &'a Choice) -> Pages<'a, Store> {
+        Pages::new(&self.worker.process, &*self.store, choice)
     }
 
     /// Whether a signal came.
@@ -94,9 +105,9 @@ impl Console {
     /// Refuses ids that no dead letter has.
     pub async fn check_ids(&self, ids: &[Uuid]) -> Result<(), Ended> {
         let mut unknown_ids = Vec::new();
-        for ids in ids.chunks(PAGE) {
+        for ids in ids.chunks(AT_ONCE) {
             let choice = Choice { ids: Some(ids.to_vec()), ..Choice::default() };
-            let found = self.ask(|| self.store.list(&choice, None, PAGE)).await?;
+            let found = self.ask(|| self.store.list(&choice, None, AT_ONCE)).await?;
             let found: BTreeSet<Uuid> = found.iter().map(|letter| letter.id).collect();
             unknown_ids.extend(ids.iter().filter(|id| !found.contains(id)));
         }
@@ -116,103 +127,5 @@ pub async fn store(
     flows: &[KnownFlow],
     worker: &Worker,
 ) -> Result<Store, Ended> {
-    let process = &worker.process;
-    let opening = process.gates.database.pass(|| Store::open(settings, flows));
-    Ok(process.unless_stopped(opening).await.ok_or(Ended::Interrupted)??)
-}
-
-/// The dead letters of a choice, page by page.
-pub struct Pages<'a> {
-    console: &'a Console,
-    choice: &'a Choice,
-    after: Option<Place>,
-}
-
-impl<'a> Pages<'a> {
-    /// From the first one on.
-    pub const fn new(console: &'a Console, choice: &'a Choice) -> Self {
-        Self { console, choice, after: None }
-    }
-
-    /// The next ones, `most` of them; none at the end.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<Listed>, Ended> {
-        let limit = most.min(PAGE);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let Self { console, choice, after } = &*self;
-        let page = console.ask(|| console.store.list(choice, after.as_ref(), limit)).await?;
-        if let Some(last) = page.last() {
-            self.after = Some(last.place.clone());
-        }
-        Ok(page)
-    }
-
-    /// Goes on behind all attempts at the last record, those that come of it among them.
-    pub fn skip_attempts(&mut self) {
-        self.after = self.after.as_ref().map(Place::behind_attempts);
-    }
-}
-
-/// The ids of parts that can be read at once: at most 4 MiB each, or one that is larger.
-pub fn parts(page: &[Listed]) -> Vec<Vec<Uuid>> {
-    let mut parts: Vec<Vec<Uuid>> = Vec::new();
-    let mut bytes = BYTES;
-    for letter in page {
-        bytes += letter.bytes;
-        match parts.last_mut() {
-            Some(part) if bytes <= BYTES => part.push(letter.id),
-            _ => {
-                parts.push(vec![letter.id]);
-                bytes = letter.bytes;
-            }
-        }
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::NaiveDateTime;
-    use tally_ports::State;
-
-    use super::*;
-
-    fn listed(bytes: i64) -> Listed {
-        let place = Place {
-            flow: "f".into(),
-            stream: "s".into(),
-            partition: 0,
-            pass: 1,
-            position: bytes,
-            attempt: 1,
-        };
-        Listed {
-            id: Uuid::from_u128(bytes.unsigned_abs().into()),
-            place,
-            label: None,
-            batch_id: Uuid::nil(),
-            key: None,
-            payload_bytes: None,
-            bytes,
-            stage: String::new(),
-            code: String::new(),
-            message: String::new(),
-            state: State::Open,
-            failed_at: NaiveDateTime::default(),
-            published_at: None,
-        }
-    }
-
-    #[test]
-    fn parts_are_bounded_and_whole() {
-        let sizes = [10, BYTES - 10, 1, BYTES + 1, BYTES, 2, 3];
-        let page: Vec<Listed> = sizes.into_iter().map(listed).collect();
-        let found: Vec<Vec<i64>> = parts(&page)
-            .iter()
-            .map(|part| part.iter().map(|id| i64::try_from(id.as_u128()).unwrap()).collect())
-            .collect();
-        let expected: [&[i64]; 5] = [&[10, BYTES - 10], &[1], &[BYTES + 1], &[BYTES], &[2, 3]];
-        assert_eq!(found, expected);
-    }
+    Ok(replay::ask(&worker.process, || Store::open(settings, flows)).await?)
 }

@@ -5,8 +5,9 @@ use std::io::{self, BufWriter, Write, stdout};
 use std::path::Path;
 
 use tally_ports::{Choice, DeadLetters};
+use tally_runs::replay::parts;
 
-use crate::console::{Console, Ended, Pages, parts};
+use crate::console::{Console, Ended};
 use crate::json::{self, Whole};
 
 /// Writes those of `choice`, one by one, to a file or standard output.
@@ -17,7 +18,7 @@ pub async fn run(choice: &Choice, file: Option<&Path>, console: &Console) -> Res
     let name = file.map_or_else(|| "standard output".to_owned(), |file| file.display().to_string());
     let failed = |error| Ended::Output(name.clone(), error);
     let mut out = Out::open(file).map_err(failed)?;
-    let mut pages = Pages::new(console, choice);
+    let mut pages = console.pages(choice);
     loop {
         let page = pages.next(usize::MAX).await?;
         if page.is_empty() {

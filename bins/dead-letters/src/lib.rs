@@ -5,7 +5,6 @@ mod arguments;
 mod bytes;
 mod command;
 mod console;
-mod decode;
 mod export;
 mod json;
 mod list;

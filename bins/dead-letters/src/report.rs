@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tally_domain::Reason;
 use tally_ports::{Listed, Replayed, State};
+use tally_runs::replay::Outcome;
 use uuid::Uuid;
 
 use crate::arguments::Output;
@@ -10,100 +11,69 @@ use crate::json;
 use crate::list::spot;
 use crate::table::plain;
 
-/// What became of a record, or why nothing did.
-pub enum Fate {
-    /// The store answered.
-    Replayed(Replayed),
-    /// Its bytes are not all there.
-    NotReplayable(&'static str),
-    /// It has failed so often already.
-    Exhausted {
-        /// How often that may be.
-        most: i32,
-    },
+/// One line for people, or one of JSON.
+pub fn show(outcome: &Outcome, letter: &Listed, is_dry: bool, output: Output) -> String {
+    match output {
+        Output::Json => json::line(&line(outcome, letter)),
+        Output::Table => {
+            format!("{}  {}  {}\n", letter.id, plain(&spot(letter)), text(outcome, letter, is_dry))
+        }
+    }
 }
 
-impl Fate {
-    /// Its name in counts and in JSON.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Replayed(replayed) => match replayed.as_str() {
-                Some(done) => done,
-                None => "not_open",
-            },
-            Self::NotReplayable(_) => "not_replayable",
-            Self::Exhausted { .. } => "exhausted",
+fn text(outcome: &Outcome, letter: &Listed, is_dry: bool) -> String {
+    let would = |done: &str, would: &str| if is_dry { would } else { done }.to_owned();
+    match outcome {
+        Outcome::Replayed(Replayed::Written) => would("replayed", "would be replayed"),
+        Outcome::Replayed(Replayed::Outdated) => {
+            would("outdated", "would be outdated")
+                + ": a newer record of its key, or one from elsewhere, is there"
+        }
+        Outcome::Replayed(Replayed::FailedAgain { next, reason }) => {
+            let Reason { stage, code, message } = reason;
+            let failed = would("failed again", "would fail again");
+            let attempt = next.attempt;
+            format!("{failed} as attempt {attempt}: {stage} {}: {}", plain(code), plain(message))
+        }
+        Outcome::Replayed(Replayed::Found(State::Retried)) => {
+            "is no longer the newest attempt: left alone".to_owned()
+        }
+        Outcome::Replayed(Replayed::Found(state)) => format!("is {state}: left alone"),
+        Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
+        Outcome::Exhausted { most } => {
+            let attempt = letter.place.attempt;
+            format!("attempt {attempt} of at most {most}: left alone, see --max-attempts")
         }
     }
+}
 
-    /// One line for people, or one of JSON.
-    pub fn show(&self, letter: &Listed, is_dry: bool, output: Output) -> String {
-        match output {
-            Output::Json => json::line(&self.json(letter)),
-            Output::Table => {
-                format!("{}  {}  {}\n", letter.id, plain(&spot(letter)), self.text(letter, is_dry))
-            }
+fn line<'a>(outcome: &'a Outcome, letter: &'a Listed) -> Line<'a> {
+    let place = &letter.place;
+    let (reason, next) = match outcome {
+        Outcome::Replayed(Replayed::FailedAgain { next, reason }) => {
+            (Some(reason), Some(next.id()))
         }
-    }
-
-    fn text(&self, letter: &Listed, is_dry: bool) -> String {
-        let would = |done: &str, would: &str| if is_dry { would } else { done }.to_owned();
-        match self {
-            Self::Replayed(Replayed::Written) => would("replayed", "would be replayed"),
-            Self::Replayed(Replayed::Outdated) => {
-                would("outdated", "would be outdated")
-                    + ": a newer record of its key, or one from elsewhere, is there"
-            }
-            Self::Replayed(Replayed::FailedAgain { next, reason }) => {
-                let Reason { stage, code, message } = reason;
-                let failed = would("failed again", "would fail again");
-                let attempt = next.attempt;
-                format!(
-                    "{failed} as attempt {attempt}: {stage} {}: {}",
-                    plain(code),
-                    plain(message)
-                )
-            }
-            Self::Replayed(Replayed::Found(State::Retried)) => {
-                "is no longer the newest attempt: left alone".to_owned()
-            }
-            Self::Replayed(Replayed::Found(state)) => format!("is {state}: left alone"),
-            Self::NotReplayable(why) => format!("cannot be replayed: {why}"),
-            Self::Exhausted { most } => {
-                let attempt = letter.place.attempt;
-                format!("attempt {attempt} of at most {most}: left alone, see --max-attempts")
-            }
-        }
-    }
-
-    fn json<'a>(&'a self, letter: &'a Listed) -> Line<'a> {
-        let place = &letter.place;
-        let (reason, next) = match self {
-            Self::Replayed(Replayed::FailedAgain { next, reason }) => {
-                (Some(reason), Some(next.id()))
-            }
-            _ => (None, None),
-        };
-        Line {
-            id: letter.id,
-            flow: &place.flow,
-            stream: &place.stream,
-            label: letter.label.as_deref(),
-            partition: place.partition,
-            pass: place.pass,
-            position: place.position,
-            attempt: place.attempt,
-            outcome: self.as_str(),
-            why: match self {
-                Self::NotReplayable(why) => Some(why),
-                Self::Replayed(Replayed::Found(state)) => Some(state.as_str()),
-                _ => None,
-            },
-            stage: reason.map(|reason| reason.stage.as_str()),
-            code: reason.map(|reason| &*reason.code),
-            message: reason.map(|reason| reason.message.as_str()),
-            next_id: next,
-        }
+        _ => (None, None),
+    };
+    Line {
+        id: letter.id,
+        flow: &place.flow,
+        stream: &place.stream,
+        label: letter.label.as_deref(),
+        partition: place.partition,
+        pass: place.pass,
+        position: place.position,
+        attempt: place.attempt,
+        outcome: outcome.as_str(),
+        why: match outcome {
+            Outcome::NotReplayable(why) => Some(why),
+            Outcome::Replayed(Replayed::Found(state)) => Some(state.as_str()),
+            _ => None,
+        },
+        stage: reason.map(|reason| reason.stage.as_str()),
+        code: reason.map(|reason| &*reason.code),
+        message: reason.map(|reason| reason.message.as_str()),
+        next_id: next,
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::arguments::Output;
 use crate::bytes::{block, inline};
-use crate::console::{Console, Ended, Pages, print};
+use crate::console::{Console, Ended, print};
 use crate::json::{self, Letter, Whole};
 use crate::list::spot;
 use crate::table::{Table, plain};
@@ -31,7 +31,7 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
         position: Some(place.position),
         ..Choice::default()
     };
-    let mut pages = Pages::new(console, &of_record);
+    let mut pages = console.pages(&of_record);
     let mut attempts = Vec::new();
     loop {
         let page = pages.next(usize::MAX).await?;

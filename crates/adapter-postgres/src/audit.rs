@@ -8,21 +8,25 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::query_builder::SqlQuery;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
+use tally_domain::{Flow, Table, Type, Value};
+use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
+use tally_queries::audit::{
+    self as queries, FoundAppended, FoundAppendedRows, FoundAppendedTrace, FoundCounted, FoundCounter, FoundEntry,
+    FoundLetter, FoundLetterTrace, FoundName, FoundPass, FoundRowTrace, FoundRows,
+    FoundRowsFromNothing, FoundWrongNumbers, LETTERS, PASSES, STRAYS, TRACES_OF_LETTERS, in_slots,
+    is_appended, is_counters, is_keyed, tables,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::connection::{Limits, Session, Sessions};
-use crate::table::quoted;
+use crate::query::Made;
+use crate::table::{array, from_array};
 use crate::target::Target;
 use crate::{fault, migrate};
-use tally_queries::audit::{
-    self as queries, FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows,
-    FoundRowsFromNothing, LETTERS, PASSES, STRAYS,
-};
 
 /// What the limits of [`Sessions`] are made of.
 const UNIT: Duration = Duration::from_secs(5);
@@ -37,18 +41,25 @@ const PAGE: usize = 10_000;
 const SETTINGS: &str = "
     set statement_timeout = 0; set cursor_tuple_fraction = 1; set idle_in_transaction_session_timeout = '10min'";
 
-const MISSING: &str = "
-    select k.position from unnest($1, $2, $3) as k(position, id, letter)
-    where not exists (select from {table} t where t.{id} = k.id)
-        and not exists (select from dead_letters d where d.id = k.letter)
-    order by k.position";
+/// A query about a range of positions of a log.
+macro_rules! of_log {
+    ($sql:expr, $asked:expr) => {
+        sql_query($sql)
+            .bind::<Text, _>(&$asked.pass.flow)
+            .bind::<Text, _>(&$asked.pass.stream)
+            .bind::<Integer, _>($asked.pass.partition)
+            .bind::<BigInt, _>($asked.log)
+            .bind::<BigInt, _>($asked.first)
+            .bind::<BigInt, _>($asked.last)
+    };
+}
 
 /// A database, opened to be read and nothing else. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct PostgresBooks {
     sessions: Sessions,
     signs: Sessions,
-    tables: Arc<[Tables]>,
+    flows: Arc<[Arc<dyn Flow>]>,
 }
 
 impl PostgresBooks {
@@ -60,12 +71,12 @@ impl PostgresBooks {
     pub async fn open(url: &str, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(url, UNIT)?;
         let flows = migrate::check(&target, flows).await?;
-        let tables = flows.iter().map(|known| Tables::of(&*known.flow)).collect();
+        let flows = flows.iter().map(|known| Arc::clone(&known.flow)).collect();
         let limits = Limits::of_control(UNIT);
         Ok(Self {
             sessions: Sessions::new(target.clone(), limits, 1)?,
             signs: Sessions::new(target, limits, 1)?,
-            tables,
+            flows,
         })
     }
 
@@ -137,19 +148,59 @@ impl PostgresBooks {
             auditor.see(Fact::Letter(found.letter()));
         })
         .await?;
-        for Tables { flow, names, .. } in &*self.tables {
-            for table in names {
-                let rows = queries::rows(table, flow);
-                self.each(connection, &rows, |found: FoundRows| {
-                    auditor.see(Fact::Rows(found.rows(table, flow)));
-                })
-                .await?;
-                let from_nothing = queries::rows_from_nothing(table, flow);
-                self.each(connection, &from_nothing, |found: FoundRowsFromNothing| {
-                    auditor.see(Fact::RowsFromNothing(found.rows(table)));
-                })
-                .await?;
-            }
+        for flow in &*self.flows {
+            self.show_tables(connection, &**flow, auditor).await?;
+        }
+        Ok(())
+    }
+
+    async fn show_tables(
+        &self,
+        connection: &mut AsyncPgConnection,
+        flow: &dyn Flow,
+        auditor: &mut impl Auditor,
+    ) -> Result<(), Fault> {
+        for (_, table) in tables(flow, is_keyed) {
+            self.each(connection, &queries::rows(table, flow), |found: FoundRows| {
+                auditor.see(Fact::Rows(found.rows(&table.name, flow.name())));
+            })
+            .await?;
+            let from_nothing = queries::rows_from_nothing(table, flow);
+            self.each(connection, &from_nothing, |found: FoundRowsFromNothing| {
+                auditor.see(Fact::RowsFromNothing(found.rows(&table.name)));
+            })
+            .await?;
+        }
+        if let Some(appended) = queries::appended(flow) {
+            self.each(connection, &appended, |found: FoundAppended| {
+                auditor.see(Fact::Appended(found.appended(flow)));
+            })
+            .await?;
+        }
+        for (_, table) in tables(flow, is_appended) {
+            let rows = queries::appended_rows(table, flow);
+            self.each(connection, &rows, |found: FoundAppendedRows| {
+                auditor.see(Fact::AppendedRows(found.rows(table, flow)));
+            })
+            .await?;
+            let numbers = queries::wrong_numbers(table, flow);
+            self.each(connection, &numbers, |found: FoundWrongNumbers| {
+                auditor.see(Fact::WrongNumbers(found.numbers(table)));
+            })
+            .await?;
+        }
+        if tally_ports::counts(flow) {
+            self.each(connection, &queries::counted(flow), |found: FoundCounted| {
+                auditor.see(Fact::Counted(found.counted()));
+            })
+            .await?;
+        }
+        for (index, table) in tables(flow, is_counters) {
+            let rows = queries::counters(table, "json_build_array");
+            self.each(connection, &rows, |found: FoundCounter| {
+                auditor.see(Fact::Counter(found.counter(index, flow)));
+            })
+            .await?;
         }
         Ok(())
     }
@@ -192,32 +243,46 @@ impl Audit for PostgresBooks {
         Ok(found.into_iter().map(FoundEntry::entry).collect())
     }
 
-    async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
-        let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
-        let Some((table, id)) = of_flow.and_then(|tables| tables.by_id.as_ref()) else {
-            return Ok(Vec::new());
+    async fn traces(&self, asked: Asked) -> Result<Traces, Fault> {
+        let Some(flow) = self.flows.iter().find(|flow| flow.name() == asked.pass.flow) else {
+            return Ok(Traces::default());
         };
-        let sql = MISSING.replace("{table}", &quoted(table)).replace("{id}", &quoted(id));
-        let (mut positions, mut rows, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-        for Expected { position, row, letter } in records {
-            positions.push(*position);
-            rows.push(*row);
-            letters.push(*letter);
-        }
         let mut session = self.session().await?;
         let (connection, _) = session.parts();
-        let query = sql_query(sql)
-            .bind::<Array<BigInt>, _>(positions)
-            .bind::<Array<Nullable<SqlUuid>>, _>(rows)
-            .bind::<Array<SqlUuid>, _>(letters);
-        let found: Vec<FoundMissing> = self.answer(query.load(connection)).await?;
+        let letters: Vec<FoundLetterTrace> =
+            self.answer(of_log!(TRACES_OF_LETTERS, asked).load(connection)).await?;
+        let mut traces = Traces::default();
+        traces.letters.extend(letters.into_iter().map(FoundLetterTrace::trace));
+        for (index, table) in tables(&**flow, is_appended) {
+            let sql = queries::traces_of_appended(table);
+            let rows: Vec<FoundAppendedTrace> =
+                self.answer(of_log!(sql, asked).load(connection)).await?;
+            traces.appended.extend(rows.iter().map(|found| found.trace(index)));
+        }
+        for Keys { table, keys } in &asked.keys {
+            let found: Vec<FoundRowTrace> =
+                self.answer(rows_of_keys(&flow.tables()[*table], keys).load(connection)).await?;
+            traces.keyed.push(in_slots(found, keys.len(), 1));
+        }
         session.keep();
-        Ok(found.into_iter().map(FoundMissing::position).collect())
+        Ok(traces)
     }
+}
+
+/// Asks for the rows of `keys`, their places from 1 as `slot`.
+fn rows_of_keys<'a>(table: &Table, keys: &'a [Vec<Value>]) -> Made<'a> {
+    let kinds: Vec<Type> = table.key().iter().map(|&column| table.columns[column].kind).collect();
+    let arrays = kinds.iter().enumerate();
+    let arrays = arrays.map(|(index, &kind)| array(kind, keys.iter().map(move |key| &key[index])));
+    let names: Vec<String> = (0..kinds.len()).map(|index| format!("c{index}")).collect();
+    let marks = vec!["?"; kinds.len()].join(", ");
+    let from = format!("unnest({marks}) with ordinality as k({}, slot)", names.join(", "));
+    let of = |index: usize| from_array(kinds[index], &format!("k.c{index}"));
+    Made::new(queries::traces_of_keys(table, &from, of), arrays.collect())
 }
 
 impl fmt::Debug for PostgresBooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresBooks").field("tables", &self.tables).finish_non_exhaustive()
+        f.debug_struct("PostgresBooks").field("flows", &self.flows).finish_non_exhaustive()
     }
 }

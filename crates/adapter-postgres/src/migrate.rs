@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tally_ports::audit::Tables;
 use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
 use tokio_postgres::{Client, Error};
 
@@ -84,9 +83,11 @@ pub(crate) async fn check(target: &Target, flows: &[KnownFlow]) -> Result<Vec<Kn
         return Err(Fault::stop(StopKind::Setting, message));
     }
     check_described(&client, &flows).await?;
-    let of_flows = flows.iter().flat_map(|known| Tables::of(&*known.flow).names);
-    let ledger = ["positions", "batches", "dead_letters"].map(str::to_owned);
-    let tables: Vec<String> = ledger.into_iter().chain(of_flows).collect();
+    let mut tables = vec!["positions", "batches", "dead_letters"];
+    if flows.iter().any(|known| tally_ports::counts(&*known.flow)) {
+        tables.push("counted");
+    }
+    tables.extend(flows.iter().flat_map(|known| known.flow.tables()).map(|table| &*table.name));
     let sql = "select string_agg(name, ', ') from unnest($1::text[]) as needed(name)
         where not has_table_privilege(name, 'select')";
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[&tables])).await?;

@@ -55,7 +55,7 @@ fn source<'a>(
     for (index, column) in table.columns.iter().enumerate() {
         let name = format!("c{index}");
         selected.push(format!("{} as {}", from_array(column.kind, &name), quoted(&column.name)));
-        arrays.push(array(column.kind, rows, index));
+        arrays.push(array(column.kind, rows.iter().map(|row| &row.values[index])));
         names.push(name);
     }
     for &name in writes::added(table) {
@@ -105,12 +105,13 @@ fn source<'a>(
     (format!("(select {selected} from unnest({marks}) {ordinality}as u({names}))"), values)
 }
 
-fn array<'a>(kind: Type, rows: &'a [TogetherRow<'_>], column: usize) -> Bound<'a> {
+/// The values of a column.
+pub(crate) fn array<'a>(kind: Type, values: impl Iterator<Item = &'a Value>) -> Bound<'a> {
     macro_rules! collect {
         ($bound:ident, $pattern:pat => $value:expr) => {
             Bound::$bound(
-                rows.iter()
-                    .map(|row| match &row.values[column] {
+                values
+                    .map(|value| match value {
                         $pattern => Some($value),
                         _ => None,
                     })
@@ -132,7 +133,8 @@ fn array<'a>(kind: Type, rows: &'a [TogetherRow<'_>], column: usize) -> Bound<'a
     }
 }
 
-fn from_array(kind: Type, name: &str) -> String {
+/// The value of a column from the expression for what [`array`] binds.
+pub(crate) fn from_array(kind: Type, name: &str) -> String {
     match kind {
         Type::Decimal { scale, .. } => format!("{name} * {}", Decimal { unscaled: 1, scale }),
         Type::Json => format!("{name}::json"),

@@ -9,16 +9,20 @@ use diesel::query_builder::SqlQuery;
 use diesel::query_dsl::LoadQuery;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
-use serde_json::{Value, json};
-use tally_ports::audit::{Entry, Expected, Fact, PassName, Tables};
+use serde_json::Value as Json;
+use tally_domain::{Flow, Table, Value};
+use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
-
-use crate::table::quoted;
-use crate::{Settings, connection, fault, migrate};
 use tally_queries::audit::{
-    self as queries, FoundEntry, FoundLetter, FoundMissing, FoundName, FoundPass, FoundRows,
-    FoundRowsFromNothing, LETTERS, PASSES, STRAYS,
+    self as queries, FoundAppended, FoundAppendedRows, FoundAppendedTrace, FoundCounted, FoundCounter, FoundEntry,
+    FoundLetter, FoundLetterTrace, FoundName, FoundPass, FoundRowTrace, FoundRows,
+    FoundRowsFromNothing, FoundWrongNumbers, LETTERS, PASSES, STRAYS, TRACES_OF_LETTERS, in_slots,
+    is_appended, is_counters, is_keyed, tables,
 };
+
+use crate::statement::Value as Bound;
+use crate::table::value as bound;
+use crate::{Settings, connection, fault, migrate};
 
 /// Readers wait for nobody, except while a file is migrated, or recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,17 +30,24 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The 16 MiB are what sorting may take before it goes on in a temporary file.
 const TO_READ: &str = "pragma query_only = on; pragma cache_size = -16384";
 
-const MISSING: &str = "select k.value ->> 0 as position from json_each(?) k \
-    where not exists (select 1 from {table} as t where t.{id} = k.value ->> 1) \
-        and not exists (select 1 from dead_letters d where d.id = k.value ->> 2) \
-    order by 1";
+/// A query about a range of positions of a log.
+macro_rules! of_log {
+    ($sql:expr, $asked:expr) => {
+        sql_query($sql)
+            .bind::<Text, _>(&$asked.pass.flow)
+            .bind::<Text, _>(&$asked.pass.stream)
+            .bind::<Integer, _>($asked.pass.partition)
+            .bind::<BigInt, _>($asked.log)
+            .bind::<BigInt, _>($asked.first)
+            .bind::<BigInt, _>($asked.last)
+    };
+}
 
 /// A database file, opened to be read and nothing else.
 #[derive(Clone, Debug)]
 pub struct SqliteBooks {
     path: PathBuf,
     flows: Arc<[KnownFlow]>,
-    tables: Arc<[Tables]>,
 }
 
 impl SqliteBooks {
@@ -46,12 +57,11 @@ impl SqliteBooks {
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting) when there is no such file, it is no database, or its
     /// tables, the ledger's and those of the `flows` that were ever written there, are not those of this program's version.
     pub fn open(path: PathBuf, flows: &[KnownFlow]) -> Result<Self, Fault> {
-        let mut books = Self { path, flows: [].into(), tables: [].into() };
+        let mut books = Self { path, flows: [].into() };
         let there = migrate::names(&mut books.connect()?);
         let there = there.map_err(|error| fault::at_open(&books.path, &error))?;
         let is_there = |known: &&KnownFlow| there.iter().any(|name| name == known.sqlite.name);
         books.flows = flows.iter().filter(is_there).cloned().collect();
-        books.tables = books.flows.iter().map(|known| Tables::of(&*known.flow)).collect();
         books.connect()?;
         Ok(books)
     }
@@ -68,12 +78,12 @@ impl SqliteBooks {
     /// Runs `work` on a connection of its own, on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut SqliteConnection, &[Tables]) -> QueryResult<T> + Send + 'static,
+        work: impl FnOnce(&mut SqliteConnection, &[KnownFlow]) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let books = self.clone();
         let done = tokio::task::spawn_blocking(move || {
             let mut connection = books.connect()?;
-            let result = work(&mut connection, &books.tables);
+            let result = work(&mut connection, &books.flows);
             result.map_err(|error| fault::at_work(&books.path, &error))
         });
         match done.await {
@@ -88,10 +98,10 @@ impl SqliteBooks {
 
 impl Audit for SqliteBooks {
     async fn show<A: Auditor>(&self, mut auditor: A) -> Result<A, Fault> {
-        self.run(move |connection, tables| {
+        self.run(move |connection, flows| {
             // What the first statement sees is what all of them see.
             connection.batch_execute("begin")?;
-            show(connection, tables, &mut auditor)?;
+            show(connection, flows, &mut auditor)?;
             connection.batch_execute("rollback")?;
             Ok(auditor)
         })
@@ -119,28 +129,56 @@ impl Audit for SqliteBooks {
         .await
     }
 
-    async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
-        let of_flow = self.tables.iter().find(|tables| tables.flow == flow);
-        let Some((table, id)) = of_flow.and_then(|tables| tables.by_id.clone()) else {
-            return Ok(Vec::new());
-        };
-        let expected = |record: &Expected| (record.position, record.row, record.letter);
-        let records: Value = records.iter().map(|record| json!(expected(record))).collect();
-        self.run(move |connection, _| {
-            let query = sql_query(
-                MISSING.replace("{table}", &quoted(&table)).replace("{id}", &quoted(&id)),
-            );
-            let found: Vec<FoundMissing> =
-                query.bind::<Text, _>(records.to_string()).load(connection)?;
-            Ok(found.into_iter().map(FoundMissing::position).collect())
+    async fn traces(&self, asked: Asked) -> Result<Traces, Fault> {
+        self.run(move |connection, flows| {
+            let of_flow = |known: &&KnownFlow| known.flow.name() == asked.pass.flow;
+            let mut traces = Traces::default();
+            let Some(KnownFlow { flow, .. }) = flows.iter().find(of_flow) else {
+                return Ok(traces);
+            };
+            let letters: Vec<FoundLetterTrace> =
+                of_log!(TRACES_OF_LETTERS, asked).load(connection)?;
+            traces.letters.extend(letters.into_iter().map(FoundLetterTrace::trace));
+            for (index, table) in tables(&**flow, is_appended) {
+                let sql = queries::traces_of_appended(table);
+                let rows: Vec<FoundAppendedTrace> = of_log!(sql, asked).load(connection)?;
+                traces.appended.extend(rows.iter().map(|found| found.trace(index)));
+            }
+            for Keys { table, keys } in &asked.keys {
+                let found = rows_of_keys(connection, &flow.tables()[*table], keys)?;
+                traces.keyed.push(in_slots(found, keys.len(), 0));
+            }
+            Ok(traces)
         })
         .await
     }
 }
 
+/// The rows of `keys`, their places from 0 as slots.
+fn rows_of_keys(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    keys: &[Vec<Value>],
+) -> QueryResult<Vec<FoundRowTrace>> {
+    let list: Json = keys.iter().map(|key| key.iter().map(json_of).collect::<Json>()).collect();
+    let from = "(select key as slot, value from json_each(?)) k";
+    let of = |index: usize| format!("k.value ->> {index}");
+    let sql = queries::traces_of_keys(table, from, of);
+    sql_query(sql).bind::<Text, _>(list.to_string()).load(connection)
+}
+
+/// A value as the file holds it.
+fn json_of(value: &Value) -> Json {
+    match bound(value) {
+        Bound::Integer(number) => number.into(),
+        Bound::Text(text) => text.into(),
+        Bound::Null | Bound::Bytes(_) => Json::Null,
+    }
+}
+
 fn show(
     connection: &mut SqliteConnection,
-    tables: &[Tables],
+    flows: &[KnownFlow],
     auditor: &mut impl Auditor,
 ) -> QueryResult<()> {
     each(connection, PASSES, |found: FoundPass| auditor.see(Fact::Pass(found.pass())))?;
@@ -148,16 +186,45 @@ fn show(
     each(connection, &entries, |found: FoundEntry| auditor.see(Fact::Entry(found.entry())))?;
     each(connection, STRAYS, |found: FoundName| auditor.see(Fact::Stray(found.name())))?;
     each(connection, LETTERS, |found: FoundLetter| auditor.see(Fact::Letter(found.letter())))?;
-    for Tables { flow, names, .. } in tables {
-        for table in names {
-            each(connection, &queries::rows(table, flow), |found: FoundRows| {
-                auditor.see(Fact::Rows(found.rows(table, flow)));
-            })?;
-            let from_nothing = queries::rows_from_nothing(table, flow);
-            each(connection, &from_nothing, |found: FoundRowsFromNothing| {
-                auditor.see(Fact::RowsFromNothing(found.rows(table)));
-            })?;
-        }
+    flows.iter().try_for_each(|known| show_tables(connection, &*known.flow, auditor))
+}
+
+fn show_tables(
+    connection: &mut SqliteConnection,
+    flow: &dyn Flow,
+    auditor: &mut impl Auditor,
+) -> QueryResult<()> {
+    for (_, table) in tables(flow, is_keyed) {
+        each(connection, &queries::rows(table, flow), |found: FoundRows| {
+            auditor.see(Fact::Rows(found.rows(&table.name, flow.name())));
+        })?;
+        let from_nothing = queries::rows_from_nothing(table, flow);
+        each(connection, &from_nothing, |found: FoundRowsFromNothing| {
+            auditor.see(Fact::RowsFromNothing(found.rows(&table.name)));
+        })?;
+    }
+    if let Some(appended) = queries::appended(flow) {
+        each(connection, &appended, |found: FoundAppended| {
+            auditor.see(Fact::Appended(found.appended(flow)));
+        })?;
+    }
+    for (_, table) in tables(flow, is_appended) {
+        each(connection, &queries::appended_rows(table, flow), |found: FoundAppendedRows| {
+            auditor.see(Fact::AppendedRows(found.rows(table, flow)));
+        })?;
+        each(connection, &queries::wrong_numbers(table, flow), |found: FoundWrongNumbers| {
+            auditor.see(Fact::WrongNumbers(found.numbers(table)));
+        })?;
+    }
+    if tally_ports::counts(flow) {
+        each(connection, &queries::counted(flow), |found: FoundCounted| {
+            auditor.see(Fact::Counted(found.counted()));
+        })?;
+    }
+    for (index, table) in tables(flow, is_counters) {
+        each(connection, &queries::counters(table, "json_array"), |found: FoundCounter| {
+            auditor.see(Fact::Counter(found.counter(index, flow)));
+        })?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use tally_ports::{Origin, TogetherRow};
 
 use crate::statement::Value as Bound;
 use tally_queries::writes::{self, Dialect};
-pub(crate) use tally_queries::writes::{Found, difference, quoted};
+pub(crate) use tally_queries::writes::{Found, difference};
 
 /// Decimals are texts: as numbers they are counted and compared without their point.
 const DIALECT: Dialect = Dialect {
@@ -75,7 +75,8 @@ pub(crate) fn bind<'a>(
     }));
 }
 
-fn value(value: &Value) -> Bound<'_> {
+/// A value as the file holds it.
+pub(crate) fn value(value: &Value) -> Bound<'_> {
     match value {
         Value::Null => Bound::Null,
         Value::Boolean(value) => i64::from(*value).into(),

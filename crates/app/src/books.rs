@@ -3,7 +3,7 @@
 #[cfg(feature = "postgres")]
 use tally_adapter_postgres::PostgresBooks;
 use tally_adapter_sqlite::SqliteBooks;
-use tally_ports::audit::{Entry, Expected, PassName};
+use tally_ports::audit::{Asked, Entry, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 
 use crate::store::Place;
@@ -62,11 +62,11 @@ impl Audit for Books {
         }
     }
 
-    async fn missing(&self, flow: &str, records: &[Expected]) -> Result<Vec<i64>, Fault> {
+    async fn traces(&self, asked: Asked) -> Result<Traces, Fault> {
         match self {
-            Self::Sqlite(books) => books.missing(flow, records).await,
+            Self::Sqlite(books) => books.traces(asked).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(books) => Box::pin(books.missing(flow, records)).await,
+            Self::Postgres(books) => Box::pin(books.traces(asked)).await,
         }
     }
 }

@@ -17,6 +17,13 @@ pub struct FlowFlag {
     flow: Option<String>,
 }
 
+impl FlowFlag {
+    /// Whether it was given.
+    pub const fn is_given(&self) -> bool {
+        self.flow.is_some()
+    }
+}
+
 impl Flows {
     /// These flows.
     ///

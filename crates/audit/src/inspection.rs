@@ -65,9 +65,17 @@ impl Auditor for Inspection {
             }
             Fact::Rows(rows) => {
                 rows::check(&rows, violations);
-                totals.see_rows(&rows);
+                totals.see_rows(&rows.flow, rows.count);
             }
             Fact::RowsFromNothing(rows) => rows::check_from_nothing(&rows, violations),
+            Fact::Appended(appended) => rows::check_appended(&appended, violations),
+            Fact::AppendedRows(rows) => {
+                rows::check_appended_rows(&rows, violations);
+                totals.see_rows(&rows.flow, rows.count);
+            }
+            Fact::WrongNumbers(numbers) => rows::check_numbers(&numbers, violations),
+            Fact::Counted(_) => {}
+            Fact::Counter(counter) => totals.see_rows(&counter.flow, 1),
         }
     }
 }
@@ -75,7 +83,7 @@ impl Auditor for Inspection {
 #[cfg(test)]
 mod tests {
     use tally_ports::Place;
-    use tally_ports::audit::{BatchOfLetter, Counts, Entry, Letter, PassName};
+    use tally_ports::audit::{Appended, BatchOfLetter, Counts, Entry, Letter, PassName};
 
     use super::*;
 
@@ -89,6 +97,8 @@ mod tests {
     fn pass(stream: &str, number: i32, next: i64, read: i64) -> Fact {
         Fact::Pass(Pass {
             name: name(stream, number),
+            origin: 1,
+            log: 1,
             label: String::new(),
             next,
             has_ended: stream == FILE,
@@ -157,6 +167,30 @@ mod tests {
     fn passes_are_compared_with_their_own() {
         let facts = [entry(FILE, 1, 0, 9, 10), entry(FILE, 2, 0, 9, 10), entry(TOPIC, 1, 3, 9, 7)];
         check(&facts, &[]);
+    }
+
+    #[test]
+    fn appended_rows_are_those_of_the_records_that_were_written() {
+        let appended = |records: i64, is_all: bool| {
+            let (written, replayed) = (5, 1);
+            let (id, pass) = ("b".to_owned(), name(FILE, 1));
+            Fact::Appended(Appended {
+                id,
+                pass,
+                first: 0,
+                last: 9,
+                written,
+                replayed,
+                records,
+                is_all,
+            })
+        };
+        for records in [5, 6] {
+            check(&[appended(records, true), appended(records, false)], &[]);
+        }
+        check(&[appended(4, false)], &[]);
+        check(&[appended(4, true)], &[Kind::AppendedRows]);
+        check(&[appended(7, false)], &[Kind::AppendedRows]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tally_ports::audit::{Counts, Letter, Pass, Rows};
+use tally_ports::audit::{Counts, Letter, Pass};
 
 use crate::passes::is_same_partition;
 use crate::{Kind, Violations};
@@ -70,9 +70,9 @@ impl Totals {
         }
     }
 
-    pub(crate) fn see_rows(&mut self, rows: &Rows) {
-        let flow = self.flow(&rows.flow);
-        flow.rows = flow.rows.saturating_add(rows.count);
+    pub(crate) fn see_rows(&mut self, flow: &str, count: i64) {
+        let flow = self.flow(flow);
+        flow.rows = flow.rows.saturating_add(count);
     }
 
     /// All flows together.

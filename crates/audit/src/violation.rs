@@ -66,6 +66,12 @@ pub enum Kind {
     SourceCount,
     /// A record that was read and left neither a row nor a dead letter.
     RecordMissing,
+    /// Other appended rows than those of the records that were written.
+    AppendedRows,
+    /// A row without the mark of the delete that was the last to write it, or with a mark that no delete left.
+    DeleteMark,
+    /// A counter that is not the sum over the records that were counted.
+    CounterSum,
     /// A log that ends before the position.
     SourceEnd,
     /// A log that is no longer the one that was read.
@@ -105,6 +111,9 @@ impl Kind {
             Self::SourceUnfinished => "source_unfinished",
             Self::SourceCount => "source_count",
             Self::RecordMissing => "record_missing",
+            Self::AppendedRows => "appended_rows",
+            Self::DeleteMark => "delete_mark",
+            Self::CounterSum => "counter_sum",
             Self::SourceEnd => "source_end",
             Self::SourceReplaced => "source_replaced",
             Self::SourceLost => "source_lost",

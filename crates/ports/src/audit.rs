@@ -3,11 +3,11 @@
 use std::fmt;
 use std::future::Future;
 
-use tally_domain::{Flow, Record, Table, TableKind, Type, Value};
-use uuid::Uuid;
-
+pub use self::traces::{AppendedTrace, Asked, Keys, LetterTrace, RowTrace, Traces};
 use crate::position::FILE;
 use crate::{Fault, Place};
+
+mod traces;
 
 /// What a store holds, for whoever checks it. Nothing is ever written.
 pub trait Audit: Send + Sync + 'static {
@@ -23,73 +23,8 @@ pub trait Audit: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Entry>, Fault>> + Send;
 
-    /// The positions of those of the `records` that have by now neither a row in the flow's table [by
-    /// id](Tables::by_id) nor a dead letter, in order; none where the flow has no such table.
-    fn missing(
-        &self,
-        flow: &str,
-        records: &[Expected],
-    ) -> impl Future<Output = Result<Vec<i64>, Fault>> + Send;
-}
-
-/// What a record that was read must have left behind.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected {
-    /// Its position.
-    pub position: i64,
-    /// The id of its row, or of a newer one of the same key; `None` where it can have none.
-    pub row: Option<Uuid>,
-    /// The id of its first dead letter.
-    pub letter: Uuid,
-}
-
-impl Expected {
-    /// What `record` must have left behind, which was read at `position` by `pass`; `None` stands for one that is not valid.
-    pub fn of(flow: &dyn Flow, record: Option<&Record>, pass: &PassName, position: i64) -> Self {
-        let id = |record: &Record| {
-            let (table, column) = keyed_by_id(flow)?;
-            match record.row(table)?.get(column)? {
-                Value::Uuid(id) => Some(*id),
-                _ => None,
-            }
-        };
-        Self { position, row: record.and_then(id), letter: pass.letter(position) }
-    }
-}
-
-/// The flow's first table whose key is one id, and the column of that.
-fn keyed_by_id(flow: &dyn Flow) -> Option<(usize, usize)> {
-    flow.tables().iter().enumerate().find_map(|(index, table)| match (&table.kind, table.key()) {
-        (TableKind::Keyed { .. }, &[id]) if table.columns[id].kind == Type::Uuid => {
-            Some((index, id))
-        }
-        _ => None,
-    })
-}
-
-/// A flow's tables as far as an audit looks into them.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    /// The flow's name.
-    pub flow: String,
-    /// Those whose rows name in `origin` and `position` the record that wrote them.
-    pub names: Vec<String>,
-    /// The one where every record that was written has a row, or a newer one of the same id does, and the column of the id.
-    pub by_id: Option<(String, String)>,
-}
-
-impl Tables {
-    /// The tables of `flow`.
-    pub fn of(flow: &dyn Flow) -> Self {
-        let is_keyed = |table: &&Table| matches!(table.kind, TableKind::Keyed { .. });
-        let keyed = || flow.tables().iter().filter(is_keyed);
-        let by_id = keyed_by_id(flow).map(|(index, id)| {
-            let table = &flow.tables()[index];
-            (table.name.to_string(), table.columns[id].name.to_string())
-        });
-        let names = keyed().map(|table| table.name.to_string()).collect();
-        Self { flow: flow.name().to_owned(), names, by_id }
-    }
+    /// What the store has by now of the records that `asked` is about; nothing where it has no tables of the flow.
+    fn traces(&self, asked: Asked) -> impl Future<Output = Result<Traces, Fault>> + Send;
 }
 
 /// Whoever checks a store.
@@ -113,6 +48,16 @@ pub enum Fact {
     Rows(Rows),
     /// Rows of one pass that were read where, by the ledger, nothing was.
     RowsFromNothing(RowsFromNothing),
+    /// What the records of an entry appended: of the entries that no later pass over the same log has read again.
+    Appended(Appended),
+    /// All rows that were appended to a flow's table from one log.
+    AppendedRows(AppendedRows),
+    /// The rows that one record appended to a flow's table, where they are not numbered 0, 1, 2.
+    WrongNumbers(WrongNumbers),
+    /// A range of positions whose records are in a flow's counters.
+    Counted(Counted),
+    /// A row of a flow's counters.
+    Counter(Counter),
 }
 
 /// One reading of a partition.
@@ -129,12 +74,6 @@ pub struct PassName {
 }
 
 impl PassName {
-    /// The id of the first dead letter of the record at `position`.
-    pub fn letter(&self, position: i64) -> Uuid {
-        let Self { flow, stream, partition, pass } = self.clone();
-        Place { flow, stream, partition, pass, position, attempt: 1 }.id()
-    }
-
     /// Whether it is one of a file; else it is one of a topic.
     pub fn is_of_file(&self) -> bool {
         self.stream.starts_with(FILE)
@@ -153,6 +92,10 @@ impl fmt::Display for PassName {
 pub struct Pass {
     /// Which.
     pub name: PassName,
+    /// As rows name it.
+    pub origin: i64,
+    /// Which log of that name it is over, from 1.
+    pub log: i64,
     /// What people call the stream: a topic, a path.
     pub label: String,
     /// The next position to read.
@@ -261,6 +204,8 @@ pub struct Rows {
     pub origin: i64,
     /// How many they are.
     pub count: i64,
+    /// How many records wrote them, or at least as many; a record may write several.
+    pub records: i64,
     /// The least of their positions.
     pub least: i64,
     /// The greatest of their positions.
@@ -297,4 +242,89 @@ pub struct RowsFromNothing {
     pub least: i64,
     /// The greatest of their positions.
     pub greatest: i64,
+}
+
+/// What the records of an entry of the ledger appended.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// The batch's id.
+    pub id: String,
+    /// Which pass it is of.
+    pub pass: PassName,
+    /// The position asked for.
+    pub first: i64,
+    /// The last position passed.
+    pub last: i64,
+    /// How many of its records were written.
+    pub written: i64,
+    /// How many of its dead letters were, or may have been, written after all.
+    pub replayed: i64,
+    /// How many of its records have rows.
+    pub records: i64,
+    /// Whether each record that is written has: the flow writes nothing else.
+    pub is_all: bool,
+}
+
+/// All rows that were appended to a flow's table from one log.
+#[derive(Clone, Debug)]
+pub struct AppendedRows {
+    /// The table.
+    pub table: String,
+    /// The flow that writes it.
+    pub flow: String,
+    /// The log, as the rows name it.
+    pub log: String,
+    /// How many they are.
+    pub count: i64,
+    /// How many of them come from where, by the ledger, nothing was read, and the least and greatest position of these.
+    pub from_nothing: Option<(i64, i64, i64)>,
+}
+
+/// The rows that one record appended to a flow's table.
+#[derive(Clone, Debug)]
+pub struct WrongNumbers {
+    /// The table.
+    pub table: String,
+    /// The log, as the rows name it.
+    pub log: String,
+    /// The record's position.
+    pub position: i64,
+    /// How many they are.
+    pub count: i64,
+    /// The greatest of their numbers.
+    pub greatest: i64,
+}
+
+/// A range of positions whose records were counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The flow's name.
+    pub flow: String,
+    /// `GROUP/TOPIC` or `file/FINGERPRINT`.
+    pub stream: String,
+    /// 0 for a file.
+    pub partition: i32,
+    /// Which log of that name it is, from 1.
+    pub log: i64,
+    /// The first position.
+    pub first: i64,
+    /// The last one.
+    pub last: i64,
+}
+
+/// A row of a flow's counters. Its `Debug` shows no values.
+#[derive(Clone)]
+pub struct Counter {
+    /// The flow that counts.
+    pub flow: String,
+    /// The index of the table among those of the flow.
+    pub table: usize,
+    /// For each column of the table its value as the database writes it.
+    pub values: Vec<Option<String>>,
+}
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counter").field("table", &self.table).finish_non_exhaustive()
+    }
 }

@@ -2,10 +2,15 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use tally_domain::{Flow, Table, TableKind};
 use tally_ports::audit::{
     BatchOfLetter, Counts, Entry, Letter, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
 };
 use tally_ports::{Passed, Place};
+
+mod traces;
+
+pub use self::traces::*;
 
 pub const PASSES: &str = include_str!("audit/passes.sql");
 pub const STRAYS: &str = include_str!("audit/strays.sql");
@@ -25,14 +30,38 @@ pub fn entries_of_pass() -> String {
     ENTRIES.replace("{which}", which) + "limit $6"
 }
 
-/// The rows in a flow's table by origin.
-pub fn rows(table: &str, flow: &str) -> String {
-    ROWS.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
+/// The tables of a flow that are of a kind, with their indices.
+pub fn tables(
+    flow: &dyn Flow,
+    is_wanted: fn(&TableKind) -> bool,
+) -> impl Iterator<Item = (usize, &Table)> {
+    flow.tables().iter().enumerate().filter(move |(_, table)| is_wanted(&table.kind))
 }
 
-/// The rows in a flow's table that were read where nothing was.
-pub fn rows_from_nothing(table: &str, flow: &str) -> String {
-    ROWS_FROM_NOTHING.replace("{table}", &format!("\"{table}\"")).replace("{flow}", flow)
+pub const fn is_keyed(kind: &TableKind) -> bool {
+    matches!(kind, TableKind::Keyed { .. })
+}
+
+pub const fn is_appended(kind: &TableKind) -> bool {
+    matches!(kind, TableKind::Appended)
+}
+
+pub const fn is_counters(kind: &TableKind) -> bool {
+    matches!(kind, TableKind::Counters { .. })
+}
+
+/// The rows in a table with keys by origin.
+pub fn rows(table: &Table, flow: &dyn Flow) -> String {
+    about(ROWS, table, flow)
+}
+
+/// The rows in a table with keys that were read where nothing was.
+pub fn rows_from_nothing(table: &Table, flow: &dyn Flow) -> String {
+    about(ROWS_FROM_NOTHING, table, flow)
+}
+
+fn about(sql: &str, table: &Table, flow: &dyn Flow) -> String {
+    sql.replace("{table}", &format!("\"{}\"", table.name)).replace("{flow}", flow.name())
 }
 
 /// A row of [`PASSES`].
@@ -40,6 +69,10 @@ pub fn rows_from_nothing(table: &str, flow: &str) -> String {
 pub struct FoundPass {
     #[diesel(embed)]
     name: FoundName,
+    #[diesel(sql_type = BigInt)]
+    origin: i64,
+    #[diesel(sql_type = BigInt)]
+    log: i64,
     #[diesel(sql_type = Text)]
     label: String,
     #[diesel(sql_type = BigInt)]
@@ -60,6 +93,8 @@ impl FoundPass {
     pub fn pass(self) -> Pass {
         Pass {
             name: self.name.name(),
+            origin: self.origin,
+            log: self.log,
             label: self.label,
             next: self.next,
             has_ended: self.has_ended != 0,
@@ -195,6 +230,8 @@ pub struct FoundRows {
     #[diesel(sql_type = BigInt)]
     number: i64,
     #[diesel(sql_type = BigInt)]
+    records: i64,
+    #[diesel(sql_type = BigInt)]
     least: i64,
     #[diesel(sql_type = BigInt)]
     greatest: i64,
@@ -225,6 +262,7 @@ impl FoundRows {
             flow: flow.to_owned(),
             origin: self.origin,
             count: self.number,
+            records: self.records,
             least: self.least,
             greatest: self.greatest,
             pass,
@@ -254,18 +292,5 @@ impl FoundRowsFromNothing {
             least: self.least,
             greatest: self.greatest,
         }
-    }
-}
-
-/// A position of which nothing is there.
-#[derive(QueryableByName)]
-pub struct FoundMissing {
-    #[diesel(sql_type = BigInt)]
-    position: i64,
-}
-
-impl FoundMissing {
-    pub const fn position(self) -> i64 {
-        self.position
     }
 }

@@ -1,5 +1,5 @@
 -- Every pass, and what the ledger says of it.
-select p.flow, p.stream, p.partition, p.pass, p.label, p.next, cast(p.cursor as text) as cursor,
+select p.flow, p.stream, p.partition, p.pass, p.id as origin, p.log, p.label, p.next, cast(p.cursor as text) as cursor,
     case when p.ended_at is null then 0 else 1 end as has_ended,
     coalesce(b.batches, 0) as batches, b.last,
     coalesce(b.read, 0) as read, coalesce(b.written, 0) as written, coalesce(b.superseded, 0) as superseded,

@@ -1,6 +1,7 @@
 //! A flow of each shape end to end by the real programs on both stores.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod audit;
 mod claims;
 mod clicks;
 mod commands;

@@ -1,10 +1,11 @@
 //! The programs that know the test flows alone, and what they leave behind.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tally_harness::job::{LONG, Target, ended_with};
+use tally_harness::job::{Target, ended_with};
 use tally_harness::kafka::{Broker, record};
 use tally_harness::process::{Launch, Output};
 use tempfile::TempDir;
@@ -101,10 +102,32 @@ pub async fn rows(target: &Target, sql: &str) -> Vec<String> {
     rows.into_iter().map(shown).collect()
 }
 
-/// The audit finds nothing.
+/// The audit finds nothing, in the database alone.
 #[track_caller]
 pub fn audited(target: &Target) {
-    let process = program("audit").args(["--database-url", &target.url()]).spawn();
-    let output = process.wait(LONG);
-    assert_eq!(output.code, Some(0), "{output}");
+    audited_with(target, &[], &[]);
+}
+
+/// The audit with these flags finds violations of these kinds and no others, in order; its report.
+#[track_caller]
+pub fn audited_with(target: &Target, flags: &[&OsStr], kinds: &[&str]) -> Value {
+    let process = program("audit")
+        .args(["--database-url", &target.url(), "--output", "json"])
+        .args(flags)
+        .spawn();
+    let output = ended_with(&process, if kinds.is_empty() { 0 } else { 65 });
+    let report: Value =
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let found: Vec<_> = report["violation_counts"].as_object().unwrap().keys().collect();
+    assert_eq!(found, kinds, "{report:#}");
+    report
+}
+
+/// A violation in the report says all of these texts.
+#[track_caller]
+pub fn says(report: &Value, texts: &[&str]) {
+    let violations = report["violations"].as_array().unwrap().iter();
+    let mut messages = violations.map(|violation| violation["message"].as_str().unwrap());
+    let is_said = messages.any(|message| texts.iter().all(|text| message.contains(text)));
+    assert!(is_said, "no {texts:?} in {report:#}");
 }

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
-use tally_adapter_kafka::wire::Decoder;
+use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
-use tally_app::{Books, Settings};
 use tally_audit::{Compared, Findings, Kind, Violations};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
-use tally_ports::{Fault, KnownFlow, Source, Stop, StopKind};
+use tally_ports::{Audit, Fault, Source, Stop, StopKind};
 
 use self::ranges::Ranges;
-use crate::records::look_for;
+use super::counters::Counters;
+use super::records::Reading;
+use crate::stream::stream_name;
 
 /// As many records are looked at once; a batch is closed earlier at 4 MiB.
 const RECORDS_AT_ONCE: usize = 10_000;
@@ -24,11 +25,11 @@ const RECORDS_AT_ONCE: usize = 10_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic, as a group has read it.
-pub struct Log {
+pub struct Topic {
     flow: Arc<dyn Flow>,
     cluster: Cluster,
     decoder: Arc<Decoder>,
-    topic: String,
+    name: String,
     stream: String,
     partitions: Vec<i32>,
 }
@@ -56,60 +57,40 @@ pub struct ComparedPartition {
     pub schema_unknown: i64,
 }
 
-impl ComparedPartition {
-    /// For people.
-    pub fn in_words(&self) -> String {
-        let Self {
-            topic, partition, first, end, batches, records, compacted, schema_unknown, ..
-        } = self;
-        let log = format!("{topic}/{partition}, whose log is from {first} to {end}");
-        match self.next {
-            None => format!("{log}: never read"),
-            Some(next) => {
-                let text = format!(
-                    "{log}: read to {next}, {records} records in {batches} batches counted again, {compacted} compacted since"
-                );
-                match schema_unknown {
-                    0 => text,
-                    unknown => format!(
-                        "{text}, {unknown} not looked for: their schema is unknown (SCHEMA_REGISTRY_URL)"
-                    ),
-                }
-            }
-        }
-    }
-}
-
-impl Log {
-    /// The topic that `settings` name.
+impl Topic {
+    /// Looks the topic up, as `group` reads it for `flow`.
     ///
     /// # Errors
     /// When the brokers are away, or there is no such topic.
-    pub async fn open(known: &KnownFlow, settings: &Settings) -> Result<Self, Stop> {
-        let kafka = tally_app::kafka::settings(settings)?;
-        let cluster = Cluster::connect(&kafka).await.map_err(Fault::into_stop)?;
-        let topic = settings.kafka.topic.clone();
-        let partitions = cluster.partitions(&topic).await.map_err(Fault::into_stop)?;
-        let stream = format!("{}/{topic}", settings.kafka.group);
-        let decoder = Arc::new(Decoder::new(
-            known.flow.columns(),
-            known.flow.envelope(),
-            tally_app::kafka::registry(settings)?,
-        ));
-        let flow = Arc::clone(&known.flow);
-        Ok(Self { flow, cluster, decoder, topic, stream, partitions })
+    pub async fn look_up(
+        flow: Arc<dyn Flow>,
+        cluster: Cluster,
+        registry: Option<Registry>,
+        group: &str,
+        topic: &str,
+    ) -> Result<Self, Fault> {
+        let partitions = cluster.partitions(topic).await?;
+        let (name, stream) = (topic.to_owned(), stream_name(group, topic));
+        let decoder = Arc::new(Decoder::new(flow.columns(), flow.envelope(), registry));
+        Ok(Self { flow, cluster, decoder, name, stream, partitions })
+    }
+
+    /// The name of the flow that reads it.
+    pub(super) fn flow(&self) -> &str {
+        self.flow.name()
     }
 
     /// As the ledger names it.
-    pub fn stream(&self) -> String {
+    pub(super) fn stream(&self) -> String {
         self.stream.clone()
     }
 
     /// Compares each partition with the last pass over it: an earlier one may be of another log.
-    pub async fn compare(
+    pub(super) async fn compare(
         &self,
-        books: &Books,
+        store: &impl Audit,
         findings: &mut Findings,
+        counters: &mut Counters,
     ) -> Result<Vec<ComparedPartition>, Stop> {
         let Findings { violations, passes, .. } = findings;
         let of_topic: Vec<&Pass> = passes
@@ -117,7 +98,7 @@ impl Log {
             .filter(|pass| pass.name.stream == self.stream && pass.name.flow == self.flow.name())
             .collect();
         if of_topic.is_empty() {
-            let (topic, stream) = (&self.topic, &self.stream);
+            let (topic, stream) = (&self.name, &self.stream);
             violations.add(Kind::SourceUnknown, || {
                 format!("{} {stream}: nothing of the topic {topic} was ever read", self.flow.name())
             });
@@ -129,35 +110,67 @@ impl Log {
         }
         let mut compared = Vec::with_capacity(self.partitions.len());
         for &partition in &self.partitions {
-            let last = of_topic.iter().rfind(|pass| pass.name.partition == partition);
-            let of = Comparison { log: self, books, partition };
-            compared.push(of.compare(last.copied(), violations).await.map_err(Fault::into_stop)?);
+            let of_partition = of_topic.iter().filter(|pass| pass.name.partition == partition);
+            let passes: Vec<&Pass> = of_partition.copied().collect();
+            let of = Comparison { topic: self, store, partition, passes: &passes };
+            compared.push(of.compare(counters, violations).await.map_err(Fault::into_stop)?);
+        }
+        for range in counters.ranges(self.flow.name(), &self.stream) {
+            if !self.partitions.contains(&range.partition) {
+                let (topic, partition) = (&self.name, range.partition);
+                counters.leave(self.flow.name(), || {
+                    format!("{topic}/{partition} was counted and is not there")
+                });
+            }
         }
         Ok(compared)
     }
 }
 
 /// Of one partition.
-struct Comparison<'a> {
-    log: &'a Log,
-    books: &'a Books,
+struct Comparison<'a, A> {
+    topic: &'a Topic,
+    store: &'a A,
     partition: i32,
+    passes: &'a [&'a Pass],
 }
 
-impl Comparison<'_> {
+impl<A: Audit> Comparison<'_, A> {
     async fn compare(
         &self,
-        pass: Option<&Pass>,
+        counters: &mut Counters,
         violations: &mut Violations,
     ) -> Result<ComparedPartition, Fault> {
-        let Log { cluster, topic, .. } = self.log;
+        let pass = self.passes.last().copied();
+        let Topic { cluster, name: topic, .. } = self.topic;
         let first = cluster.offset(topic, self.partition, Start::Earliest).await?;
         let end = cluster.offset(topic, self.partition, Start::Latest).await?;
         let (mut compared, mut schema_unknown) = (Compared::default(), 0);
+        let mut is_whole = false;
         if let Some(pass) = pass
             && self.is_same_log(pass, first, end, violations).await?
         {
-            schema_unknown = self.count(pass, first, &mut compared, violations).await?;
+            let passed;
+            (schema_unknown, passed) =
+                self.count(pass, first, &mut compared, counters, violations).await?;
+            let ranges = counters.ranges(self.topic.flow(), &self.topic.stream);
+            let mut ranges = ranges.iter().filter(|range| range.partition == self.partition);
+            is_whole = schema_unknown == 0
+                && compared.fewer == 0
+                && ranges.all(|range| {
+                    range.log == pass.log
+                        && range.first >= first
+                        && range.last < pass.next
+                        && passed.iter().all(|(from, to)| *to < range.first || *from > range.last)
+                });
+        }
+        if !is_whole && pass.is_some() {
+            counters.leave(self.topic.flow(), || {
+                format!(
+                    "{topic}/{}: not all records that were counted are in the log and read by the last pass over it",
+                    self.partition
+                )
+            });
         }
         Ok(ComparedPartition {
             topic: topic.clone(),
@@ -211,15 +224,17 @@ impl Comparison<'_> {
     }
 
     /// Counts the records before the position again, compares each range that lies wholly in the log, and looks for what
-    /// each record left behind; how many could not be looked for.
+    /// each record left behind; how many could not be looked for, and the ranges that were passed over or cannot be read.
     async fn count(
         &self,
         pass: &Pass,
         first: i64,
         compared: &mut Compared,
+        counters: &mut Counters,
         violations: &mut Violations,
-    ) -> Result<i64, Fault> {
-        let mut ranges = Ranges::new(self.books, pass, first);
+    ) -> Result<(i64, Vec<(i64, i64)>), Fault> {
+        let reading = Reading { flow: &*self.topic.flow, pass, passes: self.passes };
+        let mut ranges = Ranges::new(self.store, pass, first);
         let (mut from, mut schema_unknown) = (first, 0);
         while from < pass.next {
             let (mut source, view) = self.source(from, &Value::Null, pass.next);
@@ -232,7 +247,7 @@ impl Comparison<'_> {
                     }
                     Ok(Some(batch)) if batch.is_idle() => {
                         if progress.elapsed() > PATIENCE {
-                            let (topic, partition) = (&self.log.topic, self.partition);
+                            let (topic, partition) = (&self.topic.name, self.partition);
                             return Err(Fault::outage(format!(
                                 "kafka: nothing comes from {topic}/{partition} at {from}"
                             )));
@@ -245,35 +260,29 @@ impl Comparison<'_> {
                                 read.push(item);
                             }
                         }
-                        schema_unknown += look_for(
-                            &*self.log.flow,
-                            read,
-                            batch.notation,
-                            pass,
-                            self.books,
-                            violations,
-                        )
-                        .await?;
+                        schema_unknown += reading
+                            .look_for(read, batch.notation, self.store, counters, violations)
+                            .await?;
                         from = batch.last + 1;
                         progress = Instant::now();
                     }
                     // What cannot be read now could not be read before; it was passed over, or deleted meanwhile.
                     Err(fault) => {
                         let gap = view.gap().filter(|gap| gap.resume > from).ok_or(fault)?;
-                        ranges.unreadable(gap.resume);
+                        ranges.unreadable(from, gap.resume);
                         from = gap.resume;
                         break;
                     }
                 }
             }
         }
-        ranges.finish(compared, violations).await?;
-        Ok(schema_unknown)
+        let passed = ranges.finish(compared, violations).await?;
+        Ok((schema_unknown, passed))
     }
 
     fn source(&self, next: i64, cursor: &Value, until: i64) -> (KafkaSource, Arc<View>) {
-        let Log { cluster, topic, .. } = self.log;
-        let decoder = Arc::clone(&self.log.decoder);
+        let Topic { cluster, name: topic, .. } = self.topic;
+        let decoder = Arc::clone(&self.topic.decoder);
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
     }
 }

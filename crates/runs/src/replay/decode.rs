@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use tally_adapter_csv::CsvMask;
-use tally_adapter_kafka::wire::{self, WireMask};
-use tally_app::Settings;
+use tally_adapter_kafka::wire::{self, Registry, WireMask};
 use tally_domain::Flow;
 use tally_domain::amount::Notation;
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Mask, Raw, Reread, Stop, Stored};
+use tally_ports::{Fault, Mask, Raw, Reread, Stored};
 
 /// The formats of all sources of one flow, and what must not be kept of them.
-pub struct Decoder {
+pub(super) struct Decoder {
     flow: Arc<dyn Flow>,
     topics: wire::Decoder,
     of_file: CsvMask,
@@ -20,22 +19,19 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// # Errors
-    /// When a setting of the schema registry is wrong.
-    pub fn new(flow: &Arc<dyn Flow>, settings: &Settings) -> Result<Self, Stop> {
-        let registry = tally_app::kafka::registry(settings)?;
-        let (flow, masked) = (Arc::clone(flow), &settings.privacy.masked);
-        Ok(Self {
+    pub(super) fn new(flow: &Arc<dyn Flow>, registry: Option<Registry>, masked: &[String]) -> Self {
+        let flow = Arc::clone(flow);
+        Self {
             topics: wire::Decoder::new(flow.columns(), flow.envelope(), registry.clone()),
             of_file: CsvMask::new(masked, flow.columns()),
             of_topic: WireMask::new(masked, flow.columns(), registry),
             has_mask: !masked.is_empty(),
             flow,
-        })
+        }
     }
 
     /// The record and how amounts are written in it, or why it is none; a fault is the schema registry's.
-    pub async fn decode(&self, stored: &Stored) -> Result<Reread, Fault> {
+    pub(super) async fn decode(&self, stored: &Stored) -> Result<Reread, Fault> {
         if is_of_file(stored) {
             return Ok(tally_adapter_csv::decode(&stored.raw, self.flow.columns()).await);
         }
@@ -44,7 +40,7 @@ impl Decoder {
     }
 
     /// What the mask leaves of it, if there is one by now.
-    pub fn mask(&self, stored: &Stored) -> Option<Raw> {
+    pub(super) fn mask(&self, stored: &Stored) -> Option<Raw> {
         let mask: &dyn Mask = if is_of_file(stored) { &self.of_file } else { &self.of_topic };
         self.has_mask.then(|| mask.mask(&stored.raw))
     }

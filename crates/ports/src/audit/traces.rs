@@ -1,0 +1,76 @@
+//! What records that were read left behind.
+
+use tally_domain::Value;
+
+use super::PassName;
+use crate::State;
+
+/// The records of a log, in a range of positions, whose traces are wanted.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The pass that has read them.
+    pub pass: PassName,
+    /// Which log of that name it is over, from 1.
+    pub log: i64,
+    /// The first position.
+    pub first: i64,
+    /// The last one.
+    pub last: i64,
+    /// What to look for in tables with keys.
+    pub keys: Vec<Keys>,
+}
+
+/// Keys to look for in a table.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The index of the table among those of the flow.
+    pub table: usize,
+    /// Each the values of the key's columns, in their order.
+    pub keys: Vec<Vec<Value>>,
+}
+
+/// What records that were read left behind.
+#[derive(Clone, Debug, Default)]
+pub struct Traces {
+    /// The newest attempt of each dead letter of these positions, of all passes over the log, in order of position and pass.
+    pub letters: Vec<LetterTrace>,
+    /// The rows that they appended.
+    pub appended: Vec<AppendedTrace>,
+    /// For each key that was asked for, in the same order, its row.
+    pub keyed: Vec<Vec<Option<RowTrace>>>,
+}
+
+/// A dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetterTrace {
+    /// Where it was read.
+    pub position: i64,
+    /// By which pass.
+    pub pass: i32,
+    /// What became of it.
+    pub state: State,
+    /// Whether the pass is the first one that has read this position of the log: what it left out was not counted.
+    pub is_first: bool,
+}
+
+/// The rows that one record appended to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedTrace {
+    /// The index of the table among those of the flow.
+    pub table: usize,
+    /// The record's position.
+    pub position: i64,
+    /// How many they are.
+    pub count: i64,
+}
+
+/// The row of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowTrace {
+    /// The pass of the record that wrote it.
+    pub origin: i64,
+    /// The position of the record that wrote it.
+    pub position: i64,
+    /// Whether it is marked as deleted.
+    pub is_deleted: bool,
+}

@@ -1,0 +1,278 @@
+//! What records left in the tables that a flow appends to or counts in, and of each record its traces.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use tally_domain::{Flow, Table};
+use tally_ports::State;
+use tally_ports::audit::{
+    Appended, AppendedRows, AppendedTrace, Counted, Counter, LetterTrace, RowTrace, WrongNumbers,
+};
+
+use super::{FoundName, about, is_appended, tables};
+
+pub const TRACES_OF_LETTERS: &str = include_str!("traces_of_letters.sql");
+const APPENDED: &str = include_str!("appended.sql");
+const APPENDED_ROWS: &str = include_str!("appended_rows.sql");
+const WRONG_NUMBERS: &str = include_str!("wrong_numbers.sql");
+const COUNTED: &str = include_str!("counted.sql");
+
+/// What the records of each entry appended; `None` where the flow appends nothing.
+pub fn appended(flow: &dyn Flow) -> Option<String> {
+    let positions: Vec<String> = tables(flow, is_appended)
+        .map(|(_, table)| {
+            format!(
+                "select distinct t.position from \"{}\" t where t.flow = b.flow and t.stream = b.stream \
+                 and t.partition = b.partition and t.log = p.log and t.position between b.first and b.last",
+                table.name
+            )
+        })
+        .collect();
+    let sql = APPENDED.replace("{positions}", &positions.join(" union "));
+    (!positions.is_empty()).then(|| sql.replace("{flow}", flow.name()))
+}
+
+/// The rows in a table that rows are appended to, by log.
+pub fn appended_rows(table: &Table, flow: &dyn Flow) -> String {
+    about(APPENDED_ROWS, table, flow)
+}
+
+/// The records whose rows are wrongly numbered.
+pub fn wrong_numbers(table: &Table, flow: &dyn Flow) -> String {
+    about(WRONG_NUMBERS, table, flow)
+}
+
+/// The ranges that were counted.
+pub fn counted(flow: &dyn Flow) -> String {
+    COUNTED.replace("{flow}", flow.name())
+}
+
+/// The rows of a table that counts, each as a list of texts that `list` makes.
+pub fn counters(table: &Table, list: &str) -> String {
+    let texts = table.columns.iter().map(|column| format!("cast(t.\"{}\" as text)", column.name));
+    let texts: Vec<String> = texts.collect();
+    format!(
+        "select cast({list}({}) as text) as \"values\" from \"{}\" t",
+        texts.join(", "),
+        table.name
+    )
+}
+
+/// The rows that records of the log `$4` at the positions from `$5` to `$6` appended.
+pub fn traces_of_appended(table: &Table) -> String {
+    format!(
+        "select t.position, count(*) as number from \"{}\" t where t.flow = $1 and t.stream = $2 and t.partition = $3 \
+         and t.log = $4 and t.position between $5 and $6 group by t.position",
+        table.name
+    )
+}
+
+/// The rows of keys that come `from` somewhere with their places as `slot`, the columns of the key being those that `of` makes.
+pub fn traces_of_keys(table: &Table, from: &str, of: impl Fn(usize) -> String) -> String {
+    let same: Vec<String> = table
+        .key()
+        .iter()
+        .enumerate()
+        .map(|(index, &column)| format!("t.\"{}\" = {}", table.columns[column].name, of(index)))
+        .collect();
+    let is_deleted = if table.marks_deletes() { "t.deleted_at is not null" } else { "false" };
+    format!(
+        "select k.slot, t.origin, t.position, case when {is_deleted} then 1 else 0 end as is_deleted \
+         from {from} cross join \"{}\" t where {}",
+        table.name,
+        same.join(" and ")
+    )
+}
+
+/// A row of [`appended`].
+#[derive(QueryableByName)]
+pub struct FoundAppended {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(embed)]
+    pass: FoundName,
+    #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+    #[diesel(sql_type = BigInt)]
+    written: i64,
+    #[diesel(sql_type = BigInt)]
+    replayed: i64,
+    #[diesel(sql_type = BigInt)]
+    records: i64,
+}
+
+impl FoundAppended {
+    pub fn appended(self, flow: &dyn Flow) -> Appended {
+        let Self { id, pass, first, last, written, replayed, records } = self;
+        let is_all = flow.tables().iter().all(|table| is_appended(&table.kind));
+        Appended { id, pass: pass.name(), first, last, written, replayed, records, is_all }
+    }
+}
+
+/// A log, as appended rows name it.
+#[derive(QueryableByName)]
+struct FoundLog {
+    #[diesel(sql_type = Text)]
+    flow: String,
+    #[diesel(sql_type = Text)]
+    stream: String,
+    #[diesel(sql_type = Integer)]
+    partition: i32,
+    #[diesel(sql_type = BigInt)]
+    log: i64,
+}
+
+impl FoundLog {
+    fn name(&self) -> String {
+        let Self { flow, stream, partition, log } = self;
+        format!("{flow} {stream} partition {partition} log {log}")
+    }
+}
+
+/// A row of [`appended_rows`].
+#[derive(QueryableByName)]
+pub struct FoundAppendedRows {
+    #[diesel(embed)]
+    log: FoundLog,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+    #[diesel(sql_type = BigInt)]
+    strange: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    least: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    greatest: Option<i64>,
+}
+
+impl FoundAppendedRows {
+    pub fn rows(self, table: &Table, flow: &dyn Flow) -> AppendedRows {
+        let range = self.least.zip(self.greatest);
+        AppendedRows {
+            table: table.name.to_string(),
+            flow: flow.name().to_owned(),
+            log: self.log.name(),
+            count: self.number,
+            from_nothing: range.map(|(least, greatest)| (self.strange, least, greatest)),
+        }
+    }
+}
+
+/// A row of [`wrong_numbers`].
+#[derive(QueryableByName)]
+pub struct FoundWrongNumbers {
+    #[diesel(embed)]
+    log: FoundLog,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+    #[diesel(sql_type = BigInt)]
+    greatest: i64,
+}
+
+impl FoundWrongNumbers {
+    pub fn numbers(self, table: &Table) -> WrongNumbers {
+        let Self { log, position, number, greatest } = self;
+        let (table, log) = (table.name.to_string(), log.name());
+        WrongNumbers { table, log, position, count: number, greatest }
+    }
+}
+
+/// A row of [`counted`].
+#[derive(QueryableByName)]
+pub struct FoundCounted {
+    #[diesel(embed)]
+    log: FoundLog,
+    #[diesel(sql_type = BigInt)]
+    first: i64,
+    #[diesel(sql_type = BigInt)]
+    last: i64,
+}
+
+impl FoundCounted {
+    pub fn counted(self) -> Counted {
+        let Self { log: FoundLog { flow, stream, partition, log }, first, last } = self;
+        Counted { flow, stream, partition, log, first, last }
+    }
+}
+
+/// A row of [`counters`].
+#[derive(QueryableByName)]
+pub struct FoundCounter {
+    #[diesel(sql_type = Text)]
+    values: String,
+}
+
+impl FoundCounter {
+    pub fn counter(self, table: usize, flow: &dyn Flow) -> Counter {
+        // A list of texts and nulls is what was asked for.
+        let values = serde_json::from_str(&self.values).unwrap_or_default();
+        Counter { flow: flow.name().to_owned(), table, values }
+    }
+}
+
+/// A row of [`TRACES_OF_LETTERS`].
+#[derive(QueryableByName)]
+pub struct FoundLetterTrace {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Integer)]
+    pass: i32,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = Integer)]
+    is_first: i32,
+}
+
+impl FoundLetterTrace {
+    pub fn trace(self) -> LetterTrace {
+        let Self { position, pass, state, is_first } = self;
+        let state = state.parse().unwrap_or(State::Open);
+        LetterTrace { position, pass, state, is_first: is_first != 0 }
+    }
+}
+
+/// A row of [`traces_of_appended`].
+#[derive(QueryableByName)]
+pub struct FoundAppendedTrace {
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+impl FoundAppendedTrace {
+    pub const fn trace(&self, table: usize) -> AppendedTrace {
+        AppendedTrace { table, position: self.position, count: self.number }
+    }
+}
+
+/// A row of [`traces_of_keys`].
+#[derive(QueryableByName)]
+pub struct FoundRowTrace {
+    #[diesel(sql_type = BigInt)]
+    slot: i64,
+    #[diesel(sql_type = BigInt)]
+    origin: i64,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+    #[diesel(sql_type = Integer)]
+    is_deleted: i32,
+}
+
+/// For each of `count` keys its row, of those that were `found`, the first one's slot being `from`.
+pub fn in_slots(
+    found: Vec<FoundRowTrace>,
+    count: usize,
+    from: i64,
+) -> Vec<Option<RowTrace>> {
+    let mut rows = vec![None; count];
+    for FoundRowTrace { slot, origin, position, is_deleted } in found {
+        let index = usize::try_from(slot - from).ok();
+        if let Some(row) = index.and_then(|index| rows.get_mut(index)) {
+            *row = Some(RowTrace { origin, position, is_deleted: is_deleted != 0 });
+        }
+    }
+    rows
+}

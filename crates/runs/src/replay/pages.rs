@@ -1,0 +1,113 @@
+//! Dead letters, some at a time.
+
+use tally_ports::{Choice, DeadLetters, Listed, Place};
+use uuid::Uuid;
+
+use super::{Ended, ask};
+use crate::Process;
+
+/// How many dead letters are listed at once.
+const PAGE: usize = 1_000;
+
+/// How many bytes of records are read at once.
+const BYTES: i64 = 4 * 1024 * 1024;
+
+/// The dead letters of a choice, page by page.
+pub struct Pages<'a, S> {
+    process: &'a Process,
+    store: &'a S,
+    choice: &'a Choice,
+    after: Option<Place>,
+}
+
+impl<'a, S: DeadLetters> Pages<'a, S> {
+    /// From the first one on.
+    pub const fn new(process: &'a Process, store: &'a S, choice: &'a Choice) -> Self {
+        Self { process, store, choice, after: None }
+    }
+
+    /// The next ones, `most` of them or a thousand; none at the end.
+    ///
+    /// # Errors
+    /// When the store stays away, and when a stop is asked for meanwhile.
+    pub async fn next(&mut self, most: usize) -> Result<Vec<Listed>, Ended> {
+        let limit = most.min(PAGE);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let Self { process, store, choice, after } = &*self;
+        let page = ask(process, || store.list(choice, after.as_ref(), limit)).await?;
+        if let Some(last) = page.last() {
+            self.after = Some(last.place.clone());
+        }
+        Ok(page)
+    }
+
+    /// Goes on behind all attempts at the last record, those that come of it among them.
+    pub(super) fn skip_attempts(&mut self) {
+        self.after = self.after.as_ref().map(Place::behind_attempts);
+    }
+}
+
+/// The ids of parts that can be read at once: at most 4 MiB each, or one that is larger.
+pub fn parts(page: &[Listed]) -> Vec<Vec<Uuid>> {
+    let mut parts: Vec<Vec<Uuid>> = Vec::new();
+    let mut bytes = BYTES;
+    for letter in page {
+        bytes += letter.bytes;
+        match parts.last_mut() {
+            Some(part) if bytes <= BYTES => part.push(letter.id),
+            _ => {
+                parts.push(vec![letter.id]);
+                bytes = letter.bytes;
+            }
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDateTime;
+    use tally_ports::State;
+
+    use super::*;
+
+    fn listed(bytes: i64) -> Listed {
+        let place = Place {
+            flow: "f".into(),
+            stream: "s".into(),
+            partition: 0,
+            pass: 1,
+            position: bytes,
+            attempt: 1,
+        };
+        Listed {
+            id: Uuid::from_u128(bytes.unsigned_abs().into()),
+            place,
+            label: None,
+            batch_id: Uuid::nil(),
+            key: None,
+            payload_bytes: None,
+            bytes,
+            stage: String::new(),
+            code: String::new(),
+            message: String::new(),
+            state: State::Open,
+            failed_at: NaiveDateTime::default(),
+            published_at: None,
+        }
+    }
+
+    #[test]
+    fn parts_are_bounded_and_whole() {
+        let sizes = [10, BYTES - 10, 1, BYTES + 1, BYTES, 2, 3];
+        let page: Vec<Listed> = sizes.into_iter().map(listed).collect();
+        let found: Vec<Vec<i64>> = parts(&page)
+            .iter()
+            .map(|part| part.iter().map(|id| i64::try_from(id.as_u128()).unwrap()).collect())
+            .collect();
+        let expected: [&[i64]; 5] = [&[10, BYTES - 10], &[1], &[BYTES + 1], &[BYTES], &[2, 3]];
+        assert_eq!(found, expected);
+    }
+}

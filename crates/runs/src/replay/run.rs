@@ -1,0 +1,275 @@
+//! The run over all dead letters that were chosen.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_adapter_kafka::wire::Registry;
+use tally_domain::Flow;
+use tally_pipeline::Replayer;
+use tally_ports::dead_letter::TRUNCATED;
+use tally_ports::privacy::MASKED;
+use tally_ports::{
+    Acts, Choice, DeadLetters, Deed, Enrich, KnownFlow, Listed, Raw, Replay, Replayed, Retry,
+    State, Stop, StopKind, Stored,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::decode::Decoder;
+use super::pages::{Pages, parts};
+use super::{Ended, Outcome, ask, wait};
+use crate::Process;
+
+/// How a replay works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The most records per second.
+    pub rate: Option<NonZeroU32>,
+    /// The most records that are tried.
+    pub limit: Option<usize>,
+    /// A record that failed so often is left alone.
+    pub max_attempts: i32,
+    /// Whether nothing changes.
+    pub is_dry: bool,
+}
+
+/// The stages of one flow.
+pub struct Stages<E, S> {
+    flow: Arc<dyn Flow>,
+    decoder: Decoder,
+    replayer: Replayer<E, S>,
+    batch_size: usize,
+}
+
+impl<E: Enrich, S: Replay> Stages<E, S> {
+    /// Takes records of `flow` through `model`, if it has one, into `store`; fields of the `masked` names are not kept of those
+    /// that fail again, and at most `batch_size` records go to the model at once.
+    pub fn new(
+        process: &Process,
+        flow: &Arc<dyn Flow>,
+        model: Option<E>,
+        store: Arc<S>,
+        registry: Option<Registry>,
+        masked: &[String],
+        batch_size: usize,
+    ) -> Self {
+        let (decoder, gates) = (Decoder::new(flow, registry, masked), process.gates.clone());
+        let replayer = Replayer::new(Arc::clone(flow), model.map(Arc::new), store, gates);
+        Self { flow: Arc::clone(flow), decoder, replayer, batch_size }
+    }
+}
+
+/// Those of the `known` flows that `choice` has dead letters of.
+///
+/// # Errors
+/// When it has some of a flow that is not known.
+pub async fn flows(
+    process: &Process,
+    store: &impl DeadLetters,
+    choice: &Choice,
+    known: &[KnownFlow],
+) -> Result<Vec<KnownFlow>, Ended> {
+    let mut chosen: Vec<KnownFlow> = Vec::new();
+    let counts = ask(process, || store.count(choice)).await?;
+    let mut names: Vec<&str> = counts.iter().map(|count| &*count.flow).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let found = known.iter().find(|known| known.flow.name() == name);
+        chosen.push(found.ok_or_else(|| unknown(name, known))?.clone());
+    }
+    Ok(chosen)
+}
+
+fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
+    let names: Vec<&str> = known.iter().map(|known| known.flow.name()).collect();
+    let names = names.join(", ");
+    let message = format!(
+        "there are dead letters of the flow {name}, which this program does not know; it knows {names}: \
+         nothing was replayed, choose others by --flow"
+    );
+    Stop { kind: StopKind::Setting, message }
+}
+
+/// Replays what `choice` says of each flow, and notes in `store` what came of it; tells `watch` of each record.
+///
+/// # Errors
+/// What ended the run before, as `watch` may: what was done until then is noted all the same.
+pub async fn run<E, S, X>(
+    process: &Process,
+    store: &S,
+    stages: &[Stages<E, S>],
+    mut choice: Choice,
+    deed: Deed,
+    settings: Settings,
+    watch: impl FnMut(&Listed, &Outcome) -> Result<(), X>,
+) -> Result<Deed, X>
+where
+    E: Enrich,
+    S: DeadLetters + Acts + Replay,
+    X: From<Ended>,
+{
+    let pace = Pace::new(settings.rate);
+    let left = settings.limit.unwrap_or(usize::MAX);
+    let mut run = Run { process, store, settings, deed, pace, left, watch };
+    process.status.set_in_progress(true);
+    let mut replayed = Ok(());
+    for of_flow in stages {
+        choice.flow = Some(of_flow.flow.name().to_owned());
+        replayed = run.all(of_flow, &choice).await;
+        if replayed.is_err() {
+            break;
+        }
+    }
+    process.status.set_in_progress(false);
+    let noted = run.note().await;
+    replayed.and(noted.map_err(X::from))?;
+    Ok(run.deed)
+}
+
+struct Run<'a, S, W> {
+    process: &'a Process,
+    store: &'a S,
+    settings: Settings,
+    deed: Deed,
+    pace: Pace,
+    /// How many more may be tried.
+    left: usize,
+    watch: W,
+}
+
+impl<S, W> Run<'_, S, W>
+where
+    S: DeadLetters + Acts + Replay,
+{
+    async fn all<E: Enrich, X: From<Ended>>(
+        &mut self,
+        stages: &Stages<E, S>,
+        choice: &Choice,
+    ) -> Result<(), X>
+    where
+        W: FnMut(&Listed, &Outcome) -> Result<(), X>,
+    {
+        let at_once = self.settings.rate.map_or(stages.batch_size, |rate| {
+            stages.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
+        });
+        let mut pages = Pages::new(self.process, self.store, choice);
+        loop {
+            let page = pages.next(at_once.min(self.left)).await?;
+            if page.is_empty() || self.process.stop.is_cancelled() {
+                return Ok(());
+            }
+            if choice.ids.is_none() {
+                pages.skip_attempts();
+            }
+            let most = self.settings.max_attempts;
+            let (fresh, exhausted): (Vec<_>, Vec<_>) =
+                page.into_iter().partition(|letter| letter.place.attempt < most);
+            for letter in exhausted {
+                let outcome = match letter.state {
+                    State::Open => Outcome::Exhausted { most },
+                    state => Outcome::Replayed(Replayed::Found(state)),
+                };
+                self.tell(&letter, &outcome)?;
+            }
+            for ids in parts(&fresh) {
+                let whole = ask(self.process, || self.store.fetch(&ids)).await?;
+                self.part(stages, whole).await?;
+                if self.process.stop.is_cancelled() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Replays what was read at once.
+    async fn part<E: Enrich, X: From<Ended>>(
+        &mut self,
+        stages: &Stages<E, S>,
+        whole: Vec<Stored>,
+    ) -> Result<(), X>
+    where
+        W: FnMut(&Listed, &Outcome) -> Result<(), X>,
+    {
+        let Stages { decoder, replayer, .. } = stages;
+        let (mut letters, mut decoded) = (Vec::new(), Vec::new());
+        for stored in whole {
+            let obstacle = obstacle(&stored.raw).map(Outcome::NotReplayable);
+            let outcome = match stored.listed.state {
+                State::Open => obstacle,
+                state => Some(Outcome::Replayed(Replayed::Found(state))),
+            };
+            if let Some(outcome) = outcome {
+                self.tell(&stored.listed, &outcome)?;
+                continue;
+            }
+            let decoding = self.process.gates.source.pass(|| decoder.decode(&stored));
+            let read = wait(self.process, decoding).await?;
+            let kept = decoder.mask(&stored);
+            decoded.push((stored.listed.place.clone(), stored.raw, read));
+            letters.push((kept, stored.listed));
+        }
+        let retries = wait(self.process, replayer.prepare(decoded)).await?;
+        for ((kept, letter), retry) in letters.into_iter().zip(retries) {
+            self.pace.wait(self.process).await;
+            if self.process.stop.is_cancelled() {
+                return Ok(());
+            }
+            let retry = Arc::new(Retry { kept, ..retry });
+            let deed = (!self.settings.is_dry).then_some(&self.deed);
+            let replayed = wait(self.process, replayer.commit(&retry, deed)).await?;
+            self.tell(&letter, &Outcome::Replayed(replayed))?;
+            self.left -= 1;
+        }
+        Ok(())
+    }
+
+    /// Counts and says what became of one.
+    fn tell<X>(&mut self, letter: &Listed, outcome: &Outcome) -> Result<(), X>
+    where
+        W: FnMut(&Listed, &Outcome) -> Result<(), X>,
+    {
+        self.deed.add(outcome.as_str(), 1);
+        (self.watch)(letter, outcome)
+    }
+
+    /// The act with all its counts, those that changed nothing among them.
+    async fn note(&self) -> Result<(), Ended> {
+        if self.settings.is_dry {
+            return Ok(());
+        }
+        ask(self.process, || self.store.note(&self.deed)).await
+    }
+}
+
+/// Why a record cannot be taken through the stages again.
+fn obstacle(raw: &Raw) -> Option<&'static str> {
+    let has = |name: &str| raw.headers.iter().any(|(found, _)| found == name);
+    if has(TRUNCATED) {
+        return Some("its payload was cut");
+    }
+    has(MASKED).then_some("fields of it are masked")
+}
+
+/// Holds records up so that there are no more per second than wanted.
+struct Pace {
+    each: Option<Duration>,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<NonZeroU32>) -> Self {
+        let each = rate.map(|rate| Duration::from_secs(1) / rate.get());
+        Self { each, next: Instant::now() }
+    }
+
+    /// Returns early when a stop is asked for.
+    async fn wait(&mut self, process: &Process) {
+        let Some(each) = self.each else { return };
+        tokio::select! {
+            () = sleep_until(self.next) => {}
+            () = process.stop.cancelled() => {}
+        }
+        self.next = (self.next + each).max(Instant::now());
+    }
+}
