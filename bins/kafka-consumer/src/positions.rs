@@ -122,7 +122,7 @@ impl Group<'_> {
             reason: format!("positions set: {reason}"),
             result: json!({ "from": from, "to": to }),
         };
-        self.store.set(&stream, to, None, &act).await.map_err(Fault::into_stop)?;
+        self.store.set(&stream, to.into(), None, &act).await.map_err(Fault::into_stop)?;
         let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
         Ok(format!("{topic}/{number}: from {from} to {to}\n"))
     }

@@ -19,6 +19,8 @@ pub struct Gap {
     pub last: i64,
     /// Where reading can go on. Not part of the text: what is parsed goes on behind `last`.
     pub resume: i64,
+    /// Whether the topic was recreated since the range was read. Not part of the text either.
+    pub is_recreated: bool,
 }
 
 impl fmt::Display for Gap {
@@ -46,7 +48,14 @@ fn parse(text: &str) -> Option<Gap> {
     let partition = i32::try_from(number(partition)?).ok()?;
     let (first, last) = (number(first)?, number(last)?);
     let is_range = !topic.is_empty() && first <= last && last < i64::MAX;
-    is_range.then(|| Gap { topic: topic.to_owned(), partition, first, last, resume: last + 1 })
+    is_range.then(|| Gap {
+        topic: topic.to_owned(),
+        partition,
+        first,
+        last,
+        resume: last + 1,
+        is_recreated: false,
+    })
 }
 
 /// Digits and nothing else.
@@ -67,6 +76,7 @@ mod tests {
             first: 0,
             last: 99,
             resume: 100,
+            is_recreated: false,
         };
         assert_eq!(gap.to_string(), "bank.transactions-v1/3@0-99");
         assert_eq!(gap.to_string().parse(), Ok(gap));

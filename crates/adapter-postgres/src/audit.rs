@@ -15,10 +15,10 @@ use tally_domain::{Flow, Table, Type, Value};
 use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
-    self as queries, FoundAppended, FoundAppendedRows, FoundAppendedTrace, FoundCounted, FoundCounter, FoundEntry,
-    FoundLetter, FoundLetterTrace, FoundName, FoundPass, FoundRowTrace, FoundRows,
-    FoundRowsFromNothing, FoundWrongNumbers, LETTERS, PASSES, STRAYS, TRACES_OF_LETTERS, in_slots,
-    is_appended, is_counters, is_keyed, tables,
+    self as queries, FoundAppended, FoundAppendedRows, FoundAppendedTrace, FoundCounted,
+    FoundCounter, FoundEntry, FoundLetter, FoundLetterTrace, FoundName, FoundPass, FoundRowTrace,
+    FoundRows, FoundRowsFromNothing, FoundWrongNumbers, LETTERS, PASSES, STRAYS, TRACES_OF_LETTERS,
+    in_slots, is_appended, is_counters, is_keyed, tables,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 

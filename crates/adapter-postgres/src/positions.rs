@@ -31,10 +31,10 @@ const LAST_PASS: &str = "
     limit 1
     for update";
 
-/// Over the same log as the pass before, whose epoch it continues. Loses silently against another one's at the same time.
+/// Over the same log as the pass before, or $7 logs further, whose epoch it continues. Loses silently against another one's at the same time.
 const BEGIN_PASS: &str = "
     insert into positions (flow, stream, partition, pass, log, label, next, epoch, updated_at)
-    select $1, $2, $3, $4, coalesce(before.log, 1), $5, $6, coalesce(before.epoch, 0), clock_timestamp()
+    select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, coalesce(before.epoch, 0), clock_timestamp()
     from (select 1) as one left join (
         select p.log, p.epoch from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3
         order by p.pass desc limit 1
@@ -157,7 +157,7 @@ async fn claim(
         let last = lock_last_pass(session, stream).await?;
         match OnClaim::decide(last.as_ref().map(Pass::last), owner, begin) {
             OnClaim::Begin { number, next } => {
-                begin_pass(session, stream, number, next).await?;
+                begin_pass(session, stream, number, next, false).await?;
             }
             OnClaim::Take(position) => return take(session, position, stream, owner, lease).await,
             OnClaim::Answer(claim) => return Ok(claim),
@@ -253,6 +253,7 @@ pub(crate) async fn begin_pass(
     stream: &Stream,
     pass: i32,
     next: i64,
+    is_other_log: bool,
 ) -> Result<bool, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(BEGIN_PASS)
@@ -261,7 +262,8 @@ pub(crate) async fn begin_pass(
         .bind::<Integer, _>(stream.partition)
         .bind::<Integer, _>(pass)
         .bind::<Text, _>(&stream.label)
-        .bind::<BigInt, _>(next);
+        .bind::<BigInt, _>(next)
+        .bind::<BigInt, _>(i64::from(is_other_log));
     let begun = answer(limit, query.execute(connection)).await?;
     Ok(begun == 1)
 }

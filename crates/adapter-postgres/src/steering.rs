@@ -4,7 +4,7 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Json, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tally_ports::passed::GAP;
-use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream};
+use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, SetTo, Standing, Steering, Stream};
 use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ impl Steering for Postgres {
     async fn set(
         &self,
         stream: &Stream,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
         act: &Act,
     ) -> Result<(), Fault> {
@@ -56,8 +56,8 @@ impl Steering for Postgres {
         set_back(&mut session, stream).await?; // also where nothing is set then
         session.run("begin isolation level read committed read write").await?;
         let (pass, first) = set(&mut session, stream, to, lease).await?.passed();
-        if first < to {
-            insert_entry(&mut session, stream, pass, (first, to - 1), act).await?;
+        if first < to.next {
+            insert_entry(&mut session, stream, pass, (first, to.next - 1), act).await?;
         }
         let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
         note(&mut session, &deed, &act.result).await?;
@@ -70,7 +70,7 @@ impl Steering for Postgres {
 async fn set(
     session: &mut Session,
     stream: &Stream,
-    to: i64,
+    to: SetTo,
     lease: Option<&Lease>,
 ) -> Result<OnSet, Fault> {
     loop {
@@ -82,8 +82,8 @@ async fn set(
             answer(limit, query.execute(connection)).await?;
         }
         match decision {
-            OnSet::Begin(number) => {
-                if !begin_pass(session, stream, number, to).await? {
+            OnSet::Begin { number, is_other_log } => {
+                if !begin_pass(session, stream, number, to.next, is_other_log).await? {
                     continue; // somebody else was faster: only possible for the first pass, as we hold the last one
                 }
             }
@@ -91,7 +91,7 @@ async fn set(
                 let (connection, limit) = session.parts();
                 let query = sql_query(MOVE)
                     .bind::<BigInt, _>(position)
-                    .bind::<BigInt, _>(to)
+                    .bind::<BigInt, _>(to.next)
                     .bind::<Text, _>(&stream.label);
                 answer(limit, query.execute(connection)).await?;
             }

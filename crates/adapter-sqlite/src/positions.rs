@@ -205,7 +205,7 @@ fn claim(
     loop {
         let last = last_pass(connection, stream)?;
         match OnClaim::decide(last.as_ref().map(Place::last), owner, begin) {
-            OnClaim::Begin { number, next } => begin_pass(connection, stream, number, next)?,
+            OnClaim::Begin { number, next } => begin_pass(connection, stream, number, next, false)?,
             OnClaim::Take(position) => {
                 let label = stream.label.as_str();
                 let values =
@@ -236,9 +236,9 @@ struct BeginPass;
 impl Statement for BeginPass {
     const SQL: &'static str = "insert into positions \
         (flow, stream, partition, pass, log, label, next, epoch, updated_at) \
-        select new.flow, new.stream, new.partition, new.pass, coalesce(before.log, 1), new.label, new.next, \
+        select new.flow, new.stream, new.partition, new.pass, coalesce(before.log + new.is_other_log, 1), new.label, new.next, \
             coalesce(before.epoch, 0), strftime('%Y-%m-%d %H:%M:%f', 'now') \
-        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next) as new \
+        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next, ? as is_other_log) as new \
         left join positions as before on before.flow = new.flow and before.stream = new.stream \
             and before.partition = new.partition and before.pass = new.pass - 1";
 }
@@ -249,6 +249,7 @@ pub(crate) fn begin_pass(
     stream: &Stream,
     pass: i32,
     next: i64,
+    is_other_log: bool,
 ) -> QueryResult<()> {
     let values = [
         stream.flow.as_str().into(),
@@ -257,6 +258,7 @@ pub(crate) fn begin_pass(
         pass.into(),
         stream.label.as_str().into(),
         next.into(),
+        i64::from(is_other_log).into(),
     ];
     execute::<BeginPass>(connection, &values).map(drop)
 }

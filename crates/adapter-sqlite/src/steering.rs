@@ -3,7 +3,7 @@
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::passed::GAP;
-use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream};
+use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, SetTo, Standing, Steering, Stream};
 use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ impl Steering for Sqlite {
     async fn set(
         &self,
         stream: &Stream,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
         act: &Act,
     ) -> Result<(), Fault> {
@@ -33,8 +33,8 @@ impl Steering for Sqlite {
             transaction(connection, |connection| set_back(connection, &stream))?;
             transaction(connection, |connection| {
                 let (pass, first) = set(connection, &stream, to, lease.as_ref())?.passed();
-                if first < to {
-                    insert_entry(connection, &stream, pass, (first, to - 1), &deed.act)?;
+                if first < to.next {
+                    insert_entry(connection, &stream, pass, (first, to.next - 1), &deed.act)?;
                 }
                 Ok(note(connection, &deed, &deed.act.result)?)
             })
@@ -46,7 +46,7 @@ impl Steering for Sqlite {
 fn set(
     connection: &mut SqliteConnection,
     stream: &Stream,
-    to: i64,
+    to: SetTo,
     lease: Option<&Lease>,
 ) -> Result<OnSet, Failure> {
     let last = last_pass(connection, stream)?;
@@ -55,10 +55,12 @@ fn set(
         execute::<GiveUp>(connection, &[last.id.into()])?;
     }
     match decision {
-        OnSet::Begin(number) => begin_pass(connection, stream, number, to)?,
+        OnSet::Begin { number, is_other_log } => {
+            begin_pass(connection, stream, number, to.next, is_other_log)?;
+        }
         OnSet::Advance { position, .. } => {
             let label = stream.label.as_str();
-            execute::<Move>(connection, &[to.into(), label.into(), position.into()])?;
+            execute::<Move>(connection, &[to.next.into(), label.into(), position.into()])?;
         }
     }
     Ok(decision)

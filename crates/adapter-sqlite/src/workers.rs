@@ -78,7 +78,7 @@ fn begin(
     }
     for &(partition, next) in starts {
         let (flow, name, label) = (worker.flow.clone(), worker.stream.clone(), label.to_owned());
-        begin_pass(connection, &Stream { flow, name, partition, label }, 1, next)?;
+        begin_pass(connection, &Stream { flow, name, partition, label }, 1, next, false)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use tally_adapter_postgres::Postgres;
 use tally_adapter_sqlite::Sqlite;
 use tally_ports::{
     Act, Attendance, Begin, Claim, Commit, Committed, Fault, Finished, KnownFlow, Lease, Outbox,
-    Positions, Publish, Sink, Standing, Steering, Stop, Stream, Tolerance, Worker, Workers,
+    Positions, Publish, SetTo, Sink, Standing, Steering, Stop, Stream, Tolerance, Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -169,7 +169,7 @@ impl Steering for Store {
     async fn set(
         &self,
         stream: &Stream,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
         act: &Act,
     ) -> Result<(), Fault> {

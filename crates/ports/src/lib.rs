@@ -37,7 +37,7 @@ pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stor
 pub use migration::{KnownFlow, Migrations};
 pub use pass::{LastPass, OnClaim, OnSet};
 pub use passed::Passed;
-pub use position::{Begin, Claim, Finished, Lease, Position, Standing, Stream, Tolerance};
+pub use position::{Begin, Claim, Finished, Lease, Position, SetTo, Standing, Stream, Tolerance};
 pub use privacy::Mask;
 pub use replay::{Replay, Replayed, Reread, Retry};
 pub use tally_domain::{Headers, Raw};
@@ -168,7 +168,8 @@ pub trait Steering: Send + Sync + 'static {
     ///
     /// Further on within its pass, with a ledger entry over the range passed: `read` 0, the act's reason its `gap`. Back,
     /// or to where it stands, by a new pass that begins there, with such an entry over the range from 0 to `to`
-    /// unless that is empty. A partition that was never read gets its first pass there.
+    /// unless that is empty. In a recreated topic by a new pass, too, whose log is the next one of that name. A partition that
+    /// was never read gets its first pass there.
     ///
     /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, or without one while somebody's
     /// lease is alive. [`StopKind::Setting`] for a position below 0, or further on in a pass that has ended. [`OnSet`]
@@ -176,7 +177,7 @@ pub trait Steering: Send + Sync + 'static {
     fn set(
         &self,
         stream: &Stream,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
         act: &Act,
     ) -> impl Future<Output = Result<(), Fault>> + Send;

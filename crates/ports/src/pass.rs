@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
-use crate::{Begin, Claim, Fault, Lease, StopKind, Stream};
+use crate::{Begin, Claim, Fault, Lease, SetTo, StopKind, Stream};
 
 /// The last pass over a partition, as a store finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,12 @@ impl OnClaim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSet {
     /// It adds the pass of this number, which nobody owns and which begins where the position is set.
-    Begin(i32),
+    Begin {
+        /// The pass.
+        number: i32,
+        /// Whether its log is the one after that of the pass before, not the same.
+        is_other_log: bool,
+    },
     /// It moves the last pass.
     Advance {
         /// The position's row.
@@ -95,10 +100,10 @@ impl OnSet {
     pub fn decide(
         stream: &Stream,
         last: Option<LastPass<'_>>,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
     ) -> Result<Self, Fault> {
-        let label = &stream.label;
+        let (label, SetTo { next: to, is_recreated }) = (&stream.label, to);
         if to < 0 {
             let message = format!("{label} has no position {to}: the first one is 0");
             return Err(Fault::stop(StopKind::Setting, message));
@@ -117,10 +122,10 @@ impl OnSet {
             _ => {}
         }
         let Some(LastPass { position, number, next, ended_at, .. }) = last else {
-            return Ok(Self::Begin(1));
+            return Ok(Self::Begin { number: 1, is_other_log: false });
         };
-        if to <= next {
-            return Ok(Self::Begin(number + 1));
+        if is_recreated || to <= next {
+            return Ok(Self::Begin { number: number + 1, is_other_log: is_recreated });
         }
         if ended_at.is_some() {
             let message = format!("{label} has ended at {next}: there is nothing further on");
@@ -133,7 +138,7 @@ impl OnSet {
     /// read.
     pub const fn passed(self) -> (i32, i64) {
         match self {
-            Self::Begin(number) => (number, 0),
+            Self::Begin { number, .. } => (number, 0),
             Self::Advance { number, next, .. } => (number, next),
         }
     }
@@ -181,23 +186,38 @@ mod tests {
     /// What setting `to` comes to with a lease of this position and epoch.
     fn set(
         last: Option<LastPass<'_>>,
-        to: i64,
+        to: impl Into<SetTo>,
         lease: Option<(i64, i64)>,
     ) -> Result<OnSet, StopKind> {
         let (flow, name, label) = ("f".to_owned(), "group/t".to_owned(), "t".to_owned());
         let stream = Stream { flow, name, partition: 0, label };
         let lease = lease.map(|(position, epoch)| Lease { position, epoch, duration: LEFT });
-        OnSet::decide(&stream, last, to, lease.as_ref()).map_err(|fault| fault.into_stop().kind)
+        OnSet::decide(&stream, last, to.into(), lease.as_ref())
+            .map_err(|fault| fault.into_stop().kind)
+    }
+
+    const fn begin(number: i32) -> OnSet {
+        OnSet::Begin { number, is_other_log: false }
+    }
+
+    #[test]
+    fn a_recreated_topic_is_another_log() {
+        let begin = OnSet::Begin { number: 3, is_other_log: true };
+        for next in [0, 40, 41] {
+            let to = SetTo { next, is_recreated: true };
+            assert_eq!(set(Some(PASS), to, None), Ok(begin));
+            assert_eq!(set(Some(ENDED), to, None), Ok(begin));
+        }
     }
 
     #[test]
     fn a_position_is_set_forward_in_its_pass_and_back_in_another() {
-        assert_eq!(set(None, 9, None), Ok(OnSet::Begin(1)));
+        assert_eq!(set(None, 9, None), Ok(begin(1)));
         let advance = OnSet::Advance { position: 7, number: 2, next: 40 };
         assert_eq!(set(Some(PASS), 41, None), Ok(advance));
         for to in [0, 39, 40] {
-            assert_eq!(set(Some(PASS), to, None), Ok(OnSet::Begin(3)));
-            assert_eq!(set(Some(ENDED), to, None), Ok(OnSet::Begin(3)));
+            assert_eq!(set(Some(PASS), to, None), Ok(begin(3)));
+            assert_eq!(set(Some(ENDED), to, None), Ok(begin(3)));
         }
     }
 
@@ -210,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_position_is_set_with_its_lease_or_where_nobody_has_it() {
-        assert_eq!(set(Some(HELD), 40, Some((7, 3))), Ok(OnSet::Begin(3)));
+        assert_eq!(set(Some(HELD), 40, Some((7, 3))), Ok(begin(3)));
         for lost in [(7, 2), (8, 3)] {
             assert_eq!(set(Some(PASS), 40, Some(lost)), Err(StopKind::Taken));
         }

@@ -71,6 +71,21 @@ pub struct Begin {
     pub again: bool,
 }
 
+/// Where a position is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetTo {
+    /// The next position to read.
+    pub next: i64,
+    /// Whether the topic was recreated: what is read from now on is another log of the same name.
+    pub is_recreated: bool,
+}
+
+impl From<i64> for SetTo {
+    fn from(next: i64) -> Self {
+        Self { next, is_recreated: false }
+    }
+}
+
 /// Where the last pass over a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {

@@ -178,7 +178,7 @@ async fn a_topic_that_was_deleted_and_made_again() {
 
     let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
     assert_code(&accepting.wait(VERY_LONG), 0);
-    let passes = "select pass, next from positions where partition = 0 order by pass";
+    let passes = "select pass, log, next from positions where partition = 0 order by pass";
     let passes: Vec<_> = stream
         .target
         .query(passes)
@@ -186,7 +186,7 @@ async fn a_topic_that_was_deleted_and_made_again() {
         .into_iter()
         .map(|row| row.into_iter().map(Option::unwrap).collect::<Vec<_>>())
         .collect();
-    assert_eq!(passes, [["1", "10"], ["2", "20"]]);
+    assert_eq!(passes, [["1", "1", "10"], ["2", "2", "20"]]);
     assert_eq!(stream.target.number("select count(*) from transactions").await, 30);
     stream.check_ledger().await;
 }

@@ -1,5 +1,6 @@
 //! A place in a log, and whether it is still there.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl Spot {
                 let text = format!(
                     "a batch there cannot be decoded (an old format, an unknown compression, a header without a value or with a name that is not UTF-8): {why}"
                 );
-                self.blocked(self.next, last, last + 1, &text)
+                self.blocked(self.next..last + 1, last + 1, false, &text)
             }
             Err(fault) => fault.into(),
         }
@@ -120,17 +121,18 @@ impl Spot {
 
     fn deleted(&self, start: i64) -> Halt {
         let text = format!("they are no longer in the log, which begins at {start}");
-        self.blocked(self.next, start - 1, start, &text)
+        self.blocked(self.next..start, start, false, &text)
     }
 
     fn made_anew(&self, start: i64, why: &str) -> Halt {
         let text = format!("the topic was made anew: {why}");
-        self.blocked(0, self.next - 1, start, &text)
+        self.blocked(0..self.next, start, true, &text)
     }
 
-    fn blocked(&self, first: i64, last: i64, resume: i64, why: &str) -> Halt {
+    fn blocked(&self, range: Range<i64>, resume: i64, is_recreated: bool, why: &str) -> Halt {
+        let (first, last) = (range.start, range.end - 1);
         let (topic, partition) = (self.topic.to_string(), self.partition);
-        let gap = Gap { topic, partition, first, last, resume };
+        let gap = Gap { topic, partition, first, last, resume, is_recreated };
         let message = format!(
             "{}: {}/{partition}, offsets {first} to {last}: {why}; to go on at {resume} without them, once: --accept-gap {gap}",
             self.cluster.name(),

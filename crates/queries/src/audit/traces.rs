@@ -262,11 +262,7 @@ pub struct FoundRowTrace {
 }
 
 /// For each of `count` keys its row, of those that were `found`, the first one's slot being `from`.
-pub fn in_slots(
-    found: Vec<FoundRowTrace>,
-    count: usize,
-    from: i64,
-) -> Vec<Option<RowTrace>> {
+pub fn in_slots(found: Vec<FoundRowTrace>, count: usize, from: i64) -> Vec<Option<RowTrace>> {
     let mut rows = vec![None; count];
     for FoundRowTrace { slot, origin, position, is_deleted } in found {
         let index = usize::try_from(slot - from).ok();

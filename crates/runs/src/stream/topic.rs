@@ -9,7 +9,7 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
 use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
-use tally_ports::{Act, Commit, Enrich, Fault, Sink, Steering, Stop, StopKind, metric};
+use tally_ports::{Act, Commit, Enrich, Fault, SetTo, Sink, Steering, Stop, StopKind, metric};
 use tokio::time::sleep;
 
 use super::progress::Progress;
@@ -121,7 +121,8 @@ impl<E: Enrich, S: Sink + Steering> Topic<E, S> {
             result: json!({ "first": gap.first, "last": gap.last, "resume": gap.resume }),
         };
         let lease = Some(&partition.position.lease);
-        let set = || self.store.set(&partition.stream, gap.resume, lease, &act);
+        let to = SetTo { next: gap.resume, is_recreated: gap.is_recreated };
+        let set = || self.store.set(&partition.stream, to, lease, &act);
         self.pipeline.gates().database.pass(set).await?;
         tracing::warn!("passed over {gap}, as it was accepted; going on at {}", gap.resume);
         Ok(())

@@ -153,7 +153,7 @@ pub async fn a_range_that_was_set_does_not_count(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
-    sink.set(&stream, 100, Some(&position.lease), &act("nobody needs them")).await.unwrap();
+    sink.set(&stream, 100.into(), Some(&position.lease), &act("nobody needs them")).await.unwrap();
     let position = own(&sink, &stream, "a", LONG).await;
     commit(&sink, mixed_commit(&position, &stream, 100..=119, 19)).await.unwrap();
     assert_eq!(store.read(&BATCHES).await.len(), 2);

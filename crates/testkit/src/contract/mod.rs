@@ -206,6 +206,7 @@ macro_rules! store_contract {
             who_attends_is_told_where_partitions_stand
             who_attends_claims_what_a_clock_that_was_ahead_holds
             setting_forward_passes_a_range
+            a_recreated_topic_raises_the_log
             setting_back_begins_another_pass
             a_partition_never_read_is_set_by_its_first_pass
             without_a_lease_a_live_one_is_spared

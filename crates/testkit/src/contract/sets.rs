@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Lease, Position, Positions, Steering, Stream};
+use tally_ports::{Begin, Claim, Lease, Position, Positions, SetTo, Steering, Stream};
 
 use super::claims::{assert_setting, assert_taken, own};
 use super::commits::{commit, everything};
@@ -53,7 +53,7 @@ async fn standing(sink: &impl Steering) -> (i32, i64) {
 pub async fn setting_forward_passes_a_range(store: &impl Store) {
     let (sink, stream, before) = read_ten(store).await;
     assert_eq!(sink.standings("transactions", "group/other").await.unwrap(), []);
-    sink.set(&stream, 25, None, &act("too old")).await.unwrap();
+    sink.set(&stream, 25.into(), None, &act("too old")).await.unwrap();
 
     assert_eq!(standing(&sink).await, (1, 25));
     let [_, entry] = store.read(&BATCHES).await.try_into().unwrap();
@@ -88,9 +88,9 @@ pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &
     let stream = stream::<Transactions>(NAME);
     own(&sink, &stream, "a", Duration::from_secs(1)).await;
     store.turn_clock_back_a_day().await;
-    assert_taken(sink.set(&stream, 7, None, &act("too early")).await);
+    assert_taken(sink.set(&stream, 7.into(), None, &act("too early")).await);
     eventually(Duration::from_secs(20), async || {
-        sink.set(&stream, 7, None, &act("its owner is gone")).await.is_ok()
+        sink.set(&stream, 7.into(), None, &act("its owner is gone")).await.is_ok()
     })
     .await;
     assert_eq!(standing(&sink).await, (1, 7));
@@ -102,7 +102,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &
 /// What was read stays in the ledger; the next pass begins there, as one that passed what is before it.
 pub async fn setting_back_begins_another_pass(store: &impl Store) {
     let (sink, stream, before) = read_ten(store).await;
-    sink.set(&stream, 4, None, &act("once more")).await.unwrap();
+    sink.set(&stream, 4.into(), None, &act("once more")).await.unwrap();
     assert_eq!(standing(&sink).await, (2, 4));
     let position = own(&sink, &stream, "b", LONG).await;
     assert_eq!((position.pass, position.next), (2, 4));
@@ -111,9 +111,9 @@ pub async fn setting_back_begins_another_pass(store: &impl Store) {
     commit(&sink, plain_commit(&position, &stream.clone().into(), 4..=5)).await.unwrap();
     sink.release(&position.lease).await.unwrap();
 
-    sink.set(&stream, 6, None, &act("where it stands")).await.unwrap();
+    sink.set(&stream, 6.into(), None, &act("where it stands")).await.unwrap();
     assert_eq!(standing(&sink).await, (3, 6));
-    sink.set(&stream, 0, None, &act("all of it")).await.unwrap();
+    sink.set(&stream, 0.into(), None, &act("all of it")).await.unwrap();
     assert_eq!(standing(&sink).await, (4, 0));
     assert_eq!(
         passed(store).await,
@@ -130,7 +130,7 @@ pub async fn setting_back_begins_another_pass(store: &impl Store) {
 pub async fn a_partition_never_read_is_set_by_its_first_pass(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>(NAME);
-    sink.set(&stream, 7, None, &act("not needed")).await.unwrap();
+    sink.set(&stream, 7.into(), None, &act("not needed")).await.unwrap();
     assert_eq!(standing(&sink).await, (1, 7));
     assert_eq!(passed(store).await, [entry(1, 0, 6, "not needed")]);
 
@@ -141,9 +141,24 @@ pub async fn a_partition_never_read_is_set_by_its_first_pass(store: &impl Store)
     assert_eq!(&store.read(&POSITIONS).await[0]["label"], stream.label);
 
     let other = Stream { partition: 1, ..(*stream).clone() };
-    sink.set(&other, 0, None, &act("from its start")).await.unwrap();
+    sink.set(&other, 0.into(), None, &act("from its start")).await.unwrap();
     assert_eq!(passed(store).await.len(), 1, "nothing was passed");
     assert_eq!(own(&sink, &other, "a", LONG).await.next, 0);
+}
+
+/// What follows is another log of the same name, in a pass of its own, wherever it is set.
+pub async fn a_recreated_topic_raises_the_log(store: &impl Store) {
+    let (sink, stream, _) = read_ten(store).await;
+    for (next, pass, log) in [(4, 2, 2), (25, 3, 3)] {
+        let to = SetTo { next, is_recreated: true };
+        sink.set(&stream, to, None, &act("recreated")).await.unwrap();
+        let position = own(&sink, &stream, "a", LONG).await;
+        assert_eq!((position.pass, position.next, position.log), (pass, next, log));
+        assert_eq!(position.cursor, Value::Null);
+        sink.release(&position.lease).await.unwrap();
+    }
+    sink.set(&stream, 0.into(), None, &act("once more")).await.unwrap();
+    assert_eq!(own(&sink, &stream, "a", LONG).await.log, 3);
 }
 
 /// Only while nobody owns it; who does is not disturbed.
@@ -152,7 +167,7 @@ pub async fn without_a_lease_a_live_one_is_spared(store: &impl Store) {
     let position = own(&sink, &stream, "a", LONG).await;
     let before = everything(store).await;
     for to in [0, 4, 10, 25] {
-        assert_taken(store.open().await.set(&stream, to, None, &act("no")).await);
+        assert_taken(store.open().await.set(&stream, to.into(), None, &act("no")).await);
     }
     assert_eq!(everything(store).await, before);
     assert_eq!(store.read(&ACTS).await, []);
@@ -165,10 +180,12 @@ pub async fn setting_with_its_lease_gives_it_back(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
     for to in [25, 3] {
         let position = own(&sink, &stream, "a", LONG).await;
-        sink.set(&stream, to, Some(&position.lease), &act("a hole")).await.unwrap();
+        sink.set(&stream, to.into(), Some(&position.lease), &act("a hole")).await.unwrap();
         assert_eq!(standing(&sink).await.1, to);
         assert_taken(sink.renew(&position.lease).await);
-        assert_taken(sink.set(&stream, to + 9, Some(&position.lease), &act("again")).await);
+        assert_taken(
+            sink.set(&stream, (to + 9).into(), Some(&position.lease), &act("again")).await,
+        );
         let theirs = own(&store.open().await, &stream, "b", LONG).await;
         assert_eq!(theirs.next, to);
         sink.release(&theirs.lease).await.unwrap();
@@ -186,11 +203,11 @@ pub async fn setting_with_a_lost_lease_changes_nothing(store: &impl Store) {
     let nowhere = Lease { position: 4_711, ..lost.lease };
     for lease in [lost.lease, others, nowhere] {
         for to in [3, 25] {
-            assert_taken(sink.set(&stream, to, Some(&lease), &act("no")).await);
+            assert_taken(sink.set(&stream, to.into(), Some(&lease), &act("no")).await);
         }
     }
     let never_read = Stream { partition: 2, ..stream };
-    assert_taken(sink.set(&never_read, 5, Some(&lost.lease), &act("no")).await);
+    assert_taken(sink.set(&never_read, 5.into(), Some(&lost.lease), &act("no")).await);
     assert_eq!(everything(store).await, before);
     assert_eq!(store.read(&ACTS).await, []);
 }
@@ -203,7 +220,7 @@ pub async fn a_late_commit_after_setting_is_refused(store: &impl Store) {
         let late = own(&sink, &stream, "a", LONG).await;
         commit(&sink, plain_commit(&late, &stream, 0..=9)).await.unwrap();
         sink.release(&late.lease).await.unwrap();
-        sink.set(&stream, to, None, &act("moved")).await.unwrap();
+        sink.set(&stream, to.into(), None, &act("moved")).await.unwrap();
         let before = everything(store).await;
         for first in [10, to] {
             assert_taken(commit(&sink, plain_commit(&late, &stream, first..=first + 4)).await);
@@ -216,15 +233,15 @@ pub async fn a_late_commit_after_setting_is_refused(store: &impl Store) {
 /// Nothing is before the first position, and nothing after the end of a pass that has ended.
 pub async fn a_position_that_cannot_be_is_a_wrong_setting(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
-    assert_setting(sink.set(&stream, -1, None, &act("no")).await);
+    assert_setting(sink.set(&stream, (-1).into(), None, &act("no")).await);
     let position = own(&sink, &stream, "a", LONG).await;
     sink.finish(&position.lease, 10, TOLERANCE).await.unwrap();
     let before = everything(store).await;
-    assert_setting(sink.set(&stream, 11, None, &act("no")).await);
+    assert_setting(sink.set(&stream, 11.into(), None, &act("no")).await);
     assert_eq!(everything(store).await, before);
     assert_eq!(store.read(&ACTS).await, []);
 
-    sink.set(&stream, 8, None, &act("the last two once more")).await.unwrap();
+    sink.set(&stream, 8.into(), None, &act("the last two once more")).await.unwrap();
     let position = own(&sink, &stream, "a", LONG).await;
     assert_eq!((position.pass, position.next), (2, 8));
 }
@@ -237,7 +254,7 @@ pub async fn a_claim_beside_a_set_never_owns_an_earlier_pass(store: &impl Store)
         let act = act("once more");
         let (claim, set) = tokio::join!(
             theirs.claim(&stream, "b", LONG, Begin::default()),
-            ours.set(&stream, 0, None, &act)
+            ours.set(&stream, 0.into(), None, &act)
         );
         let Ok(Claim::Owned(position)) = claim else { panic!("{claim:?}") };
         let [last] = ours.standings("transactions", NAME).await.unwrap().try_into().unwrap();

@@ -6,7 +6,7 @@ use chrono::NaiveDateTime;
 use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
-    Act, Committed, Fault, Lease, OnSet, Passed, Standing, Steering, Stream, passed,
+    Act, Committed, Fault, Lease, OnSet, Passed, SetTo, Standing, Steering, Stream, passed,
 };
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ impl Steering for MemoryStore {
     async fn set(
         &self,
         stream: &Stream,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
         act: &Act,
     ) -> Result<(), Fault> {
@@ -30,18 +30,18 @@ impl Steering for MemoryStore {
         let mut state = self.state();
         state.set_back(stream, now);
         let (pass, first) = state.set(stream, to, lease, now)?.passed();
-        if first < to {
+        if first < to.next {
             state.batches.push(Entry {
                 id: Uuid::now_v7(),
                 stream: Arc::new(stream.clone()),
                 pass,
                 first,
-                last: to - 1,
+                last: to.next - 1,
                 read: 0,
                 committed: Committed::default(),
                 dead_lettered: 0,
                 quality: Report::default(),
-                passed: Passed::of(passed::GAP, to - first),
+                passed: Passed::of(passed::GAP, to.next - first),
                 detail: None,
                 gap: Some(act.reason.clone()),
                 worker: act.who.as_str().into(),
@@ -57,7 +57,7 @@ impl State {
     fn set(
         &mut self,
         stream: &Stream,
-        to: i64,
+        to: SetTo,
         lease: Option<&Lease>,
         now: NaiveDateTime,
     ) -> Result<OnSet, Fault> {
@@ -69,12 +69,13 @@ impl State {
             place.give_back(now);
         }
         match decision {
-            OnSet::Begin(number) => {
-                self.add(stream, number, to, now);
+            OnSet::Begin { number, is_other_log } => {
+                let added = self.add(stream, number, to.next, now);
+                self.places[added].log += i64::from(is_other_log);
             }
             OnSet::Advance { position, .. } => {
                 let place = &mut self.places[index(position)];
-                place.next = to;
+                place.next = to.next;
                 place.cursor = Value::Null;
                 stream.label.clone_into(&mut place.stream.label);
             }

@@ -66,7 +66,7 @@ impl Partitions for Fake {
             Some((finish, store)) => {
                 finish.notified().await;
                 let lease = Some(&partition.position.lease);
-                store.set(&partition.stream, 100, lease, &act()).await.unwrap();
+                store.set(&partition.stream, 100.into(), lease, &act()).await.unwrap();
             }
             None => {
                 stop.cancelled().await;
