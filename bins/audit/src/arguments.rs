@@ -10,8 +10,8 @@ use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 /// nothing, and may run while others write.
 ///
 /// Exit codes: 0 all holds; 65 something does not, and each violation is named; 66 a file cannot be read; 69 the
-/// database or the brokers are away; 74 the report cannot be written; 78 a setting is wrong, or the database is none of
-/// ours.
+/// database or the brokers are unavailable; 74 the report cannot be written; 78 a setting is wrong, or it is not a
+/// Tally database.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {

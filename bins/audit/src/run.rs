@@ -4,7 +4,7 @@ use std::slice;
 use std::sync::Arc;
 
 use tally_adapter_kafka::Cluster;
-use tally_app::{Books, Flows, Layers, Settings, kafka};
+use tally_app::{Flows, Layers, LedgerReader, Settings, kafka};
 use tally_ports::{Fault, KnownFlow, Stop};
 use tally_runs::audit::{self, Audited, File, Topic};
 
@@ -13,7 +13,7 @@ use crate::arguments::Arguments;
 /// Audits the store that the settings name.
 ///
 /// # Errors
-/// When a source or the store cannot be read, or is away: an audit waits for nobody.
+/// When a source or the store cannot be read, or is unavailable: an audit waits for nobody.
 pub async fn run(
     flows: &Flows,
     arguments: &Arguments,
@@ -32,9 +32,10 @@ pub async fn run(
     }
     let topic =
         if arguments.topic.has_brokers() { Some(topic(known, &settings).await?) } else { None };
-    let books = Books::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
+    let ledger =
+        LedgerReader::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
     let all = flows.all().iter().map(|known| Arc::clone(&known.flow));
-    audit::run(&books, all, files, topic).await
+    audit::run(&ledger, all, files, topic).await
 }
 
 async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {

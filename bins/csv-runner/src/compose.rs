@@ -17,7 +17,7 @@ use crate::screen::Screen;
 /// Takes the files, in order, into the store. A file that cannot be read is reported and the rest go on.
 ///
 /// # Errors
-/// When nothing could begin: a setting is wrong, the store stayed away.
+/// When nothing could begin: a setting is wrong, the store stayed unavailable.
 pub async fn run(
     known: &KnownFlow,
     arguments: &Arguments,

@@ -4,7 +4,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use serde::Serialize;
 use serde_json::Value;
-use tally_ports::{Act, Acts, Change, Choice, DeadLetters, Deed, State};
+use tally_ports::{Act, Acts, Change, DeadLetters, Filter, LoggedAct, State};
 use uuid::Uuid;
 
 use crate::arguments::{Arguments, Command, Moment, Output, Which};
@@ -16,44 +16,46 @@ const IDS_NAMED: usize = 10;
 
 /// Discards or purges.
 pub async fn run(command: &Command, output: Output, console: &Console) -> Result<(), Ended> {
-    let (change, verb, which, choice, reason) = match command {
+    let (change, verb, which, filter, reason) = match command {
         Command::Discard { which, reason } => {
             require(which);
-            let choice = which.filters.choice(&which.ids, Some(State::Open));
-            (Change::Discard, "discard", which, choice, reason)
+            let filter = which.filters.filter(&which.ids, Some(State::Open));
+            (Change::Discard, "discard", which, filter, reason)
         }
         Command::Purge { which, state, older_than, reason } => {
             let before = older_than.map(|Moment(at)| at);
             if before.is_none() {
                 require(which);
             }
-            let mut choice = which.filters.choice(&which.ids, *state);
-            choice.until = choice.until.into_iter().chain(before).min();
-            (Change::Purge, "purge", which, choice, reason)
+            let mut filter = which.filters.filter(&which.ids, *state);
+            filter.until = filter.until.into_iter().chain(before).min();
+            (Change::Purge, "purge", which, filter, reason)
         }
         _ => return Ok(()),
     };
     console.check_ids(&which.ids).await?;
 
-    let mut deed = begin(console, verb, &choice, reason);
-    let mut pages = console.pages(&choice);
+    let mut logged_act = begin(console, verb, &filter, reason);
+    let mut pages = console.pages(&filter);
     loop {
         let page = pages.next(usize::MAX).await?;
         if page.is_empty() {
             break;
         }
         let ids: Vec<Uuid> = page.iter().map(|letter| letter.id).collect();
-        let changed = console.ask(|| console.store.change(&ids, change, &deed)).await?;
-        deed.add(change.as_str(), changed);
+        let changed = console.ask(|| console.store.change(&ids, change, &logged_act)).await?;
+        logged_act.add(change.as_str(), changed);
         if console.is_stopped() {
             break;
         }
     }
-    deed.add(change.as_str(), 0);
-    console.ask(|| console.store.note(&deed)).await?;
-    let count = &deed.act.result[change.as_str()];
+    logged_act.add(change.as_str(), 0);
+    console.ask(|| console.store.note(&logged_act)).await?;
+    let count = &logged_act.act.result[change.as_str()];
     print(&match output {
-        Output::Json => json::line(&Done { act: Some(deed.id), counts: &deed.act.result }),
+        Output::Json => {
+            json::line(&Done { act: Some(logged_act.id), counts: &logged_act.act.result })
+        }
         Output::Table => format!("{count} {}\n", change.as_str()),
     })
 }
@@ -76,21 +78,21 @@ pub fn require(which: &Which) {
 }
 
 /// An act that is about to be done.
-pub fn begin(console: &Console, verb: &'static str, choice: &Choice, reason: &str) -> Deed {
-    Deed::new(Act {
+pub fn begin(console: &Console, verb: &'static str, filter: &Filter, reason: &str) -> LoggedAct {
+    LoggedAct::new(Act {
         who: tally_app::who(&console.worker.process.host),
         verb,
-        flow: choice.flow.clone().unwrap_or_else(|| "all".to_owned()),
-        target: target(choice),
+        flow: filter.flow.clone().unwrap_or_else(|| "all".to_owned()),
+        target: target(filter),
         reason: reason.to_owned(),
         result: Value::Null,
     })
 }
 
 /// What was chosen, for the table of acts. A key is not named: it would outlive its purge there.
-fn target(choice: &Choice) -> String {
-    let Choice { ids, flow, stream, label, partition, pass, position, stage, code, .. } = choice;
-    let Choice { state, since, until, key, .. } = choice;
+fn target(filter: &Filter) -> String {
+    let Filter { ids, flow, stream, label, partition, pass, position, stage, code, .. } = filter;
+    let Filter { state, since, until, key, .. } = filter;
     let number = |number: Option<i64>| number.map(|number| number.to_string());
     let filters = [
         ("flow", flow.clone()),
@@ -125,15 +127,15 @@ mod tests {
 
     #[test]
     fn an_act_names_its_target_but_no_key() {
-        assert_eq!(target(&Choice::default()), "all");
-        let choice = Choice {
+        assert_eq!(target(&Filter::default()), "all");
+        let filter = Filter {
             code: Some("json".into()),
             key: Some("4711".into()),
             state: Some(State::Open),
             ids: Some(vec![Uuid::nil(); 11]),
-            ..Choice::default()
+            ..Filter::default()
         };
-        let text = target(&choice);
+        let text = target(&filter);
         assert!(text.starts_with("code=json state=open key=*** ids 0000"), "{text}");
         assert!(text.ends_with(" (11 ids)") && !text.contains("4711"), "{text}");
     }

@@ -11,11 +11,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tally_app::{Flags, Span};
 use tally_domain::{Stage, timestamp};
-use tally_ports::{Choice, State};
+use tally_ports::{Filter, State};
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, whatever became of the records; 2 the command line is wrong; 66 there is no dead letter \
-with a given id (then nothing was done); 69 the database, the model or the schema registry stayed away; 74 standard output or a \
+with a given id (then nothing was done); 69 the database, the model or the schema registry stayed unavailable; 74 standard output or a \
 file cannot be written; 78 a setting is wrong; 130 and 143 stopped by a signal, the record in hand finished.";
 
 /// Lists, shows, replays, discards, exports and purges dead letters. May run beside whatever makes them.
@@ -214,9 +214,9 @@ const STAGES: [&str; 5] = [
 
 impl Filters {
     /// What they choose; `ids` besides, unless there are none.
-    pub fn choice(&self, ids: &[Uuid], state: Option<State>) -> Choice {
+    pub fn filter(&self, ids: &[Uuid], state: Option<State>) -> Filter {
         let filters = self.clone();
-        Choice {
+        Filter {
             ids: (!ids.is_empty()).then(|| ids.to_vec()),
             flow: filters.flow,
             stream: filters.stream,

@@ -18,12 +18,12 @@ pub async fn run(
         Command::List(list) => list::run(list, output, console).await,
         Command::Show { id } => show::run(*id, output, console).await,
         Command::Stats { filters, state } => {
-            stats::run(&filters.choice(&[], *state), output, console).await
+            stats::run(&filters.filter(&[], *state), output, console).await
         }
         Command::Replay(which) => replay::run(which, arguments, flows, console).await,
         Command::Discard { .. } | Command::Purge { .. } => act::run(command, output, console).await,
         Command::Export { ids, filters, state, file } => {
-            export::run(&filters.choice(ids, *state), file.as_deref(), console).await
+            export::run(&filters.filter(ids, *state), file.as_deref(), console).await
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write, stdout};
 use std::sync::Arc;
 
 use tally_app::{EXIT_OUTPUT, Settings, Store, Worker};
-use tally_ports::{Choice, DeadLetters, Fault, KnownFlow, Listed, Stop, StopKind};
+use tally_ports::{DeadLetterSummary, DeadLetters, Fault, Filter, KnownFlow, Stop, StopKind};
 use tally_runs::replay::{self, Pages};
 use uuid::Uuid;
 
@@ -85,9 +85,9 @@ impl Console {
         Ok(replay::ask(&self.worker.process, call).await?)
     }
 
-    /// The dead letters of a choice, from the first one on.
-    pub fn pages<'a>(&'a self, choice: &'a Choice) -> Pages<'a, Store> {
-        Pages::new(&self.worker.process, &*self.store, choice)
+    /// The dead letters of a filter, from the first one on.
+    pub fn pages<'a>(&'a self, filter: &'a Filter) -> Pages<'a, Store> {
+        Pages::new(&self.worker.process, &*self.store, filter)
     }
 
     /// Whether a signal came.
@@ -96,9 +96,9 @@ impl Console {
     }
 
     /// The dead letter with this id.
-    pub async fn find(&self, id: Uuid) -> Result<Listed, Ended> {
-        let choice = Choice { ids: Some(vec![id]), ..Choice::default() };
-        let found = self.ask(|| self.store.list(&choice, None, 1)).await?;
+    pub async fn find(&self, id: Uuid) -> Result<DeadLetterSummary, Ended> {
+        let filter = Filter { ids: Some(vec![id]), ..Filter::default() };
+        let found = self.ask(|| self.store.list(&filter, None, 1)).await?;
         Ok(found.into_iter().next().ok_or_else(|| unknown(&[id]))?)
     }
 
@@ -106,8 +106,8 @@ impl Console {
     pub async fn check_ids(&self, ids: &[Uuid]) -> Result<(), Ended> {
         let mut unknown_ids = Vec::new();
         for ids in ids.chunks(AT_ONCE) {
-            let choice = Choice { ids: Some(ids.to_vec()), ..Choice::default() };
-            let found = self.ask(|| self.store.list(&choice, None, AT_ONCE)).await?;
+            let filter = Filter { ids: Some(ids.to_vec()), ..Filter::default() };
+            let found = self.ask(|| self.store.list(&filter, None, AT_ONCE)).await?;
             let found: BTreeSet<Uuid> = found.iter().map(|letter| letter.id).collect();
             unknown_ids.extend(ids.iter().filter(|id| !found.contains(id)));
         }

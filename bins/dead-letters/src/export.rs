@@ -4,21 +4,21 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write, stdout};
 use std::path::Path;
 
-use tally_ports::{Choice, DeadLetters};
+use tally_ports::{DeadLetters, Filter};
 use tally_runs::replay::parts;
 
 use crate::console::{Console, Ended};
-use crate::json::{self, Whole};
+use crate::json::{self, WholeJson};
 
-/// Writes those of `choice`, one by one, to a file or standard output.
-pub async fn run(choice: &Choice, file: Option<&Path>, console: &Console) -> Result<(), Ended> {
-    if let Some(ids) = &choice.ids {
+/// Writes those of `filter`, one by one, to a file or standard output.
+pub async fn run(filter: &Filter, file: Option<&Path>, console: &Console) -> Result<(), Ended> {
+    if let Some(ids) = &filter.ids {
         console.check_ids(ids).await?;
     }
     let name = file.map_or_else(|| "standard output".to_owned(), |file| file.display().to_string());
     let failed = |error| Ended::Output(name.clone(), error);
     let mut out = Out::open(file).map_err(failed)?;
-    let mut pages = console.pages(choice);
+    let mut pages = console.pages(filter);
     loop {
         let page = pages.next(usize::MAX).await?;
         if page.is_empty() {
@@ -26,7 +26,7 @@ pub async fn run(choice: &Choice, file: Option<&Path>, console: &Console) -> Res
         }
         for ids in parts(&page) {
             for stored in console.ask(|| console.store.fetch(&ids)).await? {
-                out.write(&json::line(&Whole::of(&stored))).map_err(failed)?;
+                out.write(&json::line(&WholeJson::of(&stored))).map_err(failed)?;
             }
         }
         if console.is_stopped() {

@@ -2,14 +2,14 @@
 
 use chrono::NaiveDateTime;
 use serde::Serialize;
-use tally_ports::{Listed, Stored};
+use tally_ports::{DeadLetterSummary, StoredDeadLetter};
 use uuid::Uuid;
 
 use crate::bytes::{encoded, whole_characters};
 
 /// One in a list.
 #[derive(Serialize)]
-pub struct Letter<'a> {
+pub struct DeadLetterJson<'a> {
     pub id: Uuid,
     pub flow: &'a str,
     pub stream: &'a str,
@@ -33,9 +33,9 @@ pub struct Letter<'a> {
 
 /// A whole one.
 #[derive(Serialize)]
-pub struct Whole<'a> {
+pub struct WholeJson<'a> {
     #[serde(flatten)]
-    pub letter: Letter<'a>,
+    pub letter: DeadLetterJson<'a>,
     pub payload: Option<String>,
     pub payload_encoding: &'static str,
     pub headers: Vec<Header<'a>>,
@@ -48,47 +48,47 @@ pub struct Header<'a> {
     pub value_encoding: &'static str,
 }
 
-impl<'a> Letter<'a> {
-    pub fn of(listed: &'a Listed) -> Self {
-        let key = listed.key.as_deref().map(whole_characters);
-        Self::with_key(listed, key)
+impl<'a> DeadLetterJson<'a> {
+    pub fn of(summary: &'a DeadLetterSummary) -> Self {
+        let key = summary.key.as_deref().map(whole_characters);
+        Self::with_key(summary, key)
     }
 
-    fn with_key(listed: &'a Listed, key: Option<&[u8]>) -> Self {
+    fn with_key(summary: &'a DeadLetterSummary, key: Option<&[u8]>) -> Self {
         let (key, key_encoding) = encoded(key);
-        let place = &listed.place;
+        let place = &summary.place;
         Self {
-            id: listed.id,
+            id: summary.id,
             flow: &place.flow,
             stream: &place.stream,
-            label: listed.label.as_deref(),
+            label: summary.label.as_deref(),
             partition: place.partition,
             pass: place.pass,
             position: place.position,
             attempt: place.attempt,
-            batch_id: listed.batch_id,
-            stage: &listed.stage,
-            code: &listed.code,
-            message: &listed.message,
-            state: listed.state.as_str(),
-            failed_at: moment(listed.failed_at),
-            published_at: listed.published_at.map(moment),
+            batch_id: summary.batch_id,
+            stage: &summary.stage,
+            code: &summary.code,
+            message: &summary.message,
+            state: summary.state.as_str(),
+            failed_at: moment(summary.failed_at),
+            published_at: summary.published_at.map(moment),
             key,
             key_encoding,
-            payload_bytes: listed.payload_bytes,
+            payload_bytes: summary.payload_bytes,
         }
     }
 }
 
-impl<'a> Whole<'a> {
-    pub fn of(Stored { listed, raw }: &'a Stored) -> Self {
+impl<'a> WholeJson<'a> {
+    pub fn of(StoredDeadLetter { summary, raw }: &'a StoredDeadLetter) -> Self {
         let (payload, payload_encoding) = encoded(raw.payload.as_deref());
         let header = |(name, value): &'a (String, bytes::Bytes)| {
             let (value, value_encoding) = encoded(Some(value));
             Header { name, value, value_encoding }
         };
         Self {
-            letter: Letter::with_key(listed, raw.key.as_deref()),
+            letter: DeadLetterJson::with_key(summary, raw.key.as_deref()),
             payload,
             payload_encoding,
             headers: raw.headers.iter().map(header).collect(),

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 use tally_ports::position::FILE;
-use tally_ports::{DeadLetters, Listed};
+use tally_ports::{DeadLetterSummary, DeadLetters};
 use uuid::Uuid;
 
 use crate::arguments::{List, Output};
 use crate::bytes::{inline, whole_characters};
 use crate::console::{Console, Ended, print};
-use crate::json::{self, Letter};
+use crate::json::{self, DeadLetterJson};
 use crate::table::Table;
 
 /// How much of a key a table shows.
@@ -16,20 +16,20 @@ const KEY: usize = 36;
 
 /// Prints one page.
 pub async fn run(list: &List, output: Output, console: &Console) -> Result<(), Ended> {
-    let choice = list.filters.choice(&[], list.state);
+    let filter = list.filters.filter(&[], list.state);
     let after = match list.after {
         Some(id) => Some(console.find(id).await?.place),
         None => None,
     };
     let limit = usize::from(list.limit);
     // One more than wanted tells whether there is another page.
-    let mut page = console.ask(|| console.store.list(&choice, after.as_ref(), limit + 1)).await?;
+    let mut page = console.ask(|| console.store.list(&filter, after.as_ref(), limit + 1)).await?;
     let has_more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| has_more).map(|letter| letter.id);
     print(&match output {
         Output::Json => {
-            json::line(&Page { dead_letters: page.iter().map(Letter::of).collect(), next })
+            json::line(&Page { dead_letters: page.iter().map(DeadLetterJson::of).collect(), next })
         }
         Output::Table => table(&page, next),
     })
@@ -38,12 +38,12 @@ pub async fn run(list: &List, output: Output, console: &Console) -> Result<(), E
 /// A page as scripts read it.
 #[derive(Serialize)]
 struct Page<'a> {
-    dead_letters: Vec<Letter<'a>>,
+    dead_letters: Vec<DeadLetterJson<'a>>,
     /// What to give as `--after` for the next page; null on the last one.
     next: Option<Uuid>,
 }
 
-fn table(page: &[Listed], next: Option<Uuid>) -> String {
+fn table(page: &[DeadLetterSummary], next: Option<Uuid>) -> String {
     if page.is_empty() {
         return "no dead letters\n".to_owned();
     }
@@ -53,7 +53,7 @@ fn table(page: &[Listed], next: Option<Uuid>) -> String {
         let key = letter.key.as_deref().map(whole_characters);
         table.row([
             letter.id.to_string(),
-            spot(letter),
+            place_of(letter),
             letter.place.attempt.to_string(),
             letter.state.to_string(),
             letter.stage.clone(),
@@ -67,7 +67,7 @@ fn table(page: &[Listed], next: Option<Uuid>) -> String {
 }
 
 /// Where a record was read, for people: `orders.csv@17`, `transactions/3@1024`.
-pub fn spot(letter: &Listed) -> String {
+pub fn place_of(letter: &DeadLetterSummary) -> String {
     let place = &letter.place;
     let label = letter.label.as_deref().unwrap_or(&place.stream);
     if place.stream.starts_with(FILE) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_http_ml::Model;
 use tally_app::{Flows, kafka};
-use tally_ports::{Deed, KnownFlow, State};
+use tally_ports::{KnownFlow, LoggedAct, State};
 use tally_runs::replay::{self, Stages};
 
 use crate::act::{begin, require};
@@ -29,8 +29,8 @@ pub async fn run(
     console.check_ids(&which.ids).await?;
     // Ids are told of in whatever state they are; a filter is for what is open.
     let state = which.ids.is_empty().then_some(State::Open);
-    let mut choice = which.filters.choice(&which.ids, state);
-    let known = replay::flows(process, &*console.store, &choice, flows.all()).await?;
+    let mut filter = which.filters.filter(&which.ids, state);
+    let known = replay::flows(process, &*console.store, &filter, flows.all()).await?;
     let mut stages = Vec::new();
     for KnownFlow { flow, .. } in &known {
         let settings = layers(all, flows, &**flow)?.settings;
@@ -42,9 +42,9 @@ pub async fn run(
     }
 
     if let [only] = &known[..] {
-        choice.flow = Some(only.flow.name().to_owned());
+        filter.flow = Some(only.flow.name().to_owned());
     }
-    let deed = begin(console, "replay", &choice, &arguments.reason);
+    let logged_act = begin(console, "replay", &filter, &arguments.reason);
     let (is_dry, output) = (arguments.dry_run, all.output);
     let of_run = replay::Settings {
         rate: arguments.rate.map(|Rate(rate)| rate),
@@ -53,14 +53,15 @@ pub async fn run(
         is_dry,
     };
     let tell = |letter: &_, outcome: &_| print(&report::show(outcome, letter, is_dry, output));
-    let deed = replay::run(process, &*console.store, &stages, choice, deed, of_run, tell).await?;
-    print(&summary(&deed, is_dry, output))
+    let logged_act =
+        replay::run(process, &*console.store, &stages, filter, logged_act, of_run, tell).await?;
+    print(&summary(&logged_act, is_dry, output))
 }
 
-fn summary(deed: &Deed, is_dry: bool, output: Output) -> String {
-    let counts = &deed.act.result;
+fn summary(logged_act: &LoggedAct, is_dry: bool, output: Output) -> String {
+    let counts = &logged_act.act.result;
     if output == Output::Json {
-        let act = (!is_dry).then_some(deed.id);
+        let act = (!is_dry).then_some(logged_act.id);
         return json::line(&Summary { dry_run: is_dry, act, counts });
     }
     let counts: Vec<String> = counts

@@ -2,26 +2,31 @@
 
 use serde::Serialize;
 use tally_domain::Reason;
-use tally_ports::{Listed, Replayed, State};
+use tally_ports::{DeadLetterSummary, Replayed, State};
 use tally_runs::replay::Outcome;
 use uuid::Uuid;
 
 use crate::arguments::Output;
 use crate::json;
-use crate::list::spot;
+use crate::list::place_of;
 use crate::table::plain;
 
 /// One line for people, or one of JSON.
-pub fn show(outcome: &Outcome, letter: &Listed, is_dry: bool, output: Output) -> String {
+pub fn show(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool, output: Output) -> String {
     match output {
         Output::Json => json::line(&line(outcome, letter)),
         Output::Table => {
-            format!("{}  {}  {}\n", letter.id, plain(&spot(letter)), text(outcome, letter, is_dry))
+            format!(
+                "{}  {}  {}\n",
+                letter.id,
+                plain(&place_of(letter)),
+                text(outcome, letter, is_dry)
+            )
         }
     }
 }
 
-fn text(outcome: &Outcome, letter: &Listed, is_dry: bool) -> String {
+fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
     let would = |done: &str, would: &str| if is_dry { would } else { done }.to_owned();
     match outcome {
         Outcome::Replayed(Replayed::Written) => would("replayed", "would be replayed"),
@@ -47,7 +52,7 @@ fn text(outcome: &Outcome, letter: &Listed, is_dry: bool) -> String {
     }
 }
 
-fn line<'a>(outcome: &'a Outcome, letter: &'a Listed) -> Line<'a> {
+fn line<'a>(outcome: &'a Outcome, letter: &'a DeadLetterSummary) -> Line<'a> {
     let place = &letter.place;
     let (reason, next) = match outcome {
         Outcome::Replayed(Replayed::FailedAgain { next, reason }) => {

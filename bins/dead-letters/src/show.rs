@@ -3,33 +3,34 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tally_ports::{Choice, DeadLetters, Listed, Stored};
+use tally_ports::{DeadLetterSummary, DeadLetters, Filter, StoredDeadLetter};
 use uuid::Uuid;
 
 use crate::arguments::Output;
 use crate::bytes::{block, inline};
 use crate::console::{Console, Ended, print};
-use crate::json::{self, Letter, Whole};
-use crate::list::spot;
+use crate::json::{self, DeadLetterJson, WholeJson};
+use crate::list::place_of;
 use crate::table::{Table, plain};
 
 /// Prints the dead letter with this id and all attempts at its record.
 pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ended> {
-    let listed = console.find(id).await?;
+    let summary = console.find(id).await?;
     let ids = [id];
     let found = console.ask(|| console.store.fetch(&ids)).await?;
-    // Nobody deletes dead letters; were it gone by now, what was listed would be all there is.
+    // Nobody deletes dead letters; were it gone by now, the summary would be all there is.
     let whole = found.into_iter().next();
-    let whole = whole.unwrap_or_else(|| Stored { listed, raw: tally_ports::Raw::default() });
+    let whole =
+        whole.unwrap_or_else(|| StoredDeadLetter { summary, raw: tally_ports::Raw::default() });
 
-    let place = &whole.listed.place;
-    let of_record = Choice {
+    let place = &whole.summary.place;
+    let of_record = Filter {
         flow: Some(place.flow.clone()),
         stream: Some(place.stream.clone()),
         partition: Some(place.partition),
         pass: Some(place.pass),
         position: Some(place.position),
-        ..Choice::default()
+        ..Filter::default()
     };
     let mut pages = console.pages(&of_record);
     let mut attempts = Vec::new();
@@ -42,8 +43,8 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
     }
     print(&match output {
         Output::Json => json::line(&Shown {
-            letter: Whole::of(&whole),
-            attempts: attempts.iter().map(Letter::of).collect(),
+            letter: WholeJson::of(&whole),
+            attempts: attempts.iter().map(DeadLetterJson::of).collect(),
         }),
         Output::Table => text(&whole, &attempts),
     })
@@ -53,35 +54,38 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
-    letter: Whole<'a>,
-    attempts: Vec<Letter<'a>>,
+    letter: WholeJson<'a>,
+    attempts: Vec<DeadLetterJson<'a>>,
 }
 
-fn text(Stored { listed, raw }: &Stored, attempts: &[Listed]) -> String {
-    let place = &listed.place;
+fn text(
+    StoredDeadLetter { summary, raw }: &StoredDeadLetter,
+    attempts: &[DeadLetterSummary],
+) -> String {
+    let place = &summary.place;
     let moment = |at: chrono::NaiveDateTime| format!("{} UTC", at.format("%Y-%m-%d %H:%M:%S%.3f"));
     let mut text = String::new();
     for (name, value) in [
-        ("id", listed.id.to_string()),
-        ("where", spot(listed)),
+        ("id", summary.id.to_string()),
+        ("where", place_of(summary)),
         ("flow", place.flow.clone()),
         ("stream", place.stream.clone()),
         ("partition", place.partition.to_string()),
         ("pass", place.pass.to_string()),
         ("position", place.position.to_string()),
         ("attempt", place.attempt.to_string()),
-        ("state", listed.state.to_string()),
-        ("batch", listed.batch_id.to_string()),
-        ("failed at", moment(listed.failed_at)),
-        ("published at", listed.published_at.map_or_else(|| "-".to_owned(), moment)),
-        ("stage", listed.stage.clone()),
-        ("code", listed.code.clone()),
+        ("state", summary.state.to_string()),
+        ("batch", summary.batch_id.to_string()),
+        ("failed at", moment(summary.failed_at)),
+        ("published at", summary.published_at.map_or_else(|| "-".to_owned(), moment)),
+        ("stage", summary.stage.clone()),
+        ("code", summary.code.clone()),
         ("key", inline(raw.key.as_deref())),
     ] {
         line(&mut text, format_args!("{name:<14}{}", plain(&value)));
     }
     line(&mut text, format_args!("\nreason"));
-    for reason in listed.message.split(';') {
+    for reason in summary.message.split(';') {
         line(&mut text, format_args!("  {}", plain(reason.trim())));
     }
     line(
@@ -102,7 +106,7 @@ fn text(Stored { listed, raw }: &Stored, attempts: &[Listed]) -> String {
     let mut table = Table::new(["", "ATTEMPT", "STATE", "STAGE", "CODE", "FAILED AT (UTC)", "ID"]);
     for attempt in attempts {
         table.row([
-            if attempt.id == listed.id { ">".to_owned() } else { String::new() },
+            if attempt.id == summary.id { ">".to_owned() } else { String::new() },
             attempt.place.attempt.to_string(),
             attempt.state.to_string(),
             attempt.stage.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDateTime;
 use serde::{Serialize, Serializer};
-use tally_ports::{Choice, Count, DeadLetters};
+use tally_ports::{Count, DeadLetters, Filter};
 
 use crate::arguments::Output;
 use crate::console::{Console, Ended, print};
@@ -12,8 +12,8 @@ use crate::json;
 use crate::table::{Table, bar};
 
 /// Prints counts by code and by hour.
-pub async fn run(choice: &Choice, output: Output, console: &Console) -> Result<(), Ended> {
-    let counts = of_all_flows(console.ask(|| console.store.count(choice)).await?);
+pub async fn run(filter: &Filter, output: Output, console: &Console) -> Result<(), Ended> {
+    let counts = of_all_flows(console.ask(|| console.store.count(filter)).await?);
     let mut codes: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for OfHour { stage, code, count, .. } in &counts {
         *codes.entry((stage, code)).or_default() += count;

@@ -6,7 +6,7 @@ use std::slice;
 use serde_json::json;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, print};
-use tally_ports::{Act, Fault, KnownFlow, Standing, Steering, Stop, Stream};
+use tally_ports::{Act, Fault, KnownFlow, PartitionState, PositionAdmin, Stop, Stream};
 use tally_runs::stream::stream_name;
 
 use crate::arguments::Positions;
@@ -15,18 +15,21 @@ use crate::compose::wrong;
 /// Does what `command` says and prints what was done, each partition as soon as it is; the exit code.
 ///
 /// # Errors
-/// When the store or the brokers are away, for a place that is none, and while somebody owns what is to be moved.
+/// When the store or the brokers are unavailable, for a place that is none, and while somebody owns what is to be moved.
 pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) -> Result<u8, Stop> {
     let cluster =
         Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
     let partitions = cluster.partitions(&settings.kafka.topic).await.map_err(Fault::into_stop)?;
     let store = Store::open(settings, slice::from_ref(known)).await.map_err(Fault::into_stop)?;
-    let standings = store
-        .standings(known.flow.name(), &stream_name(&settings.kafka.group, &settings.kafka.topic))
+    let partition_states = store
+        .partition_states(
+            known.flow.name(),
+            &stream_name(&settings.kafka.group, &settings.kafka.topic),
+        )
         .await
         .map_err(Fault::into_stop)?;
     let flow = known.flow.name();
-    let group = Group { flow, settings, cluster, store, standings };
+    let group = Group { flow, settings, cluster, store, partition_states };
     match command {
         Positions::Show => Ok(print(&group.show(&partitions).await?)),
         Positions::Set { partition, to, reason } => {
@@ -56,7 +59,7 @@ struct Group<'a> {
     settings: &'a Settings,
     cluster: Cluster,
     store: Store,
-    standings: Vec<Standing>,
+    partition_states: Vec<PartitionState>,
 }
 
 impl Group<'_> {
@@ -70,9 +73,10 @@ impl Group<'_> {
         );
         for number in partitions {
             let end = self.offset(*number, Start::Latest).await?;
-            let standing = self.standings.iter().find(|standing| standing.partition == *number);
+            let standing =
+                self.partition_states.iter().find(|standing| standing.partition == *number);
             match standing {
-                Some(Standing { pass, next, owner, .. }) => {
+                Some(PartitionState { pass, next, owner, .. }) => {
                     let (lag, owner) = (end - next, owner.as_deref().unwrap_or("-"));
                     line(
                         &mut text,
@@ -111,7 +115,7 @@ impl Group<'_> {
             partition: number,
             label: topic.clone(),
         };
-        let standing = self.standings.iter().find(|standing| standing.partition == number);
+        let standing = self.partition_states.iter().find(|standing| standing.partition == number);
         let from = standing.map(|standing| standing.next);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let act = Act {

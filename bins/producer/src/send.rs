@@ -115,7 +115,7 @@ impl Run<'_> {
     ) -> Result<(), Stop> {
         let Self { flow, arguments, settings, worker } = self;
         worker.process.status.set_in_progress(true);
-        let mut pace = Pace::new(arguments.rate);
+        let mut rate_limiter = RateLimiter::new(arguments.rate);
         let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
         let (sender, mut chunks) = mpsc::channel(AHEAD);
         let reader = AbortOnDropHandle::new(tokio::spawn(read(
@@ -136,7 +136,7 @@ impl Run<'_> {
             };
             let Some(chunk) = chunk else { break };
             tokio::select! {
-                () = pace.wait(chunk.records.len()) => {}
+                () = rate_limiter.wait(chunk.records.len()) => {}
                 () = stop.cancelled() => break,
             }
             let sending = worker.process.gates.source.pass(|| publisher.publish(&chunk.records));
@@ -278,12 +278,12 @@ fn encode(
 }
 
 /// No more than so many records a second.
-struct Pace {
+struct RateLimiter {
     rate: Option<Rate>,
     next: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     fn new(rate: Option<Rate>) -> Self {
         Self { rate, next: Instant::now() }
     }

@@ -5,7 +5,7 @@ use csv_async::ByteRecord;
 use encoding_rs::Encoding;
 use tally_domain::amount::Notation;
 use tally_domain::{Column, Fields};
-use tally_ports::{Headers, Raw, Reread};
+use tally_ports::{DecodedRecord, Headers, Raw};
 
 use crate::decimal;
 use crate::framing::Frame;
@@ -45,7 +45,7 @@ pub fn headers(
 /// What was no record in the file is none here: a line that began a record of several lines has an open quote now,
 /// code `unframed`. Fails with the code `fields` also when it has no headers of a file, or those lack one of
 /// the `columns` that the flow has by now.
-pub async fn decode(raw: &Raw, columns: &[Column]) -> Reread {
+pub async fn decode(raw: &Raw, columns: &[Column]) -> DecodedRecord {
     reread(raw, columns).await.map_err(Refusal::alone)
 }
 

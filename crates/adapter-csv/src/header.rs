@@ -198,7 +198,7 @@ fn check_text(bytes: &[u8], whole: bool, encoding: &'static Encoding) -> Result<
         );
     }
     if line.len() > PAYLOAD_LIMIT {
-        return Err("is no table: its first line is longer than 1 MiB".to_owned());
+        return Err("is not a CSV table: its first line is longer than 1 MiB".to_owned());
     }
     if encoding.decode_without_bom_handling_and_without_replacement(line).is_none() {
         let name = encoding.name();
@@ -213,7 +213,9 @@ fn check_text(bytes: &[u8], whole: bool, encoding: &'static Encoding) -> Result<
 fn check_columns(best: &Candidate, line: &[u8], columns: &[Column]) -> Result<(), String> {
     let has_lone_cr = || memchr_iter(b'\r', line).any(|at| line.get(at + 1) != Some(&b'\n'));
     if best.known < columns.len() && has_lone_cr() {
-        return Err("is no table: its lines end with CR alone; convert them to LF".to_owned());
+        return Err(
+            "is not a CSV table: its lines end with CR alone; convert them to LF".to_owned()
+        );
     }
     if best.known == 0 {
         return Err(format!(

@@ -15,7 +15,7 @@ use self::item::Item;
 
 /// What the model says of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum Reply {
     /// No fit item names the record.
     Nothing,
     /// It names the record, but with nothing, an unusable value, or two different ones.
@@ -33,7 +33,7 @@ pub(crate) fn read(
     asked: &[Value],
     api: &ModelApi,
     id_kind: Type,
-) -> Result<Vec<Said>, Unfit> {
+) -> Result<Vec<Reply>, Unfit> {
     let text = str::from_utf8(body).map_err(|_| Unfit::NotJson)?;
     let items: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|error| match error.classify() {
@@ -42,22 +42,22 @@ pub(crate) fn read(
         })?;
 
     let mut places = Places::new(asked);
-    let mut heard = vec![Heard::Nothing; asked.len()];
+    let mut heard = vec![Response::Nothing; asked.len()];
     let mut otherwise = if items.is_empty() { Unfit::NamesNone } else { Unfit::NoFitItem };
     for item in items {
         let Some(Item { id, answer }) = Item::fit(item, api, id_kind) else { continue };
         otherwise = Unfit::NamesNone;
         let Some(place) = id.and_then(|id| places.find(&id)) else { continue };
         match &heard[place] {
-            Heard::Nothing => heard[place] = Heard::Once(answer),
-            Heard::Once(earlier) if *earlier != answer => heard[place] = Heard::Contradiction,
-            Heard::Once(_) | Heard::Contradiction => {}
+            Response::Nothing => heard[place] = Response::Once(answer),
+            Response::Once(earlier) if *earlier != answer => heard[place] = Response::Contradiction,
+            Response::Once(_) | Response::Contradiction => {}
         }
     }
-    if heard.iter().all(|heard| matches!(heard, Heard::Nothing)) {
+    if heard.iter().all(|heard| matches!(heard, Response::Nothing)) {
         return Err(otherwise);
     }
-    Ok(heard.into_iter().map(Heard::conclude).collect())
+    Ok(heard.into_iter().map(Response::conclude).collect())
 }
 
 /// Why an answer is not fit. Its text holds nothing of the answer.
@@ -104,18 +104,18 @@ impl fmt::Display for Names<'_> {
 
 /// What was said of one record so far.
 #[derive(Clone)]
-enum Heard {
+enum Response {
     Nothing,
     Once(Option<Answer>),
     Contradiction,
 }
 
-impl Heard {
-    fn conclude(self) -> Said {
+impl Response {
+    fn conclude(self) -> Reply {
         match self {
-            Self::Nothing => Said::Nothing,
-            Self::Once(Some(answer)) => Said::Answer(answer),
-            Self::Once(None) | Self::Contradiction => Said::Unusable,
+            Self::Nothing => Reply::Nothing,
+            Self::Once(Some(answer)) => Reply::Answer(answer),
+            Self::Once(None) | Self::Contradiction => Reply::Unusable,
         }
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, StatusCode};
 use tally_domain::{AnswerField, ModelApi, Type, Value};
 use tally_ports::{Fault, Stop, StopKind};
 
-use crate::answer::{self, Said, Unfit};
+use crate::answer::{self, Reply, Unfit};
 use crate::endpoint::Endpoint;
 use crate::{Settings, outage, tls};
 
@@ -43,9 +43,9 @@ pub(crate) struct Connection {
 }
 
 /// What the model answers that is not an outage by itself.
-pub(crate) enum Heard {
+pub(crate) enum Response {
     /// For each record what is said of it; at least one is named.
-    Answer(Vec<Said>),
+    Answer(Vec<Reply>),
     /// A list that names none of the records.
     Nothing(Unfit),
     /// It refuses the list, with this status.
@@ -89,7 +89,7 @@ impl Connection {
     }
 
     /// Posts `body`, the questions about the records `asked`, which holds no id twice.
-    pub(crate) async fn ask(&self, body: Bytes, asked: &[Value]) -> Result<Heard, Fault> {
+    pub(crate) async fn ask(&self, body: Bytes, asked: &[Value]) -> Result<Response, Fault> {
         let request = self
             .client
             .post(self.endpoint.url())
@@ -106,7 +106,7 @@ impl Connection {
             | StatusCode::UNPROCESSABLE_ENTITY => {
                 // Read to the end, so that the connection can be used again. What breaks off is no refusal.
                 self.read(response, limit).await?;
-                Ok(Heard::Refusal(status.as_u16()))
+                Ok(Response::Refusal(status.as_u16()))
             }
             _ if status.is_success() => {
                 let Some(body) = self.read(response, limit).await? else {
@@ -115,9 +115,11 @@ impl Connection {
                 match answer::read(&body, asked, &self.api, self.id_kind) {
                     Ok(answer) => {
                         self.is_proven.store(true, Ordering::Relaxed);
-                        Ok(Heard::Answer(answer))
+                        Ok(Response::Answer(answer))
                     }
-                    Err(unfit @ (Unfit::NoFitItem | Unfit::NamesNone)) => Ok(Heard::Nothing(unfit)),
+                    Err(unfit @ (Unfit::NoFitItem | Unfit::NamesNone)) => {
+                        Ok(Response::Nothing(unfit))
+                    }
                     Err(unfit @ (Unfit::NotJson | Unfit::NoList)) => {
                         Err(self.outage(&unfit.told(&self.api)))
                     }
@@ -151,7 +153,11 @@ impl Connection {
     }
 
     /// The body; `None` if it is longer than `limit`.
-    async fn read(&self, mut response: Response, limit: usize) -> Result<Option<Vec<u8>>, Fault> {
+    async fn read(
+        &self,
+        mut response: reqwest::Response,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, Fault> {
         let announced = response
             .content_length()
             .and_then(|length| usize::try_from(length).ok())
@@ -167,7 +173,7 @@ impl Connection {
     }
 
     /// What a response means that is neither an answer nor a refusal.
-    fn unfit(&self, response: &Response) -> Fault {
+    fn unfit(&self, response: &reqwest::Response) -> Fault {
         let status = response.status();
         let to_check = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

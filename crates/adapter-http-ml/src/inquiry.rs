@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tally_domain::{ModelApi, Reason, Stage, Value};
 use tally_ports::{Answer, Answers};
 
-use crate::answer::{Names, Said, Unfit};
-use crate::connection::Heard;
+use crate::answer::{Names, Reply, Unfit};
+use crate::connection::Response;
 use crate::question::Questions;
 
 /// A batch with more records than this is never refused as a whole: when not one of them gets a category, the model
@@ -39,7 +39,7 @@ impl Inquiry {
 
     /// The first request is next, and nothing is answered.
     fn begin(&mut self) {
-        self.verdicts = vec![Verdict::Said(Said::Nothing); self.questions.count()];
+        self.verdicts = vec![Verdict::Reply(Reply::Nothing); self.questions.count()];
         self.is_second_round = false;
         self.wait(&self.questions.distinct());
     }
@@ -62,24 +62,24 @@ impl Inquiry {
     }
 
     /// Notes what the model says of the next list; whether it gives an answer.
-    pub(crate) fn note(&mut self, heard: Heard) -> bool {
+    pub(crate) fn note(&mut self, heard: Response) -> bool {
         let Some(mut list) = self.waiting.pop() else { return false };
         match heard {
-            Heard::Answer(answer) => {
-                let is_answer = |said: &Said| matches!(said, Said::Answer(_));
+            Response::Answer(answer) => {
+                let is_answer = |said: &Reply| matches!(said, Reply::Answer(_));
                 let has_answer = answer.iter().any(is_answer);
                 for (record, said) in list.into_iter().zip(answer) {
-                    self.verdicts[record] = Verdict::Said(said);
+                    self.verdicts[record] = Verdict::Reply(said);
                 }
                 return has_answer;
             }
-            Heard::Nothing(unfit) => {
+            Response::Nothing(unfit) => {
                 self.unfit = Some(unfit);
                 for record in list {
-                    self.verdicts[record] = Verdict::Said(Said::Nothing);
+                    self.verdicts[record] = Verdict::Reply(Reply::Nothing);
                 }
             }
-            Heard::Refusal(status) => {
+            Response::Refusal(status) => {
                 if let [record] = list[..] {
                     self.verdicts[record] = Verdict::Refused(status);
                 } else {
@@ -142,38 +142,38 @@ impl Inquiry {
 #[derive(Clone, Debug)]
 enum Verdict {
     /// In the last answer to a list that held it; nothing before the first.
-    Said(Said),
+    Reply(Reply),
     /// It was refused by itself, with this HTTP status.
     Refused(u16),
 }
 
 impl Verdict {
     fn is_no_answer(&self) -> bool {
-        matches!(self, Self::Said(Said::Nothing | Said::Unusable))
+        matches!(self, Self::Reply(Reply::Nothing | Reply::Unusable))
     }
 
     fn is_named(&self) -> bool {
-        matches!(self, Self::Said(Said::Unusable | Said::Answer(_)))
+        matches!(self, Self::Reply(Reply::Unusable | Reply::Answer(_)))
     }
 
     fn is_answer(&self) -> bool {
-        matches!(self, Self::Said(Said::Answer(_)))
+        matches!(self, Self::Reply(Reply::Answer(_)))
     }
 
     fn refused_with(&self) -> Option<u16> {
         match self {
-            Self::Said(_) => None,
+            Self::Reply(_) => None,
             Self::Refused(status) => Some(*status),
         }
     }
 
     fn conclude(self, api: &ModelApi) -> Result<Answer, Reason> {
         match self {
-            Self::Said(Said::Answer(answer)) => Ok(answer),
-            Self::Said(Said::Unusable) => {
+            Self::Reply(Reply::Answer(answer)) => Ok(answer),
+            Self::Reply(Reply::Unusable) => {
                 Err(no_answer(&format!("the model gave no usable {} when asked twice", Names(api))))
             }
-            Self::Said(Said::Nothing) => {
+            Self::Reply(Reply::Nothing) => {
                 Err(no_answer("the model gave no answer when asked twice"))
             }
             Self::Refused(status) => Err(Reason::new(

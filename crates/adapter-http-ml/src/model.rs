@@ -6,7 +6,7 @@ use tally_domain::{Flow, ModelApi, Record};
 use tally_ports::{Answers, Enrich, Fault, Stop, StopKind};
 
 use crate::Settings;
-use crate::connection::{Connection, Heard};
+use crate::connection::{Connection, Response};
 use crate::inquiry::Inquiry;
 use crate::question::Questions;
 
@@ -58,7 +58,7 @@ impl Enrich for Model {
         let mut has_answer = false;
         while !has_answer && let Some((body, ids)) = inquiry.next() {
             let heard = self.connection.ask(body, &ids).await?;
-            if let Heard::Nothing(unfit) = &heard
+            if let Response::Nothing(unfit) = &heard
                 && !self.of_refused
                 && inquiry.is_first_of_several()
             {

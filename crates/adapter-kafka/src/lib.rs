@@ -1,6 +1,6 @@
 //! One partition of a Kafka topic as a [`Source`](tally_ports::Source), a publisher, and the wire formats.
 //!
-//! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`View`] tells how
+//! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`PartitionProgress`] tells how
 //! far it is behind; [`Publisher`] writes. There are no consumer groups: who reads which partition, and from where on,
 //! is the store's business.
 //!
@@ -17,7 +17,7 @@
 //! | nothing, as it was compacted away | the same between two records of one fetch; else a batch without items whose `gap` says so |
 //! | a batch that the client cannot decode | [`Blocked`](tally_ports::StopKind::Blocked), after all records before it |
 //! | nothing, as retention deleted it | the same |
-//! | something else than was read there before, or nothing at all: the topic was made anew | the same |
+//! | something else than was read there before, or nothing at all: the topic was recreated | the same |
 //!
 //! The client cannot decode a header without a value or with a name that is not UTF-8, an unknown compression, and
 //! batches of the formats before Kafka 0.11. It also fails on the ends of transactions, which are told from these by
@@ -27,18 +27,18 @@
 //!
 //! # What a stop says
 //!
-//! A source that is blocked says so in each answer, and its [`View::gap`] holds the exact range as a [`Gap`]: for a
+//! A source that is blocked says so in each answer, and its [`PartitionProgress::gap`] holds the exact range as a [`Gap`]: for a
 //! batch that cannot be decoded from its first offset up to the last one that yields no other batch; for what was
-//! deleted up to the log's start; for a topic made anew everything from 0 up to the position, after which reading
+//! deleted up to the log's start; for a topic recreated everything from 0 up to the position, after which reading
 //! begins where the new log does.
 //!
-//! That a topic was made anew is told from the cursor `{"offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}` of the
+//! That a topic was recreated is told from the cursor `{"offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}` of the
 //! last record read: it is fetched again before the first batch, after every fault, and when nothing was fetched for a
 //! second. Where it was deleted or compacted away, only an end of the log before the position tells.
 //!
 //! # Faults
 //!
-//! Nothing here tries again, and every call ends within [`Settings::timeout`]. Brokers that are away, leaders that move
+//! Nothing here tries again, and every call ends within [`Settings::timeout`]. Brokers that are unavailable, leaders that move
 //! and broken connections are outages, after which the client is replaced; wrong passwords, certificates that are not
 //! trusted, topics that do not exist or are not allowed are wrong settings. (The client itself tries again for two
 //! seconds.) A topic is looked up in the list of all topics before it is opened, so that a misspelt name never creates
@@ -53,15 +53,15 @@ mod cluster;
 mod fault;
 mod gap;
 mod partitioner;
+mod progress;
 mod publisher;
 mod security;
 mod source;
-mod view;
 pub mod wire;
 
 pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
+pub use progress::{Lag, PartitionProgress};
 pub use publisher::{Outgoing, Publisher};
 pub use security::{Sasl, Security};
 pub use source::KafkaSource;
-pub use view::{Lag, View};

@@ -123,7 +123,7 @@ impl Publisher {
         Ok(too_large)
     }
 
-    /// The topic was there: if it is gone, somebody may be about to make it anew.
+    /// The topic was there: if it is gone, somebody may be about to recreate it.
     async fn open_lane(&self, lane: &Lane) -> Result<Partition, Fault> {
         Partition::open(&self.cluster, &self.topic, lane.partition, Fault::outage).await
     }

@@ -1,10 +1,10 @@
 //! One partition in batches.
 
 mod cursor;
+mod fetch_size;
+mod log_position;
 mod open;
-mod pace;
 mod prefetch;
-mod spot;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,11 +17,11 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use self::cursor::Cursor;
+use self::log_position::LogPosition;
 use self::open::{Open, Received};
 use self::prefetch::{Event, Prefetch};
-use self::spot::Spot;
 use crate::wire::Decoder;
-use crate::{Cluster, Gap, View};
+use crate::{Cluster, Gap, PartitionProgress};
 
 /// When nothing came for so long, an idle batch says so.
 const IDLE: Duration = Duration::from_millis(500);
@@ -35,11 +35,11 @@ const RECORDS_PER_TURN: usize = 512;
 /// without a record, and when it stops.
 pub struct KafkaSource {
     decoder: Arc<Decoder>,
-    view: Arc<View>,
+    progress: Arc<PartitionProgress>,
     until: Option<i64>,
     linger: Duration,
     /// Behind everything that was received.
-    spot: Spot,
+    log_position: LogPosition,
     /// The position's cursor, until it is read.
     unread: Option<Value>,
     /// The cursor of the last batch.
@@ -74,7 +74,7 @@ impl Source for KafkaSource {
         let batch = self.collect(limit.max(1)).await;
         let first = self.open.first_timestamp();
         let next = self.records.front().map(|received| received.timestamp);
-        self.view.waiting(first.or(next));
+        self.progress.waiting(first.or(next));
         batch
     }
 }
@@ -90,14 +90,14 @@ impl KafkaSource {
         next: i64,
         cursor: &Value,
         until: Option<i64>,
-    ) -> (Self, Arc<View>) {
-        let view = Arc::new(View::new(next));
+    ) -> (Self, Arc<PartitionProgress>) {
+        let progress = Arc::new(PartitionProgress::new(next));
         let source = Self {
             decoder,
-            view: Arc::clone(&view),
+            progress: Arc::clone(&progress),
             until,
             linger: cluster.settings().linger,
-            spot: Spot {
+            log_position: LogPosition {
                 cluster,
                 topic: topic.into(),
                 partition,
@@ -115,7 +115,7 @@ impl KafkaSource {
             ending: None,
             no_headers: Headers::default(),
         };
-        (source, view)
+        (source, progress)
     }
 
     async fn collect(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
@@ -138,7 +138,7 @@ impl KafkaSource {
                 return match ending {
                     Ending::End => Ok(None),
                     Ending::Blocked(why) => {
-                        self.view.block(why.0.clone());
+                        self.progress.block(why.0.clone());
                         Err(Fault::Stop(why.1.clone()))
                     }
                     Ending::Fault(fault) => {
@@ -182,32 +182,36 @@ impl KafkaSource {
     /// What was fetched next; nothing when the open batch has waited long enough, or nothing comes.
     async fn receive(&mut self, idle_at: Instant) -> Option<Event> {
         let prefetch = self.prefetch.get_or_insert_with(|| {
-            Prefetch::start(self.spot.clone(), self.until, Arc::clone(&self.view))
+            Prefetch::start(self.log_position.clone(), self.until, Arc::clone(&self.progress))
         });
         let event = match self.open.closes_at() {
             Some(at) => timeout_at(at, prefetch.events.recv()).await.ok()?,
             None if self.is_connected => timeout_at(idle_at, prefetch.events.recv()).await.ok()?,
             None => prefetch.events.recv().await,
         };
-        let died =
-            || Event::Fault(Fault::outage(format!("{}: reading ended", self.spot.cluster.name())));
+        let died = || {
+            Event::Fault(Fault::outage(format!(
+                "{}: reading ended",
+                self.log_position.cluster.name()
+            )))
+        };
         Some(event.unwrap_or_else(died))
     }
 
     fn receive_event(&mut self, event: Event) {
         match event {
-            Event::Verified => (self.is_connected, self.spot.was_there) = (true, true),
+            Event::Verified => (self.is_connected, self.log_position.was_there) = (true, true),
             Event::Records(records) => {
                 if let Some(last) = records.last() {
-                    self.spot.next = last.offset + 1;
-                    self.spot.tail = Some(Cursor::of(last));
+                    self.log_position.next = last.offset + 1;
+                    self.log_position.tail = Some(Cursor::of(last));
                 }
                 let received =
                     records.into_iter().map(|found| Received::new(found, &self.no_headers));
                 self.records = received.collect();
             }
             Event::Passed { next, is_compacted } => {
-                self.spot.next = next;
+                self.log_position.next = next;
                 if is_compacted {
                     self.compacted = Some(next);
                 } else {
@@ -229,13 +233,13 @@ impl KafkaSource {
     fn close(&mut self) -> Batch {
         let timestamp = self.open.first_timestamp();
         let batch = self.open.close(&mut self.cursor);
-        self.view.handed_out(batch.last, timestamp);
+        self.progress.handed_out(batch.last, timestamp);
         batch
     }
 
     fn read_cursor(&mut self) -> Result<(), Fault> {
         if let Some(cursor) = &self.unread {
-            self.spot.tail = Cursor::from_json(cursor)?;
+            self.log_position.tail = Cursor::from_json(cursor)?;
             self.unread = None;
         }
         Ok(())
@@ -245,8 +249,8 @@ impl KafkaSource {
 impl fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSource")
-            .field("topic", &self.spot.topic)
-            .field("partition", &self.spot.partition)
+            .field("topic", &self.log_position.topic)
+            .field("partition", &self.log_position.partition)
             .field("next", &self.open.first())
             .finish_non_exhaustive()
     }

@@ -67,7 +67,7 @@ impl PostgresBooks {
     /// of the `flows` that were ever written there.
     ///
     /// What is wrong with `url`, the tables or the privileges is
-    /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
+    /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is unavailable is an outage.
     pub async fn open(url: &str, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(url, UNIT)?;
         let flows = migrate::check(&target, flows).await?;
@@ -80,7 +80,7 @@ impl PostgresBooks {
         })
     }
 
-    /// What `work` answers, however long that takes, or the fault of a server that no longer gives a sign of life.
+    /// What `work` answers, however long that takes, or the fault of a server that no longer answers.
     async fn answer<T>(&self, work: impl Future<Output = QueryResult<T>>) -> Result<T, Fault> {
         let mut signs = interval_at(Instant::now() + SIGN_OF_LIFE, SIGN_OF_LIFE);
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -65,13 +65,15 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
 /// Finds out why the position does not stand where the batch begins: we committed it before, or it is another's.
 async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fault> {
     session.run("begin isolation level read committed read write").await?;
-    let position = lock_position(session, commit.lease.position).await?;
+    let position = lock_position(session, commit.lease.position_id).await?;
     let recorded = recorded(session, commit).await?;
     session.run("rollback").await?;
 
     match (recorded, position) {
         (Some(committed), _) => Ok(committed),
-        (None, Some(Standing { epoch, next, ended: false })) if epoch == commit.lease.epoch => {
+        (None, Some(PartitionState { epoch, next, ended: false }))
+            if epoch == commit.lease.epoch =>
+        {
             let first = commit.first;
             Err(Fault::outage(format!(
                 "postgres: the position stands at {next}, not at {first} where the batch begins"
@@ -82,7 +84,10 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
 }
 
 /// Waits out a COMMIT that is still running.
-async fn lock_position(session: &mut Session, position: i64) -> Result<Option<Standing>, Fault> {
+async fn lock_position(
+    session: &mut Session,
+    position: i64,
+) -> Result<Option<PartitionState>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select epoch, next, ended_at is not null as ended from positions where id = $1 for update",
@@ -110,7 +115,7 @@ fn contradiction(commit: &Commit, what: &str) -> Fault {
 }
 
 #[derive(QueryableByName)]
-struct Standing {
+struct PartitionState {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
     #[diesel(sql_type = BigInt)]

@@ -1,107 +1,114 @@
-//! Dead letters of a batch.
+//! What people see of dead letters and do to them.
 
-use std::sync::Arc;
+mod insert;
 
+pub(crate) use self::insert::*;
+
+use std::collections::HashMap;
+
+use chrono::NaiveDateTime;
+use diesel::pg::Pg;
 use diesel::sql_query;
-use diesel::sql_types::{
-    Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use tally_domain::Stage;
-use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Commit, DeadLetter, Fault, Headers};
-use tally_queries::ledger::FoundRefused;
+use tally_ports::{
+    Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place,
+    StoredDeadLetter,
+};
+use tally_queries::dead_letters::{
+    COUNT_ORDER, Counted, FETCH, FoundLetter, LIST, LIST_ORDER, Listing, Search, count,
+};
 use uuid::Uuid;
 
-use crate::connection::{Session, answer, within};
-use crate::fault;
-use crate::query::prepared;
+use crate::connection::answer;
+use crate::{Postgres, acts};
 
-/// Where all that identifies a dead letter is there already, nothing is written.
-const INSERT: &str = "
-    insert into dead_letters
-        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers,
-         record_timestamp, stage, code, message, failed_at)
-    select u.id, $1, $2, $3, $4, u.position, u.attempt, $5, u.key, u.payload, ($15::text[])[u.headers]::json,
-        u.record_timestamp, u.stage, u.code, u.message, clock_timestamp()
-    from unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $16)
-        as u(id, position, attempt, key, payload, headers, stage, code, message, record_timestamp)
-    on conflict do nothing";
+const HOUR: &str = "date_trunc('hour', d.failed_at at time zone 'UTC')";
 
-/// Writes those that are not there yet and answers how many those were.
-pub(crate) async fn insert(
-    session: &mut Session,
-    commit: &Commit,
-    dead_letters: &[&DeadLetter],
-) -> Result<usize, Fault> {
-    if dead_letters.is_empty() {
-        return Ok(0);
+/// Locked in one order, so that two that do this at once never wait for each other in a circle.
+const DISCARD: &str = "
+    update dead_letters set state = 'discarded' where id in (
+        select id from dead_letters where id = any($1) and state = 'open' order by id for update
+    )";
+
+const PURGE: &str = "
+    update dead_letters set state = 'purged', key = null, payload = null, headers = '[]', record_timestamp = null where id in (
+        select id from dead_letters where id = any($1) and state <> 'purged' order by id for update
+    )";
+
+impl DeadLetters for Postgres {
+    async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterSummary>, Fault> {
+        let mut session = self.people.session().await?;
+        let (connection, answer_limit) = session.parts();
+        let query = search(LIST, filter).behind(after).limited(LIST_ORDER, limit);
+        let found: Vec<Listing> = answer(answer_limit, query.load(connection)).await?;
+        session.keep();
+        found.into_iter().map(Listing::summary).collect()
     }
-    let stream = &*commit.stream;
-    let letters = || dead_letters.iter();
-    let ids: Vec<Uuid> = letters().map(|letter| letter.id(stream, commit.pass)).collect();
-    let positions: Vec<i64> = letters().map(|letter| letter.position).collect();
-    let attempts: Vec<i32> = letters().map(|letter| letter.attempt).collect();
-    let keys: Vec<Option<&[u8]>> = letters().map(|letter| letter.raw.key.as_deref()).collect();
-    let payloads: Vec<Option<&[u8]>> =
-        letters().map(|letter| letter.raw.payload.as_deref()).collect();
-    let (headers, distinct) = distinct_headers(dead_letters);
-    let timestamps: Vec<_> = letters().map(|letter| letter.raw.timestamp).collect();
-    let stages: Vec<&str> = letters().map(|letter| letter.reason.stage.as_str()).collect();
-    let codes: Vec<&str> = letters().map(|letter| &*letter.reason.code).collect();
-    let messages: Vec<&str> = letters().map(|letter| letter.reason.message.as_str()).collect();
 
-    let (connection, limit) = session.parts();
-    let query = sql_query(INSERT)
-        .bind::<Text, _>(&stream.flow)
-        .bind::<Text, _>(&stream.name)
-        .bind::<Integer, _>(stream.partition)
-        .bind::<Integer, _>(commit.pass)
-        .bind::<SqlUuid, _>(commit.id)
-        .bind::<Array<SqlUuid>, _>(ids)
-        .bind::<Array<BigInt>, _>(positions)
-        .bind::<Array<Integer>, _>(attempts)
-        .bind::<Array<Nullable<Binary>>, _>(keys)
-        .bind::<Array<Nullable<Binary>>, _>(payloads)
-        .bind::<Array<Integer>, _>(headers)
-        .bind::<Array<Text>, _>(stages)
-        .bind::<Array<Text>, _>(codes)
-        .bind::<Array<Text>, _>(messages)
-        .bind::<Array<Text>, _>(distinct)
-        .bind::<Array<Nullable<Timestamptz>>, _>(timestamps);
-    // Not as for other statements: what the server says of it may quote the records.
-    let inserted = within(limit, prepared(query).execute(connection)).await?;
-    inserted.map_err(|error| fault::of_dead_letters(&error))
-}
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<StoredDeadLetter>, Fault> {
+        let mut session = self.people.session().await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(format!("{FETCH}d.id = any($1)")).bind::<Array<SqlUuid>, _>(ids);
+        let found: Vec<FoundLetter> = answer(limit, query.load(connection)).await?;
+        session.keep();
+        let mut whole: Vec<StoredDeadLetter> =
+            found.into_iter().map(FoundLetter::stored).collect::<Result<_, _>>()?;
+        let order: HashMap<_, _> = ids.iter().zip(0..).collect();
+        whole.sort_by_key(|stored| order.get(&stored.summary.id).copied().unwrap_or(usize::MAX));
+        Ok(whole)
+    }
 
-/// For each dead letter the place of its headers, from 1, among those that differ: a file's are long, and the same for
-/// all of its records.
-fn distinct_headers(dead_letters: &[&DeadLetter]) -> (Vec<i32>, Vec<String>) {
-    let (mut places, mut distinct) = (Vec::with_capacity(dead_letters.len()), Vec::new());
-    let mut last: Option<&Headers> = None;
-    let mut place = 0;
-    for letter in dead_letters {
-        let headers = &letter.raw.headers;
-        if last.is_none_or(|last| !Arc::ptr_eq(last, headers)) {
-            distinct.push(headers_to_json(headers).to_string());
-            place += 1;
-            last = Some(headers);
+    async fn count(&self, filter: &Filter) -> Result<Vec<Count>, Fault> {
+        let mut session = self.people.session().await?;
+        let (connection, limit) = session.parts();
+        let query = search(&count(HOUR), filter).ordered(COUNT_ORDER);
+        let found: Vec<Counted> = answer(limit, query.load(connection)).await?;
+        session.keep();
+        Ok(found.into_iter().map(Count::from).collect())
+    }
+
+    async fn change(
+        &self,
+        ids: &[Uuid],
+        change: Change,
+        logged_act: &LoggedAct,
+    ) -> Result<i64, Fault> {
+        let sql = match change {
+            Change::Discard => DISCARD,
+            Change::Purge => PURGE,
+        };
+        let mut session = self.people.session().await?;
+        session.run("begin isolation level read committed read write").await?;
+        let (connection, limit) = session.parts();
+        let query = sql_query(sql).bind::<Array<SqlUuid>, _>(ids);
+        let changed = answer(limit, query.execute(connection)).await?;
+        let changed = i64::try_from(changed).unwrap_or(i64::MAX);
+        let unheard =
+            logged_act.unheard(change.as_str(), &acts::noted(&mut session, logged_act).await?);
+        if unheard > 0 {
+            session.run("rollback").await?;
+            session.keep();
+            return Ok(unheard);
         }
-        places.push(place);
+        acts::note(&mut session, logged_act, &logged_act.result_with(change.as_str(), changed))
+            .await?;
+        session.run("commit").await?;
+        session.keep();
+        Ok(changed)
     }
-    (places, distinct)
 }
 
-/// The rows of a committed batch that the database refused, in order of position.
-pub(crate) async fn refused(
-    session: &mut Session,
-    batch: Uuid,
-) -> Result<Vec<FoundRefused>, Fault> {
-    let (connection, limit) = session.parts();
-    let query = sql_query(
-        "select position, code from dead_letters where batch_id = $1 and stage = $2 and attempt = 1 order by position",
-    )
-    .bind::<SqlUuid, _>(batch)
-    .bind::<Text, _>(Stage::Write.as_str());
-    answer(limit, query.load(connection)).await
+fn search<'a>(sql: &str, filter: &'a Filter) -> Search<'a, Pg> {
+    let Filter { ids, since, until, .. } = filter;
+    Search::new(sql)
+        .chosen(filter)
+        .and::<Array<SqlUuid>, _>("d.id = any(?)", ids.as_deref())
+        .and::<Timestamptz, NaiveDateTime>("d.failed_at >= ?", *since)
+        .and::<Timestamptz, NaiveDateTime>("d.failed_at < ?", *until)
 }

@@ -41,7 +41,7 @@ pub(crate) async fn record(
         .map_err(|error| Fault::outage(format!("a quality report that is no JSON: {error}")))?;
     let (connection, limit) = session.parts();
     let query = sql_query(RECORD)
-        .bind::<BigInt, _>(commit.lease.position)
+        .bind::<BigInt, _>(commit.lease.position_id)
         .bind::<BigInt, _>(commit.lease.epoch)
         .bind::<BigInt, _>(commit.first)
         .bind::<BigInt, _>(milliseconds(commit.lease.duration))

@@ -10,7 +10,7 @@
 //! | pool | size | what may hold a connection up |
 //! | --- | --- | --- |
 //! | commits | `connections` | the commit itself; the partitions of a process take turns |
-//! | heartbeats, attendance, giving back | `connections` + 1 | a heartbeat waits for its own commit in flight, and there is one for each of these; the one more is always free |
+//! | heartbeats, joining, releasing | `connections` + 1 | a heartbeat waits for its own commit in flight, and there is one for each of these; the one more is always free |
 //! | claims, `positions set` | 2 | the row that a frozen owner has locked, at most a lease |
 //! | relay, backlog | 2 | the topic, at most half a lease |
 //! | dead letters, acts | 1 | a look through a large table |
@@ -36,14 +36,13 @@ mod earlier;
 mod effect;
 mod fault;
 mod ledger;
-mod letters;
 mod migrate;
 mod outbox;
+mod position_admin;
 mod positions;
 mod query;
 mod replay;
 mod singly;
-mod steering;
 mod table;
 mod target;
 mod tls;
@@ -109,7 +108,7 @@ impl Postgres {
     ///
     /// A wrong URL, password or database, a database that is not UTF8, a missing privilege, a server certificate that is
     /// not trusted, a database that is newer than this program and pending migrations that may not be applied are
-    /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is away is an outage.
+    /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is unavailable is an outage.
     pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(&settings.url, settings.lease)?;
         migrate::run(&target, settings.migrate, flows).await?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Fault, Letter, Outbox, Publish};
-use tally_queries::letters::{BACKLOG, Relayed};
+use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
+use tally_queries::dead_letters::{BACKLOG, Relayed};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -75,7 +75,11 @@ impl Outbox for Postgres {
     }
 }
 
-async fn take(session: &mut Session, flow: &str, limit: usize) -> Result<Vec<Letter>, Fault> {
+async fn take(
+    session: &mut Session,
+    flow: &str,
+    limit: usize,
+) -> Result<Vec<RelayedDeadLetter>, Fault> {
     let (connection, answer_limit) = session.parts();
     let query = sql_query(TAKE)
         .bind::<Text, _>(flow)
@@ -86,7 +90,7 @@ async fn take(session: &mut Session, flow: &str, limit: usize) -> Result<Vec<Let
 }
 
 async fn hand_out<P: Publish>(
-    letters: &[Letter],
+    letters: &[RelayedDeadLetter],
     publisher: &P,
     patience: Duration,
 ) -> Result<(), Fault> {
@@ -101,7 +105,7 @@ async fn hand_out<P: Publish>(
     }
 }
 
-async fn mark(session: &mut Session, letters: &[Letter]) -> Result<(), Fault> {
+async fn mark(session: &mut Session, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
     if letters.is_empty() {
         return Ok(());
     }

@@ -89,7 +89,7 @@ impl Positions for Postgres {
 
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
         let mut session = self.control.session().await?;
-        let Lease { position, epoch, duration } = *lease;
+        let Lease { position_id: position, epoch, duration } = *lease;
         let renewed = renew(&mut session, position, epoch, milliseconds(duration)).await?;
         session.keep();
         if renewed { Ok(()) } else { Err(lease.taken()) }
@@ -99,7 +99,7 @@ impl Positions for Postgres {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
         let query =
-            sql_query(RELEASE).bind::<BigInt, _>(lease.position).bind::<BigInt, _>(lease.epoch);
+            sql_query(RELEASE).bind::<BigInt, _>(lease.position_id).bind::<BigInt, _>(lease.epoch);
         answer(limit, query.execute(connection)).await?;
         session.keep();
         Ok(())
@@ -185,7 +185,7 @@ async fn take(
     let Taken { epoch, pass, log, next, cursor, stats } =
         answer(limit, query.get_result(connection)).await?;
     Ok(Claim::Owned(Position {
-        lease: Lease { position, epoch, duration: lease },
+        lease: Lease { position_id: position, epoch, duration: lease },
         pass,
         log,
         next,
@@ -202,16 +202,16 @@ async fn finish(
 ) -> Result<Finished, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(LOCK_TO_FINISH)
-        .bind::<BigInt, _>(lease.position)
+        .bind::<BigInt, _>(lease.position_id)
         .bind::<BigInt, _>(lease.epoch)
         .bind::<BigInt, _>(next);
     if answer(limit, query.execute(connection)).await? == 0 {
         return Err(lease.taken());
     }
-    let Sums { read, dead_lettered } = sums(session, lease.position).await?;
+    let Sums { read, dead_lettered } = sums(session, lease.position_id).await?;
     let (connection, limit) = session.parts();
     let query = sql_query(FINISH)
-        .bind::<BigInt, _>(lease.position)
+        .bind::<BigInt, _>(lease.position_id)
         .bind::<Bool, _>(tolerance.is_exceeded(read, dead_lettered));
     let Verdict { ended_at, is_rejected } = answer(limit, query.get_result(connection)).await?;
     Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })

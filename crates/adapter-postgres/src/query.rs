@@ -12,7 +12,7 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 /// A query whose text is always the same and which is therefore prepared once per connection;
-/// [`diesel::sql_query`] is prepared anew each time, which costs a round trip and the planning.
+/// [`diesel::sql_query`] is prepared again each time, which costs a round trip and the planning.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared<Q> {
     query: Q,

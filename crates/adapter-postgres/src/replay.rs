@@ -7,7 +7,9 @@ use diesel::{OptionalExtension, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Earlier, Fault, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State};
+use tally_ports::{
+    Earlier, Fault, LoggedAct, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State,
+};
 use tally_queries::replay::{FIND, Found, Pass};
 use uuid::Uuid;
 
@@ -28,13 +30,17 @@ const KEEP: &str = "update dead_letters set key = $2, payload = $3, headers = $4
 const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
 
 impl Replay for Postgres {
-    async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
+    async fn replay(
+        &self,
+        retry: &Arc<Retry>,
+        logged_act: Option<&LoggedAct>,
+    ) -> Result<Replayed, Fault> {
         let mut session = self.commits.session().await?;
         session.run(effect::BEGIN).await?;
         let replayed = replay(&mut session, retry).await?;
-        match (deed, replayed.as_str()) {
-            (Some(deed), Some(what)) => {
-                acts::note(&mut session, deed, &deed.result_with(what, 1)).await?;
+        match (logged_act, replayed.as_str()) {
+            (Some(logged_act), Some(what)) => {
+                acts::note(&mut session, logged_act, &logged_act.result_with(what, 1)).await?;
                 session.run("commit").await?;
             }
             _ => session.run("rollback").await?,

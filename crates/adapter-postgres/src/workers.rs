@@ -6,7 +6,7 @@ use chrono::NaiveDateTime;
 use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Attendance, Crew, Fault, Standing, Worker, Workers};
+use tally_ports::{Fault, Join, Membership, PartitionState, Worker, Workers};
 
 use crate::Postgres;
 use crate::connection::answer;
@@ -62,7 +62,7 @@ const BEGIN: &str = "
 const LEAVE: &str = "delete from workers where id = $1";
 
 impl Workers for Postgres {
-    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+    async fn join_stream(&self, worker: &Worker, lease: Duration) -> Result<Join, Fault> {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
         let query = sql_query(ATTEND)
@@ -78,7 +78,7 @@ impl Workers for Postgres {
         let others = found.iter().map(|found| found.living).next().unwrap_or(0);
         let living = usize::try_from(others).unwrap_or(0) + 1;
         let partitions = found.into_iter().filter_map(Found::standing).collect();
-        Ok(Attendance::Present(Crew { living, partitions }))
+        Ok(Join::Joined(Membership { living, partitions }))
     }
 
     async fn begin(
@@ -129,8 +129,8 @@ struct Found {
 }
 
 impl Found {
-    fn standing(self) -> Option<Standing> {
-        Some(Standing {
+    fn standing(self) -> Option<PartitionState> {
+        Some(PartitionState {
             partition: self.partition?,
             pass: self.pass?,
             next: self.next?,

@@ -6,17 +6,19 @@ use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
 use serde_json::Value as Json;
-use tally_ports::{Act, Acts, Deed, Fault};
+use tally_ports::{Act, Acts, Fault, LoggedAct};
 
 use crate::Sqlite;
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
 
 impl Acts for Sqlite {
-    async fn note(&self, deed: &Deed) -> Result<(), Fault> {
-        let deed = deed.clone();
+    async fn note(&self, logged_act: &LoggedAct) -> Result<(), Fault> {
+        let logged_act = logged_act.clone();
         self.run(move |connection| {
-            transaction(connection, |connection| Ok(note(connection, &deed, &deed.act.result)?))
+            transaction(connection, |connection| {
+                Ok(note(connection, &logged_act, &logged_act.act.result)?)
+            })
         })
         .await
     }
@@ -33,12 +35,12 @@ impl Statement for Note {
 /// Writes the act with this result, within the transaction.
 pub(crate) fn note(
     connection: &mut SqliteConnection,
-    deed: &Deed,
+    logged_act: &LoggedAct,
     result: &Json,
 ) -> QueryResult<()> {
-    let Act { who, verb, flow, target, reason, .. } = &deed.act;
+    let Act { who, verb, flow, target, reason, .. } = &logged_act.act;
     let values = [
-        deed.id.to_string().into(),
+        logged_act.id.to_string().into(),
         who.as_str().into(),
         (*verb).into(),
         flow.as_str().into(),
@@ -50,7 +52,10 @@ pub(crate) fn note(
 }
 
 /// The result in the act's row; null where there is none yet.
-pub(crate) fn noted(connection: &mut SqliteConnection, deed: &Deed) -> QueryResult<Json> {
+pub(crate) fn noted(
+    connection: &mut SqliteConnection,
+    logged_act: &LoggedAct,
+) -> QueryResult<Json> {
     #[derive(QueryableByName)]
     struct Noted {
         #[diesel(sql_type = Text)]
@@ -58,7 +63,7 @@ pub(crate) fn noted(connection: &mut SqliteConnection, deed: &Deed) -> QueryResu
     }
     let query = sql_query("select result from acts where id = ?");
     let noted: Option<Noted> =
-        query.bind::<Text, _>(deed.id.to_string()).get_result(connection).optional()?;
+        query.bind::<Text, _>(logged_act.id.to_string()).get_result(connection).optional()?;
     let parse = |noted: Noted| serde_json::from_str(&noted.result);
     noted.map_or(Ok(Json::Null), parse).map_err(|error| Error::DeserializationError(error.into()))
 }

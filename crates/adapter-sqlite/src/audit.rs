@@ -57,13 +57,13 @@ impl SqliteBooks {
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting) when there is no such file, it is no database, or its
     /// tables, the ledger's and those of the `flows` that were ever written there, are not those of this program's version.
     pub fn open(path: PathBuf, flows: &[KnownFlow]) -> Result<Self, Fault> {
-        let mut books = Self { path, flows: [].into() };
-        let there = migrate::names(&mut books.connect()?);
-        let there = there.map_err(|error| fault::at_open(&books.path, &error))?;
+        let mut ledger = Self { path, flows: [].into() };
+        let there = migrate::names(&mut ledger.connect()?);
+        let there = there.map_err(|error| fault::at_open(&ledger.path, &error))?;
         let is_there = |known: &&KnownFlow| there.iter().any(|name| name == known.sqlite.name);
-        books.flows = flows.iter().filter(is_there).cloned().collect();
-        books.connect()?;
-        Ok(books)
+        ledger.flows = flows.iter().filter(is_there).cloned().collect();
+        ledger.connect()?;
+        Ok(ledger)
     }
 
     fn connect(&self) -> Result<SqliteConnection, Fault> {
@@ -80,11 +80,11 @@ impl SqliteBooks {
         &self,
         work: impl FnOnce(&mut SqliteConnection, &[KnownFlow]) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, Fault> {
-        let books = self.clone();
+        let ledger = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let mut connection = books.connect()?;
-            let result = work(&mut connection, &books.flows);
-            result.map_err(|error| fault::at_work(&books.path, &error))
+            let mut connection = ledger.connect()?;
+            let result = work(&mut connection, &ledger.flows);
+            result.map_err(|error| fault::at_work(&ledger.path, &error))
         });
         match done.await {
             Ok(result) => result,

@@ -193,7 +193,7 @@ fn move_position(connection: &mut SqliteConnection, commit: &Commit) -> QueryRes
         json(&commit.cursor)?.into(),
         json(&commit.stats)?.into(),
         milliseconds(commit.lease.duration).into(),
-        commit.lease.position.into(),
+        commit.lease.position_id.into(),
         commit.lease.epoch.into(),
         commit.first.into(),
     ];
@@ -221,7 +221,7 @@ fn answer_from_ledger(
         return Ok(recorded.committed(dead_letters::refused(connection, commit)?));
     }
 
-    let position = commit.lease.position;
+    let position = commit.lease.position_id;
     let place: Option<Place> = sql_query("select epoch, next from positions where id = ?")
         .bind::<BigInt, _>(position)
         .get_result(connection)

@@ -1,94 +1,138 @@
-//! Dead letters: written with their batch, and read again for the answer to a batch that was committed before.
+//! What people see of dead letters and do to them.
 
-use bytes::Bytes;
-use diesel::sql_types::{BigInt, Integer, Text};
+mod insert;
+
+pub(crate) use self::insert::*;
+
+use std::collections::HashMap;
+
+use chrono::NaiveDateTime;
+use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
-use tally_domain::Stage;
-use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Commit, DeadLetter, Headers};
-use tally_queries::ledger::FoundRefused;
+use tally_ports::{
+    Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place,
+    StoredDeadLetter,
+};
+use tally_queries::dead_letters::{
+    COUNT_ORDER, Counted, FETCH, FoundLetter, LIST, LIST_ORDER, Listing, Search, count,
+};
+use uuid::Uuid;
 
+use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
+use crate::{Sqlite, acts};
 
-struct Insert;
+const HOUR: &str = "strftime('%Y-%m-%d %H:00:00', d.failed_at)";
 
-impl Statement for Insert {
-    const SQL: &'static str = "insert into dead_letters \
-        (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers, \
-        record_timestamp, stage, code, message, failed_at) \
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
-}
-
-/// Writes `letters` of a batch.
-pub(crate) fn insert<'a>(
-    connection: &mut SqliteConnection,
-    commit: &Commit,
-    letters: impl IntoIterator<Item = &'a DeadLetter>,
-) -> QueryResult<()> {
-    let stream = &*commit.stream;
-    let batch_id = commit.id.to_string();
-    let mut headers = HeadersText::default();
-    for letter in letters {
-        let timestamp = letter.raw.timestamp.map(|at| at.format("%Y-%m-%d %H:%M:%S%.3f"));
-        let values = [
-            letter.id(stream, commit.pass).to_string().into(),
-            stream.flow.as_str().into(),
-            stream.name.as_str().into(),
-            stream.partition.into(),
-            commit.pass.into(),
-            letter.position.into(),
-            letter.attempt.into(),
-            batch_id.as_str().into(),
-            bytes(letter.raw.key.as_ref()).into(),
-            bytes(letter.raw.payload.as_ref()).into(),
-            headers.of(&letter.raw.headers).into(),
-            timestamp.map(|at| at.to_string()).into(),
-            letter.reason.stage.as_str().into(),
-            (&*letter.reason.code).into(),
-            letter.reason.message.as_str().into(),
-        ];
-        execute::<Insert>(connection, &values)?;
+impl DeadLetters for Sqlite {
+    async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterSummary>, Fault> {
+        let (filter, after) = (filter.clone(), after.cloned());
+        let found: Vec<Listing> = self
+            .run(move |connection| {
+                let search = search(LIST, &filter).behind(after.as_ref());
+                Ok(search.limited(LIST_ORDER, limit).load(connection)?)
+            })
+            .await?;
+        found.into_iter().map(Listing::summary).collect()
     }
-    Ok(())
-}
 
-fn bytes(bytes: Option<&Bytes>) -> Option<&[u8]> {
-    bytes.map(|bytes| &bytes[..])
-}
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<StoredDeadLetter>, Fault> {
+        let order: HashMap<Uuid, usize> = ids.iter().copied().zip(0..).collect();
+        let ids = list_of(ids);
+        let fetch = format!("{FETCH}d.id in (select value from json_each($1))");
+        let found: Vec<FoundLetter> = self
+            .run(move |connection| Ok(sql_query(fetch).bind::<Text, _>(ids).load(connection)?))
+            .await?;
+        let mut whole: Vec<StoredDeadLetter> =
+            found.into_iter().map(FoundLetter::stored).collect::<Result<_, _>>()?;
+        whole.sort_by_key(|stored| order.get(&stored.summary.id).copied().unwrap_or(usize::MAX));
+        Ok(whole)
+    }
 
-/// The JSON of the last headers: those of a file are the same for all its records.
-#[derive(Default)]
-struct HeadersText {
-    of: Option<Headers>,
-    text: String,
-}
+    async fn count(&self, filter: &Filter) -> Result<Vec<Count>, Fault> {
+        let filter = filter.clone();
+        let found: Vec<Counted> = self
+            .run(move |connection| {
+                Ok(search(&count(HOUR), &filter).ordered(COUNT_ORDER).load(connection)?)
+            })
+            .await?;
+        Ok(found.into_iter().map(Count::from).collect())
+    }
 
-impl HeadersText {
-    fn of(&mut self, headers: &Headers) -> &str {
-        if !self.of.as_ref().is_some_and(|last| std::sync::Arc::ptr_eq(last, headers)) {
-            self.text = headers_to_json(headers).to_string();
-            self.of = Some(Headers::clone(headers));
-        }
-        &self.text
+    async fn change(
+        &self,
+        ids: &[Uuid],
+        change: Change,
+        logged_act: &LoggedAct,
+    ) -> Result<i64, Fault> {
+        let (ids, logged_act) = (ids.to_vec(), logged_act.clone());
+        self.run(move |connection| {
+            transaction(connection, |connection| {
+                let unheard =
+                    logged_act.unheard(change.as_str(), &acts::noted(connection, &logged_act)?);
+                if unheard > 0 {
+                    return Ok(unheard);
+                }
+                let mut changed = 0;
+                for id in ids {
+                    changed += apply(connection, change, id)?;
+                }
+                let changed = i64::try_from(changed).unwrap_or(i64::MAX);
+                acts::note(
+                    connection,
+                    &logged_act,
+                    &logged_act.result_with(change.as_str(), changed),
+                )?;
+                Ok(changed)
+            })
+        })
+        .await
     }
 }
 
-/// The rows of a batch that the database refused when it was committed.
-pub(crate) fn refused(
-    connection: &mut SqliteConnection,
-    commit: &Commit,
-) -> QueryResult<Vec<FoundRefused>> {
-    sql_query(
-        "select position, code from dead_letters where flow = ? and stream = ? and partition = ? and pass = ? \
-         and position between ? and ? and attempt = 1 and stage = ? and batch_id = ? order by position",
-    )
-    .bind::<Text, _>(&commit.stream.flow)
-    .bind::<Text, _>(&commit.stream.name)
-    .bind::<Integer, _>(commit.stream.partition)
-    .bind::<Integer, _>(commit.pass)
-    .bind::<BigInt, _>(commit.first)
-    .bind::<BigInt, _>(commit.last)
-    .bind::<Text, _>(Stage::Write.as_str())
-    .bind::<Text, _>(commit.id.to_string())
-    .load(connection)
+fn search<'a>(sql: &str, filter: &'a Filter) -> Search<'a, diesel::sqlite::Sqlite> {
+    let Filter { ids, since, until, .. } = filter;
+    let ids = ids.as_deref().map(list_of);
+    Search::new(sql)
+        .chosen(filter)
+        .and::<Text, _>("d.id in (select value from json_each(?))", ids)
+        .and::<Text, _>("d.failed_at >= ?", since.map(moment))
+        .and::<Text, _>("d.failed_at < ?", until.map(moment))
+}
+
+/// Ids as one value.
+fn list_of(ids: &[Uuid]) -> String {
+    ids.iter().map(Uuid::to_string).collect::<serde_json::Value>().to_string()
+}
+
+/// As the table holds moments.
+fn moment(at: NaiveDateTime) -> String {
+    at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
+fn apply(connection: &mut SqliteConnection, change: Change, id: Uuid) -> QueryResult<usize> {
+    let id = [id.to_string().into()];
+    match change {
+        Change::Discard => execute::<Discard>(connection, &id),
+        Change::Purge => execute::<Purge>(connection, &id),
+    }
+}
+
+struct Discard;
+
+impl Statement for Discard {
+    const SQL: &'static str =
+        "update dead_letters set state = 'discarded' where id = ? and state = 'open'";
+}
+
+struct Purge;
+
+impl Statement for Purge {
+    const SQL: &'static str = "update dead_letters set state = 'purged', key = null, payload = null, headers = '[]', record_timestamp = null \
+        where id = ? and state <> 'purged'";
 }

@@ -16,13 +16,12 @@ mod described;
 mod earlier;
 mod effect;
 mod fault;
-mod letters;
 mod migrate;
 mod outbox;
+mod position_admin;
 mod positions;
 mod replay;
 mod statement;
-mod steering;
 mod table;
 mod workers;
 

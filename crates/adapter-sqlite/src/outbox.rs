@@ -2,8 +2,8 @@
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Fault, Letter, Outbox, Publish};
-use tally_queries::letters::{BACKLOG, Relayed};
+use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
+use tally_queries::dead_letters::{BACKLOG, Relayed};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
@@ -64,7 +64,7 @@ fn take(
     connection: &mut SqliteConnection,
     flow: &str,
     limit: usize,
-) -> Result<Vec<Letter>, Failure> {
+) -> Result<Vec<RelayedDeadLetter>, Failure> {
     let found: Vec<Relayed> = sql_query(TAKE)
         .bind::<Text, _>(flow)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))

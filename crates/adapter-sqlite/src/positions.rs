@@ -41,7 +41,7 @@ impl Positions for Sqlite {
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Fault> {
-        self.touches::<Release, 2>([lease.position.into(), lease.epoch.into()]).await.map(drop)
+        self.touches::<Release, 2>([lease.position_id.into(), lease.epoch.into()]).await.map(drop)
     }
 
     async fn finish(
@@ -82,7 +82,7 @@ impl Statement for Renew {
 
 impl Renew {
     fn values(lease: &Lease) -> [Value<'static>; 3] {
-        [milliseconds(lease.duration).into(), lease.position.into(), lease.epoch.into()]
+        [milliseconds(lease.duration).into(), lease.position_id.into(), lease.epoch.into()]
     }
 }
 
@@ -109,10 +109,10 @@ fn finish(
     next: i64,
     tolerance: Tolerance,
 ) -> Result<Finished, Failure> {
-    let Sums { read, dead_lettered } = sums(connection, lease.position)?;
+    let Sums { read, dead_lettered } = sums(connection, lease.position_id)?;
     let verdict: Option<Verdict> = sql_query(FINISH)
         .bind::<Bool, _>(tolerance.is_exceeded(read, dead_lettered))
-        .bind::<BigInt, _>(lease.position)
+        .bind::<BigInt, _>(lease.position_id)
         .bind::<BigInt, _>(lease.epoch)
         .bind::<BigInt, _>(next)
         .get_result(connection)
@@ -188,7 +188,7 @@ pub(crate) fn set_back(connection: &mut SqliteConnection, stream: &Stream) -> Qu
         && let Some(until) = last.lease_until
     {
         let duration = (until - last.updated_at).to_std().unwrap_or_default();
-        let lease = Lease { position: last.id, epoch: last.epoch, duration };
+        let lease = Lease { position_id: last.id, epoch: last.epoch, duration };
         execute::<Renew>(connection, &Renew::values(&lease))?;
     }
     Ok(())
@@ -292,7 +292,7 @@ fn owned(
             .map_err(|error| diesel::result::Error::DeserializationError(error.into()))
     };
     Ok(Claim::Owned(Position {
-        lease: Lease { position: place.id, epoch: place.epoch, duration: lease },
+        lease: Lease { position_id: place.id, epoch: place.epoch, duration: lease },
         pass: place.pass,
         log: place.log,
         next: place.next,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::Text;
 use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Deed, Earlier, Fault, Outcome, Replay, Replayed, Retry, Row, State};
+use tally_ports::{Earlier, Fault, LoggedAct, Outcome, Replay, Replayed, Retry, Row, State};
 use tally_queries::replay::{FIND, Found, Pass};
 
 use crate::atomic::transaction;
@@ -13,15 +13,20 @@ use crate::statement::{Statement, execute};
 use crate::{Failure, Sqlite, acts, earlier, effect};
 
 impl Replay for Sqlite {
-    async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
-        let (retry, deed) = (Arc::clone(retry), deed.cloned());
+    async fn replay(
+        &self,
+        retry: &Arc<Retry>,
+        logged_act: Option<&LoggedAct>,
+    ) -> Result<Replayed, Fault> {
+        let (retry, logged_act) = (Arc::clone(retry), logged_act.cloned());
         self.run(move |connection| {
             let done = transaction(connection, |connection| {
                 let replayed = replay(connection, &retry)?;
-                let (Some(deed), Some(what)) = (deed, replayed.as_str()) else {
+                let (Some(logged_act), Some(what)) = (logged_act, replayed.as_str()) else {
                     return Err(NotKept::Tried(Box::new(replayed)));
                 };
-                acts::note(connection, &deed, &deed.result_with(what, 1)).map_err(Failure::from)?;
+                acts::note(connection, &logged_act, &logged_act.result_with(what, 1))
+                    .map_err(Failure::from)?;
                 Ok(replayed)
             });
             match done {

@@ -10,7 +10,7 @@ use diesel::sqlite::Sqlite;
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 
 /// A statement that a connection prepares once and then keeps. (diesel prepares an `sql_query` at every call, and
-/// writes the text of an `on conflict` anew at every call.)
+/// writes the text of an `on conflict` again at every call.)
 pub(crate) trait Statement: 'static {
     /// Its text, with `?` for each value and nowhere else.
     const SQL: &'static str;

@@ -7,20 +7,20 @@ use diesel::sql_types::{Text, Timestamp};
 use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
-use tally_ports::{Attendance, Crew, Fault, Stream, Worker, Workers};
+use tally_ports::{Fault, Join, Membership, Stream, Worker, Workers};
 
 use crate::atomic::transaction;
+use crate::position_admin::partition_states;
 use crate::positions::{begin_pass, milliseconds};
 use crate::statement::{Statement, execute};
-use crate::steering::standings;
 use crate::{Failure, Sqlite};
 
 /// Commits and heartbeats share the one writer of the file, so it serves one worker, whatever its stream.
 impl Workers for Sqlite {
-    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+    async fn join_stream(&self, worker: &Worker, lease: Duration) -> Result<Join, Fault> {
         let worker = worker.clone();
         self.run(move |connection| {
-            transaction(connection, |connection| attend(connection, &worker, lease))
+            transaction(connection, |connection| join_stream(connection, &worker, lease))
         })
         .await
     }
@@ -43,15 +43,15 @@ impl Workers for Sqlite {
     }
 }
 
-fn attend(
+fn join_stream(
     connection: &mut SqliteConnection,
     worker: &Worker,
     lease: Duration,
-) -> Result<Attendance, Failure> {
+) -> Result<Join, Failure> {
     execute::<SetBack>(connection, &[])?;
     if let Some(Other { id, seen_until, now }) = living_other(connection, worker)? {
         let remaining = (seen_until - now).to_std().unwrap_or_default();
-        return Ok(Attendance::Full { worker: id, remaining, renewal: seen_until });
+        return Ok(Join::Full { worker: id, remaining, renewal: seen_until });
     }
     execute::<RemoveLongDead>(connection, &[])?;
     let values = [
@@ -62,9 +62,9 @@ fn attend(
         i64::from(worker.pid).into(),
         milliseconds(lease).into(),
     ];
-    execute::<Present>(connection, &values)?;
-    let partitions = standings(connection, &worker.flow, &worker.stream)?;
-    Ok(Attendance::Present(Crew { living: 1, partitions }))
+    execute::<Joined>(connection, &values)?;
+    let partitions = partition_states(connection, &worker.flow, &worker.stream)?;
+    Ok(Join::Joined(Membership { living: 1, partitions }))
 }
 
 fn begin(
@@ -73,7 +73,7 @@ fn begin(
     label: &str,
     starts: &[(i32, i64)],
 ) -> QueryResult<()> {
-    if !standings(connection, &worker.flow, &worker.stream)?.is_empty() {
+    if !partition_states(connection, &worker.flow, &worker.stream)?.is_empty() {
         return Ok(());
     }
     for &(partition, next) in starts {
@@ -104,9 +104,9 @@ fn living_other(connection: &mut SqliteConnection, worker: &Worker) -> QueryResu
     .optional()
 }
 
-struct Present;
+struct Joined;
 
-impl Statement for Present {
+impl Statement for Joined {
     const SQL: &'static str = "insert into workers (id, flow, stream, host, pid, seen_at, seen_until) \
         values (?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'), \
         strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds')) \

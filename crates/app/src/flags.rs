@@ -36,7 +36,7 @@ pub struct Flags {
     /// How long a dependency may stay away, like 30s, 5m or never [default: 5m; kafka-consumer: never]
     #[arg(long, global = true, value_name = "TIME")]
     pub(crate) max_outage: Option<Span>,
-    /// How long a partition stays ours without a sign of life [default: 5s]
+    /// How long an owner of a partition may be silent before another takes over [default: 5s]
     #[arg(long, global = true, value_name = "TIME")]
     pub(crate) lease: Option<Span>,
     /// The flags of every binary.

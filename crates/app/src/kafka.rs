@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
-use tally_ports::{Fault, Letter, Publish, Stop};
+use tally_ports::{Fault, Publish, RelayedDeadLetter, Stop};
 
 use crate::Settings;
 use crate::settings::{Mechanism, wrong};
@@ -104,7 +104,7 @@ impl DeadLetters {
 }
 
 impl Publish for DeadLetters {
-    async fn publish(&self, letters: &[Letter]) -> Result<(), Fault> {
+    async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         let opened = self.opened().take();
         let topic = match opened {
             Some(topic) => topic,

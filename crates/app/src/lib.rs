@@ -1,6 +1,5 @@
 //! The composition root's parts: settings from all their layers, and the opening of stores by URL.
 
-mod books;
 mod console;
 mod exit;
 mod flags;
@@ -8,6 +7,7 @@ mod flows;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod layers;
+mod ledger_reader;
 mod parts;
 mod settings;
 mod span;
@@ -15,12 +15,12 @@ mod start;
 mod store;
 mod url;
 
-pub use books::Books;
 pub use console::{console, existing, who};
 pub use exit::{EXIT_OUTPUT, exit, print, print_logged, say};
 pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
 pub use flows::{FlowFlag, Flows};
 pub use layers::Layers;
+pub use ledger_reader::LedgerReader;
 pub use parts::{model, pipeline, relay};
 pub use settings::Settings;
 pub use span::Span;

@@ -20,7 +20,7 @@ pub struct Settings {
     pub database_url: Url,
     /// The most records of a batch.
     pub batch_size: usize,
-    /// How long a partition stays ours without a sign of life.
+    /// How long an owner of a partition may be silent before another takes over.
     pub lease: Span,
     /// How long a dependency may stay away before the run gives up.
     pub max_outage: Span,

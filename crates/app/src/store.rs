@@ -8,8 +8,9 @@ use std::time::Duration;
 use tally_adapter_postgres::Postgres;
 use tally_adapter_sqlite::Sqlite;
 use tally_ports::{
-    Act, Attendance, Begin, Claim, Commit, Committed, Fault, Finished, KnownFlow, Lease, Outbox,
-    Positions, Publish, SetTo, Sink, Standing, Steering, Stop, Stream, Tolerance, Worker, Workers,
+    Act, Begin, Claim, Commit, Committed, Fault, Finished, Join, KnownFlow, Lease, Outbox,
+    PartitionState, PositionAdmin, Positions, Publish, SetTo, Sink, Stop, Stream, Tolerance,
+    Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -29,7 +30,7 @@ impl Store {
     /// Opens the store of `settings.database_url` and brings its tables up to date for the `flows`.
     ///
     /// # Errors
-    /// An outage when it is away; a stop when a setting is wrong or its tables are not ours.
+    /// An outage when it is unavailable; a stop when a setting is wrong or the database is not a Tally database.
     pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
         match Place::of(&settings.database_url)? {
             Place::File(path) => {
@@ -143,8 +144,8 @@ impl Positions for Store {
 }
 
 impl Workers for Store {
-    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
-        on_store!(self, store => store.attend(worker, lease))
+    async fn join_stream(&self, worker: &Worker, lease: Duration) -> Result<Join, Fault> {
+        on_store!(self, store => store.join_stream(worker, lease))
     }
 
     async fn begin(
@@ -161,9 +162,13 @@ impl Workers for Store {
     }
 }
 
-impl Steering for Store {
-    async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
-        on_store!(self, store => store.standings(flow, stream))
+impl PositionAdmin for Store {
+    async fn partition_states(
+        &self,
+        flow: &str,
+        stream: &str,
+    ) -> Result<Vec<PartitionState>, Fault> {
+        on_store!(self, store => store.partition_states(flow, stream))
     }
 
     async fn set(

@@ -3,8 +3,8 @@
 use tally_ports::Auditor;
 use tally_ports::audit::{Fact, Pass};
 
+use crate::dead_letters::Letters;
 use crate::entries::Entries;
-use crate::letters::Letters;
 use crate::passes::Passes;
 use crate::{Kind, Totals, Violations, rows};
 

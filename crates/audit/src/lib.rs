@@ -15,9 +15,9 @@
 //! delete; one whose dead letter is not replayed has appended nothing; one that writes nothing may leave nothing. A dead letter
 //! that was purged may have been replayed before.
 
+mod dead_letters;
 mod entries;
 mod inspection;
-mod letters;
 mod passes;
 mod records;
 mod rows;

@@ -60,7 +60,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// When `stats` is not what this flow remembers.
-    fn judge(&self, stats: &mut Json, records: &[&Record]) -> Result<Vec<Vec<usize>>, NotOurs> {
+    fn judge(
+        &self,
+        stats: &mut Json,
+        records: &[&Record],
+    ) -> Result<Vec<Vec<usize>>, UnknownStats> {
         let _ = (stats, records);
         Ok(Vec::new())
     }
@@ -68,7 +72,7 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
 
 /// What was remembered of earlier batches is not what the flow remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotOurs(pub String);
+pub struct UnknownStats(pub String);
 
 /// What a record on a topic is wrapped in; it is unwrapped before the columns are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

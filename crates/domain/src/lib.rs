@@ -19,7 +19,7 @@ pub mod transactions;
 pub use bytestring::ByteString;
 pub use faults::Faults;
 pub use field::{Field, Fields, Headers, Incoming, Raw};
-pub use flow::{AnswerField, Column, Envelope, Flow, Kind, ModelApi, Name, NotOurs};
+pub use flow::{AnswerField, Column, Envelope, Flow, Kind, ModelApi, Name, UnknownStats};
 pub use message::Message;
 pub use reason::{Reason, Stage};
 pub use record::{Action, Decimal, Record, Type, Value, Write};

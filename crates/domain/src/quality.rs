@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::{Flow, Name, NotOurs, Reason, Record, Stage};
+use crate::{Flow, Name, Reason, Record, Stage, UnknownStats};
 
 /// How many positions a report lists per rule.
 const POSITIONS_LISTED: usize = 20;
@@ -79,7 +79,7 @@ pub fn judge(
     stats: &mut Json,
     positions: &[i64],
     records: &[&Record],
-) -> Result<Verdict, NotOurs> {
+) -> Result<Verdict, UnknownStats> {
     let mut verdict = Verdict::default();
     if records.is_empty() {
         return Ok(verdict);

@@ -151,7 +151,7 @@ impl Gate {
         }
     }
 
-    /// Awaits `attempt`, saying every ten seconds what is away, until the outage has lasted too long.
+    /// Awaits `attempt`, saying every ten seconds what is unavailable, until the outage has lasted too long.
     async fn said_while<T>(
         &self,
         attempt: impl Future<Output = T>,
@@ -171,11 +171,11 @@ impl Gate {
                 result = &mut attempt => return Ok(result),
                 _ = said.tick() => {
                     let seconds = self.since(began).elapsed().as_secs();
-                    tracing::warn!(dependency = self.dependency, seconds, "still away: {}", message);
+                    tracing::warn!(dependency = self.dependency, seconds, "still unavailable: {}", message);
                 }
                 () = &mut give_up => {
                     let seconds = self.since(began).elapsed().as_secs();
-                    let message = format!("{} stayed away for {seconds} s: {}", self.dependency, message);
+                    let message = format!("{} stayed unavailable for {seconds} s: {}", self.dependency, message);
                     return Err(Stop { kind: StopKind::Away, message });
                 }
             }
@@ -197,14 +197,14 @@ impl Gate {
         let was_open = self.status.outage_began(self.dependency, message);
         if was_open {
             gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(0.0);
-            tracing::warn!(dependency = self.dependency, "away, waiting for it: {message}");
+            tracing::warn!(dependency = self.dependency, "unavailable, retrying: {message}");
         }
     }
 
     fn open(&self, lasted: Duration) {
         gauge!(metric::GATE_OPEN, "dependency" => self.dependency).set(1.0);
         self.status.outage_ended(self.dependency);
-        tracing::info!(dependency = self.dependency, seconds = lasted.as_secs(), "back again");
+        tracing::info!(dependency = self.dependency, seconds = lasted.as_secs(), "available again");
     }
 }
 

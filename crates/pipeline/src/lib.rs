@@ -2,9 +2,9 @@
 //!
 //! Knows ports and rules only: which source, model or store is behind them is for the binaries to say.
 
-mod crew;
+mod budget;
+mod coordinator;
 mod gate;
-mod guard;
 mod inquire;
 mod measure;
 mod ownership;
@@ -15,9 +15,9 @@ mod run;
 mod status;
 mod totals;
 
-pub use crew::{Crew, Partitions, fair_share};
+pub use budget::Budget;
+pub use coordinator::{Coordinator, Partitions, fair_share};
 pub use gate::{Gate, Gates};
-pub use guard::Budget;
 pub use ownership::{Heartbeat, Ownership, own};
 pub use relay::Relay;
 pub use replay::Replayer;

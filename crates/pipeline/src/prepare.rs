@@ -5,7 +5,7 @@ use tally_domain::quality::{self, Report, Rules};
 use tally_domain::{Flow, Incoming, Raw, Record};
 use tally_ports::{Batch, DeadLetter, Stop, StopKind};
 
-use crate::guard;
+use crate::budget;
 
 /// A batch that is ready for the model.
 pub(crate) struct Prepared {
@@ -74,7 +74,7 @@ fn judge(
         );
         Stop { kind: StopKind::Data, message }
     })?;
-    guard::admit_quality(&verdict, records.len(), first, last)?;
+    budget::admit_quality(&verdict, records.len(), first, last)?;
     let quality = verdict.report;
     if verdict.quarantined.is_empty() {
         return Ok(Prepared { records, places, dead_letters, quality });

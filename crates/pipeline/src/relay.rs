@@ -60,7 +60,7 @@ async fn publish<O: Outbox>(
     flow: &str,
     finish: &CancellationToken,
 ) {
-    // A status of its own: what is away here is away for the relay only.
+    // A status of its own: what is unavailable here is unavailable for the relay only.
     let gate = Gate::new("dead-letter topic", "relay", None, Arc::new(Status::default()));
     loop {
         let pause = match gate.pass(|| store.relay(flow, BATCH, publisher)).await {

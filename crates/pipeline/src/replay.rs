@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tally_domain::{Flow, Incoming, Raw};
-use tally_ports::{Deed, Enrich, Place, Replay, Replayed, Reread, Retry, Row, State, Stop};
+use tally_ports::{
+    DecodedRecord, Enrich, LoggedAct, Place, Replay, Replayed, Retry, Row, State, Stop,
+};
 
 use crate::Gates;
 use crate::run::{ask, first_text};
@@ -30,7 +32,10 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
     ///
     /// # Errors
     /// When the model stays away.
-    pub async fn prepare(&self, decoded: Vec<(Place, Raw, Reread)>) -> Result<Vec<Retry>, Stop> {
+    pub async fn prepare(
+        &self,
+        decoded: Vec<(Place, Raw, DecodedRecord)>,
+    ) -> Result<Vec<Retry>, Stop> {
         let mut retries: Vec<Option<Retry>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
         let retry =
@@ -64,15 +69,19 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
         Ok(retries.into_iter().flatten().collect())
     }
 
-    /// What becomes of the dead letter; without `deed` only what would.
+    /// What becomes of the dead letter; without `logged_act` only what would.
     ///
     /// # Errors
     /// When the database stays away, or does not know the dead letter.
-    pub async fn commit(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Stop> {
+    pub async fn commit(
+        &self,
+        retry: &Arc<Retry>,
+        logged_act: Option<&LoggedAct>,
+    ) -> Result<Replayed, Stop> {
         let mut calls = 0;
         let replaying = || {
             calls += 1;
-            self.store.replay(retry, deed)
+            self.store.replay(retry, logged_act)
         };
         let replayed = self.gates.database.pass(replaying).await?;
         if calls > 1 { Ok(settled(replayed, retry)) } else { Ok(replayed) }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use tally_domain::Flow;
 use tally_domain::quality::Rules;
-use tally_ports::{Admission, Commit, Enrich, Mask, Position, Sink, Source, Stop, Stream};
+use tally_ports::{Commit, DeadLetterBudget, Enrich, Mask, Position, Sink, Source, Stop, Stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::stages::{Run, joined};
 pub(crate) use self::stages::{ask, first_text};
-use crate::guard::{Budget, Entrant, Guard};
+use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
 use crate::{Gates, Status, Totals};
 
 /// How often it is said that a quality rule is above its threshold.
@@ -62,7 +62,7 @@ pub struct Pipeline<E, S> {
     settings: Settings,
     /// One permit for each batch that may be at the model.
     at_model: Arc<Semaphore>,
-    guard: Arc<std::sync::Mutex<Guard>>,
+    budget_window: Arc<std::sync::Mutex<BudgetWindow>>,
     /// When each quality rule was last said to be above its threshold.
     said: std::sync::Mutex<BTreeMap<String, Instant>>,
 }
@@ -101,9 +101,9 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         settings: Settings,
     ) -> Self {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
-        let guard = Arc::new(std::sync::Mutex::new(Guard::new(settings.budget)));
+        let budget_window = Arc::new(std::sync::Mutex::new(BudgetWindow::new(settings.budget)));
         let said = std::sync::Mutex::default();
-        Self { flow, enrich, sink, gates, status, settings, at_model, guard, said }
+        Self { flow, enrich, sink, gates, status, settings, at_model, budget_window, said }
     }
 
     /// Whether to say again that a quality rule is above its threshold. The ledger holds every finding; a stream's batches
@@ -117,10 +117,10 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         may
     }
 
-    /// Begins to judge the budget anew: the records before were judged otherwise, and must not stop what comes after. For a
+    /// Begins to judge the budget again: the records before were judged otherwise, and must not stop what comes after. For a
     /// time between two runs.
     pub fn forget_records(&self) {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        self.budget_window.lock().unwrap_or_else(PoisonError::into_inner).forget();
     }
 
     /// The gates that its calls pass.
@@ -154,11 +154,12 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         let commit_all = async {
             while let Some(batch) = receiver.recv().await {
                 let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
-                let entrant = Arc::new(Entrant::enter(&self.guard, &commit)?);
-                commit.admission = Some(Arc::clone(&entrant) as Arc<dyn Admission>);
+                let budgeted = Arc::new(BudgetedBatch::enter(&self.budget_window, &commit)?);
+                commit.dead_letter_budget =
+                    Some(Arc::clone(&budgeted) as Arc<dyn DeadLetterBudget>);
                 let commit = Arc::new(commit);
                 let result = run.commit(&commit).await?;
-                entrant.was_committed();
+                budgeted.was_committed();
                 drop(counted);
                 totals.add(&commit, judged, &result);
                 committed(totals, &commit);

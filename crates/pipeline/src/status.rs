@@ -15,7 +15,7 @@ pub struct Status {
 pub struct Snapshot {
     /// Whether a source is being read into the store.
     pub in_progress: bool,
-    /// What is away, by dependency.
+    /// What is unavailable, by dependency.
     pub outages: BTreeMap<&'static str, String>,
     /// Which partitions cannot be read on, and why.
     pub blocked: BTreeMap<i32, String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tally_ports::{Commit, Committed};
 
-use crate::guard;
+use crate::budget;
 
 /// How many dead letters are named one by one.
 const NAMED: usize = 10;
@@ -55,7 +55,7 @@ pub struct Share {
 impl Totals {
     /// The most frequent codes of dead letters and how often each came.
     pub fn top_codes(&self) -> String {
-        guard::top_codes(self.dead_letters.iter().map(|(code, count)| (code.as_str(), *count)))
+        budget::top_codes(self.dead_letters.iter().map(|(code, count)| (code.as_str(), *count)))
     }
 
     /// Takes in another run's counts. Its first dead letters are left out: positions of two partitions have no order.

@@ -124,11 +124,11 @@ pub struct Commit {
     /// Takes out of dead letters what must not be kept; those above went through it.
     pub mask: Option<Arc<dyn Mask>>,
     /// Whether the database may refuse as many rows as it does; the dead letters above were admitted before.
-    pub admission: Option<Arc<dyn Admission>>,
+    pub dead_letter_budget: Option<Arc<dyn DeadLetterBudget>>,
 }
 
 /// Whether the database may refuse rows of a batch.
-pub trait Admission: fmt::Debug + Send + Sync + 'static {
+pub trait DeadLetterBudget: fmt::Debug + Send + Sync + 'static {
     /// Errs when with the `refused` rows too many records became dead letters: nothing of their batch may be committed
     /// then. May be asked again, by each attempt to commit.
     fn admit(&self, refused: &[Refused]) -> Result<(), Stop>;
@@ -139,7 +139,7 @@ impl Commit {
     pub fn origin(&self) -> Origin<'_> {
         Origin {
             flow: &*self.flow,
-            id: self.lease.position,
+            id: self.lease.position_id,
             stream: &self.stream.name,
             partition: self.stream.partition,
             log: self.log,
@@ -159,8 +159,8 @@ impl Commit {
             return Err(Stop { kind: StopKind::Data, message });
         }
         let committed = Committed::count(&self.rows, outcomes);
-        if let Some(admission) = &self.admission {
-            admission.admit(&committed.refused)?;
+        if let Some(dead_letter_budget) = &self.dead_letter_budget {
+            dead_letter_budget.admit(&committed.refused)?;
         }
         let refused = self.rows.iter().zip(outcomes).filter_map(|(row, outcome)| match outcome {
             Outcome::Refused(refusal) => Some(self.refused(row, refusal)),

@@ -68,7 +68,7 @@ pub(crate) fn identity(
 
 /// A dead letter as a store holds it, on its way to a topic. Its `Debug` shows no values.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct RelayedDeadLetter {
     /// See [`DeadLetter::id`].
     pub id: Uuid,
     /// The flow's name.
@@ -95,16 +95,16 @@ pub struct Letter {
     pub failed_at: NaiveDateTime,
 }
 
-impl fmt::Debug for Letter {
+impl fmt::Debug for RelayedDeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Letter")
+        f.debug_struct("RelayedDeadLetter")
             .field("id", &self.id)
             .field("code", &self.code)
             .finish_non_exhaustive()
     }
 }
 
-/// Headers from what [`headers_to_json`] made; `None` where it is nothing of ours.
+/// Headers from what [`headers_to_json`] made; `None` where that did not make it.
 pub fn headers_from_json(json: &Value) -> Option<Headers> {
     let pair = |pair: &Value| {
         let [name, value] = pair.as_array()?.as_slice() else { return None };

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Why a call at a port has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The dependency is away. The same call may succeed later; nothing is lost by waiting.
+    /// The dependency is unavailable. The same call may succeed later; nothing is lost by waiting.
     #[error("{message}")]
     Outage {
         /// What happened, naming the dependency; holds no secret and no record's content.
@@ -56,9 +56,9 @@ pub enum StopKind {
     /// A partition's log cannot be read on where its position stands. The message names the range; other partitions go
     /// on.
     Blocked,
-    /// The input cannot be read or is no table.
+    /// The input cannot be read or is not a CSV table.
     Input,
-    /// A dependency stayed away longer than allowed.
+    /// A dependency stayed unavailable longer than allowed.
     Away,
     /// Standard output or a file cannot be written.
     Output,

@@ -1,16 +1,16 @@
 //! Every trait between the pipeline and the outside, and the values that cross them.
 //!
 //! An adapter implements [`Source`], [`Enrich`], [`Publish`], or all that a store is ([`Sink`], [`Positions`],
-//! [`Workers`], [`Steering`], [`Outbox`], [`DeadLetters`], [`Replay`], [`Acts`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
+//! [`Workers`], [`PositionAdmin`], [`Outbox`], [`DeadLetters`], [`Replay`], [`Acts`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
 
 pub mod act;
 pub mod audit;
 pub mod batch;
 pub mod dead_letter;
-pub mod deed;
+pub mod dead_letters;
 pub mod effect;
 pub mod fault;
-pub mod letters;
+pub mod logged_act;
 pub mod metric;
 pub mod migration;
 pub mod pass;
@@ -26,23 +26,27 @@ use std::time::Duration;
 
 pub use act::Act;
 pub use audit::{Audit, Auditor};
-pub use batch::{Admission, Batch, Commit, Committed, Item, Refused, Row};
-pub use dead_letter::{DeadLetter, Letter};
-pub use deed::{Acts, Deed};
+pub use batch::{Batch, Commit, Committed, DeadLetterBudget, Item, Refused, Row};
+pub use dead_letter::{DeadLetter, RelayedDeadLetter};
+pub use dead_letters::{
+    Change, Count, DeadLetterSummary, DeadLetters, Filter, Place, State, StoredDeadLetter,
+};
 pub use effect::{
     Earlier, OpenLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes, counts,
 };
 pub use fault::{Fault, Stop, StopKind};
-pub use letters::{Change, Choice, Count, DeadLetters, Listed, Place, State, Stored};
+pub use logged_act::{Acts, LoggedAct};
 pub use migration::{KnownFlow, Migrations};
 pub use pass::{LastPass, OnClaim, OnSet};
 pub use passed::Passed;
-pub use position::{Begin, Claim, Finished, Lease, Position, SetTo, Standing, Stream, Tolerance};
+pub use position::{
+    Begin, Claim, Finished, Lease, PartitionState, Position, SetTo, Stream, Tolerance,
+};
 pub use privacy::Mask;
-pub use replay::{Replay, Replayed, Reread, Retry};
+pub use replay::{DecodedRecord, Replay, Replayed, Retry};
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};
-pub use worker::{Attendance, Crew, Worker};
+pub use worker::{Join, Membership, Worker};
 
 /// One partition of a stream, read in batches from a position on.
 pub trait Source: Send {
@@ -131,16 +135,16 @@ pub trait Positions: Send + Sync + 'static {
 }
 
 /// Who works on a stream together. All times are the database's; when its clock went back, whoever was said to live
-/// longer than its lease lives for its lease from the next attendance on, unless it says so again.
+/// longer than its lease lives for its lease from when it next joins on, unless it says so again.
 pub trait Workers: Send + Sync + 'static {
     /// Says that `worker` lives for another `lease`, and answers who else does and where each partition stands. A
-    /// store that serves one process answers [`Attendance::Full`], and notes nothing, while another worker lives, on
+    /// store that serves one process answers [`Join::Full`], and notes nothing, while another worker lives, on
     /// whatever stream.
-    fn attend(
+    fn join_stream(
         &self,
         worker: &Worker,
         lease: Duration,
-    ) -> impl Future<Output = Result<Attendance, Fault>> + Send;
+    ) -> impl Future<Output = Result<Join, Fault>> + Send;
 
     /// Begins the worker's stream if it has no position yet: a first pass of each partition where `starts` says, owned
     /// by nobody, all of them or none. Of two that call at once one row of each partition is left.
@@ -156,13 +160,13 @@ pub trait Workers: Send + Sync + 'static {
 }
 
 /// What people change about positions.
-pub trait Steering: Send + Sync + 'static {
+pub trait PositionAdmin: Send + Sync + 'static {
     /// Where each partition of a stream stands, in order; none for a stream that was never read.
-    fn standings(
+    fn partition_states(
         &self,
         flow: &str,
         stream: &str,
-    ) -> impl Future<Output = Result<Vec<Standing>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<PartitionState>, Fault>> + Send;
 
     /// Moves a partition's position to `to`, writes `act`, and gives the lease back, in one transaction.
     ///
@@ -204,5 +208,8 @@ pub trait Outbox: Send + Sync + 'static {
 /// Tells a topic of dead letters.
 pub trait Publish: Send + Sync + 'static {
     /// Publishes all of `letters` in order; returns once all are acknowledged. After a fault some may be there.
-    fn publish(&self, letters: &[Letter]) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn publish(
+        &self,
+        letters: &[RelayedDeadLetter],
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 }

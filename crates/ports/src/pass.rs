@@ -109,7 +109,7 @@ impl OnSet {
             return Err(Fault::stop(StopKind::Setting, message));
         }
         let is_of_last = |lease: &Lease| {
-            last.is_some_and(|last| (last.position, last.epoch) == (lease.position, lease.epoch))
+            last.is_some_and(|last| (last.position, last.epoch) == (lease.position_id, lease.epoch))
         };
         match (lease, last.and_then(|last| last.holder)) {
             (Some(lease), _) if !is_of_last(lease) => return Err(lease.taken()),
@@ -191,7 +191,8 @@ mod tests {
     ) -> Result<OnSet, StopKind> {
         let (flow, name, label) = ("f".to_owned(), "group/t".to_owned(), "t".to_owned());
         let stream = Stream { flow, name, partition: 0, label };
-        let lease = lease.map(|(position, epoch)| Lease { position, epoch, duration: LEFT });
+        let lease =
+            lease.map(|(position, epoch)| Lease { position_id: position, epoch, duration: LEFT });
         OnSet::decide(&stream, last, to.into(), lease.as_ref())
             .map_err(|fault| fault.into_stop().kind)
     }

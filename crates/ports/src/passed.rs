@@ -27,7 +27,7 @@ impl Passed {
         Value::Object(counts.collect::<Map<_, _>>())
     }
 
-    /// How many there are by what [`to_json`](Self::to_json) made; `None` where it is nothing of ours.
+    /// How many there are by what [`to_json`](Self::to_json) made; `None` where that did not make it.
     pub fn sum_of(json: &str) -> Option<i64> {
         let counts: BTreeMap<String, i64> = serde_json::from_str(json).ok()?;
         counts.values().try_fold(0_i64, |sum, count| sum.checked_add(*count))

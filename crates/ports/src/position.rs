@@ -27,7 +27,7 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The position's row; the origin of the rows it leads to.
-    pub position: i64,
+    pub position_id: i64,
     /// Raised by every claim.
     pub epoch: i64,
     /// How long the lease lives unless it is renewed.
@@ -37,7 +37,7 @@ pub struct Lease {
 impl Lease {
     /// Another process owns what this lease was for.
     pub fn taken(&self) -> Fault {
-        let Self { position, epoch, .. } = self;
+        let Self { position_id: position, epoch, .. } = self;
         let message = format!(
             "the lease of position {position} (epoch {epoch}) is no longer ours: another process took it"
         );
@@ -88,7 +88,7 @@ impl From<i64> for SetTo {
 
 /// Where the last pass over a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct PartitionState {
     /// The partition.
     pub partition: i32,
     /// Which reading of the stream this is, from 1.

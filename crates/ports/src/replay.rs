@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tally_domain::amount::Notation;
 use tally_domain::{Fields, Flow, Raw, Reason};
 
-use crate::{Deed, Fault, Outcome, Place, Row, State};
+use crate::{Fault, LoggedAct, Outcome, Place, Row, State};
 
 /// Where what was a dead letter is written after all.
 pub trait Replay: Send + Sync + 'static {
-    /// Writes the row, or the reason why the record failed again, and the dead letter's new state, and `deed` with one
+    /// Writes the row, or the reason why the record failed again, and the dead letter's new state, and `logged_act` with one
     /// more of what became of it; all in one transaction, or nothing. So however often and by how many at once it
     /// is called, and wherever it is cut off, a dead letter has its effect once.
     ///
@@ -19,16 +19,16 @@ pub trait Replay: Send + Sync + 'static {
     /// the database refuses has failed again, too. Then the next attempt is a dead letter of its own with the bytes
     /// of this one, or those that are kept of it.
     ///
-    /// Without `deed` all is tried and then rolled back: the answer is what would become of it.
+    /// Without `logged_act` all is tried and then rolled back: the answer is what would become of it.
     fn replay(
         &self,
         retry: &Arc<Retry>,
-        deed: Option<&Deed>,
+        logged_act: Option<&LoggedAct>,
     ) -> impl Future<Output = Result<Replayed, Fault>> + Send;
 }
 
 /// The record of a dead letter as its source read it, and how amounts are written in it; or why it is none.
-pub type Reread = Result<(Fields, Notation), Reason>;
+pub type DecodedRecord = Result<(Fields, Notation), Reason>;
 
 /// A record that went through all stages before the store once more.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
-use crate::Standing;
+use crate::PartitionState;
 
 /// A process that works on partitions of a stream, also while it owns none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub struct Worker {
 
 /// Whether a worker may take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attendance {
+pub enum Join {
     /// It may.
-    Present(Crew),
+    Joined(Membership),
     /// The store serves one worker, and another one lives.
     Full {
         /// Which.
@@ -40,9 +40,9 @@ pub enum Attendance {
 
 /// All who work on a stream, and how far they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Crew {
+pub struct Membership {
     /// How many workers live, at least one.
     pub living: usize,
     /// The partitions that were ever claimed, in order.
-    pub partitions: Vec<Standing>,
+    pub partitions: Vec<PartitionState>,
 }

@@ -3,7 +3,7 @@
 use chrono::NaiveDateTime;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamp};
-use tally_ports::{Committed, Refused, Standing};
+use tally_ports::{Committed, PartitionState, Refused};
 
 /// The [`Sums`] of the pass whose position is `$1`.
 pub const SUMS: &str = "
@@ -76,7 +76,7 @@ pub struct FoundStanding {
     owner: Option<String>,
 }
 
-impl From<FoundStanding> for Standing {
+impl From<FoundStanding> for PartitionState {
     fn from(found: FoundStanding) -> Self {
         let FoundStanding { partition, pass, next, updated_at, owner } = found;
         Self { partition, pass, next, owner, updated_at }

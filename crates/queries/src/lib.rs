@@ -7,8 +7,8 @@
 )]
 
 pub mod audit;
+pub mod dead_letters;
 pub mod earlier;
 pub mod ledger;
-pub mod letters;
 pub mod replay;
 pub mod writes;

@@ -35,7 +35,7 @@ impl Found {
         });
         known.ok_or_else(|| {
             let id = retry.place.id();
-            Fault::stop(StopKind::Input, format!("there is no dead letter {id} of ours"))
+            Fault::stop(StopKind::Input, format!("there is no dead letter {id}"))
         })
     }
 }

@@ -158,7 +158,7 @@ pub fn commit(
         gap: None,
         started: Instant::now(),
         mask: None,
-        admission: None,
+        dead_letter_budget: None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Statements that leave a database as a process does that was killed while the clock was a day ahead: what it noted of
-//! leases and signs of life lies a day further ahead.
+//! leases and heartbeats lies a day further ahead.
 
 /// For Postgres.
 pub const POSTGRES_TURNED_BACK_A_DAY: &str = "

@@ -160,7 +160,7 @@ async fn it_agrees_with_the_topic_postgres() {
 }
 
 #[tokio::test]
-async fn a_topic_made_anew_is_another_one() {
+async fn a_topic_recreated_is_another_one() {
     let read = Read::new(Target::sqlite(), 1).await;
     read.broker.produce(&read.topic, 0, records(1..=30)).await;
     read.read();
@@ -171,7 +171,7 @@ async fn a_topic_made_anew_is_another_one() {
     read.broker.produce(&read.topic, 0, records(501..=540)).await;
     read.assert_found(
         "source_replaced",
-        "the topic was made anew: offset 29 is not what was read there",
+        "the topic was recreated: offset 29 is not what was read there",
     );
 }
 

@@ -121,7 +121,7 @@ async fn a_model_that_never_answers_again_ends_the_run() {
         let output = job.flags(flags).env("TALLY_ML__CONCURRENCY", "1").spawn().wait(SOON);
         assert_eq!(output.code, Some(69), "{output}");
         let end = said(&output).pop().unwrap();
-        assert!(end.starts_with("ERROR model stayed away for 2 s: "), "{end}");
+        assert!(end.starts_with("ERROR model stayed unavailable for 2 s: "), "{end}");
         assert_eq!(target.number("select count(*) from transactions").await, 20);
         assert_eq!(target.number("select count(*) from dead_letters").await, 0);
         assert_eq!(target.number("select next from positions").await, 20);

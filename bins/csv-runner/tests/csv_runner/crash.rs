@@ -61,7 +61,7 @@ mod serial {
             .await;
         let process = job().spawn();
         // The end is an outage that is tried again and again.
-        process.wait_for_line("away, waiting for it", LONG);
+        process.wait_for_line("unavailable, retrying", LONG);
         process.kill9();
         assert_eq!(process.wait(LONG).signal, Some(Signal::SIGKILL));
         assert_eq!(committed(&target).await, sample.rows());
@@ -171,7 +171,7 @@ async fn commits_that_are_cut_off_are_found_or_made() {
     let output = ended_with(&process, 0);
 
     assert_eq!(proxy.fired(), 6);
-    assert_eq!(output.stderr.matches("back again").count(), 6, "{output}");
+    assert_eq!(output.stderr.matches("available again").count(), 6, "{output}");
     assert_eq!(outcome(&output), ("done".to_owned(), sample.rows(), None));
     let counted = summary(&output);
     let valid = sample.expected_rows().len();

@@ -1,4 +1,4 @@
-//! A database that cannot be used: a wrong setting stops at once with 78, one that is away is waited for, and neither
+//! A database that cannot be used: a wrong setting stops at once with 78, one that is unavailable is waited for, and neither
 //! loses a row.
 
 use std::fs::{self, Permissions};
@@ -183,10 +183,10 @@ async fn a_database_that_is_away() {
     let folder = Folder::new();
     let away =
         "postgres at 127.0.0.1:9/x: error connecting to server: Connection refused (os error 111)";
-    let last = format!("ERROR database stayed away for 1 s: {away}");
+    let last = format!("ERROR database stayed unavailable for 1 s: {away}");
     let url = "postgres://me:hidden@127.0.0.1:9/x";
     let output = refused(&folder, url, &["--max-outage", "1s"], (69, &last));
-    assert_eq!(said(&output)[0], format!("WARN away, waiting for it: {away}"));
+    assert_eq!(said(&output)[0], format!("WARN unavailable, retrying: {away}"));
     assert!(!output.stderr.contains("hidden"), "{output}");
 }
 
@@ -216,7 +216,7 @@ async fn a_full_disk_below_sqlite_is_an_outage() {
     assert_eq!(output.code, Some(69), "{output}");
     let database = file_of(&target).path();
     let last = format!(
-        "ERROR database stayed away for 1 s: database {}: disk I/O error",
+        "ERROR database stayed unavailable for 1 s: database {}: disk I/O error",
         database.display()
     );
     assert_eq!(said(&output).last(), Some(&last), "{output}");
@@ -258,8 +258,11 @@ async fn a_full_disk_below_postgres_is_an_outage() {
     let output = run(&target, model.url(), &[&path], &flags);
     assert_eq!(output.code, Some(69), "{output}");
     let said = said(&output);
-    assert_eq!(said[0], format!("WARN away, waiting for it: {FULL_MESSAGE}"));
-    assert_eq!(said[said.len() - 1], format!("ERROR database stayed away for 2 s: {FULL_MESSAGE}"));
+    assert_eq!(said[0], format!("WARN unavailable, retrying: {FULL_MESSAGE}"));
+    assert_eq!(
+        said[said.len() - 1],
+        format!("ERROR database stayed unavailable for 2 s: {FULL_MESSAGE}")
+    );
     let first = summary(&output);
     assert_eq!((&first["written"], &first["dead_lettered"]), (&json!(500), &json!(0)));
     assert_accounted(&target, &first).await;
@@ -276,12 +279,12 @@ async fn a_run_goes_on_by_itself_once_there_is_room_again() {
     let path = folder.write("good.csv", table(1..=1_000));
     let job = Job::new(&target.url()).model(model.url()).file(path);
     let process = job.flags(["--summary", "json", "--batch-size", "100"]).spawn();
-    process.wait_for_line("away, waiting for it", SOON);
+    process.wait_for_line("unavailable, retrying", SOON);
     target.execute("drop trigger full_disk on transactions").await;
     let output = process.wait(SOON);
     assert_eq!(output.code, Some(0), "{output}");
     let lines =
-        [format!("WARN away, waiting for it: {FULL_MESSAGE}"), "INFO back again".to_owned()];
+        [format!("WARN unavailable, retrying: {FULL_MESSAGE}"), "INFO available again".to_owned()];
     assert_eq!(said(&output), lines);
     assert_accounted(&target, &summary(&output)).await;
     assert_eq!(target.number("select count(*) from transactions").await, 1_000);

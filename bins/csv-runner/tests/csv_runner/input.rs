@@ -123,7 +123,7 @@ fn a_file_that_is_no_text() {
     refused(
         "line.csv",
         "x".repeat(2 << 20),
-        "DIR/line.csv is no table: its first line is longer than 1 MiB",
+        "DIR/line.csv is not a CSV table: its first line is longer than 1 MiB",
     );
 }
 
@@ -163,7 +163,7 @@ fn a_header_without_its_columns() {
     refused(
         "mac.csv",
         table([1]).replace('\n', "\r"),
-        "DIR/mac.csv is no table: its lines end with CR alone; convert them to LF",
+        "DIR/mac.csv is not a CSV table: its lines end with CR alone; convert them to LF",
     );
 }
 

@@ -178,7 +178,7 @@ async fn neither_content_nor_secrets_are_seen_when_things_go_wrong() {
     }
     start(&Target::sqlite().url(), &format!("http://me:{SECRET}@127.0.0.1:9"));
 
-    // A database that is away, and one that quotes a row in its errors.
+    // A database that is unavailable, and one that quotes a row in its errors.
     assert_eq!(
         start(&format!("postgres://me:{SECRET}@127.0.0.1:9/x?password={SECRET}"), NO_MODEL).code,
         Some(69)
@@ -212,7 +212,7 @@ async fn metrics_and_readiness_hold_no_content() {
     model.down();
     let process = job.spawn();
     let address = address(&process);
-    process.wait_for_line("away, waiting for it", SOON);
+    process.wait_for_line("unavailable, retrying", SOON);
     for path in ["/metrics", "/ready", "/health"] {
         assert_discreet(&get(&address, path).1);
     }

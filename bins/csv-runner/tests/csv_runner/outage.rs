@@ -1,4 +1,4 @@
-//! A model or a database that is away: nothing becomes a dead letter, the position is kept, and the run goes on by
+//! A model or a database that is unavailable: nothing becomes a dead letter, the position is kept, and the run goes on by
 //! itself or gives up with 69.
 
 use std::time::Duration;
@@ -35,8 +35,8 @@ async fn a_model_that_cannot_be_reached() {
     assert_eq!(output.code, Some(69), "{output}");
     let away = "model at http://127.0.0.1:9: connection refused";
     let lines = [
-        format!("WARN away, waiting for it: {away}"),
-        format!("ERROR model stayed away for 1 s: {away}"),
+        format!("WARN unavailable, retrying: {away}"),
+        format!("ERROR model stayed unavailable for 1 s: {away}"),
     ];
     assert_eq!(said(&output), lines);
     assert_eq!(summary(&output)["read"], 0);
@@ -106,7 +106,7 @@ async fn a_model_away_for_a_while_in_the_middle() {
     after.send_replace(true);
     model.up();
 
-    let lines = [format!("WARN away, waiting for it: {away}"), "INFO back again".to_owned()];
+    let lines = [format!("WARN unavailable, retrying: {away}"), "INFO available again".to_owned()];
     assert_completes(&process, &target, 200, &lines).await;
 }
 
@@ -134,14 +134,14 @@ async fn a_model_that_drips_slower_than_its_timeout() {
     let path = folder.write("good.csv", table(1..=20));
     let job = Job::new(&target.url()).model(&model.url()).file(path).flags(["--summary", "json"]);
     let process = job.env("TALLY_ML__ANSWER_TIMEOUT", "200ms").spawn();
-    let away = format!("away, waiting for it: model at {}: no answer within 200ms", model.url());
+    let away = format!("unavailable, retrying: model at {}: no answer within 200ms", model.url());
     process.wait_for_line(&away, SOON);
     slow.send_replace(false);
     assert_completes(
         &process,
         &target,
         20,
-        &[format!("WARN {away}"), "INFO back again".to_owned()],
+        &[format!("WARN {away}"), "INFO available again".to_owned()],
     )
     .await;
 }
@@ -162,7 +162,7 @@ async fn an_sqlite_file_that_another_process_holds() {
     ]);
     let process = job.spawn();
     let away =
-        format!("away, waiting for it: database {}: database is locked", file.path().display());
+        format!("unavailable, retrying: database {}: database is locked", file.path().display());
     process.wait_for_line(&away, SOON);
     let (status, body) = ready(&address(&process));
     assert_eq!((status, &body["in_progress"]), (503, &json!(false)), "it does not work yet");
@@ -171,7 +171,7 @@ async fn an_sqlite_file_that_another_process_holds() {
         &process,
         &target,
         20,
-        &[format!("WARN {away}"), "INFO back again".to_owned()],
+        &[format!("WARN {away}"), "INFO available again".to_owned()],
     )
     .await;
 }
@@ -182,12 +182,12 @@ async fn a_signal_ends_a_run_that_waits_for_the_model() {
     let path = folder.write("good.csv", table(1..=10));
     let job = Job::new(&target.url()).model(NO_MODEL).file(path).flags(["--summary", "json"]);
     let process = job.env("TALLY_DRAIN", "200ms").spawn();
-    process.wait_for_line("away, waiting for it", SOON);
+    process.wait_for_line("unavailable, retrying", SOON);
     process.signal(Signal::SIGTERM);
     let output = process.wait(SOON);
     assert_eq!(output.code, Some(143), "{output}");
     let lines = [
-        "WARN away, waiting for it: model at http://127.0.0.1:9: connection refused",
+        "WARN unavailable, retrying: model at http://127.0.0.1:9: connection refused",
         "INFO asked to stop: finishing what is in flight; a second signal stops at once",
         "WARN what was in flight could not be committed in time; what the ledger lacks will be read again",
     ];
@@ -202,7 +202,7 @@ async fn a_signal_ends_a_run_that_waits_for_the_database() {
     let path = folder.write("good.csv", table(1..=10));
     let job = Job::new("postgres://me@127.0.0.1:9/x").model(NO_MODEL).file(path);
     let process = job.flags(["--max-outage", "never"]).spawn();
-    process.wait_for_line("away, waiting for it", SOON);
+    process.wait_for_line("unavailable, retrying", SOON);
     process.signal(Signal::SIGINT);
     let output = process.wait(SOON);
     assert_eq!((output.code, output.stdout.as_str()), (Some(130), ""), "{output}");
@@ -222,10 +222,10 @@ mod serial {
             Job::new(&target.url()).model(model.url()).file(path).flags(["--summary", "json"]);
         let process = job.env("TALLY_ML__ANSWER_TIMEOUT", "200ms").spawn();
         let away =
-            format!("away, waiting for it: model at {}: no answer within 200ms", model.url());
+            format!("unavailable, retrying: model at {}: no answer within 200ms", model.url());
         process.wait_for_line(&away, SOON);
         model.process().signal(Signal::SIGCONT);
-        let lines = [format!("WARN {away}"), "INFO back again".to_owned()];
+        let lines = [format!("WARN {away}"), "INFO available again".to_owned()];
         assert_completes(&process, &target, 20, &lines).await;
     }
 
@@ -252,12 +252,12 @@ mod serial {
         postgres.stop().await;
         model.up();
         rest.send_replace(true);
-        process.wait_for_line("away, waiting for it: postgres", SOON);
+        process.wait_for_line("unavailable, retrying: postgres", SOON);
         let (status, body) = ready(&address);
         assert_eq!((status, &body["in_progress"]), (503, &json!(true)));
         assert!(body["last_error"].as_str().unwrap().starts_with("database: postgres"), "{body}");
         postgres.start_again().await;
-        process.wait_for_line("back again", SOON);
+        process.wait_for_line("available again", SOON);
 
         let output = process.wait(SOON);
         assert_eq!(output.code, Some(0), "{output}");

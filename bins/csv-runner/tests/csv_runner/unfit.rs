@@ -50,8 +50,8 @@ async fn a_refusal_after_an_answer_is_an_outage() {
     ]);
     let output = job.env("TALLY_ML__CONCURRENCY", "1").spawn().wait(SOON);
     assert_eq!(output.code, Some(0), "{output}");
-    let away = format!("WARN away, waiting for it: model at {}: answered 401", model.url());
-    assert_eq!(said(&output), [away, "INFO back again".to_owned()]);
+    let away = format!("WARN unavailable, retrying: model at {}: answered 401", model.url());
+    assert_eq!(said(&output), [away, "INFO available again".to_owned()]);
     assert_accounted(&target, &summary(&output)).await;
 }
 
@@ -81,7 +81,7 @@ async fn answers_that_are_none() {
         let output = run(&target, &model.url(), &[path], &["--max-outage", "300ms"]);
         assert_eq!(output.code, Some(69), "{output}");
         let away = format!("model at {}: {problem}", model.url());
-        assert_eq!(said(&output)[0], format!("WARN away, waiting for it: {away}"));
+        assert_eq!(said(&output)[0], format!("WARN unavailable, retrying: {away}"));
         assert_untouched(&target).await;
     }
 }

@@ -319,7 +319,7 @@ async fn an_outage_of_the_model_is_waited_for(desk: Desk) {
     let output = process.wait(SOON);
     assert_eq!(output.code, Some(0), "{output}");
     assert_eq!(desk.states().await, ["0 1 replayed", "2 1 replayed"]);
-    assert!(output.stderr.contains("away, waiting for it"), "{output}");
+    assert!(output.stderr.contains("unavailable, retrying"), "{output}");
 
     desk.model.refuse();
     desk.ingest("b.csv", &[row(5, "bad"), row(6, "good")].concat());

@@ -71,7 +71,7 @@ mod repeated {
         line.set_mode(Mode::Blackhole).await;
         let more = Sample::new(2_000);
         stream.feed(&more);
-        assert_nothing_moves(&stream).await; // while the model is away
+        assert_nothing_moves(&stream).await; // while the model is unavailable
         line.set_mode(Mode::Pass).await;
         stream.until_read(sample.rows() + more.rows()).await;
         end_all(&consumers);
@@ -157,7 +157,7 @@ async fn assert_nothing_moves(stream: &Stream) {
     assert_eq!(stream.target.query(epochs).await, before);
 }
 
-/// Neither its leases nor its sign of life keep the next one away for longer than they are.
+/// Neither its leases nor its heartbeat keep the next one away for longer than they are.
 async fn killed_a_day_ahead(stream: Stream) {
     let sample = Sample::new(10_000);
     stream.feed(&sample);

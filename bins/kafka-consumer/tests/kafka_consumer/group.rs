@@ -283,7 +283,7 @@ fn a_longest_outage_ends_a_stream() {
     ] {
         let output = consumer.flags(["--max-outage", "1s"]).spawn().wait(LONG);
         assert_code(&output, 69);
-        assert!(output.stderr.contains("kafka stayed away for "), "{output}");
+        assert!(output.stderr.contains("kafka stayed unavailable for "), "{output}");
     }
 }
 

@@ -140,7 +140,7 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     ).await;
     let accepting = stream.consumer().flags(["--accept-gap", &range]).env("TALLY_DRAIN", "1s");
     let accepting = accepting.spawn();
-    accepting.wait_for_line("away, waiting for it", LONG);
+    accepting.wait_for_line("unavailable, retrying", LONG);
     accepting.signal(Signal::SIGTERM);
     ended_with(&accepting, 143);
     stream.target.execute("drop trigger refuse on acts").await;
@@ -173,7 +173,7 @@ async fn a_topic_that_was_deleted_and_made_again() {
     let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
     assert_code(&output, 65);
     let range = format!("{}/0@0-9", stream.topic);
-    assert!(output.stderr.contains("made anew") && output.stderr.contains(&range), "{output}");
+    assert!(output.stderr.contains("recreated") && output.stderr.contains(&range), "{output}");
     assert_eq!(stream.read().await, 10);
 
     let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();

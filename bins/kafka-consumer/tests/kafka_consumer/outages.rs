@@ -1,4 +1,4 @@
-//! A broker, a database or a model that is away: nothing is lost, nothing becomes a dead letter, `/ready` says so.
+//! A broker, a database or a model that is unavailable: nothing is lost, nothing becomes a dead letter, `/ready` says so.
 
 use crate::support;
 
@@ -126,7 +126,7 @@ mod serial {
         let model = format!("http://{}", line.addr());
         let begin = async || line.set_mode(Mode::Refuse).await;
         let end = async || {
-            // How long it is away is what is tested: many probes, and leases that are renewed meanwhile.
+            // How long it is unavailable is what is tested: many probes, and leases that are renewed meanwhile.
             tokio::time::sleep(Duration::from_secs(30)).await;
             line.set_mode(Mode::Pass).await;
         };

@@ -63,8 +63,10 @@ async fn no_text() {
     let encoding =
         "{} is no text in UTF-8: set its encoding if it has another one, such as windows-1252";
     check(b"id;amount;text;pr\xe9nom\n1;2;3;4\n", encoding).await;
-    check("x".repeat(1_048_577), "{} is no table: its first line is longer than 1 MiB").await;
-    check("x".repeat(5_000_000), "{} is no table: its first line is longer than 1 MiB").await;
+    check("x".repeat(1_048_577), "{} is not a CSV table: its first line is longer than 1 MiB")
+        .await;
+    check("x".repeat(5_000_000), "{} is not a CSV table: its first line is longer than 1 MiB")
+        .await;
 }
 
 #[tokio::test]
@@ -76,7 +78,7 @@ async fn no_header() {
         .await;
     check(
         "id;amount;text\r1;2;a\r",
-        "{} is no table: its lines end with CR alone; convert them to LF",
+        "{} is not a CSV table: its lines end with CR alone; convert them to LF",
     )
     .await;
     check("id;amount;note\n", "{} lacks the column text; it has id, amount, note").await;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 
 /// What is said of transactions.
-fn read(body: &[u8], asked: &[Value]) -> Result<Vec<Said>, Unfit> {
+fn read(body: &[u8], asked: &[Value]) -> Result<Vec<Reply>, Unfit> {
     super::read(body, asked, Transactions::default().model().unwrap(), Type::Uuid)
 }
 
@@ -31,9 +31,9 @@ fn check(items: &[(&str, &str)], expected: [&str; 3]) {
     let shown: Vec<&str> = said
         .iter()
         .map(|said| match said {
-            Said::Nothing => "",
-            Said::Unusable => "-",
-            Said::Answer(answer) => answer[0].as_str().unwrap(),
+            Reply::Nothing => "",
+            Reply::Unusable => "-",
+            Reply::Answer(answer) => answer[0].as_str().unwrap(),
         })
         .collect();
     assert_eq!(shown, expected);
@@ -80,14 +80,14 @@ fn a_category_has_1_to_64_characters_that_are_not_all_blank() {
 
 /// Checks what an answer of A's item, then this one, then C's says of A, B and C.
 #[track_caller]
-fn check_between(item: &str, expected: &[Said; 3]) {
+fn check_between(item: &str, expected: &[Reply; 3]) {
     let [a, c] = [A, C].map(|id| format!(r#"{{"transaction_id": "{id}", "category": "Food"}}"#));
     let asked = [A, B, C].map(uuid);
     let said = read(format!("[{a}, {item},\n{c}]").as_bytes(), &asked).unwrap();
     assert_eq!(said, expected, "{item}");
 
     let alone = format!("[{item}]");
-    let is_fit = expected[1] != Said::Nothing;
+    let is_fit = expected[1] != Reply::Nothing;
     let expected = if is_fit { Ok(vec![expected[1].clone()]) } else { Err(Unfit::NoFitItem) };
     assert_eq!(read(alone.as_bytes(), &asked[1..2]), expected, "{item} alone");
 }
@@ -118,7 +118,7 @@ fn an_item_that_is_not_fit_is_no_answer_for_its_record_alone() {
         "1".to_owned(),
         r#""\ud800""#.to_owned(),
     ] {
-        check_between(&item, &[food(), Said::Nothing, food()]);
+        check_between(&item, &[food(), Reply::Nothing, food()]);
     }
 }
 
@@ -178,8 +178,8 @@ fn an_answer_without_one_fit_item_is_not_fit() {
     }
 }
 
-fn food() -> Said {
-    Said::Answer(vec![Value::Text("Food".into())])
+fn food() -> Reply {
+    Reply::Answer(vec![Value::Text("Food".into())])
 }
 
 #[test]
@@ -204,9 +204,9 @@ fn an_answer_may_have_several_fields_and_ids_of_other_kinds() {
     let said = super::read(body, &asked, &api, Type::Integer).unwrap();
     let answer = |unscaled, text: &'static str| {
         let score = Value::Decimal(Decimal { unscaled, scale: 4 });
-        Said::Answer(vec![score, Value::Text(text.into())])
+        Reply::Answer(vec![score, Value::Text(text.into())])
     };
-    let (nothing, unusable) = (Said::Nothing, Said::Unusable);
+    let (nothing, unusable) = (Reply::Nothing, Reply::Unusable);
     let expected = [
         answer(1230, "pay"),
         nothing.clone(),

@@ -9,7 +9,7 @@ use tally_ports::Fault;
 
 use super::{Cluster, topics};
 
-/// One partition over a connection of its own. To be opened anew after any fault.
+/// One partition over a connection of its own. To be reopened after any fault.
 pub(crate) struct Partition {
     cluster: Cluster,
     client: PartitionClient,

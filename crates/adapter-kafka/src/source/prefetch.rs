@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cursor::Cursor;
-use super::pace::{ONE_BATCH, Pace};
-use super::spot::{Halt, Spot};
+use super::fetch_size::{FetchSize, ONE_BATCH};
+use super::log_position::{Halt, LogPosition};
 use crate::cluster::{Answer, Partition};
-use crate::{Gap, View};
+use crate::{Gap, PartitionProgress};
 
 /// So long a fetch waits for something new.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// After so long without a fetch the log is compared again: a topic that is deleted, made anew and filled again
+/// After so long without a fetch the log is compared again: a topic that is deleted, recreated and filled again
 /// meanwhile would answer the next fetch as if nothing had happened.
 const UNSEEN: Duration = Duration::from_secs(1);
 
@@ -47,22 +47,27 @@ pub(super) struct Prefetch {
 }
 
 impl Prefetch {
-    /// Reads from `spot` up to `until`, until the first fault.
-    pub(super) fn start(spot: Spot, until: Option<i64>, view: Arc<View>) -> Self {
+    /// Reads from `log_position` up to `until`, until the first fault.
+    pub(super) fn start(
+        log_position: LogPosition,
+        until: Option<i64>,
+        progress: Arc<PartitionProgress>,
+    ) -> Self {
         let (sender, events) = mpsc::channel(1);
-        let settings = spot.cluster.settings();
-        let (pace, wait) = (Pace::new(settings.fetch_bytes), WAIT.min(settings.timeout / 2));
-        let reader = Reader { spot, until, view, wait, pace, events: sender };
+        let settings = log_position.cluster.settings();
+        let (fetch_size, wait) =
+            (FetchSize::new(settings.fetch_bytes), WAIT.min(settings.timeout / 2));
+        let reader = Reader { log_position, until, progress, wait, fetch_size, events: sender };
         Self { events, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 }
 
 struct Reader {
-    spot: Spot,
+    log_position: LogPosition,
     until: Option<i64>,
-    view: Arc<View>,
+    progress: Arc<PartitionProgress>,
     wait: Duration,
-    pace: Pace,
+    fetch_size: FetchSize,
     events: mpsc::Sender<Event>,
 }
 
@@ -84,14 +89,14 @@ impl Reader {
         // The end of the log as it was before the fetch; where an answer held no record at all, and how much to ask for
         // there.
         let (mut end, mut nothing) = (i64::MIN, None);
-        while self.until.is_none_or(|until| self.spot.next < until) {
-            let next = self.spot.next;
+        while self.until.is_none_or(|until| self.log_position.next < until) {
+            let next = self.log_position.next;
             if seen.elapsed() > UNSEEN {
-                self.spot.verify(&log).await?;
+                self.log_position.verify(&log).await?;
             }
             let bare = nothing.filter(|(at, _)| *at == next).map(|(_, limit)| limit);
             let wait = if next < end && bare.is_none() { Duration::ZERO } else { self.wait };
-            let limit = bare.unwrap_or(self.pace.limit());
+            let limit = bare.unwrap_or(self.fetch_size.limit());
             let asked = Instant::now();
             let answer = log.fetch(next, limit, wait).await?;
             seen = Instant::now();
@@ -99,7 +104,7 @@ impl Reader {
             let is_batch = seen - asked < wait;
             match answer {
                 Answer::Records { records, high } if !records.is_empty() => {
-                    self.pace.went_well();
+                    self.fetch_size.went_well();
                     self.take(records, high).await?;
                 }
                 Answer::Records { high, .. } if high <= next => self.reached_end(),
@@ -114,22 +119,24 @@ impl Reader {
                     self.pass(next + 1, true).await?;
                     nothing = Some((next + 1, limit));
                 }
-                Answer::Records { .. } => nothing = Some((next, bare.unwrap_or(self.pace.most()))),
+                Answer::Records { .. } => {
+                    nothing = Some((next, bare.unwrap_or(self.fetch_size.most())))
+                }
                 // It may be one behind the batch that holds this offset.
                 Answer::Marker | Answer::Undecodable(_) if bare.is_some() && limit > ONE_BATCH => {
                     nothing = Some((next, ONE_BATCH));
                 }
                 Answer::Marker if limit == ONE_BATCH => {
-                    self.pace.went_well();
+                    self.fetch_size.went_well();
                     self.pass(next + 1, false).await?;
                 }
                 Answer::Undecodable(why) if limit == ONE_BATCH => {
-                    return Err(self.spot.undecodable(&log, &why).await);
+                    return Err(self.log_position.undecodable(&log, &why).await);
                 }
-                Answer::Marker | Answer::Undecodable(_) => self.pace.failed(),
+                Answer::Marker | Answer::Undecodable(_) => self.fetch_size.failed(),
                 Answer::OutOfRange => {
-                    self.spot.verify(&log).await?;
-                    return Err(self.spot.moved().into());
+                    self.log_position.verify(&log).await?;
+                    return Err(self.log_position.moved().into());
                 }
             }
         }
@@ -139,11 +146,11 @@ impl Reader {
     /// Opens the log and compares it, all within the time that one call may take: whoever probes waits for it.
     async fn open(&self) -> Result<Partition, Halt> {
         let opening = async {
-            let log = self.spot.open().await?;
-            self.spot.verify(&log).await?;
+            let log = self.log_position.open().await?;
+            self.log_position.verify(&log).await?;
             Ok(log)
         };
-        let Spot { cluster, topic, partition, .. } = &self.spot;
+        let LogPosition { cluster, topic, partition, .. } = &self.log_position;
         cluster.within(cluster.generation(), &format!("open {topic}/{partition}"), opening).await?
     }
 
@@ -156,10 +163,10 @@ impl Reader {
         let Some(last) = records.last() else { return self.pass(until, true).await };
 
         let (tail, next) = (Cursor::of(last), last.offset + 1);
-        self.view.fetched(next, high);
+        self.progress.fetched(next, high);
         self.send(Event::Records(records)).await?;
-        self.spot.tail = Some(tail);
-        self.spot.next = next;
+        self.log_position.tail = Some(tail);
+        self.log_position.next = next;
         if goes_beyond && next < until {
             self.pass(until, false).await?;
         }
@@ -168,13 +175,13 @@ impl Reader {
 
     async fn pass(&mut self, next: i64, is_compacted: bool) -> Result<(), Halt> {
         self.send(Event::Passed { next, is_compacted }).await?;
-        self.spot.next = next;
+        self.log_position.next = next;
         Ok(())
     }
 
     fn reached_end(&self) {
         counter!(metric::KAFKA_POLL_EMPTY).increment(1);
-        self.view.reached_end(self.spot.next);
+        self.progress.reached_end(self.log_position.next);
     }
 
     async fn send(&self, event: Event) -> Result<(), Halt> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tally_ports::{Fault, Letter, Publish, StopKind};
+use tally_ports::{Fault, Publish, RelayedDeadLetter, StopKind};
 use tokio::sync::OnceCell;
 
 use super::event::Event;
@@ -43,7 +43,7 @@ impl DeadLetterTopic {
         }
     }
 
-    fn too_large(&self, letter: &Letter) -> Fault {
+    fn too_large(&self, letter: &RelayedDeadLetter) -> Fault {
         Fault::stop(
             StopKind::Setting,
             format!(
@@ -55,7 +55,7 @@ impl DeadLetterTopic {
 }
 
 impl Publish for DeadLetterTopic {
-    async fn publish(&self, letters: &[Letter]) -> Result<(), Fault> {
+    async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         let encoder = self.encoder.get_or_try_init(|| self.encoder()).await?;
         let mut events: Vec<_> =
             letters.iter().map(|letter| Event::new(letter, &self.service)).collect();

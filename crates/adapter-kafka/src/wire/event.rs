@@ -6,14 +6,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
-use tally_ports::Letter;
+use tally_ports::RelayedDeadLetter;
 use tally_ports::dead_letter::{TRUNCATED, headers_to_json};
 use tally_ports::position::FILE;
 
 /// A dead letter as `service` tells of it. Serializes as the JSON event, and for binary formats as `dlqs_v1`.
 #[derive(Clone, Copy)]
 pub(super) struct Event<'a> {
-    letter: &'a Letter,
+    letter: &'a RelayedDeadLetter,
     service: &'a str,
     kept: Kept,
 }
@@ -28,7 +28,7 @@ struct Kept {
 
 impl<'a> Event<'a> {
     /// The whole of it.
-    pub(super) fn new(letter: &'a Letter, service: &'a str) -> Self {
+    pub(super) fn new(letter: &'a RelayedDeadLetter, service: &'a str) -> Self {
         let payload = letter.raw.payload.as_ref().map_or(0, Bytes::len);
         Self { letter, service, kept: Kept { payload, headers: true, key: true } }
     }
@@ -59,7 +59,8 @@ impl<'a> Event<'a> {
 
     /// Kafka Connect's names for what happened, as its dead letter queues have them, and what tells dead letters apart.
     pub(super) fn headers(&self) -> Vec<(String, Bytes)> {
-        let Letter { id, partition, position, attempt, stage, code, message, .. } = self.letter;
+        let RelayedDeadLetter { id, partition, position, attempt, stage, code, message, .. } =
+            self.letter;
         let connect = |name| format!("__connect.errors.{name}");
         let mut headers: Vec<(String, Bytes)> = vec![
             (connect("partition"), partition.to_string().into()),
@@ -159,13 +160,17 @@ mod tests {
 
     use super::*;
 
-    fn letter(stream: &str, payload: Option<&[u8]>, headers: &[(&str, &[u8])]) -> Letter {
+    fn letter(
+        stream: &str,
+        payload: Option<&[u8]>,
+        headers: &[(&str, &[u8])],
+    ) -> RelayedDeadLetter {
         let headers: Vec<(String, Bytes)> = headers
             .iter()
             .map(|&(name, value)| (name.to_owned(), Bytes::copy_from_slice(value)))
             .collect();
         let payload = payload.map(Bytes::copy_from_slice);
-        Letter {
+        RelayedDeadLetter {
             id: Uuid::from_u128(0xab),
             flow: "transactions".into(),
             stream: stream.into(),
@@ -260,7 +265,7 @@ mod tests {
 
     /// Cuts `times` times, and shows the payload, the number of headers and the key.
     #[track_caller]
-    fn check_cut(letter: &Letter, times: usize, expected: Option<(&str, usize, &str)>) {
+    fn check_cut(letter: &RelayedDeadLetter, times: usize, expected: Option<(&str, usize, &str)>) {
         let event = (0..times).try_fold(Event::new(letter, "s"), |event, _| event.cut());
         let shown = event.map(|event| {
             let json = to_json(event);

@@ -67,18 +67,18 @@ async fn it_is_idle_when_nothing_comes_and_goes_on_when_something_does() {
     let broker = Broker::shared().await;
     let topic = Topic::new(broker).await;
     broker.produce(&topic.name, 0, visits(0..3)).await;
-    let (mut source, view) = topic.source(3, &Value::Null, None);
+    let (mut source, progress) = topic.source(3, &Value::Null, None);
     let batch = source.next_batch(1000).await.unwrap().unwrap();
     assert!(batch.is_idle() && batch.first == 3, "{batch:?}");
-    assert_eq!((view.lag().records, view.lag().oldest), (0, None));
+    assert_eq!((progress.lag().records, progress.lag().oldest), (0, None));
 
     broker.produce(&topic.name, 0, visits(3..5)).await;
     let batch = next(&mut source, 1000).await;
     assert_eq!((batch.first, batch.last, batch.items.len()), (3, 4, 2));
-    assert_eq!(view.lag().records, 2);
-    assert!(view.lag().oldest.is_some());
-    view.committed(5);
-    assert_eq!((view.lag().records, view.lag().oldest), (0, None));
+    assert_eq!(progress.lag().records, 2);
+    assert!(progress.lag().oldest.is_some());
+    progress.committed(5);
+    assert_eq!((progress.lag().records, progress.lag().oldest), (0, None));
 }
 
 #[tokio::test]

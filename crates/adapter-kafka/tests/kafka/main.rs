@@ -4,8 +4,8 @@
 mod batches;
 mod brokers;
 mod compaction;
-mod made_anew;
 mod publishing;
+mod recreated;
 mod serial;
 mod support;
 mod transactions;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 use tally_adapter_kafka::{
-    Cluster, KafkaSource, Outgoing, Publisher, Sasl, Security, Settings, Start, View,
+    Cluster, KafkaSource, Outgoing, PartitionProgress, Publisher, Sasl, Security, Settings, Start,
 };
 use tally_harness::kafka::{OwnKafka, PASSWORD, USER};
 use tally_ports::{Batch, Fault, Source, StopKind};
@@ -22,12 +22,12 @@ async fn topic(own: &OwnKafka) -> Topic {
 }
 
 /// Calls until it fails; what was read meanwhile follows `next`, which is moved on.
-async fn until_outage(source: &mut KafkaSource, view: &View, next: &mut i64) {
+async fn until_outage(source: &mut KafkaSource, progress: &PartitionProgress, next: &mut i64) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         assert!(Instant::now() < deadline, "no outage");
         match source.next_batch(1).await {
-            Ok(batch) => take(&batch.unwrap(), view, next),
+            Ok(batch) => take(&batch.unwrap(), progress, next),
             Err(Fault::Outage { message, .. }) => {
                 assert!(message.starts_with("kafka at 127.0.0.1:"), "{message}");
                 return;
@@ -38,21 +38,21 @@ async fn until_outage(source: &mut KafkaSource, view: &View, next: &mut i64) {
 }
 
 /// Reads on to `end`, whatever outages there are.
-async fn read_on(source: &mut KafkaSource, view: &View, next: &mut i64, end: i64) {
+async fn read_on(source: &mut KafkaSource, progress: &PartitionProgress, next: &mut i64, end: i64) {
     let deadline = Instant::now() + Duration::from_secs(40);
     while *next < end {
         assert!(Instant::now() < deadline, "only up to {next}");
         match source.next_batch(1).await {
-            Ok(batch) => take(&batch.unwrap(), view, next),
+            Ok(batch) => take(&batch.unwrap(), progress, next),
             Err(fault) => assert!(matches!(fault, Fault::Outage { .. }), "{fault}"),
         }
     }
 }
 
-fn take(batch: &Batch, view: &View, next: &mut i64) {
+fn take(batch: &Batch, progress: &PartitionProgress, next: &mut i64) {
     check_follows(batch, *next);
     *next = batch.last + 1;
-    view.committed(*next);
+    progress.committed(*next);
 }
 
 #[tokio::test]
@@ -60,13 +60,13 @@ async fn a_broker_that_is_stopped_and_started_again_costs_nothing() {
     let own = OwnKafka::start().await;
     let topic = topic(&own).await;
     produce_singly(&own, &topic.name, visits(0..20)).await;
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     let publisher = Publisher::open(&topic.cluster, &topic.name).await.unwrap();
     let mut next = 0;
-    take(&crate::support::next(&mut source, 1).await, &view, &mut next);
+    take(&crate::support::next(&mut source, 1).await, &progress, &mut next);
 
     own.stop().await;
-    until_outage(&mut source, &view, &mut next).await;
+    until_outage(&mut source, &progress, &mut next).await;
     assert!(next < 20, "all was read before");
     for _ in 0..2 {
         let again = source.next_batch(1).await.unwrap_err();
@@ -76,9 +76,9 @@ async fn a_broker_that_is_stopped_and_started_again_costs_nothing() {
     assert!(matches!(publishing, Err(Fault::Outage { .. })), "{publishing:?}");
 
     own.start_again().await;
-    read_on(&mut source, &view, &mut next, 20).await;
+    read_on(&mut source, &progress, &mut next, 20).await;
     publisher.publish(&[visit()]).await.unwrap();
-    read_on(&mut source, &view, &mut next, 21).await;
+    read_on(&mut source, &progress, &mut next, 21).await;
     assert_eq!(topic.cluster.offset(&topic.name, 0, Start::Latest).await, Ok(21));
 }
 
@@ -87,15 +87,15 @@ async fn a_frozen_broker_is_an_outage_within_the_timeout() {
     let own = OwnKafka::start().await;
     let topic = topic(&own).await;
     produce_singly(&own, &topic.name, visits(0..20)).await;
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     let publisher = Publisher::open(&topic.cluster, &topic.name).await.unwrap();
     publisher.publish(&[visit()]).await.unwrap();
     let mut next = 0;
-    take(&crate::support::next(&mut source, 1).await, &view, &mut next);
+    take(&crate::support::next(&mut source, 1).await, &progress, &mut next);
 
     own.freeze();
     let began = Instant::now();
-    until_outage(&mut source, &view, &mut next).await;
+    until_outage(&mut source, &progress, &mut next).await;
     assert!(began.elapsed() < TIMEOUT * 2, "{:?}", began.elapsed());
     assert!(next < 20, "all was read before");
     // Whoever probes must not take it for idle.
@@ -111,7 +111,7 @@ async fn a_frozen_broker_is_an_outage_within_the_timeout() {
     assert!(matches!(asking, Err(Fault::Outage { .. })), "{asking:?}");
 
     own.thaw();
-    read_on(&mut source, &view, &mut next, 21).await;
+    read_on(&mut source, &progress, &mut next, 21).await;
     publisher.publish(&[visit()]).await.unwrap();
     assert!(topic.cluster.offset(&topic.name, 0, Start::Latest).await.unwrap() >= 22);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tally_adapter_kafka::wire::{Decoder, Registry};
-use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Settings, View};
+use tally_adapter_kafka::{Cluster, Gap, KafkaSource, PartitionProgress, Settings};
 use tally_domain::{Envelope, Flow};
 use tally_harness::kafka::{Broker, Record, record};
 use tally_ports::{Batch, Fault, Source, StopKind};
@@ -47,7 +47,7 @@ impl Topic {
         next: i64,
         cursor: &Value,
         until: Option<i64>,
-    ) -> (KafkaSource, Arc<View>) {
+    ) -> (KafkaSource, Arc<PartitionProgress>) {
         let decoder = Arc::new(decoder(None));
         KafkaSource::new(self.cluster.clone(), decoder, &self.name, 0, next, cursor, until)
     }
@@ -122,7 +122,7 @@ pub fn positions(batches: &[Batch]) -> Vec<i64> {
 }
 
 /// The stop of a source that cannot read on, which it repeats, and the range it names.
-pub async fn blocked(source: &mut KafkaSource, view: &View) -> (Gap, String) {
+pub async fn blocked(source: &mut KafkaSource, progress: &PartitionProgress) -> (Gap, String) {
     let deadline = Instant::now() + DEADLINE;
     let message = loop {
         assert!(Instant::now() < deadline, "not blocked");
@@ -137,7 +137,7 @@ pub async fn blocked(source: &mut KafkaSource, view: &View) -> (Gap, String) {
     };
     let again = source.next_batch(1000).await.unwrap_err();
     assert_eq!(again.to_string(), message);
-    let gap = view.gap().unwrap();
+    let gap = progress.gap().unwrap();
     assert!(message.starts_with("kafka at 127.0.0.1:"), "{message}");
     let argument = message.split_once("--accept-gap ").unwrap().1;
     assert_eq!(argument, gap.to_string(), "{message}");

@@ -41,12 +41,12 @@ async fn their_ends_are_passed_without_a_flag() {
     assert!(batches.iter().flat_map(|batch| &batch.items).all(|item| item.content.is_ok()));
 
     // Also where a position lies at one, and where there is nothing else any more.
-    let (mut source, view) = topic.source(9, &batches[batches.len() - 1].cursor, None);
+    let (mut source, progress) = topic.source(9, &batches[batches.len() - 1].cursor, None);
     let batch = next(&mut source, 1000).await;
     assert_eq!((batch.first, batch.last, batch.items.len(), &batch.gap), (9, 9, 0, &None));
-    view.committed(10);
+    progress.committed(10);
     assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
-    assert_eq!(view.lag().records, 0);
+    assert_eq!(progress.lag().records, 0);
 }
 
 #[tokio::test]
@@ -56,11 +56,11 @@ async fn the_end_of_one_belongs_to_the_batch_before() {
     let topic = Topic::new(broker).await.with(patient).await;
     let mut java = JavaProducer::start(broker.bootstrap());
     transaction(&mut java, &topic, 2).await;
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     let batch = next(&mut source, 1000).await;
     assert_eq!((batch.first, batch.last, batch.items.len()), (0, 2, 2));
-    view.committed(3);
-    assert_eq!(view.lag().records, 0);
+    progress.committed(3);
+    assert_eq!(progress.lag().records, 0);
 }
 
 #[tokio::test]
@@ -94,13 +94,13 @@ async fn what_is_not_decided_is_not_read() {
 
     let latest = async || topic.cluster.offset(&topic.name, 0, Start::Latest).await.unwrap();
     assert_eq!(latest().await, 1);
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     let batch = next(&mut source, 1000).await;
     assert_eq!((batch.first, batch.last), (0, 0));
-    view.committed(1);
+    progress.committed(1);
     assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
     // Nothing that could be read is behind.
-    eventually(Duration::from_secs(20), async || view.lag().records == 0).await;
+    eventually(Duration::from_secs(20), async || progress.lag().records == 0).await;
 
     java.commit().await;
     let mut read = 1;
@@ -141,7 +141,7 @@ async fn the_end_of_one_where_a_record_was_tells_of_another_topic() {
     let mut java = JavaProducer::start(broker.bootstrap());
     transaction(&mut java, &topic, 1).await; // 0 and the end at 1
     broker.produce(&topic.name, 0, visits(0..2)).await;
-    let (mut source, view) = topic.source(2, &cursor, None);
-    let (gap, message) = blocked(&mut source, &view).await;
+    let (mut source, progress) = topic.source(2, &cursor, None);
+    let (gap, message) = blocked(&mut source, &progress).await;
     assert_eq!(range(&gap), (0, 1, 0), "{message}");
 }

@@ -27,17 +27,17 @@ async fn they_stop_the_partition_after_all_before_them_and_name_their_range() {
     broker.produce(&topic.name, 0, visits(3..5)).await; // 9, 10
     produce_unreadable(&mut java, &topic, 1).await; // 11
 
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     let batch = next(&mut source, 1000).await;
     assert_eq!(positions(std::slice::from_ref(&batch)), [0, 1, 2]);
-    let (gap, message) = blocked(&mut source, &view).await;
+    let (gap, message) = blocked(&mut source, &progress).await;
     assert_eq!(range(&gap), (3, 8, 9));
     assert!(message.contains("cannot be decoded"), "{message}");
 
-    let (mut source, view) = topic.source(gap.resume, &batch.cursor, None);
+    let (mut source, progress) = topic.source(gap.resume, &batch.cursor, None);
     let batch = next(&mut source, 1000).await;
     assert_eq!(positions(std::slice::from_ref(&batch)), [9, 10]);
-    assert_eq!(range(&blocked(&mut source, &view).await.0), (11, 11, 12));
+    assert_eq!(range(&blocked(&mut source, &progress).await.0), (11, 11, 12));
 
     // Behind it there is nothing, and then something.
     let (mut source, _) = topic.source(12, &batch.cursor, None);
@@ -66,8 +66,8 @@ async fn the_end_of_a_transaction_ends_their_range() {
     produce_unreadable(&mut java, &topic, 2).await;
     java.commit().await; // at 2
     broker.produce(&topic.name, 0, visits(0..1)).await;
-    let (mut source, view) = topic.source(0, &Value::Null, None);
-    assert_eq!(range(&blocked(&mut source, &view).await.0), (0, 1, 2));
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
+    assert_eq!(range(&blocked(&mut source, &progress).await.0), (0, 1, 2));
     let (mut source, _) = topic.source(2, &Value::Null, None);
     let batch = next(&mut source, 1000).await;
     assert_eq!((batch.first, batch.last, batch.items.len()), (2, 3, 1));

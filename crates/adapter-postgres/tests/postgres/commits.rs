@@ -145,7 +145,7 @@ async fn a_text_with_nul_costs_only_its_row() {
     assert_eq!(amounts[0][0].as_deref(), Some("1.00 2.00 4.00"));
 }
 
-/// A dead letter that nobody committed at this position cannot be there; if it is, the books do not add up.
+/// A dead letter that nobody committed at this position cannot be there; if it is, the ledger does not add up.
 #[tokio::test]
 async fn a_dead_letter_that_is_there_already_stops() {
     let database = TestDatabase::create().await;

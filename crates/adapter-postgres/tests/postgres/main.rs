@@ -4,8 +4,8 @@
 mod commits;
 mod connecting;
 mod contract;
-mod crew;
 mod migrations;
 mod refusals;
 mod relay;
 mod support;
+mod workers;

@@ -167,7 +167,7 @@ async fn the_ledger_says_when_a_batch_was_read_and_committed() {
     );
 }
 
-/// Dead letters or an entry that nobody committed there: if they are there, the books do not add up.
+/// Dead letters or an entry that nobody committed there: if they are there, the ledger does not add up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_contradicts_a_batch_stops() {
     let database = Database::new();
@@ -201,14 +201,14 @@ async fn workers_that_died_long_ago_are_forgotten() {
     let database = Database::new();
     let sqlite = database.open().await;
     for (id, name) in [("old", "group/topic"), ("older", "group/other"), ("dead", "group/third")] {
-        sqlite.attend(&worker::<Transactions>(id, name), LONG).await.unwrap();
+        sqlite.join_stream(&worker::<Transactions>(id, name), LONG).await.unwrap();
         database.execute("update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now')");
     }
     database.execute(
         "update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '-25 hours') where id <> 'dead'; \
          update workers set seen_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '-23 hours') where id = 'dead'",
     );
-    sqlite.attend(&worker::<Transactions>("new", "group/topic"), LONG).await.unwrap();
+    sqlite.join_stream(&worker::<Transactions>("new", "group/topic"), LONG).await.unwrap();
     let ids: Vec<_> =
         database.read(&WORKERS).await.iter().map(|row| row["id"].to_owned()).collect();
     assert_eq!(ids, ["dead", "new"]);

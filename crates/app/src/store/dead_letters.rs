@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tally_ports::{
-    Acts, Change, Choice, Count, DeadLetters, Deed, Fault, Listed, Place, Replay, Replayed, Retry,
-    Stored,
+    Acts, Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place, Replay,
+    Replayed, Retry, StoredDeadLetter,
 };
 use uuid::Uuid;
 
@@ -13,34 +13,43 @@ use super::Store;
 impl DeadLetters for Store {
     async fn list(
         &self,
-        choice: &Choice,
+        filter: &Filter,
         after: Option<&Place>,
         limit: usize,
-    ) -> Result<Vec<Listed>, Fault> {
-        on_store!(self, store => store.list(choice, after, limit))
+    ) -> Result<Vec<DeadLetterSummary>, Fault> {
+        on_store!(self, store => store.list(filter, after, limit))
     }
 
-    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Stored>, Fault> {
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<StoredDeadLetter>, Fault> {
         on_store!(self, store => store.fetch(ids))
     }
 
-    async fn count(&self, choice: &Choice) -> Result<Vec<Count>, Fault> {
-        on_store!(self, store => store.count(choice))
+    async fn count(&self, filter: &Filter) -> Result<Vec<Count>, Fault> {
+        on_store!(self, store => store.count(filter))
     }
 
-    async fn change(&self, ids: &[Uuid], change: Change, deed: &Deed) -> Result<i64, Fault> {
-        on_store!(self, store => store.change(ids, change, deed))
+    async fn change(
+        &self,
+        ids: &[Uuid],
+        change: Change,
+        logged_act: &LoggedAct,
+    ) -> Result<i64, Fault> {
+        on_store!(self, store => store.change(ids, change, logged_act))
     }
 }
 
 impl Acts for Store {
-    async fn note(&self, deed: &Deed) -> Result<(), Fault> {
-        on_store!(self, store => store.note(deed))
+    async fn note(&self, logged_act: &LoggedAct) -> Result<(), Fault> {
+        on_store!(self, store => store.note(logged_act))
     }
 }
 
 impl Replay for Store {
-    async fn replay(&self, retry: &Arc<Retry>, deed: Option<&Deed>) -> Result<Replayed, Fault> {
-        on_store!(self, store => store.replay(retry, deed))
+    async fn replay(
+        &self,
+        retry: &Arc<Retry>,
+        logged_act: Option<&LoggedAct>,
+    ) -> Result<Replayed, Fault> {
+        on_store!(self, store => store.replay(retry, logged_act))
     }
 }

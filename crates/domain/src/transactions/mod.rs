@@ -13,8 +13,8 @@ use uuid::Uuid;
 use self::quality::Stats;
 use crate::amount::Amount;
 use crate::{
-    AnswerField, Column, Decimal, Field, Fields, Flow, Incoming, Kind, ModelApi, Name, NotOurs,
-    Reason, Record, Stage, Table, TableColumn, Type, Value,
+    AnswerField, Column, Decimal, Field, Fields, Flow, Incoming, Kind, ModelApi, Name, Reason,
+    Record, Stage, Table, TableColumn, Type, UnknownStats, Value,
 };
 
 /// The flow of bank transactions.
@@ -113,8 +113,12 @@ impl Flow for Transactions {
         validate::validate(Wire::of(incoming.fields), notation).map(Transaction::into_record)
     }
 
-    fn judge(&self, stats: &mut Json, records: &[&Record]) -> Result<Vec<Vec<usize>>, NotOurs> {
-        let ours = |error: serde_json::Error| NotOurs(error.to_string());
+    fn judge(
+        &self,
+        stats: &mut Json,
+        records: &[&Record],
+    ) -> Result<Vec<Vec<usize>>, UnknownStats> {
+        let ours = |error: serde_json::Error| UnknownStats(error.to_string());
         let mut learned = match stats.take() {
             Json::Null => Stats::default(),
             stored => serde_json::from_value(stored).map_err(ours)?,

@@ -42,7 +42,7 @@ async fn a_topic_is_the_tests_own() {
 
     broker.delete_topic(&topic).await;
     broker.create_topic(&topic, 1).await;
-    assert_eq!(broker.offsets(&topic, 0).await, (0, 0), "made anew");
+    assert_eq!(broker.offsets(&topic, 0).await, (0, 0), "recreated");
 }
 
 #[tokio::test]

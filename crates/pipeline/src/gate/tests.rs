@@ -62,7 +62,7 @@ async fn it_gives_up_after_the_longest_outage() {
     let began = Instant::now();
     let stop = gate.pass(|| async { away(None) }).await.unwrap_err();
     assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 60));
-    assert_eq!(stop.message, "model stayed away for 60 s: 503");
+    assert_eq!(stop.message, "model stayed unavailable for 60 s: 503");
     assert!(!status.has_no_outage_of("model"));
 }
 
@@ -95,7 +95,7 @@ async fn an_answer_to_a_call_in_flight_starts_the_longest_outage_anew() {
     assert_eq!((answer, is_open), (Ok(7), false));
     let stop = stop.unwrap_err();
     assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 100));
-    assert_eq!(stop.message, "model stayed away for 60 s: 503");
+    assert_eq!(stop.message, "model stayed unavailable for 60 s: 503");
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,7 +183,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
             gap: batch.gap,
             started: batch.started,
             mask,
-            admission: None,
+            dead_letter_budget: None,
         };
         Ok((commit, batch.judged, batch.counted))
     }

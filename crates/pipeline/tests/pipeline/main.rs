@@ -1,7 +1,7 @@
 //! Whole runs on fakes.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod crew;
+mod coordinator;
 mod inquiry;
 mod ownership;
 mod relay;

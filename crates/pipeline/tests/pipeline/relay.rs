@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
 use tally_pipeline::Relay;
-use tally_ports::{Begin, Claim, Fault, Letter, Outbox, Positions, Publish, Sink};
+use tally_ports::{Begin, Claim, Fault, Outbox, Positions, Publish, RelayedDeadLetter, Sink};
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A topic that is away while a test says so.
+/// A topic that is unavailable while a test says so.
 #[derive(Clone, Default)]
 struct Topic {
     is_away: Arc<AtomicBool>,
@@ -20,9 +20,9 @@ struct Topic {
 }
 
 impl Publish for Topic {
-    async fn publish(&self, letters: &[Letter]) -> Result<(), Fault> {
+    async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         if self.is_away.load(Ordering::SeqCst) {
-            return Err(Fault::outage("the topic is away"));
+            return Err(Fault::outage("the topic is unavailable"));
         }
         let published = letters.iter().map(|letter| letter.position);
         self.positions.send_modify(|positions| positions.extend(published));

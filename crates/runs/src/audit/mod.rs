@@ -39,7 +39,7 @@ pub struct Audited {
 /// Audits `store` in itself and against these sources of these flows. Changes nothing.
 ///
 /// # Errors
-/// When a source or the store cannot be read, or is away: an audit waits for nobody.
+/// When a source or the store cannot be read, or is unavailable: an audit waits for nobody.
 pub async fn run(
     store: &impl Audit,
     flows: impl Iterator<Item = Arc<dyn Flow>>,

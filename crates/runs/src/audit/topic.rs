@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_kafka::wire::{Decoder, Registry};
-use tally_adapter_kafka::{Cluster, KafkaSource, Start, View};
+use tally_adapter_kafka::{Cluster, KafkaSource, PartitionProgress, Start};
 use tally_audit::{Compared, Findings, Kind, Violations};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
@@ -61,7 +61,7 @@ impl Topic {
     /// Looks the topic up, as `group` reads it for `flow`.
     ///
     /// # Errors
-    /// When the brokers are away, or there is no such topic.
+    /// When the brokers are unavailable, or there is no such topic.
     pub async fn look_up(
         flow: Arc<dyn Flow>,
         cluster: Cluster,
@@ -237,8 +237,8 @@ impl<A: Audit> Comparison<'_, A> {
         let mut ranges = Ranges::new(self.store, pass, first);
         let (mut from, mut schema_unknown) = (first, 0);
         while from < pass.next {
-            let (mut source, view) = self.source(from, &Value::Null, pass.next);
-            let mut progress = Instant::now();
+            let (mut source, progress) = self.source(from, &Value::Null, pass.next);
+            let mut last_read_at = Instant::now();
             loop {
                 match source.next_batch(RECORDS_AT_ONCE).await {
                     Ok(None) => {
@@ -246,7 +246,7 @@ impl<A: Audit> Comparison<'_, A> {
                         break;
                     }
                     Ok(Some(batch)) if batch.is_idle() => {
-                        if progress.elapsed() > PATIENCE {
+                        if last_read_at.elapsed() > PATIENCE {
                             let (topic, partition) = (&self.topic.name, self.partition);
                             return Err(Fault::outage(format!(
                                 "kafka: nothing comes from {topic}/{partition} at {from}"
@@ -264,11 +264,11 @@ impl<A: Audit> Comparison<'_, A> {
                             .look_for(read, batch.notation, self.store, counters, violations)
                             .await?;
                         from = batch.last + 1;
-                        progress = Instant::now();
+                        last_read_at = Instant::now();
                     }
                     // What cannot be read now could not be read before; it was passed over, or deleted meanwhile.
                     Err(fault) => {
-                        let gap = view.gap().filter(|gap| gap.resume > from).ok_or(fault)?;
+                        let gap = progress.gap().filter(|gap| gap.resume > from).ok_or(fault)?;
                         ranges.unreadable(from, gap.resume);
                         from = gap.resume;
                         break;
@@ -280,7 +280,12 @@ impl<A: Audit> Comparison<'_, A> {
         Ok((schema_unknown, passed))
     }
 
-    fn source(&self, next: i64, cursor: &Value, until: i64) -> (KafkaSource, Arc<View>) {
+    fn source(
+        &self,
+        next: i64,
+        cursor: &Value,
+        until: i64,
+    ) -> (KafkaSource, Arc<PartitionProgress>) {
         let Topic { cluster, name: topic, .. } = self.topic;
         let decoder = Arc::clone(&self.topic.decoder);
         KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))

@@ -41,7 +41,7 @@ impl Positions for NullStore {
     ) -> impl Future<Output = Result<Claim, Fault>> + Send {
         self.read.store(0, Ordering::Relaxed);
         self.dead_lettered.store(0, Ordering::Relaxed);
-        let lease = Lease { position: 0, epoch: 0, duration };
+        let lease = Lease { position_id: 0, epoch: 0, duration };
         ready(Ok(Claim::Owned(Position {
             lease,
             pass: 1,

@@ -7,7 +7,7 @@ use tally_adapter_kafka::wire::{self, Registry, WireMask};
 use tally_domain::Flow;
 use tally_domain::amount::Notation;
 use tally_ports::position::FILE;
-use tally_ports::{Fault, Mask, Raw, Reread, Stored};
+use tally_ports::{DecodedRecord, Fault, Mask, Raw, StoredDeadLetter};
 
 /// The formats of all sources of one flow, and what must not be kept of them.
 pub(super) struct Decoder {
@@ -31,7 +31,7 @@ impl Decoder {
     }
 
     /// The record and how amounts are written in it, or why it is none; a fault is the schema registry's.
-    pub(super) async fn decode(&self, stored: &Stored) -> Result<Reread, Fault> {
+    pub(super) async fn decode(&self, stored: &StoredDeadLetter) -> Result<DecodedRecord, Fault> {
         if is_of_file(stored) {
             return Ok(tally_adapter_csv::decode(&stored.raw, self.flow.columns()).await);
         }
@@ -40,12 +40,12 @@ impl Decoder {
     }
 
     /// What the mask leaves of it, if there is one by now.
-    pub(super) fn mask(&self, stored: &Stored) -> Option<Raw> {
+    pub(super) fn mask(&self, stored: &StoredDeadLetter) -> Option<Raw> {
         let mask: &dyn Mask = if is_of_file(stored) { &self.of_file } else { &self.of_topic };
         self.has_mask.then(|| mask.mask(&stored.raw))
     }
 }
 
-fn is_of_file(stored: &Stored) -> bool {
-    stored.listed.place.stream.starts_with(FILE)
+fn is_of_file(stored: &StoredDeadLetter) -> bool {
+    stored.summary.place.stream.starts_with(FILE)
 }

@@ -1,6 +1,6 @@
 //! Dead letters, some at a time.
 
-use tally_ports::{Choice, DeadLetters, Listed, Place};
+use tally_ports::{DeadLetterSummary, DeadLetters, Filter, Place};
 use uuid::Uuid;
 
 use super::{Ended, ask};
@@ -12,31 +12,31 @@ const PAGE: usize = 1_000;
 /// How many bytes of records are read at once.
 const BYTES: i64 = 4 * 1024 * 1024;
 
-/// The dead letters of a choice, page by page.
+/// The dead letters of a filter, page by page.
 pub struct Pages<'a, S> {
     process: &'a Process,
     store: &'a S,
-    choice: &'a Choice,
+    filter: &'a Filter,
     after: Option<Place>,
 }
 
 impl<'a, S: DeadLetters> Pages<'a, S> {
     /// From the first one on.
-    pub const fn new(process: &'a Process, store: &'a S, choice: &'a Choice) -> Self {
-        Self { process, store, choice, after: None }
+    pub const fn new(process: &'a Process, store: &'a S, filter: &'a Filter) -> Self {
+        Self { process, store, filter, after: None }
     }
 
     /// The next ones, `most` of them or a thousand; none at the end.
     ///
     /// # Errors
     /// When the store stays away, and when a stop is asked for meanwhile.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<Listed>, Ended> {
+    pub async fn next(&mut self, most: usize) -> Result<Vec<DeadLetterSummary>, Ended> {
         let limit = most.min(PAGE);
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let Self { process, store, choice, after } = &*self;
-        let page = ask(process, || store.list(choice, after.as_ref(), limit)).await?;
+        let Self { process, store, filter, after } = &*self;
+        let page = ask(process, || store.list(filter, after.as_ref(), limit)).await?;
         if let Some(last) = page.last() {
             self.after = Some(last.place.clone());
         }
@@ -50,7 +50,7 @@ impl<'a, S: DeadLetters> Pages<'a, S> {
 }
 
 /// The ids of parts that can be read at once: at most 4 MiB each, or one that is larger.
-pub fn parts(page: &[Listed]) -> Vec<Vec<Uuid>> {
+pub fn parts(page: &[DeadLetterSummary]) -> Vec<Vec<Uuid>> {
     let mut parts: Vec<Vec<Uuid>> = Vec::new();
     let mut bytes = BYTES;
     for letter in page {
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    fn listed(bytes: i64) -> Listed {
+    fn listed(bytes: i64) -> DeadLetterSummary {
         let place = Place {
             flow: "f".into(),
             stream: "s".into(),
@@ -82,7 +82,7 @@ mod tests {
             position: bytes,
             attempt: 1,
         };
-        Listed {
+        DeadLetterSummary {
             id: Uuid::from_u128(bytes.unsigned_abs().into()),
             place,
             label: None,
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn parts_are_bounded_and_whole() {
         let sizes = [10, BYTES - 10, 1, BYTES + 1, BYTES, 2, 3];
-        let page: Vec<Listed> = sizes.into_iter().map(listed).collect();
+        let page: Vec<DeadLetterSummary> = sizes.into_iter().map(listed).collect();
         let found: Vec<Vec<i64>> = parts(&page)
             .iter()
             .map(|part| part.iter().map(|id| i64::try_from(id.as_u128()).unwrap()).collect())

@@ -10,8 +10,8 @@ use tally_pipeline::Replayer;
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
-    Acts, Choice, DeadLetters, Deed, Enrich, KnownFlow, Listed, Raw, Replay, Replayed, Retry,
-    State, Stop, StopKind, Stored,
+    Acts, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Raw, Replay,
+    Replayed, Retry, State, Stop, StopKind, StoredDeadLetter,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -59,18 +59,18 @@ impl<E: Enrich, S: Replay> Stages<E, S> {
     }
 }
 
-/// Those of the `known` flows that `choice` has dead letters of.
+/// Those of the `known` flows that `filter` has dead letters of.
 ///
 /// # Errors
 /// When it has some of a flow that is not known.
 pub async fn flows(
     process: &Process,
     store: &impl DeadLetters,
-    choice: &Choice,
+    filter: &Filter,
     known: &[KnownFlow],
 ) -> Result<Vec<KnownFlow>, Ended> {
     let mut chosen: Vec<KnownFlow> = Vec::new();
-    let counts = ask(process, || store.count(choice)).await?;
+    let counts = ask(process, || store.count(filter)).await?;
     let mut names: Vec<&str> = counts.iter().map(|count| &*count.flow).collect();
     names.sort_unstable();
     names.dedup();
@@ -91,7 +91,7 @@ fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
     Stop { kind: StopKind::Setting, message }
 }
 
-/// Replays what `choice` says of each flow, and notes in `store` what came of it; tells `watch` of each record.
+/// Replays what `filter` says of each flow, and notes in `store` what came of it; tells `watch` of each record.
 ///
 /// # Errors
 /// What ended the run before, as `watch` may: what was done until then is noted all the same.
@@ -99,24 +99,24 @@ pub async fn run<E, S, X>(
     process: &Process,
     store: &S,
     stages: &[Stages<E, S>],
-    mut choice: Choice,
-    deed: Deed,
+    mut filter: Filter,
+    logged_act: LoggedAct,
     settings: Settings,
-    watch: impl FnMut(&Listed, &Outcome) -> Result<(), X>,
-) -> Result<Deed, X>
+    watch: impl FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
+) -> Result<LoggedAct, X>
 where
     E: Enrich,
     S: DeadLetters + Acts + Replay,
     X: From<Ended>,
 {
-    let pace = Pace::new(settings.rate);
+    let rate_limiter = RateLimiter::new(settings.rate);
     let left = settings.limit.unwrap_or(usize::MAX);
-    let mut run = Run { process, store, settings, deed, pace, left, watch };
+    let mut run = Run { process, store, settings, logged_act, rate_limiter, left, watch };
     process.status.set_in_progress(true);
     let mut replayed = Ok(());
     for of_flow in stages {
-        choice.flow = Some(of_flow.flow.name().to_owned());
-        replayed = run.all(of_flow, &choice).await;
+        filter.flow = Some(of_flow.flow.name().to_owned());
+        replayed = run.all(of_flow, &filter).await;
         if replayed.is_err() {
             break;
         }
@@ -124,15 +124,15 @@ where
     process.status.set_in_progress(false);
     let noted = run.note().await;
     replayed.and(noted.map_err(X::from))?;
-    Ok(run.deed)
+    Ok(run.logged_act)
 }
 
 struct Run<'a, S, W> {
     process: &'a Process,
     store: &'a S,
     settings: Settings,
-    deed: Deed,
-    pace: Pace,
+    logged_act: LoggedAct,
+    rate_limiter: RateLimiter,
     /// How many more may be tried.
     left: usize,
     watch: W,
@@ -145,21 +145,21 @@ where
     async fn all<E: Enrich, X: From<Ended>>(
         &mut self,
         stages: &Stages<E, S>,
-        choice: &Choice,
+        filter: &Filter,
     ) -> Result<(), X>
     where
-        W: FnMut(&Listed, &Outcome) -> Result<(), X>,
+        W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
     {
         let at_once = self.settings.rate.map_or(stages.batch_size, |rate| {
             stages.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
         });
-        let mut pages = Pages::new(self.process, self.store, choice);
+        let mut pages = Pages::new(self.process, self.store, filter);
         loop {
             let page = pages.next(at_once.min(self.left)).await?;
             if page.is_empty() || self.process.stop.is_cancelled() {
                 return Ok(());
             }
-            if choice.ids.is_none() {
+            if filter.ids.is_none() {
                 pages.skip_attempts();
             }
             let most = self.settings.max_attempts;
@@ -186,38 +186,38 @@ where
     async fn part<E: Enrich, X: From<Ended>>(
         &mut self,
         stages: &Stages<E, S>,
-        whole: Vec<Stored>,
+        whole: Vec<StoredDeadLetter>,
     ) -> Result<(), X>
     where
-        W: FnMut(&Listed, &Outcome) -> Result<(), X>,
+        W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
     {
         let Stages { decoder, replayer, .. } = stages;
         let (mut letters, mut decoded) = (Vec::new(), Vec::new());
         for stored in whole {
             let obstacle = obstacle(&stored.raw).map(Outcome::NotReplayable);
-            let outcome = match stored.listed.state {
+            let outcome = match stored.summary.state {
                 State::Open => obstacle,
                 state => Some(Outcome::Replayed(Replayed::Found(state))),
             };
             if let Some(outcome) = outcome {
-                self.tell(&stored.listed, &outcome)?;
+                self.tell(&stored.summary, &outcome)?;
                 continue;
             }
             let decoding = self.process.gates.source.pass(|| decoder.decode(&stored));
             let read = wait(self.process, decoding).await?;
             let kept = decoder.mask(&stored);
-            decoded.push((stored.listed.place.clone(), stored.raw, read));
-            letters.push((kept, stored.listed));
+            decoded.push((stored.summary.place.clone(), stored.raw, read));
+            letters.push((kept, stored.summary));
         }
         let retries = wait(self.process, replayer.prepare(decoded)).await?;
         for ((kept, letter), retry) in letters.into_iter().zip(retries) {
-            self.pace.wait(self.process).await;
+            self.rate_limiter.wait(self.process).await;
             if self.process.stop.is_cancelled() {
                 return Ok(());
             }
             let retry = Arc::new(Retry { kept, ..retry });
-            let deed = (!self.settings.is_dry).then_some(&self.deed);
-            let replayed = wait(self.process, replayer.commit(&retry, deed)).await?;
+            let logged_act = (!self.settings.is_dry).then_some(&self.logged_act);
+            let replayed = wait(self.process, replayer.commit(&retry, logged_act)).await?;
             self.tell(&letter, &Outcome::Replayed(replayed))?;
             self.left -= 1;
         }
@@ -225,11 +225,11 @@ where
     }
 
     /// Counts and says what became of one.
-    fn tell<X>(&mut self, letter: &Listed, outcome: &Outcome) -> Result<(), X>
+    fn tell<X>(&mut self, letter: &DeadLetterSummary, outcome: &Outcome) -> Result<(), X>
     where
-        W: FnMut(&Listed, &Outcome) -> Result<(), X>,
+        W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
     {
-        self.deed.add(outcome.as_str(), 1);
+        self.logged_act.add(outcome.as_str(), 1);
         (self.watch)(letter, outcome)
     }
 
@@ -238,7 +238,7 @@ where
         if self.settings.is_dry {
             return Ok(());
         }
-        ask(self.process, || self.store.note(&self.deed)).await
+        ask(self.process, || self.store.note(&self.logged_act)).await
     }
 }
 
@@ -252,12 +252,12 @@ fn obstacle(raw: &Raw) -> Option<&'static str> {
 }
 
 /// Holds records up so that there are no more per second than wanted.
-struct Pace {
+struct RateLimiter {
     each: Option<Duration>,
     next: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     fn new(rate: Option<NonZeroU32>) -> Self {
         let each = rate.map(|rate| Duration::from_secs(1) / rate.get());
         Self { each, next: Instant::now() }

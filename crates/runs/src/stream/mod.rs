@@ -9,8 +9,8 @@ use std::time::Duration;
 use tally_adapter_kafka::wire::{Decoder, Registry, WireMask};
 use tally_adapter_kafka::{Cluster, Gap, Start};
 use tally_domain::Flow;
-use tally_pipeline::{Crew, Pipeline};
-use tally_ports::{Enrich, Fault, Positions, Sink, Steering, Stop, Workers};
+use tally_pipeline::{Coordinator, Pipeline};
+use tally_ports::{Enrich, Fault, PositionAdmin, Positions, Sink, Stop, Workers};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::progress::Progress;
@@ -75,7 +75,7 @@ impl Found {
     /// Looks the topic up.
     ///
     /// # Errors
-    /// When the brokers are away, or there is no such topic.
+    /// When the brokers are unavailable, or there is no such topic.
     pub async fn look_up(cluster: Cluster, settings: &Settings) -> Result<Self, Fault> {
         let partitions = cluster.partitions(&settings.topic).await?;
         if !settings.until_end {
@@ -106,7 +106,7 @@ pub async fn run<E, S>(
 ) -> Result<(), Stop>
 where
     E: Enrich,
-    S: Sink + Positions + Workers + Steering,
+    S: Sink + Positions + Workers + PositionAdmin,
 {
     let Found { cluster, ends } = found;
     let (name, drain, stream) =
@@ -134,7 +134,7 @@ where
         progress: Arc::clone(&progress),
         drain,
     };
-    let crew = Crew {
+    let coordinator = Coordinator {
         store: Arc::clone(store),
         partitions: Arc::new(topic),
         worker: tally_ports::Worker {
@@ -152,7 +152,7 @@ where
 
     let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
     process.status.set_in_progress(true);
-    let ended = crew.run(&process.stop).await;
+    let ended = coordinator.run(&process.stop).await;
     process.status.set_in_progress(false);
     progress.summarize();
     ended.map(|_| ())

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
-use tally_adapter_kafka::{Cluster, Start, View};
+use tally_adapter_kafka::{Cluster, PartitionProgress, Start};
 use tally_pipeline::Totals;
 use tally_ports::metric;
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,7 +21,7 @@ pub(super) struct Progress {
     /// Records committed.
     read: AtomicI64,
     /// What is held.
-    views: Mutex<BTreeMap<i32, Arc<View>>>,
+    partitions: Mutex<BTreeMap<i32, Arc<PartitionProgress>>>,
     /// What was read by those that are done.
     totals: Mutex<Totals>,
 }
@@ -29,18 +29,18 @@ pub(super) struct Progress {
 impl Progress {
     /// Nothing yet.
     pub(super) fn new(topic: String) -> Self {
-        let (views, totals) = (Mutex::default(), Mutex::default());
-        Self { topic, began: Instant::now(), read: AtomicI64::new(0), views, totals }
+        let (partitions, totals) = (Mutex::default(), Mutex::default());
+        Self { topic, began: Instant::now(), read: AtomicI64::new(0), partitions, totals }
     }
 
     /// A partition is ours, and is shown until [`end`](Self::end).
-    pub(super) fn begin(&self, partition: i32, view: Arc<View>) {
-        self.views().insert(partition, view);
+    pub(super) fn begin(&self, partition: i32, progress: Arc<PartitionProgress>) {
+        self.partitions().insert(partition, progress);
     }
 
     /// It is no longer: another worker measures it from now on.
     pub(super) fn end(&self, partition: i32) {
-        if self.views().remove(&partition).is_some() {
+        if self.partitions().remove(&partition).is_some() {
             self.export(partition, 0, Duration::ZERO);
         }
     }
@@ -62,12 +62,15 @@ impl Progress {
         let (mut said, mut said_at) = (0, Instant::now());
         loop {
             measured.tick().await;
-            let views: Vec<_> =
-                self.views().iter().map(|(number, view)| (*number, Arc::clone(view))).collect();
-            for (partition, view) in &views {
-                // While the broker is away the last end that was seen stays.
+            let partitions: Vec<_> = self
+                .partitions()
+                .iter()
+                .map(|(number, progress)| (*number, Arc::clone(progress)))
+                .collect();
+            for (partition, progress) in &partitions {
+                // While the broker is unavailable the last end that was seen stays.
                 if let Ok(end) = cluster.offset(&self.topic, *partition, Start::Latest).await {
-                    view.saw_end(end);
+                    progress.saw_end(end);
                 }
             }
             let lag = self.measure();
@@ -94,8 +97,8 @@ impl Progress {
     /// Exports each partition's lag; how much it is over all that is being read.
     fn measure(&self) -> i64 {
         let mut sum = 0;
-        for (partition, view) in &*self.views() {
-            let lag = view.lag();
+        for (partition, progress) in &*self.partitions() {
+            let lag = progress.lag();
             sum += lag.records;
             self.export(*partition, lag.records, lag.oldest.unwrap_or_default());
         }
@@ -109,8 +112,8 @@ impl Progress {
         gauge!(metric::KAFKA_OLDEST_UNPROCESSED, &labels).set(oldest.as_secs_f64());
     }
 
-    fn views(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<View>>> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    fn partitions(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<PartitionProgress>>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The topic as a crew works on it.
+//! The topic as a coordinator works on it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
 use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
-use tally_ports::{Act, Commit, Enrich, Fault, SetTo, Sink, Steering, Stop, StopKind, metric};
+use tally_ports::{Act, Commit, Enrich, Fault, PositionAdmin, SetTo, Sink, Stop, StopKind, metric};
 use tokio::time::sleep;
 
 use super::progress::Progress;
@@ -39,7 +39,7 @@ pub(super) struct Topic<E, S> {
     pub(super) drain: Duration,
 }
 
-impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
+impl<E: Enrich, S: Sink + PositionAdmin> Partitions for Topic<E, S> {
     async fn list(&self) -> Result<Vec<i32>, Fault> {
         self.cluster.partitions(&self.name).await
     }
@@ -60,7 +60,7 @@ impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
 
     async fn work(&self, partition: Partition, stop: CancellationToken) -> Result<Ended, Stop> {
         let number = partition.stream.partition;
-        let (source, view) = KafkaSource::new(
+        let (source, progress) = KafkaSource::new(
             self.cluster.clone(),
             Arc::clone(&self.decoder),
             &self.name,
@@ -70,17 +70,17 @@ impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
             self.end(number),
         );
         let source = Counted::new(source, metric::KAFKA_RECORDS_POLLED, &self.flow);
-        self.progress.begin(number, Arc::clone(&view));
+        self.progress.begin(number, Arc::clone(&progress));
         let mut totals = Totals::default();
         let committed = |_: &Totals, commit: &Commit| {
-            view.committed(commit.last + 1);
+            progress.committed(commit.last + 1);
             self.progress.add(commit.read);
         };
         let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;
         self.progress.merge(totals);
         match ran {
             Err(reason) if reason.kind == StopKind::Blocked => {
-                let accepted = view.gap().filter(|gap| self.take_accepted(gap));
+                let accepted = progress.gap().filter(|gap| self.take_accepted(gap));
                 let gap = accepted.ok_or(reason)?;
                 let out_of_time = async {
                     stop.cancelled().await;
@@ -90,7 +90,7 @@ impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
                     passed = self.pass_over(&partition, &gap) => passed?,
                     () = out_of_time => tracing::warn!("{gap} was not passed over in time"),
                 }
-                Ok(Ended::Interrupted) // it is free now, and claimed anew where it stands
+                Ok(Ended::Interrupted) // it is free now, and claimed again where it stands
             }
             other => other,
         }
@@ -102,7 +102,7 @@ impl<E: Enrich, S: Sink + Steering> Partitions for Topic<E, S> {
     }
 }
 
-impl<E: Enrich, S: Sink + Steering> Topic<E, S> {
+impl<E: Enrich, S: Sink + PositionAdmin> Topic<E, S> {
     /// Whether the range was accepted, which it then no longer is.
     fn take_accepted(&self, gap: &Gap) -> bool {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);

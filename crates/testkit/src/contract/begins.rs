@@ -1,7 +1,7 @@
 //! Where passes begin.
 
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Positions, Steering, Workers};
+use tally_ports::{Begin, Claim, PositionAdmin, Positions, Workers};
 
 use super::Store;
 use super::claims::own;
@@ -61,10 +61,13 @@ pub async fn of_two_beginnings_at_once_one_row_is_left(store: &impl Store) {
 }
 
 /// Partition, pass and next position; nobody owns them.
-async fn begun(sink: &impl Steering) -> Vec<(i32, i32, i64)> {
-    let standings = sink.standings("transactions", "group/topic").await.unwrap();
-    assert!(standings.iter().all(|standing| standing.owner.is_none()), "{standings:?}");
-    standings
+async fn begun(sink: &impl PositionAdmin) -> Vec<(i32, i32, i64)> {
+    let partition_states = sink.partition_states("transactions", "group/topic").await.unwrap();
+    assert!(
+        partition_states.iter().all(|standing| standing.owner.is_none()),
+        "{partition_states:?}"
+    );
+    partition_states
         .into_iter()
         .map(|standing| (standing.partition, standing.pass, standing.next))
         .collect()

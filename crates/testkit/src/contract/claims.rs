@@ -80,7 +80,7 @@ pub async fn a_first_claim_starts_at_zero(store: &impl Store) {
     assert_eq!((position.pass, position.next, position.lease.duration), (1, 0, LONG));
     assert!(position.cursor.is_null() && position.stats.is_null(), "{position:?}");
     let [row] = store.read(&POSITIONS).await.try_into().unwrap();
-    assert_eq!(row.number("id"), position.lease.position);
+    assert_eq!(row.number("id"), position.lease.position_id);
     assert_eq!(row.number("epoch"), position.lease.epoch);
     assert_eq!((&row["flow"], &row["stream"], &row["partition"]), ("transactions", "file/1", "0"));
     assert_eq!(
@@ -112,7 +112,10 @@ pub async fn a_live_lease_of_somebody_else_is_not_taken(store: &impl Store) {
     let name = Stream { name: "file/2".into(), ..(*stream).clone() };
     let flow = Stream { flow: "visits".to_owned(), ..(*stream).clone() };
     for other in [partition, name, flow] {
-        assert_ne!(own(&theirs, &other, "b", LONG).await.lease.position, position.lease.position);
+        assert_ne!(
+            own(&theirs, &other, "b", LONG).await.lease.position_id,
+            position.lease.position_id
+        );
     }
 }
 
@@ -123,7 +126,7 @@ pub async fn an_expired_lease_is_taken_over(store: &impl Store) {
     let lost = own(&ours, &stream, "a", SHORT).await;
     let taken = take_over(&theirs, &stream, "b").await;
 
-    assert_eq!(taken.lease.position, lost.lease.position);
+    assert_eq!(taken.lease.position_id, lost.lease.position_id);
     assert!(taken.lease.epoch > lost.lease.epoch);
     assert_eq!(held_by(&ours.claim(&stream, "a", SHORT, Begin::default()).await.unwrap()), "b");
 }
@@ -136,7 +139,7 @@ pub async fn every_claim_raises_the_epoch(store: &impl Store) {
     let second = own(&sink, &stream, "a", LONG).await;
     let third = own(&store.open().await, &stream, "a", LONG).await;
 
-    assert_eq!([second.lease.position, third.lease.position], [first.lease.position; 2]);
+    assert_eq!([second.lease.position_id, third.lease.position_id], [first.lease.position_id; 2]);
     assert!(second.lease.epoch > first.lease.epoch && third.lease.epoch > second.lease.epoch);
     assert_taken(sink.renew(&first.lease).await);
     assert_taken(sink.renew(&second.lease).await);
@@ -190,7 +193,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_ends_after_its_length(store: &imp
     let (first, renewal) = look(&long).await;
     assert!(first > LONG / 2 && first <= LONG, "{first:?}");
     let taken = take_over(&theirs, &short, "b").await;
-    assert_eq!(taken.lease.position, lost.lease.position);
+    assert_eq!(taken.lease.position_id, lost.lease.position_id);
     assert!(taken.lease.epoch > lost.lease.epoch);
     let (then, same) = look(&long).await;
     assert!(then < first && same == renewal, "it goes on ending: {first:?}, then {then:?}");
@@ -250,7 +253,7 @@ pub async fn a_lost_lease_can_be_neither_renewed_nor_released(store: &impl Store
     assert_taken(ours.renew(&lost).await);
     ours.release(&lost).await.unwrap();
     assert_eq!(held_by(&ours.claim(&stream, "c", LONG, Begin::default()).await.unwrap()), "b");
-    let nowhere = Lease { position: 4_711, ..lost };
+    let nowhere = Lease { position_id: 4_711, ..lost };
     assert_taken(ours.renew(&nowhere).await);
     ours.release(&nowhere).await.unwrap();
 }

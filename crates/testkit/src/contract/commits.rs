@@ -60,7 +60,7 @@ pub async fn a_commit_writes_all_of_a_batch(store: &impl Store) {
             .contains(&&row["timestamp"])
     );
     assert_eq!((&row["operation_type"], &row["category"]), ("payment", "Food"));
-    assert_eq!((row.number("origin"), row.number("position")), (position.lease.position, 7));
+    assert_eq!((row.number("origin"), row.number("position")), (position.lease.position_id, 7));
 
     let [entry] = store.read(&BATCHES).await.try_into().unwrap();
     assert_eq!(&entry["id"], id.to_string());
@@ -215,7 +215,10 @@ pub async fn a_later_batch_replaces_the_rows_of_its_keys(store: &impl Store) {
 
     let written = store.read(&TRANSACTIONS).await;
     let origins: Vec<_> = written.iter().map(|row| row.number("origin")).collect();
-    assert_eq!(origins, [first.lease.position, second.lease.position, first.lease.position]);
+    assert_eq!(
+        origins,
+        [first.lease.position_id, second.lease.position_id, first.lease.position_id]
+    );
     let row = &written[1];
     assert_eq!((&row["description"], row.get("merchant"), &row["amount"]), ("", None, "99.90"));
     assert_eq!((&row["timestamp"], &row["operation_type"]), ("2025-12-31 23:59:59", "refund"));

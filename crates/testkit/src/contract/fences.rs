@@ -30,7 +30,7 @@ pub async fn an_earlier_epoch_writes_nothing(store: &impl Store) {
     let before = everything(store).await;
     assert_taken(commit(&ours, batch()).await);
     let mut unknown = batch();
-    unknown.lease = Lease { position: 4_711, ..earlier.lease };
+    unknown.lease = Lease { position_id: 4_711, ..earlier.lease };
     assert_taken(commit(&ours, unknown).await);
     assert_eq!(everything(store).await, before);
 }

@@ -1,7 +1,7 @@
 //! The end of a pass.
 
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Finished, Lease, Positions, Steering, Tolerance};
+use tally_ports::{Begin, Claim, Finished, Lease, PositionAdmin, Positions, Tolerance};
 
 use super::claims::{assert_taken, own};
 use super::commits::commit;
@@ -44,13 +44,13 @@ pub async fn a_second_pass_starts_anew(store: &impl Store) {
     let Claim::Owned(second) = claim else { panic!("{claim:?}") };
     assert_eq!((second.pass, second.next), (2, 0));
     assert!(second.cursor.is_null() && second.stats.is_null(), "{second:?}");
-    assert_ne!(second.lease.position, first.lease.position);
+    assert_ne!(second.lease.position_id, first.lease.position_id);
     commit(&sink, plain_commit(&second, &stream, 0..=3)).await.unwrap();
 
     let restarted = sink.claim(&stream, "a", LONG, AGAIN).await.unwrap();
     let Claim::Owned(restarted) = restarted else { panic!("{restarted:?}") };
     assert_eq!((restarted.pass, restarted.next), (2, 4), "the pass in progress goes on");
-    assert_eq!(restarted.lease.position, second.lease.position);
+    assert_eq!(restarted.lease.position_id, second.lease.position_id);
     sink.finish(&restarted.lease, 4, TOLERANCE).await.unwrap();
     let claim = sink.claim(&stream, "a", LONG, Begin::default()).await.unwrap();
     assert!(matches!(claim, Claim::Finished(Finished { read: 4, .. })), "{claim:?}");
@@ -66,7 +66,7 @@ pub async fn finishing_is_fenced(store: &impl Store) {
 
     assert_taken(sink.finish(&earlier.lease, 10, TOLERANCE).await);
     assert_taken(sink.finish(&position.lease, 9, TOLERANCE).await);
-    assert_taken(sink.finish(&Lease { position: 4_711, ..position.lease }, 10, TOLERANCE).await);
+    assert_taken(sink.finish(&Lease { position_id: 4_711, ..position.lease }, 10, TOLERANCE).await);
     let [row] = store.read(&POSITIONS).await.try_into().unwrap();
     assert!(row.get("ended_at").is_none() && row.get("owner") == Some("a"));
     assert!(row.get("rejected_at").is_none());

@@ -6,14 +6,14 @@
 //! people act on dead letters.
 
 mod appends;
-mod attends;
 mod begins;
-mod choices;
 mod claims;
 mod commits;
+mod dead_letters;
 mod fences;
+mod filters;
 mod finishes;
-mod letters;
+mod joins;
 mod refusals;
 mod relays;
 mod replay_races;
@@ -26,14 +26,14 @@ mod writes;
 use std::future::Future;
 
 pub use appends::*;
-pub use attends::*;
 pub use begins::*;
-pub use choices::*;
 pub use claims::*;
 pub use commits::*;
+pub use dead_letters::*;
 pub use fences::*;
+pub use filters::*;
 pub use finishes::*;
-pub use letters::*;
+pub use joins::*;
 pub use refusals::*;
 pub use relays::*;
 pub use replay_races::*;
@@ -43,14 +43,14 @@ pub use table::{
     ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, TOTALS,
     TRANSACTIONS, Table, VISITS, WORKERS,
 };
-use tally_ports::{Outbox, Positions, Sink, Steering, Workers};
+use tally_ports::{Outbox, PositionAdmin, Positions, Sink, Workers};
 pub use versions::*;
 pub use writes::*;
 
 /// A store of its own for one test, which can look inside past the ports.
 pub trait Store: Send + Sync {
     /// What the contract is about.
-    type Sink: Sink + Positions + Workers + Steering + Outbox;
+    type Sink: Sink + Positions + Workers + PositionAdmin + Outbox;
 
     /// Opens the store once more, as another process would.
     fn open(&self) -> impl Future<Output = Self::Sink> + Send;
@@ -67,7 +67,7 @@ pub trait Store: Send + Sync {
     /// The topics of all passes in progress are recreated and that is accepted: another log, whose positions begin again.
     fn restart_logs(&self) -> impl Future<Output = ()> + Send;
 
-    /// The store's clock goes back a day: what was noted of leases and signs of life lies a day further ahead.
+    /// The store's clock goes back a day: what was noted of leases and heartbeats lies a day further ahead.
     fn turn_clock_back_a_day(&self) -> impl Future<Output = ()> + Send;
 
     /// The code that such a refusal has.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Reason, Stage};
-use tally_ports::{Admission, Committed, DeadLetter, Fault, Raw, Refused, Stop, StopKind};
+use tally_ports::{Committed, DeadLetter, DeadLetterBudget, Fault, Raw, Refused, Stop, StopKind};
 
 use super::claims::own;
 use super::commits::{commit, everything};
@@ -182,7 +182,7 @@ pub async fn dead_letters_come_back_byte_for_byte(store: &impl Store) {
 #[derive(Debug)]
 struct NoneRefused;
 
-impl Admission for NoneRefused {
+impl DeadLetterBudget for NoneRefused {
     fn admit(&self, refused: &[Refused]) -> Result<(), Stop> {
         if refused.is_empty() {
             return Ok(());
@@ -200,12 +200,12 @@ pub async fn a_batch_is_not_committed_when_too_many_rows_are_refused(store: &imp
     let before = everything(store).await;
     let rows = vec![row(0, 1, "1"), row(1, 2, "500"), row(2, 3, "600")];
     let mut batch = build::commit(&position, &stream, 0..=2, rows, vec![]);
-    batch.admission = Some(Arc::new(NoneRefused));
+    batch.dead_letter_budget = Some(Arc::new(NoneRefused));
     let Err(Fault::Stop(stop)) = commit(&sink, batch).await else { panic!("not stopped") };
     assert_eq!((stop.kind, stop.message.as_str()), (StopKind::Data, "2 refused"));
     assert_eq!(everything(store).await, before);
 
     let mut batch = build::plain_commit(&position, &stream, 0..=2);
-    batch.admission = Some(Arc::new(NoneRefused));
+    batch.dead_letter_budget = Some(Arc::new(NoneRefused));
     assert_eq!(commit(&sink, batch).await.unwrap().written, 3);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tally_domain::transactions::Transactions;
-use tally_ports::{DeadLetter, Fault, Letter, Outbox, Publish, Raw};
+use tally_ports::{DeadLetter, Fault, Outbox, Publish, Raw, RelayedDeadLetter};
 use tokio::sync::Notify;
 
 use super::claims::own;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A topic in memory; it can refuse everything, or hold it up.
 #[derive(Default)]
 pub struct Topic {
-    letters: Mutex<Vec<Letter>>,
+    letters: Mutex<Vec<RelayedDeadLetter>>,
     calls: Mutex<usize>,
     fault: Option<Fault>,
     hold: Option<Hold>,
@@ -58,7 +58,7 @@ impl Topic {
     }
 
     /// What it took.
-    pub fn letters(&self) -> Vec<Letter> {
+    pub fn letters(&self) -> Vec<RelayedDeadLetter> {
         self.letters.lock().unwrap().clone()
     }
 
@@ -74,7 +74,7 @@ impl Topic {
 }
 
 impl Publish for Topic {
-    async fn publish(&self, letters: &[Letter]) -> Result<(), Fault> {
+    async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         *self.calls.lock().unwrap() += 1;
         if let Some(Hold { arrived, go_on }) = &self.hold {
             arrived.notify_one();
@@ -137,7 +137,7 @@ pub async fn dead_letters_are_relayed_once_and_whole(store: &impl Store) {
         letter.failed_at = now;
     }
     letters.sort_by_key(|letter| letter.position);
-    let expected = Letter {
+    let expected = RelayedDeadLetter {
         id: ids[0],
         flow: FLOW.to_owned(),
         stream: "group/topic".to_owned(),
@@ -182,9 +182,12 @@ pub async fn dead_letters_of_other_flows_are_not_relayed(store: &impl Store) {
 pub async fn what_was_not_published_is_relayed_again(store: &impl Store) {
     fail(store, "group/topic", &[1, 2, 3]).await;
     let sink = store.open().await;
-    let away = Topic::refusing(Fault::outage("the topic is away"));
+    let away = Topic::refusing(Fault::outage("the topic is unavailable"));
     for _ in 0..2 {
-        assert_eq!(sink.relay(FLOW, 2, &away).await, Err(Fault::outage("the topic is away")));
+        assert_eq!(
+            sink.relay(FLOW, 2, &away).await,
+            Err(Fault::outage("the topic is unavailable"))
+        );
         assert_eq!(sink.backlog(FLOW).await, Ok(3));
     }
     let topic = Topic::default();

@@ -3,7 +3,7 @@
 use tally_ports::{Replay, Replayed, State};
 
 use super::commits::commit;
-use super::replays::{Replays, fail, replay_deed, retry, state, states, still_bad};
+use super::replays::{Replays, fail, replay_act, retry, state, states, still_bad};
 use super::{DEAD_LETTERS, Store, TRANSACTIONS};
 use crate::build::{self, row};
 
@@ -17,7 +17,7 @@ where
 {
     let (ours, theirs) = (store.open().await, store.open().await);
     fail(&ours, 50).await;
-    let deeds = [replay_deed(), replay_deed()];
+    let logged_acts = [replay_act(), replay_act()];
     let mut counts = [0, 0];
     for position in 0..50 {
         let retry = if position % 2 == 0 {
@@ -26,8 +26,8 @@ where
             still_bad(position, 1)
         };
         let (one, two) = tokio::join!(
-            ours.replay(&retry, Some(&deeds[0])),
-            theirs.replay(&retry, Some(&deeds[1]))
+            ours.replay(&retry, Some(&logged_acts[0])),
+            theirs.replay(&retry, Some(&logged_acts[1]))
         );
         let (one, two) = (one.unwrap(), two.unwrap());
         let done = [&one, &two].map(|replayed| replayed.as_str().is_some());
@@ -48,12 +48,12 @@ where
 {
     let sink = store.open().await;
     fail(&sink, 20).await;
-    let deed = replay_deed();
+    let logged_act = replay_act();
     for position in 0..20 {
         let retry = retry(row(position, u128::from(position.unsigned_abs()), "5"));
         let pause = std::time::Duration::from_micros(200 * position.unsigned_abs());
-        let _dropped = tokio::time::timeout(pause, sink.replay(&retry, Some(&deed))).await;
-        let again = sink.replay(&retry, Some(&deed)).await.unwrap();
+        let _dropped = tokio::time::timeout(pause, sink.replay(&retry, Some(&logged_act))).await;
+        let again = sink.replay(&retry, Some(&logged_act)).await.unwrap();
         assert_eq!(again.state(), State::Replayed, "at {position}");
     }
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 20);
@@ -68,7 +68,7 @@ where
 {
     let (live, people) = (store.open().await, store.open().await);
     let (position, stream) = fail(&live, ROUNDS).await;
-    let deed = replay_deed();
+    let logged_act = replay_act();
     let mut outcomes = [0, 0];
     for round in 0..ROUNDS {
         let id = u128::from(round.unsigned_abs());
@@ -77,7 +77,7 @@ where
         let batch = build::commit(&position, &stream, first..=first + 1, rows, vec![]);
         let earlier = retry(row(round, id, "-3"));
         let committing = commit(&live, batch);
-        let replaying = people.replay(&earlier, Some(&deed));
+        let replaying = people.replay(&earlier, Some(&logged_act));
         let (committed, replayed) = match round % 10 {
             0 => {
                 let replayed = replaying.await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Flow, Reason, Stage};
 use tally_ports::{
-    Acts, DeadLetters, Deed, Fault, Place, Position, Raw, Replay, Replayed, Retry, Row, Sink,
+    Acts, DeadLetters, Fault, LoggedAct, Place, Position, Raw, Replay, Replayed, Retry, Row, Sink,
     State, StopKind, Stream,
 };
 
@@ -32,8 +32,8 @@ pub(super) fn place<F: Flow + Default>(
     Place { flow, stream, partition: 0, pass, position, attempt }
 }
 
-pub(super) fn replay_deed() -> Deed {
-    Deed::new(tally_ports::Act { verb: "replay", ..act("because") })
+pub(super) fn replay_act() -> LoggedAct {
+    LoggedAct::new(tally_ports::Act { verb: "replay", ..act("because") })
 }
 
 /// The first attempt at a position of `file/1`, valid by now.
@@ -82,29 +82,32 @@ where
 {
     let sink = store.open().await;
     let (position, _) = fail(&sink, 2).await;
-    let mut deed = replay_deed();
-    let replayed = sink.replay(&retry(row(1, 7, "-12.34")), Some(&deed)).await;
+    let mut logged_act = replay_act();
+    let replayed = sink.replay(&retry(row(1, 7, "-12.34")), Some(&logged_act)).await;
     assert_eq!(replayed, Ok(Replayed::Written));
 
     let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
     assert_eq!((&written["amount"], &written["category"]), ("-12.34", "Food"));
     assert_eq!(
         (written.number("origin"), written.number("position")),
-        (position.lease.position, 1)
+        (position.lease.position_id, 1)
     );
     let expected = [state(0, 1, State::Open), state(1, 1, State::Replayed)];
     assert_eq!(states(store).await, expected);
     let [act] = store.read(&ACTS).await.try_into().unwrap();
     assert_eq!((&act["who"], &act["verb"], &act["reason"]), ("ann", "replay", "because"));
-    assert_eq!((&act["id"], act.json("result")), (&*deed.id.to_string(), json!({"replayed": 1})));
+    assert_eq!(
+        (&act["id"], act.json("result")),
+        (&*logged_act.id.to_string(), json!({"replayed": 1}))
+    );
 
-    deed.add("replayed", 1);
+    logged_act.add("replayed", 1);
     let before = (everything(store).await, store.read(&ACTS).await);
-    let again = sink.replay(&retry(row(1, 7, "-99")), Some(&deed)).await;
+    let again = sink.replay(&retry(row(1, 7, "-99")), Some(&logged_act)).await;
     assert_eq!(again, Ok(Replayed::Found(State::Replayed)));
     assert_eq!((everything(store).await, store.read(&ACTS).await), before);
 
-    assert_eq!(sink.replay(&retry(row(0, 8, "5")), Some(&deed)).await, Ok(Replayed::Written));
+    assert_eq!(sink.replay(&retry(row(0, 8, "5")), Some(&logged_act)).await, Ok(Replayed::Written));
     let [act] = store.read(&ACTS).await.try_into().unwrap();
     assert_eq!(act.json("result"), json!({"replayed": 2}));
 }
@@ -126,9 +129,9 @@ where
         .unwrap();
 
     let before = store.read(&TRANSACTIONS).await;
-    let deed = replay_deed();
+    let logged_act = replay_act();
     for (position, id) in [(0, 1), (9, 2), (5, 3)] {
-        let replayed = sink.replay(&retry(row(position, id, "-1")), Some(&deed)).await;
+        let replayed = sink.replay(&retry(row(position, id, "-1")), Some(&logged_act)).await;
         assert_eq!(replayed, Ok(Replayed::Outdated), "key {id}");
     }
     assert_eq!(store.read(&TRANSACTIONS).await, before);
@@ -150,10 +153,10 @@ where
     let batch = build::commit(&position, &stream, 0..=3, vec![row(0, 7, "10")], letters);
     commit(&sink, batch).await.unwrap();
 
-    let deed = replay_deed();
+    let logged_act = replay_act();
     for (at, expected) in [(1, Replayed::Written), (3, Replayed::Written), (2, Replayed::Outdated)]
     {
-        let replayed = sink.replay(&retry(row(at, 7, "-1")), Some(&deed)).await;
+        let replayed = sink.replay(&retry(row(at, 7, "-1")), Some(&logged_act)).await;
         assert_eq!(replayed, Ok(expected), "at {at}");
     }
     let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
@@ -167,8 +170,8 @@ where
 {
     let sink = store.open().await;
     fail(&sink, 1).await;
-    let deed = replay_deed();
-    let replayed = sink.replay(&still_bad(0, 1), Some(&deed)).await.unwrap();
+    let logged_act = replay_act();
+    let replayed = sink.replay(&still_bad(0, 1), Some(&logged_act)).await.unwrap();
     let next = place::<Transactions>("file/1", 1, 0, 2);
     let Replayed::FailedAgain { next: found, reason } = &replayed else { panic!("{replayed:?}") };
     assert_eq!((found, &*reason.code), (&next, "model_refused"));
@@ -188,7 +191,7 @@ where
     }
     assert_eq!(store.read(&ACTS).await[0].json("result"), json!({"failed_again": 1}));
 
-    let earlier = sink.replay(&retry(row(0, 7, "5")), Some(&deed)).await;
+    let earlier = sink.replay(&retry(row(0, 7, "5")), Some(&logged_act)).await;
     assert_eq!(earlier, Ok(Replayed::Found(State::Retried)));
     let newest = Arc::new(Retry {
         flow: flow_named(Transactions::NAME),
@@ -196,7 +199,7 @@ where
         result: Ok(row(0, 7, "5")),
         kept: None,
     });
-    assert_eq!(sink.replay(&newest, Some(&deed)).await, Ok(Replayed::Written));
+    assert_eq!(sink.replay(&newest, Some(&logged_act)).await, Ok(Replayed::Written));
     let expected = [state(0, 1, State::Retried), state(0, 2, State::Replayed)];
     assert_eq!(states(store).await, expected);
 }
@@ -219,7 +222,7 @@ where
         result,
         kept: Some(kept.clone()),
     });
-    sink.replay(&retry, Some(&replay_deed())).await.unwrap();
+    sink.replay(&retry, Some(&replay_act())).await.unwrap();
     let ids = [1, 2].map(|attempt| place::<Transactions>("file/1", 1, 1, attempt).id());
     let stored = sink.fetch(&ids).await.unwrap();
     assert!(stored[0].raw == dead_letter(1).raw && stored[1].raw == kept);
@@ -233,11 +236,14 @@ where
     store.refuse_amounts_above(100).await;
     let sink = store.open().await;
     fail(&sink, 2).await;
-    let deed = replay_deed();
-    let refused = sink.replay(&retry(row(0, 7, "500")), Some(&deed)).await.unwrap();
+    let logged_act = replay_act();
+    let refused = sink.replay(&retry(row(0, 7, "500")), Some(&logged_act)).await.unwrap();
     let Replayed::FailedAgain { reason, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!((reason.stage, &*reason.code), (Stage::Write, store.refusal_code()));
-    assert_eq!(sink.replay(&retry(row(1, 8, "50")), Some(&deed)).await, Ok(Replayed::Written));
+    assert_eq!(
+        sink.replay(&retry(row(1, 8, "50")), Some(&logged_act)).await,
+        Ok(Replayed::Written)
+    );
     let expected =
         [state(0, 1, State::Retried), state(0, 2, State::Open), state(1, 1, State::Replayed)];
     assert_eq!(states(store).await, expected);
@@ -276,7 +282,7 @@ where
 {
     let sink = store.open().await;
     fail(&sink, 1).await;
-    let Err(Fault::Stop(stop)) = sink.replay(&retry(row(1, 7, "5")), Some(&replay_deed())).await
+    let Err(Fault::Stop(stop)) = sink.replay(&retry(row(1, 7, "5")), Some(&replay_act())).await
     else {
         panic!("there is none at 1")
     };
@@ -297,16 +303,16 @@ where
     let batch = build::commit(&position, &stream, 0..=2, vec![visit(1, "ann", "/")], letters);
     commit(&sink, batch).await.unwrap();
 
-    let deed = replay_deed();
+    let logged_act = replay_act();
     let retry = |position, page| {
         let place = place::<Visits>("file/1", 1, position, 1);
         let flow = flow_named(Visits::NAME);
         Arc::new(Retry { flow, place, result: Ok(visit(position, "ann", page)), kept: None })
     };
     let (good, bad) = (retry(2, "/"), retry(0, ""));
-    assert_eq!(sink.replay(&good, Some(&deed)).await, Ok(Replayed::Written));
-    assert_eq!(sink.replay(&good, Some(&deed)).await, Ok(Replayed::Found(State::Replayed)));
-    let refused = sink.replay(&bad, Some(&deed)).await.unwrap();
+    assert_eq!(sink.replay(&good, Some(&logged_act)).await, Ok(Replayed::Written));
+    assert_eq!(sink.replay(&good, Some(&logged_act)).await, Ok(Replayed::Found(State::Replayed)));
+    let refused = sink.replay(&bad, Some(&logged_act)).await.unwrap();
     assert_eq!(refused.state(), State::Retried);
     let positions: Vec<_> =
         store.read(&VISITS).await.iter().map(|visit| visit.number("position")).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tally_domain::transactions::Transactions;
-use tally_ports::{Begin, Claim, Lease, Position, Positions, SetTo, Steering, Stream};
+use tally_ports::{Begin, Claim, Lease, Position, PositionAdmin, Positions, SetTo, Stream};
 
 use super::claims::{assert_setting, assert_taken, own};
 use super::commits::{commit, everything};
@@ -43,8 +43,8 @@ fn entry(pass: i32, first: i64, last: i64, gap: &str) -> (String, String, String
 }
 
 /// Pass and place of the one partition, which nobody owns.
-async fn standing(sink: &impl Steering) -> (i32, i64) {
-    let [standing] = sink.standings("transactions", NAME).await.unwrap().try_into().unwrap();
+async fn standing(sink: &impl PositionAdmin) -> (i32, i64) {
+    let [standing] = sink.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
     assert_eq!((standing.partition, standing.owner.as_deref()), (0, None));
     (standing.pass, standing.next)
 }
@@ -52,7 +52,7 @@ async fn standing(sink: &impl Steering) -> (i32, i64) {
 /// The range is passed with an entry that says who and why; statistics stay, the cursor is forgotten.
 pub async fn setting_forward_passes_a_range(store: &impl Store) {
     let (sink, stream, before) = read_ten(store).await;
-    assert_eq!(sink.standings("transactions", "group/other").await.unwrap(), []);
+    assert_eq!(sink.partition_states("transactions", "group/other").await.unwrap(), []);
     sink.set(&stream, 25.into(), None, &act("too old")).await.unwrap();
 
     assert_eq!(standing(&sink).await, (1, 25));
@@ -76,7 +76,7 @@ pub async fn setting_forward_passes_a_range(store: &impl Store) {
     assert!(row.get("at").is_some());
 
     let position = own(&sink, &stream, "b", LONG).await;
-    assert_eq!((position.lease.position, position.next), (before.lease.position, 25));
+    assert_eq!((position.lease.position_id, position.next), (before.lease.position_id, 25));
     assert!(position.cursor.is_null(), "{position:?}");
     assert_eq!(position.stats, json!({ "seen": 10 }));
     commit(&sink, plain_commit(&position, &stream.into(), 25..=29)).await.unwrap();
@@ -106,7 +106,7 @@ pub async fn setting_back_begins_another_pass(store: &impl Store) {
     assert_eq!(standing(&sink).await, (2, 4));
     let position = own(&sink, &stream, "b", LONG).await;
     assert_eq!((position.pass, position.next), (2, 4));
-    assert_ne!(position.lease.position, before.lease.position, "an origin of its own");
+    assert_ne!(position.lease.position_id, before.lease.position_id, "an origin of its own");
     assert!(position.cursor.is_null() && position.stats.is_null(), "{position:?}");
     commit(&sink, plain_commit(&position, &stream.clone().into(), 4..=5)).await.unwrap();
     sink.release(&position.lease).await.unwrap();
@@ -200,7 +200,7 @@ pub async fn setting_with_a_lost_lease_changes_nothing(store: &impl Store) {
     let others = own(&sink, &other, "a", LONG).await.lease;
     own(&sink, &stream, "b", LONG).await;
     let before = everything(store).await;
-    let nowhere = Lease { position: 4_711, ..lost.lease };
+    let nowhere = Lease { position_id: 4_711, ..lost.lease };
     for lease in [lost.lease, others, nowhere] {
         for to in [3, 25] {
             assert_taken(sink.set(&stream, to.into(), Some(&lease), &act("no")).await);
@@ -257,7 +257,7 @@ pub async fn a_claim_beside_a_set_never_owns_an_earlier_pass(store: &impl Store)
             ours.set(&stream, 0.into(), None, &act)
         );
         let Ok(Claim::Owned(position)) = claim else { panic!("{claim:?}") };
-        let [last] = ours.standings("transactions", NAME).await.unwrap().try_into().unwrap();
+        let [last] = ours.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
         assert_eq!((last.pass, last.owner.as_deref()), (position.pass, Some("b")));
         if set.is_err() {
             assert_taken(set);

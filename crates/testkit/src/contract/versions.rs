@@ -7,7 +7,7 @@ use tally_ports::{
 };
 
 use super::commits::commit;
-use super::replays::{Replays, place, replay_deed};
+use super::replays::{Replays, place, replay_act};
 use super::{ACCOUNTS, PRICES, Record, Store};
 use crate::accounts::{Accounts, account, happening, no_account, no_price, price, record};
 use crate::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, flow_named, stream};
@@ -259,7 +259,7 @@ where
     reader.begin_again().await;
     assert_eq!(reader.read(vec![record(2, [account(3, "older")])]).await, (1, 0));
 
-    let deed = replay_deed();
+    let logged_act = replay_act();
     for (position, id, expected) in [
         (5, 1, State::Outdated),
         (4, 2, State::Outdated),
@@ -268,7 +268,7 @@ where
         (1, 4, State::Replayed),
     ] {
         let retry = retry(record(position, [account(id, "replayed")]));
-        let replayed = sink.replay(&retry, Some(&deed)).await.unwrap();
+        let replayed = sink.replay(&retry, Some(&logged_act)).await.unwrap();
         assert_eq!(replayed.state(), expected, "{position} of {id}");
     }
     let expected = [
@@ -291,7 +291,7 @@ where
     let mut other = Reader::begin(&sink, 1, false).await;
     assert_eq!(other.read(vec![record(0, [price("rum", "09:00:00", 100)])]).await, (1, 0));
 
-    let deed = replay_deed();
+    let logged_act = replay_act();
     for (position, item, since, expected) in [
         (0, "tea", "08:59:59", State::Outdated),
         (1, "tea", "09:00:00", State::Outdated),
@@ -300,7 +300,7 @@ where
         (4, "rum", "09:00:01", State::Replayed),
     ] {
         let retry = retry(record(position, [price(item, since, 500 + position)]));
-        let replayed = sink.replay(&retry, Some(&deed)).await.unwrap();
+        let replayed = sink.replay(&retry, Some(&logged_act)).await.unwrap();
         assert_eq!(replayed.state(), expected, "{position} of {item}");
     }
     let expected = [("rum", "5.04"), ("tea", "5.02")];
@@ -312,5 +312,5 @@ where
         place: place::<Accounts>("group/topic", 1, 5, 1),
         ..Arc::into_inner(retry(record(5, [no_price("tea", "08:00:00")]))).unwrap()
     });
-    assert_eq!(sink.replay(&nothing, Some(&deed)).await, Ok(Replayed::Outdated));
+    assert_eq!(sink.replay(&nothing, Some(&logged_act)).await, Ok(Replayed::Outdated));
 }

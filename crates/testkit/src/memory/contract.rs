@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::headers_to_json;
 
-use super::{Entry, MemoryStore, Place, Present, StoredAct, StoredLetter};
+use super::{Entry, Joined, MemoryStore, Place, StoredAct, StoredLetter};
 use crate::accounts::Accounts;
 use crate::contract::{
     ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, Store, TOTALS,
@@ -172,8 +172,8 @@ fn act_record(stored: &StoredAct) -> Record {
     ACTS.record(texts.map(Some))
 }
 
-fn worker_record(present: &Present) -> Record {
-    let Present { worker, seen_until, .. } = present;
+fn worker_record(present: &Joined) -> Record {
+    let Joined { worker, seen_until, .. } = present;
     let texts = [
         worker.id.to_string(),
         worker.flow.clone(),

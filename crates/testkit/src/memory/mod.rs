@@ -1,13 +1,13 @@
-//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `Steering`, `Outbox`) with the same
+//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `PositionAdmin`, `Outbox`) with the same
 //! contract as the databases, and faults at will. It has none of the tools' ports.
 
 mod contract;
 mod earlier;
 mod effect;
 mod outbox;
+mod position_admin;
 mod positions;
 mod sink;
-mod steering;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ struct State {
     counted: BTreeMap<Log, Vec<(i64, i64)>>,
     dead_letters: Vec<StoredLetter>,
     acts: Vec<StoredAct>,
-    workers: Vec<Present>,
+    workers: Vec<Joined>,
     serves_one: bool,
     /// How far the clock went back.
     turned_back: Duration,
@@ -142,7 +142,7 @@ pub struct StoredAct {
 }
 
 /// A row of `workers`.
-struct Present {
+struct Joined {
     worker: Worker,
     seen_at: NaiveDateTime,
     seen_until: NaiveDateTime,
@@ -176,7 +176,7 @@ impl MemoryStore {
         self.state().lost_answers = calls;
     }
 
-    /// The next `calls` of attend and leave do nothing and answer with an outage.
+    /// The next `calls` of join_stream and leave do nothing and answer with an outage.
     pub fn fail_workers(&self, calls: usize) {
         self.state().failing_workers = calls;
     }
@@ -265,7 +265,7 @@ fn takes_one(calls: &mut usize) -> bool {
 }
 
 fn outage() -> Fault {
-    Fault::outage("the store in memory is away, as the test wants")
+    Fault::outage("the store in memory is unavailable, as the test wants")
 }
 
 fn is_same(one: &Stream, other: &Stream) -> bool {

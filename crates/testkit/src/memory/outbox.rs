@@ -1,7 +1,7 @@
 //! Committed dead letters on their way to a topic, in memory. As on a server, two that relay at once hand out different
 //! ones.
 
-use tally_ports::{Fault, Letter, Outbox, Publish};
+use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
 use uuid::Uuid;
 
 use super::{MemoryStore, State, StoredLetter, outage, takes_one};
@@ -58,9 +58,9 @@ impl Drop for Locked<'_> {
 
 impl State {
     /// The oldest that nobody else has, which are then locked.
-    fn take(&mut self, flow: &str, limit: usize) -> Vec<Letter> {
+    fn take(&mut self, flow: &str, limit: usize) -> Vec<RelayedDeadLetter> {
         let mut bytes = 0;
-        let mut letters: Vec<Letter> = Vec::new();
+        let mut letters: Vec<RelayedDeadLetter> = Vec::new();
         for stored in self.dead_letters.iter().filter(|stored| stored.is_waiting(flow)) {
             if self.locked.contains(&stored.id()) {
                 continue;
@@ -90,9 +90,9 @@ impl StoredLetter {
         self.stream.flow == flow && self.published_at.is_none()
     }
 
-    fn letter(&self) -> Letter {
+    fn letter(&self) -> RelayedDeadLetter {
         let reason = &self.letter.reason;
-        Letter {
+        RelayedDeadLetter {
             id: self.id(),
             flow: self.stream.flow.clone(),
             stream: self.stream.name.clone(),

@@ -38,7 +38,7 @@ impl Positions for MemoryStore {
         place.updated_at = now;
         stream.label.clone_into(&mut place.stream.label);
         Ok(Claim::Owned(Position {
-            lease: Lease { position: id(index), epoch: place.epoch, duration: lease },
+            lease: Lease { position_id: id(index), epoch: place.epoch, duration: lease },
             pass: place.pass,
             log: place.log,
             next: place.next,
@@ -77,8 +77,8 @@ impl Positions for MemoryStore {
         let now = self.now();
         let mut state = self.reachable()?;
         state.place(lease).filter(|place| place.next == next).ok_or_else(|| lease.taken())?;
-        let (read, dead_lettered) = state.sums(index(lease.position));
-        let place = &mut state.places[index(lease.position)];
+        let (read, dead_lettered) = state.sums(index(lease.position_id));
+        let place = &mut state.places[index(lease.position_id)];
         if place.ended_at.is_none() {
             place.rejected_at = tolerance.is_exceeded(read, dead_lettered).then_some(now);
         }
@@ -98,7 +98,7 @@ impl MemoryStore {
 impl State {
     /// The place of a lease that is still good.
     pub(super) fn place(&mut self, lease: &Lease) -> Option<&mut Place> {
-        let index = usize::try_from(lease.position - 1).ok()?;
+        let index = usize::try_from(lease.position_id - 1).ok()?;
         self.places.get_mut(index).filter(|place| place.epoch == lease.epoch)
     }
 

@@ -3,27 +3,27 @@
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use tally_ports::{Attendance, Crew, Fault, Stream, Worker, Workers};
+use tally_ports::{Fault, Join, Membership, Stream, Worker, Workers};
 
-use super::{MemoryStore, Present, State, outage, takes_one};
+use super::{Joined, MemoryStore, State, outage, takes_one};
 
 impl Workers for MemoryStore {
-    async fn attend(&self, worker: &Worker, lease: Duration) -> Result<Attendance, Fault> {
+    async fn join_stream(&self, worker: &Worker, lease: Duration) -> Result<Join, Fault> {
         let now = self.now();
         let mut state = self.with_workers()?;
         for present in state.workers.iter_mut().filter(|present| present.seen_at > now) {
             present.seen_until = now + (present.seen_until - present.seen_at);
             present.seen_at = now;
         }
-        let lives = |present: &&Present| present.worker.id != worker.id && present.seen_until > now;
-        let is_other = |present: &&Present| {
+        let lives = |present: &&Joined| present.worker.id != worker.id && present.seen_until > now;
+        let is_other = |present: &&Joined| {
             let Worker { flow, stream, .. } = &present.worker;
             (flow, stream) == (&worker.flow, &worker.stream) && lives(present)
         };
         if state.serves_one
-            && let Some(Present { worker, seen_until, .. }) = state.workers.iter().find(lives)
+            && let Some(Joined { worker, seen_until, .. }) = state.workers.iter().find(lives)
         {
-            return Ok(Attendance::Full {
+            return Ok(Join::Full {
                 worker: worker.id.to_string(),
                 remaining: (*seen_until - now).to_std().expect("later"),
                 renewal: *seen_until,
@@ -33,13 +33,13 @@ impl Workers for MemoryStore {
 
         let day = chrono::TimeDelta::days(1);
         state.workers.retain(|present| present.seen_until >= now - day);
-        let seen = Present { worker: worker.clone(), seen_at: now, seen_until: now + lease };
+        let seen = Joined { worker: worker.clone(), seen_at: now, seen_until: now + lease };
         match state.workers.iter_mut().find(|present| present.worker.id == worker.id) {
             Some(present) => *present = seen,
             None => state.workers.push(seen),
         }
-        let partitions = state.standings(&worker.flow, &worker.stream, now);
-        Ok(Attendance::Present(Crew { living, partitions }))
+        let partitions = state.partition_states(&worker.flow, &worker.stream, now);
+        Ok(Join::Joined(Membership { living, partitions }))
     }
 
     async fn begin(
@@ -50,7 +50,7 @@ impl Workers for MemoryStore {
     ) -> Result<(), Fault> {
         let now = self.now();
         let mut state = self.with_workers()?;
-        if !state.standings(&worker.flow, &worker.stream, now).is_empty() {
+        if !state.partition_states(&worker.flow, &worker.stream, now).is_empty() {
             return Ok(());
         }
         for &(partition, next) in starts {

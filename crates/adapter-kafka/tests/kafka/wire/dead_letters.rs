@@ -11,7 +11,7 @@ use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Settings};
 use tally_harness::http::{Reply, ScriptedServer};
 use tally_harness::kafka::Broker;
-use tally_ports::{Fault, Letter, Publish, Raw, StopKind};
+use tally_ports::{Fault, Publish, Raw, RelayedDeadLetter, StopKind};
 use uuid::Uuid;
 
 use crate::wire::registry;
@@ -25,8 +25,8 @@ async fn open(topic: &str, registry: Option<Registry>) -> DeadLetterTopic {
     DeadLetterTopic::new(publisher, topic, "kafka-consumer", registry)
 }
 
-fn letter(position: i64, payload: Option<Bytes>) -> Letter {
-    Letter {
+fn letter(position: i64, payload: Option<Bytes>) -> RelayedDeadLetter {
+    RelayedDeadLetter {
         id: Uuid::from_u128(u128::try_from(position).unwrap()),
         flow: "transactions".into(),
         stream: "tally/transactions".into(),
@@ -127,7 +127,7 @@ async fn with_a_registry_they_are_avro() {
     .await;
     let dead_letters = open(&topic, Some(registry(&server.url()))).await;
     let letters = [letter(7, Some(b"\xff".as_slice().into())), letter(8, None)];
-    // The registry is away at first.
+    // The registry is unavailable at first.
     let fault = dead_letters.publish(&letters).await.unwrap_err();
     assert!(matches!(fault, Fault::Outage { .. }), "{fault:?}");
     assert_eq!(dead_letters.publish(&letters).await, Ok(()));

@@ -9,39 +9,42 @@ use chrono::NaiveDateTime;
 use uuid::Uuid;
 
 use crate::dead_letter::identity;
-use crate::{Deed, Fault, Raw};
+use crate::{Fault, LoggedAct, Raw};
 
 /// The dead letters of a store. All of them have an order: that of their [`Place`]s.
 pub trait DeadLetters: Send + Sync + 'static {
-    /// The first dead letters that `choice` chooses, at most `limit`, without payloads and headers; those behind
+    /// The first dead letters that `filter` chooses, at most `limit`, without payloads and headers; those behind
     /// `after` only. So what was there at the start is listed once, however many pages that takes.
     fn list(
         &self,
-        choice: &Choice,
+        filter: &Filter,
         after: Option<&Place>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Listed>, Fault>> + Send;
+    ) -> impl Future<Output = Result<Vec<DeadLetterSummary>, Fault>> + Send;
 
     /// The dead letters with these ids, whole; an unknown id is left out. How many bytes that is at once is for the
-    /// caller to bound: [`Listed::bytes`] tells.
-    fn fetch(&self, ids: &[Uuid]) -> impl Future<Output = Result<Vec<Stored>, Fault>> + Send;
+    /// caller to bound: [`DeadLetterSummary::bytes`] tells.
+    fn fetch(
+        &self,
+        ids: &[Uuid],
+    ) -> impl Future<Output = Result<Vec<StoredDeadLetter>, Fault>> + Send;
 
-    /// How many dead letters that `choice` chooses failed in each hour, by stage and code; the first hour first.
-    fn count(&self, choice: &Choice) -> impl Future<Output = Result<Vec<Count>, Fault>> + Send;
+    /// How many dead letters that `filter` chooses failed in each hour, by stage and code; the first hour first.
+    fn count(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Count>, Fault>> + Send;
 
-    /// Changes the dead letters with these ids that the change concerns, and writes `deed` with their number added
+    /// Changes the dead letters with these ids that the change concerns, and writes `logged_act` with their number added
     /// under the change's name, in one transaction. Answers the number. A second call changes nothing more.
     fn change(
         &self,
         ids: &[Uuid],
         change: Change,
-        deed: &Deed,
+        logged_act: &LoggedAct,
     ) -> impl Future<Output = Result<i64, Fault>> + Send;
 }
 
 /// Which dead letters; what is `None` does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
+pub struct Filter {
     /// Only these.
     pub ids: Option<Vec<Uuid>>,
     /// Only those of this flow.
@@ -109,7 +112,7 @@ impl Place {
 
 /// A dead letter without its payload and headers. Its `Debug` shows no values.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct DeadLetterSummary {
     /// See [`Place::id`].
     pub id: Uuid,
     /// Where it was read.
@@ -141,10 +144,10 @@ pub struct Listed {
 /// How much of a key a list shows.
 pub const KEY_SHOWN: i32 = 256;
 
-impl fmt::Debug for Listed {
+impl fmt::Debug for DeadLetterSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, place, state, .. } = self;
-        f.debug_struct("Listed")
+        f.debug_struct("DeadLetterSummary")
             .field("id", id)
             .field("place", place)
             .field("state", state)
@@ -154,9 +157,9 @@ impl fmt::Debug for Listed {
 
 /// A whole dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredDeadLetter {
     /// All but its bytes.
-    pub listed: Listed,
+    pub summary: DeadLetterSummary,
     /// Its bytes as they were.
     pub raw: Raw,
 }

@@ -10,7 +10,7 @@ use tally_adapter_postgres::{Postgres, Settings};
 use tally_domain::transactions::Transactions;
 use tally_harness::eventually;
 use tally_harness::postgres::TestDatabase;
-use tally_ports::{Attendance, Begin, Claim, Positions, Sink, Worker, Workers};
+use tally_ports::{Begin, Claim, Join, Positions, Sink, Worker, Workers};
 use tally_testkit::build::{self, LONG, worker};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -23,9 +23,9 @@ async fn open(database: &TestDatabase) -> Postgres {
 }
 
 async fn living(store: &Postgres, worker: &Worker) -> usize {
-    match store.attend(worker, LONG).await.unwrap() {
-        Attendance::Present(crew) => crew.living,
-        full @ Attendance::Full { .. } => panic!("{full:?}"),
+    match store.join_stream(worker, LONG).await.unwrap() {
+        Join::Joined(membership) => membership.living,
+        full @ Join::Full { .. } => panic!("{full:?}"),
     }
 }
 
@@ -104,7 +104,10 @@ async fn workers_that_died_long_ago_are_forgotten() {
     let store = open(&database).await;
     for number in 0..30 {
         let name = format!("group/{}", number % 3);
-        store.attend(&worker::<Transactions>(&format!("old {number}"), &name), LONG).await.unwrap();
+        store
+            .join_stream(&worker::<Transactions>(&format!("old {number}"), &name), LONG)
+            .await
+            .unwrap();
     }
     database
         .execute(

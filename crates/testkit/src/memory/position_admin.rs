@@ -6,17 +6,22 @@ use chrono::NaiveDateTime;
 use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
-    Act, Committed, Fault, Lease, OnSet, Passed, SetTo, Standing, Steering, Stream, passed,
+    Act, Committed, Fault, Lease, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
+    passed,
 };
 use uuid::Uuid;
 
 use super::positions::index;
 use super::{Entry, MemoryStore, State, StoredAct};
 
-impl Steering for MemoryStore {
-    async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
+impl PositionAdmin for MemoryStore {
+    async fn partition_states(
+        &self,
+        flow: &str,
+        stream: &str,
+    ) -> Result<Vec<PartitionState>, Fault> {
         let now = self.now();
-        Ok(self.state().standings(flow, stream, now))
+        Ok(self.state().partition_states(flow, stream, now))
     }
 
     async fn set(
@@ -84,15 +89,21 @@ impl State {
     }
 
     /// The last pass of each partition.
-    pub(super) fn standings(&self, flow: &str, stream: &str, now: NaiveDateTime) -> Vec<Standing> {
-        let mut standings: Vec<Standing> = Vec::new();
+    pub(super) fn partition_states(
+        &self,
+        flow: &str,
+        stream: &str,
+        now: NaiveDateTime,
+    ) -> Vec<PartitionState> {
+        let mut partition_states: Vec<PartitionState> = Vec::new();
         for place in self.places.iter().rev() {
             let partition = place.stream.partition;
             let is_asked = place.stream.flow == flow && place.stream.name == stream;
-            if !is_asked || standings.iter().any(|standing| standing.partition == partition) {
+            if !is_asked || partition_states.iter().any(|standing| standing.partition == partition)
+            {
                 continue;
             }
-            standings.push(Standing {
+            partition_states.push(PartitionState {
                 partition,
                 pass: place.pass,
                 next: place.next,
@@ -100,7 +111,7 @@ impl State {
                 updated_at: place.updated_at,
             });
         }
-        standings.sort_by_key(|standing| standing.partition);
-        standings
+        partition_states.sort_by_key(|standing| standing.partition);
+        partition_states
     }
 }

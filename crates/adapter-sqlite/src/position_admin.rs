@@ -3,7 +3,9 @@
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::passed::GAP;
-use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, SetTo, Standing, Steering, Stream};
+use tally_ports::{
+    Act, Fault, Lease, LoggedAct, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
+};
 use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
@@ -13,10 +15,14 @@ use crate::positions::{Place, begin_pass, last_pass, set_back};
 use crate::statement::{Statement, execute};
 use crate::{Failure, Sqlite};
 
-impl Steering for Sqlite {
-    async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
+impl PositionAdmin for Sqlite {
+    async fn partition_states(
+        &self,
+        flow: &str,
+        stream: &str,
+    ) -> Result<Vec<PartitionState>, Fault> {
         let (flow, stream) = (flow.to_owned(), stream.to_owned());
-        self.run(move |connection| Ok(standings(connection, &flow, &stream)?)).await
+        self.run(move |connection| Ok(partition_states(connection, &flow, &stream)?)).await
     }
 
     async fn set(
@@ -27,16 +33,16 @@ impl Steering for Sqlite {
         act: &Act,
     ) -> Result<(), Fault> {
         let (stream, lease) = (stream.clone(), lease.copied());
-        let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
+        let logged_act = LoggedAct { id: Uuid::now_v7(), act: act.clone() };
         self.run(move |connection| {
             // Also where nothing is set then.
             transaction(connection, |connection| set_back(connection, &stream))?;
             transaction(connection, |connection| {
                 let (pass, first) = set(connection, &stream, to, lease.as_ref())?.passed();
                 if first < to.next {
-                    insert_entry(connection, &stream, pass, (first, to.next - 1), &deed.act)?;
+                    insert_entry(connection, &stream, pass, (first, to.next - 1), &logged_act.act)?;
                 }
-                Ok(note(connection, &deed, &deed.act.result)?)
+                Ok(note(connection, &logged_act, &logged_act.act.result)?)
             })
         })
         .await
@@ -115,11 +121,11 @@ fn insert_entry(
 
 /// Where each partition of a stream stands. Of a lease that was renewed at a time that is still to come nobody knows
 /// whether it is alive: a claim finds out.
-pub(crate) fn standings(
+pub(crate) fn partition_states(
     connection: &mut SqliteConnection,
     flow: &str,
     stream: &str,
-) -> QueryResult<Vec<Standing>> {
+) -> QueryResult<Vec<PartitionState>> {
     // With one max() SQLite takes the other columns from the row that has it.
     let found: Vec<FoundStanding> = sql_query(
         "select partition, max(pass) as pass, next, updated_at, \
@@ -129,5 +135,5 @@ pub(crate) fn standings(
     .bind::<Text, _>(flow)
     .bind::<Text, _>(stream)
     .load(connection)?;
-    Ok(found.into_iter().map(Standing::from).collect())
+    Ok(found.into_iter().map(PartitionState::from).collect())
 }

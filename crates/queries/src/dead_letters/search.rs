@@ -3,7 +3,7 @@ use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::serialize::ToSql;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Binary, HasSqlType, Integer, Text};
-use tally_ports::{Choice, Place, State};
+use tally_ports::{Filter, Place, State};
 
 /// A query that grows by the conditions that there are.
 #[must_use]
@@ -25,10 +25,10 @@ where
         Self { query: sql_query(sql).into_boxed(), bound: 0 }
     }
 
-    /// All of `choice` but ids and moments, which every database has in its own form: see [`Search::and`].
-    pub fn chosen(self, choice: &'a Choice) -> Self {
-        let Choice { flow, stream, label, partition, pass, position, stage, code, .. } = choice;
-        let Choice { state, key, .. } = choice;
+    /// All of `filter` but ids and moments, which every database has in its own form: see [`Search::and`].
+    pub fn chosen(self, filter: &'a Filter) -> Self {
+        let Filter { flow, stream, label, partition, pass, position, stage, code, .. } = filter;
+        let Filter { state, key, .. } = filter;
         self.and::<Text, _>("d.flow = ?", flow.as_deref())
             .and::<Text, _>("d.stream = ?", stream.as_deref())
             .and::<Text, _>("p.label = ?", label.as_deref())

@@ -9,21 +9,21 @@ use crate::{Act, Fault};
 
 /// Where acts are written.
 pub trait Acts: Send + Sync + 'static {
-    /// Writes the row of `deed`, or what has come of it since.
-    fn note(&self, deed: &Deed) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Writes the row of `logged_act`, or what has come of it since.
+    fn note(&self, logged_act: &LoggedAct) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// An act in many transactions: one row of `acts`, whose result counts what each of them changed. So the counts hold
 /// also when it is cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deed {
+pub struct LoggedAct {
     /// The id of the row.
     pub id: Uuid,
     /// Who does what and why. Its result is an object of counts.
     pub act: Act,
 }
 
-impl Deed {
+impl LoggedAct {
     /// Nothing was done yet.
     pub fn new(act: Act) -> Self {
         let result = Value::Object(Map::new());
@@ -42,7 +42,7 @@ impl Deed {
         Value::Object(counts)
     }
 
-    /// How many more of `what` the row of the deed has by now, whose result is `noted`: those of a transaction that was
+    /// How many more of `what` the row of the act has by now, whose result is `noted`: those of a transaction that was
     /// committed, though its answer did not come.
     pub fn unheard(&self, what: &str, noted: &Value) -> i64 {
         count_of(noted, what) - count_of(&self.act.result, what)

@@ -3,7 +3,9 @@ use chrono::NaiveDateTime;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text, Timestamp};
 use tally_ports::dead_letter::headers_from_json;
-use tally_ports::{Count, Fault, Letter, Listed, Place, Raw, StopKind, Stored};
+use tally_ports::{
+    Count, DeadLetterSummary, Fault, Place, Raw, RelayedDeadLetter, StopKind, StoredDeadLetter,
+};
 use uuid::Uuid;
 
 /// A row of [`LIST`](super::LIST).
@@ -30,20 +32,20 @@ pub struct Listing {
 }
 
 impl Listing {
-    pub fn listed(self) -> Result<Listed, Fault> {
+    pub fn summary(self) -> Result<DeadLetterSummary, Fault> {
         let id = self.name.id()?;
         let FoundReason { stage, code, message, failed_at } = self.reason;
-        Ok(Listed {
+        Ok(DeadLetterSummary {
             id,
             label: self.label,
-            batch_id: self.batch_id.parse().map_err(|_| self.name.not_ours("batch"))?,
+            batch_id: self.batch_id.parse().map_err(|_| self.name.unreadable("batch"))?,
             key: self.key_shown.map(Bytes::from),
             payload_bytes: self.payload_bytes,
             bytes: self.bytes,
             stage,
             code,
             message,
-            state: self.state.parse().map_err(|_| self.name.not_ours("state"))?,
+            state: self.state.parse().map_err(|_| self.name.unreadable("state"))?,
             failed_at,
             published_at: self.published_at,
             place: self.name.place(),
@@ -61,9 +63,9 @@ pub struct FoundLetter {
 }
 
 impl FoundLetter {
-    pub fn stored(self) -> Result<Stored, Fault> {
+    pub fn stored(self) -> Result<StoredDeadLetter, Fault> {
         let raw = self.raw.raw(&self.listing.name)?;
-        Ok(Stored { listed: self.listing.listed()?, raw })
+        Ok(StoredDeadLetter { summary: self.listing.summary()?, raw })
     }
 }
 
@@ -100,11 +102,11 @@ pub struct Relayed {
 }
 
 impl Relayed {
-    pub fn letter(self) -> Result<Letter, Fault> {
+    pub fn letter(self) -> Result<RelayedDeadLetter, Fault> {
         let (id, raw) = (self.name.id()?, self.raw.raw(&self.name)?);
         let FoundName { flow, stream, partition, pass, position, attempt, .. } = self.name;
         let FoundReason { stage, code, message, failed_at } = self.reason;
-        Ok(Letter {
+        Ok(RelayedDeadLetter {
             id,
             flow,
             stream,
@@ -141,7 +143,7 @@ struct FoundName {
 
 impl FoundName {
     fn id(&self) -> Result<Uuid, Fault> {
-        self.id.parse().map_err(|_| self.not_ours("id"))
+        self.id.parse().map_err(|_| self.unreadable("id"))
     }
 
     fn place(self) -> Place {
@@ -149,7 +151,7 @@ impl FoundName {
         Place { flow, stream, partition, pass, position, attempt }
     }
 
-    fn not_ours(&self, what: &str) -> Fault {
+    fn unreadable(&self, what: &str) -> Fault {
         let id = &self.id;
         let message = format!("the {what} of the dead letter {id} is not of the form Tally writes");
         Fault::stop(StopKind::Data, message)
@@ -183,7 +185,7 @@ struct FoundRaw {
 impl FoundRaw {
     fn raw(self, name: &FoundName) -> Result<Raw, Fault> {
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
-        let headers = headers.ok_or_else(|| name.not_ours("headers"))?;
+        let headers = headers.ok_or_else(|| name.unreadable("headers"))?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));
         let timestamp = self.record_timestamp.map(|at| at.and_utc());
         Ok(Raw { key, payload, headers, timestamp, line: None })

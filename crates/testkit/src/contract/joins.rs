@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
 use tally_ports::{
-    Attendance, Begin, Claim, Crew, Positions, Standing, Steering, Stream, Worker, Workers,
+    Begin, Claim, Join, Membership, PartitionState, PositionAdmin, Positions, Stream, Worker,
+    Workers,
 };
 
 use super::claims::own;
@@ -18,11 +19,11 @@ const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(20);
 const NAME: &str = "group/topic";
 
-/// An attendance that must be granted.
-async fn attend(workers: &impl Workers, worker: &Worker, lease: Duration) -> Crew {
-    match workers.attend(worker, lease).await.unwrap() {
-        Attendance::Present(crew) => crew,
-        full @ Attendance::Full { .. } => panic!("{} was answered {full:?}", worker.id),
+/// A worker that must be let in.
+async fn join_stream(workers: &impl Workers, worker: &Worker, lease: Duration) -> Membership {
+    match workers.join_stream(worker, lease).await.unwrap() {
+        Join::Joined(membership) => membership,
+        full @ Join::Full { .. } => panic!("{} was answered {full:?}", worker.id),
     }
 }
 
@@ -34,14 +35,14 @@ async fn ids(store: &impl Store) -> Vec<String> {
 pub async fn who_attends_is_noted_until_it_leaves(store: &impl Store) {
     let workers = store.open().await;
     let ann = worker::<Transactions>("ann", NAME);
-    let crew = attend(&workers, &ann, LONG).await;
-    assert_eq!(crew, Crew { living: 1, partitions: Vec::new() });
+    let membership = join_stream(&workers, &ann, LONG).await;
+    assert_eq!(membership, Membership { living: 1, partitions: Vec::new() });
     let [row] = store.read(&WORKERS).await.try_into().unwrap();
     assert_eq!((&row["id"], &row["flow"], &row["stream"]), ("ann", "transactions", NAME));
     assert_eq!((&row["host"], &row["pid"]), ("here", "4711"));
 
     let seen_until = row["seen_until"].to_owned();
-    assert_eq!(attend(&workers, &ann, 2 * LONG).await.living, 1);
+    assert_eq!(join_stream(&workers, &ann, 2 * LONG).await.living, 1);
     let [row] = store.read(&WORKERS).await.try_into().unwrap();
     assert!(row["seen_until"] > *seen_until, "{row:?}");
 
@@ -59,7 +60,7 @@ pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
         worker::<Visits>("cem", NAME),
     ];
     for worker in three.iter().chain(&three) {
-        assert_eq!(attend(&workers, worker, LONG).await.living, 1, "{}", worker.id);
+        assert_eq!(join_stream(&workers, worker, LONG).await.living, 1, "{}", worker.id);
     }
     workers.leave(&three[0]).await.unwrap();
     assert_eq!(ids(store).await, ["bob", "cem"]);
@@ -84,19 +85,19 @@ pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
     own(&sink, &stream::<Visits>(NAME), "ann", LONG).await;
 
     eventually(PATIENCE, || async {
-        let crew = attend(&sink, &ann, LONG).await;
-        assert_eq!(crew.living, 1, "owning is not attending");
-        let describe = |standing: &Standing| {
-            let Standing { partition, pass, next, owner, .. } = standing;
+        let membership = join_stream(&sink, &ann, LONG).await;
+        assert_eq!(membership.living, 1, "owning is not joining");
+        let describe = |standing: &PartitionState| {
+            let PartitionState { partition, pass, next, owner, .. } = standing;
             (*partition, *pass, *next, owner.as_deref().unwrap_or("-").to_owned())
         };
-        let standings: Vec<_> = crew.partitions.iter().map(describe).collect();
+        let partition_states: Vec<_> = membership.partitions.iter().map(describe).collect();
         let expected = |last_owner: &str| {
             [(0, 2, 0, "bob"), (1, 1, 0, "-"), (2, 1, 10, "ann"), (3, 1, 0, last_owner)]
                 .map(|(partition, pass, next, owner)| (partition, pass, next, owner.to_owned()))
         };
-        let is_expired = standings == expected("-");
-        assert!(is_expired || standings == expected("dead"), "{standings:?}");
+        let is_expired = partition_states == expected("-");
+        assert!(is_expired || partition_states == expected("dead"), "{partition_states:?}");
         is_expired
     })
     .await;
@@ -108,10 +109,11 @@ pub async fn who_attends_claims_what_a_clock_that_was_ahead_holds(store: &impl S
     let (ann, stream) = (worker::<Transactions>("ann", NAME), stream::<Transactions>(NAME));
     own(&sink, &stream, "dead", LONG).await;
     let owner = async || {
-        let [attended] = attend(&sink, &ann, LONG).await.partitions.try_into().unwrap();
-        let [looked] = sink.standings("transactions", NAME).await.unwrap().try_into().unwrap();
+        let [attended] = join_stream(&sink, &ann, LONG).await.partitions.try_into().unwrap();
+        let [looked] =
+            sink.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
         assert_eq!(attended, looked);
-        let Standing { owner, .. } = attended;
+        let PartitionState { owner, .. } = attended;
         owner
     };
     assert_eq!(owner().await.as_deref(), Some("dead"));
@@ -126,74 +128,74 @@ pub async fn who_attends_claims_what_a_clock_that_was_ahead_holds(store: &impl S
 pub async fn workers_count_each_other(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    assert_eq!(attend(&ours, &ann, LONG).await.living, 1);
-    assert_eq!(attend(&theirs, &bob, LONG).await.living, 2);
+    assert_eq!(join_stream(&ours, &ann, LONG).await.living, 1);
+    assert_eq!(join_stream(&theirs, &bob, LONG).await.living, 2);
     for _ in 0..3 {
-        let crews = tokio::join!(attend(&ours, &ann, LONG), attend(&theirs, &bob, LONG));
+        let crews = tokio::join!(join_stream(&ours, &ann, LONG), join_stream(&theirs, &bob, LONG));
         assert_eq!((crews.0.living, crews.1.living), (2, 2));
     }
     theirs.leave(&bob).await.unwrap();
-    assert_eq!(attend(&ours, &ann, LONG).await.living, 1);
+    assert_eq!(join_stream(&ours, &ann, LONG).await.living, 1);
 }
 
 /// Who stops saying that it lives is dead when its lease is over.
 pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    attend(&workers, &bob, LONG).await;
-    assert_eq!(attend(&workers, &ann, LONG).await.living, 2);
-    attend(&workers, &bob, SHORT).await;
-    eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 1).await;
-    assert_eq!(attend(&workers, &bob, LONG).await.living, 2);
+    join_stream(&workers, &bob, LONG).await;
+    assert_eq!(join_stream(&workers, &ann, LONG).await.living, 2);
+    join_stream(&workers, &bob, SHORT).await;
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 1).await;
+    assert_eq!(join_stream(&workers, &bob, LONG).await.living, 2);
 }
 
 /// Who was killed while the clock was a day ahead counts for its lease and no longer; who lives goes on to count.
 pub async fn a_worker_of_a_clock_that_was_ahead_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let [ann, bob, cem] = ["ann", "bob", "cem"].map(|id| worker::<Transactions>(id, NAME));
-    attend(&workers, &bob, Duration::from_secs(1)).await;
-    attend(&workers, &cem, LONG).await;
+    join_stream(&workers, &bob, Duration::from_secs(1)).await;
+    join_stream(&workers, &cem, LONG).await;
     store.turn_clock_back_a_day().await;
-    assert_eq!(attend(&workers, &ann, LONG).await.living, 3);
-    eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 2).await;
-    assert_eq!(attend(&workers, &cem, SHORT).await.living, 2);
-    eventually(PATIENCE, async || attend(&workers, &ann, LONG).await.living == 1).await;
+    assert_eq!(join_stream(&workers, &ann, LONG).await.living, 3);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 2).await;
+    assert_eq!(join_stream(&workers, &cem, SHORT).await.living, 2);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 1).await;
 }
 
 /// It is told who is there and whether that one is alive, and nothing is noted of it.
 pub async fn a_second_worker_is_kept_out(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    attend(&ours, &ann, LONG).await;
-    let look = async || match theirs.attend(&bob, LONG).await.unwrap() {
-        Attendance::Full { worker, remaining, renewal } => {
+    join_stream(&ours, &ann, LONG).await;
+    let look = async || match theirs.join_stream(&bob, LONG).await.unwrap() {
+        Join::Full { worker, remaining, renewal } => {
             assert_eq!(worker, "ann");
             assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
             renewal
         }
-        present @ Attendance::Present(_) => panic!("{present:?}"),
+        present @ Join::Joined(_) => panic!("{present:?}"),
     };
     let first = look().await;
     assert_eq!(look().await, first, "nobody said that it lives");
     assert_eq!(ids(store).await, ["ann"]);
     eventually(PATIENCE, async || {
-        attend(&ours, &ann, LONG).await;
+        join_stream(&ours, &ann, LONG).await;
         look().await > first
     })
     .await;
 
     ours.leave(&ann).await.unwrap();
-    attend(&theirs, &bob, LONG).await;
+    join_stream(&theirs, &bob, LONG).await;
     assert_eq!(ids(store).await, ["bob"]);
 }
 
 /// Another flow or another stream is no other store.
 pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
     let workers = store.open().await;
-    attend(&workers, &worker::<Transactions>("ann", NAME), LONG).await;
+    join_stream(&workers, &worker::<Transactions>("ann", NAME), LONG).await;
     for other in [worker::<Transactions>("bob", "group/other"), worker::<Visits>("cem", NAME)] {
-        let attendance = workers.attend(&other, LONG).await.unwrap();
-        assert!(matches!(attendance, Attendance::Full { .. }), "{}: {attendance:?}", other.id);
+        let joined = workers.join_stream(&other, LONG).await.unwrap();
+        assert!(matches!(joined, Join::Full { .. }), "{}: {joined:?}", other.id);
     }
     assert_eq!(ids(store).await, ["ann"]);
 }
@@ -202,22 +204,22 @@ pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
 pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    let look = async || match workers.attend(&bob, LONG).await.unwrap() {
-        Attendance::Full { remaining, renewal, .. } => Some((remaining, renewal)),
-        Attendance::Present(_) => None,
+    let look = async || match workers.join_stream(&bob, LONG).await.unwrap() {
+        Join::Full { remaining, renewal, .. } => Some((remaining, renewal)),
+        Join::Joined(_) => None,
     };
-    attend(&workers, &ann, LONG).await;
+    join_stream(&workers, &ann, LONG).await;
     store.turn_clock_back_a_day().await;
     let (remaining, first) = look().await.unwrap();
     assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
     assert_eq!(look().await.unwrap().1, first, "nobody said that it lives");
     eventually(PATIENCE, async || {
-        attend(&workers, &ann, LONG).await;
+        join_stream(&workers, &ann, LONG).await;
         look().await.unwrap().1 > first
     })
     .await;
 
-    attend(&workers, &ann, Duration::from_secs(1)).await;
+    join_stream(&workers, &ann, Duration::from_secs(1)).await;
     store.turn_clock_back_a_day().await;
     assert!(look().await.is_some(), "it may be alive");
     eventually(PATIENCE, async || look().await.is_none()).await;
@@ -227,11 +229,11 @@ pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) 
 pub async fn a_dead_worker_is_replaced(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    attend(&workers, &ann, SHORT).await;
+    join_stream(&workers, &ann, SHORT).await;
     eventually(PATIENCE, async || {
-        matches!(workers.attend(&bob, LONG).await.unwrap(), Attendance::Present(_))
+        matches!(workers.join_stream(&bob, LONG).await.unwrap(), Join::Joined(_))
     })
     .await;
-    let attendance = workers.attend(&ann, LONG).await.unwrap();
-    assert!(matches!(attendance, Attendance::Full { .. }), "{attendance:?}");
+    let joined = workers.join_stream(&ann, LONG).await.unwrap();
+    assert!(matches!(joined, Join::Full { .. }), "{joined:?}");
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tally_domain::quality::Verdict;
-use tally_ports::{Admission, Commit, Refused, Stop, StopKind, Tolerance};
+use tally_ports::{Commit, DeadLetterBudget, Refused, Stop, StopKind, Tolerance};
 use uuid::Uuid;
 
 /// How many codes are named.
@@ -45,7 +45,7 @@ impl Budget {
 ///
 /// A batch counts from its admission on, not from its commit: partitions commit at once, and each must know of what the
 /// others are about to commit. One that is not committed after all no longer counts.
-pub(crate) struct Guard {
+pub(crate) struct BudgetWindow {
     budget: Budget,
     last: VecDeque<Noted>,
     /// The batches whose commit has no outcome yet.
@@ -60,7 +60,7 @@ struct Noted {
     code: Option<Arc<str>>,
 }
 
-impl Guard {
+impl BudgetWindow {
     pub(crate) const fn new(budget: Budget) -> Self {
         Self { budget, last: VecDeque::new(), in_flight: BTreeSet::new() }
     }
@@ -146,70 +146,73 @@ pub(crate) fn top_codes<'a>(counts: impl IntoIterator<Item = (&'a str, i64)>) ->
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// A batch that the guard let in; forgotten with this value, unless it [was committed](Self::was_committed).
-pub(crate) struct Entrant {
-    guard: Arc<Mutex<Guard>>,
+/// A batch that the budget let in; forgotten with this value, unless it [was committed](Self::was_committed).
+pub(crate) struct BudgetedBatch {
+    budget_window: Arc<Mutex<BudgetWindow>>,
     batch: Uuid,
     /// How messages name it.
     name: String,
 }
 
-impl Entrant {
+impl BudgetedBatch {
     /// Lets the batch in.
     ///
     /// # Errors
     /// When with it too many records become dead letters.
-    pub(crate) fn enter(guard: &Arc<Mutex<Guard>>, commit: &Commit) -> Result<Self, Stop> {
+    pub(crate) fn enter(
+        budget_window: &Arc<Mutex<BudgetWindow>>,
+        commit: &Commit,
+    ) -> Result<Self, Stop> {
         let (label, first, last) = (&commit.stream.label, commit.first, commit.last);
         let name = format!("{label} from {first} to {last}");
-        let entrant = Self { guard: Arc::clone(guard), batch: commit.id, name };
-        entrant.judge(|guard| guard.note(commit))?;
-        Ok(entrant)
+        let budgeted = Self { budget_window: Arc::clone(budget_window), batch: commit.id, name };
+        budgeted.judge(|budget_window| budget_window.note(commit))?;
+        Ok(budgeted)
     }
 
     /// Its records count from now on whatever becomes of this value.
     pub(crate) fn was_committed(&self) {
-        self.guard().in_flight.remove(&self.batch);
+        self.budget_window().in_flight.remove(&self.batch);
     }
 
-    fn guard(&self) -> MutexGuard<'_, Guard> {
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn budget_window(&self) -> MutexGuard<'_, BudgetWindow> {
+        self.budget_window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn judge(&self, note: impl FnOnce(&mut Guard)) -> Result<(), Stop> {
-        let mut guard = self.guard();
-        note(&mut guard);
-        let Some(what) = guard.overrun() else { return Ok(()) };
+    fn judge(&self, note: impl FnOnce(&mut BudgetWindow)) -> Result<(), Stop> {
+        let mut budget_window = self.budget_window();
+        note(&mut budget_window);
+        let Some(what) = budget_window.overrun() else { return Ok(()) };
         let message = format!(
             "{what} became dead letters with {}, most of them {}: a setting must be wrong",
             self.name,
-            guard.top_codes()
+            budget_window.top_codes()
         );
         Err(Stop { kind: StopKind::Data, message })
     }
 }
 
-impl Drop for Entrant {
+impl Drop for BudgetedBatch {
     fn drop(&mut self) {
-        let mut guard = self.guard();
-        if guard.in_flight.remove(&self.batch) {
-            guard.last.retain(|noted| noted.batch != self.batch);
+        let mut budget_window = self.budget_window();
+        if budget_window.in_flight.remove(&self.batch) {
+            budget_window.last.retain(|noted| noted.batch != self.batch);
         }
     }
 }
 
-impl fmt::Debug for Entrant {
+impl fmt::Debug for BudgetedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
 }
 
-impl Admission for Entrant {
+impl DeadLetterBudget for BudgetedBatch {
     fn admit(&self, refused: &[Refused]) -> Result<(), Stop> {
         if refused.is_empty() {
             return Ok(());
         }
-        self.judge(|guard| guard.note_refused(self.batch, refused))
+        self.judge(|budget_window| budget_window.note_refused(self.batch, refused))
     }
 }
 
@@ -256,19 +259,19 @@ mod tests {
         let budget = Budget { in_a_row: 1_000, ..Budget::default() };
 
         // Several partitions are about to commit at once.
-        let guard = Arc::new(Mutex::new(Guard::new(budget)));
-        let first = Entrant::enter(&guard, &bad(0..600)).unwrap();
-        let stop = Entrant::enter(&guard, &bad(600..1_000)).unwrap_err();
+        let budget_window = Arc::new(Mutex::new(BudgetWindow::new(budget)));
+        let first = BudgetedBatch::enter(&budget_window, &bad(0..600)).unwrap();
+        let stop = BudgetedBatch::enter(&budget_window, &bad(600..1_000)).unwrap_err();
         assert!(stop.message.contains("1000 records in a row"), "{stop}");
 
         // What was not committed does not count: neither the one that was not let in nor one that failed.
-        Entrant::enter(&guard, &bad(600..999)).unwrap();
+        BudgetedBatch::enter(&budget_window, &bad(600..999)).unwrap();
         first.was_committed();
         drop(first);
-        let second = Entrant::enter(&guard, &bad(600..999)).unwrap();
-        assert!(Entrant::enter(&guard, &bad(999..1_000)).is_err());
+        let second = BudgetedBatch::enter(&budget_window, &bad(600..999)).unwrap();
+        assert!(BudgetedBatch::enter(&budget_window, &bad(999..1_000)).is_err());
         drop(second);
-        Entrant::enter(&guard, &bad(999..1_000)).unwrap();
+        BudgetedBatch::enter(&budget_window, &bad(999..1_000)).unwrap();
     }
 
     #[tokio::test]
@@ -278,13 +281,13 @@ mod tests {
         let Ok(Claim::Owned(position)) = claim else { panic!("not owned") };
         let good = |first: i64| plain_commit(&position, &stream, first..=first + 599);
         let budget = Budget { in_a_row: 600, window: 10, ..Budget::default() };
-        let guard = Arc::new(Mutex::new(Guard::new(budget)));
-        let entrant = Entrant::enter(&guard, &good(0)).unwrap();
-        let _others =
-            [600, 1_200, 1_800].map(|first| Entrant::enter(&guard, &good(first)).unwrap());
+        let budget_window = Arc::new(Mutex::new(BudgetWindow::new(budget)));
+        let budgeted = BudgetedBatch::enter(&budget_window, &good(0)).unwrap();
+        let _others = [600, 1_200, 1_800]
+            .map(|first| BudgetedBatch::enter(&budget_window, &good(first)).unwrap());
         let refused = |position| Refused { position, code: "23514".to_owned() };
         let refused: Vec<Refused> = (0..600).map(refused).collect();
-        let stop = entrant.admit(&refused).unwrap_err();
+        let stop = budgeted.admit(&refused).unwrap_err();
         assert!(stop.message.contains("10 of the last 10 records"), "{stop}");
     }
 }

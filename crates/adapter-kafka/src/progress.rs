@@ -10,7 +10,7 @@ use crate::Gap;
 
 /// What a running source knows, for whoever shows it.
 #[derive(Debug)]
-pub struct View {
+pub struct PartitionProgress {
     state: Mutex<State>,
 }
 
@@ -41,7 +41,7 @@ struct State {
     blocked: Option<i64>,
 }
 
-impl View {
+impl PartitionProgress {
     pub(crate) fn new(next: i64) -> Self {
         let state = State {
             committed: next,
@@ -135,42 +135,42 @@ mod tests {
 
     #[test]
     fn nothing_is_behind_before_anything_was_seen() {
-        assert_eq!(View::new(100).lag(), Lag { records: 0, oldest: None });
+        assert_eq!(PartitionProgress::new(100).lag(), Lag { records: 0, oldest: None });
     }
 
     #[test]
     fn records_are_counted_to_the_end_that_was_seen_last() {
-        let view = View::new(100);
-        view.fetched(110, 150);
-        assert_eq!(view.lag().records, 50);
-        view.saw_end(140); // an open transaction begins there
-        view.committed(105);
-        assert_eq!(view.lag().records, 35);
-        view.saw_end(103); // asked before the fetch, answered after it
-        assert_eq!(view.lag().records, 5);
-        view.committed(110);
-        view.reached_end(110);
-        assert_eq!(view.lag().records, 0);
+        let progress = PartitionProgress::new(100);
+        progress.fetched(110, 150);
+        assert_eq!(progress.lag().records, 50);
+        progress.saw_end(140); // an open transaction begins there
+        progress.committed(105);
+        assert_eq!(progress.lag().records, 35);
+        progress.saw_end(103); // asked before the fetch, answered after it
+        assert_eq!(progress.lag().records, 5);
+        progress.committed(110);
+        progress.reached_end(110);
+        assert_eq!(progress.lag().records, 0);
     }
 
     #[test]
     fn the_oldest_is_the_first_that_is_not_committed() {
-        let view = View::new(0);
-        let age = |view: &View| view.lag().oldest.map(|age| age.as_secs());
-        view.handed_out(9, Some(now() - 300_000));
-        view.handed_out(10, None);
-        view.handed_out(19, Some(now() - 200_000));
-        view.waiting(Some(now() - 100_000));
-        assert_eq!(age(&view), Some(300));
-        view.committed(10);
-        assert_eq!(age(&view), Some(200));
-        view.committed(20);
-        assert_eq!(age(&view), Some(100));
-        view.waiting(None);
-        assert_eq!(age(&view), None);
-        view.waiting(Some(now() + 100_000)); // a producer's clock may be ahead
-        assert_eq!(age(&view), Some(0));
-        view.waiting(Some(-1));
-        assert_eq!(age(&view), None);
+        let progress = PartitionProgress::new(0);
+        let age = |progress: &PartitionProgress| progress.lag().oldest.map(|age| age.as_secs());
+        progress.handed_out(9, Some(now() - 300_000));
+        progress.handed_out(10, None);
+        progress.handed_out(19, Some(now() - 200_000));
+        progress.waiting(Some(now() - 100_000));
+        assert_eq!(age(&progress), Some(300));
+        progress.committed(10);
+        assert_eq!(age(&progress), Some(200));
+        progress.committed(20);
+        assert_eq!(age(&progress), Some(100));
+        progress.waiting(None);
+        assert_eq!(age(&progress), None);
+        progress.waiting(Some(now() + 100_000)); // a producer's clock may be ahead
+        assert_eq!(age(&progress), Some(0));
+        progress.waiting(Some(-1));
+        assert_eq!(age(&progress), None);
     }
 }

@@ -9,13 +9,13 @@ pub(super) const ONE_BATCH: i32 = 1;
 /// every second batch is one. So after such an answer a single batch is asked for, and less from then on; more
 /// again as long as that goes well.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct FetchSize {
     limit: i32,
     most: i32,
     single: bool,
 }
 
-impl Pace {
+impl FetchSize {
     pub(super) const fn new(most: i32) -> Self {
         let most = if most < ONE_BATCH { ONE_BATCH } else { most };
         Self { limit: most, most, single: false }
@@ -51,24 +51,24 @@ mod tests {
 
     #[test]
     fn one_batch_after_a_failure_and_then_half() {
-        let mut pace = Pace::new(1000);
-        assert_eq!(pace.limit(), 1000);
-        pace.failed();
-        assert_eq!(pace.limit(), ONE_BATCH);
-        pace.went_well();
-        assert_eq!(pace.limit(), 500);
-        pace.went_well();
-        assert_eq!(pace.limit(), 1000);
-        pace.went_well();
-        assert_eq!(pace.limit(), 1000);
+        let mut fetch_size = FetchSize::new(1000);
+        assert_eq!(fetch_size.limit(), 1000);
+        fetch_size.failed();
+        assert_eq!(fetch_size.limit(), ONE_BATCH);
+        fetch_size.went_well();
+        assert_eq!(fetch_size.limit(), 500);
+        fetch_size.went_well();
+        assert_eq!(fetch_size.limit(), 1000);
+        fetch_size.went_well();
+        assert_eq!(fetch_size.limit(), 1000);
     }
 
     #[test]
     fn it_never_asks_for_nothing() {
-        let mut pace = Pace::new(0);
+        let mut fetch_size = FetchSize::new(0);
         for _ in 0..3 {
-            assert_eq!(pace.limit(), ONE_BATCH);
-            pace.failed();
+            assert_eq!(fetch_size.limit(), ONE_BATCH);
+            fetch_size.failed();
         }
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tally_domain::transactions::Transactions;
-use tally_pipeline::{CancellationToken, Crew, Ended, Gates, Partition, Partitions, Status};
+use tally_pipeline::{CancellationToken, Coordinator, Ended, Gates, Partition, Partitions, Status};
 use tally_ports::{
-    Act, Begin, Claim, Fault, Positions, Standing, Steering, Stop, StopKind, Stream, Worker,
+    Act, Begin, Claim, Fault, PartitionState, PositionAdmin, Positions, Stop, StopKind, Stream,
+    Worker,
 };
 use tally_testkit::memory::MemoryStore;
 use tokio::sync::{Notify, watch};
@@ -116,7 +117,7 @@ impl Stage {
 
     pub fn start(&self, name: &str, partitions: Fake) -> Running {
         let (partitions, status) = (Arc::new(partitions), Arc::new(Status::default()));
-        let crew = Crew {
+        let coordinator = Coordinator {
             store: Arc::clone(&self.store),
             partitions: Arc::clone(&partitions),
             worker: worker(name),
@@ -132,7 +133,7 @@ impl Stage {
             partitions,
             status,
             stop,
-            run: tokio::spawn(async move { crew.run(&token).await }),
+            run: tokio::spawn(async move { coordinator.run(&token).await }),
         }
     }
 
@@ -149,9 +150,10 @@ impl Stage {
         assert!(has_come, "{:?} instead of {wanted:?}", self.shares());
     }
 
-    pub async fn standing(&self, partition: i32) -> Option<Standing> {
-        let standings = self.store.standings(Transactions::NAME, "group/topic").await.unwrap();
-        standings.into_iter().find(|standing| standing.partition == partition)
+    pub async fn standing(&self, partition: i32) -> Option<PartitionState> {
+        let partition_states =
+            self.store.partition_states(Transactions::NAME, "group/topic").await.unwrap();
+        partition_states.into_iter().find(|standing| standing.partition == partition)
     }
 
     pub async fn owner(&self, partition: i32) -> Option<String> {

@@ -8,15 +8,15 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Reason, Stage};
 use tally_ports::{
-    Act, Change, Choice, DeadLetter, DeadLetters, Deed, Headers, Listed, Outbox, Raw, Replay,
-    State, Stored,
+    Act, Change, DeadLetter, DeadLetterSummary, DeadLetters, Filter, Headers, LoggedAct, Outbox,
+    Raw, Replay, State, StoredDeadLetter,
 };
 use uuid::Uuid;
 
 use super::claims::own;
 use super::commits::{commit, everything};
 use super::relays::Topic;
-use super::replays::{Replays, place, replay_deed};
+use super::replays::{Replays, place, replay_act};
 use super::{ACTS, DEAD_LETTERS, Store};
 use crate::build::{self, LONG, act, dead_letter, flow_named, stream};
 use crate::visits::Visits;
@@ -54,7 +54,7 @@ async fn fail<S: Store>(store: &S) -> S::Sink {
     sink
 }
 
-fn chosen(listed: &[Listed]) -> Vec<(&str, &str, i64)> {
+fn chosen(listed: &[DeadLetterSummary]) -> Vec<(&str, &str, i64)> {
     listed
         .iter()
         .map(|letter| (&*letter.place.flow, &*letter.place.stream, letter.place.position))
@@ -78,38 +78,38 @@ where
     S::Sink: Replays,
 {
     let sink = fail(store).await;
-    let (all, text) = (Choice::default, |text: &str| Some(text.to_owned()));
+    let (all, text) = (Filter::default, |text: &str| Some(text.to_owned()));
     let key = |key: &'static str| Some(Bytes::from_static(key.as_bytes()));
     let of_bob = [place::<Transactions>("file/1", 1, 3, 1).id(), Uuid::nil()];
     let now = Utc::now().naive_utc();
     let (past, future) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
-    for (choice, expected) in [
+    for (filter, expected) in [
         (all(), vec![0, 1, 2, 3, 4, 5, 6, 7]),
-        (Choice { ids: Some(of_bob.to_vec()), ..all() }, vec![2]),
-        (Choice { ids: Some(vec![]), ..all() }, vec![]),
-        (Choice { flow: text("visits"), ..all() }, vec![7]),
-        (Choice { stream: text("file/1"), ..all() }, vec![0, 1, 2, 3, 4, 7]),
-        (Choice { label: text("group/topic.csv"), ..all() }, vec![5, 6]),
-        (Choice { partition: Some(0), pass: Some(1), ..all() }, vec![0, 1, 2, 3, 4, 5, 6, 7]),
-        (Choice { partition: Some(1), ..all() }, vec![]),
-        (Choice { pass: Some(2), ..all() }, vec![]),
-        (Choice { position: Some(0), ..all() }, vec![0, 7]),
-        (Choice { stage: text("decode"), ..all() }, vec![0, 4, 6, 7]),
-        (Choice { code: text("side_missing"), ..all() }, vec![1, 3, 5]),
-        (Choice { state: Some(State::Open), ..all() }, vec![0, 1, 2, 3, 4, 5, 6, 7]),
-        (Choice { state: Some(State::Replayed), ..all() }, vec![]),
-        (Choice { since: Some(past), until: Some(future), ..all() }, vec![0, 1, 2, 3, 4, 5, 6, 7]),
-        (Choice { since: Some(future), ..all() }, vec![]),
-        (Choice { until: Some(past), ..all() }, vec![]),
-        (Choice { key: key("bob"), ..all() }, vec![2, 3]),
-        (Choice { key: key("bo"), ..all() }, vec![]),
-        (Choice { key: key("ann"), stream: text("file/1"), ..all() }, vec![1]),
+        (Filter { ids: Some(of_bob.to_vec()), ..all() }, vec![2]),
+        (Filter { ids: Some(vec![]), ..all() }, vec![]),
+        (Filter { flow: text("visits"), ..all() }, vec![7]),
+        (Filter { stream: text("file/1"), ..all() }, vec![0, 1, 2, 3, 4, 7]),
+        (Filter { label: text("group/topic.csv"), ..all() }, vec![5, 6]),
+        (Filter { partition: Some(0), pass: Some(1), ..all() }, vec![0, 1, 2, 3, 4, 5, 6, 7]),
+        (Filter { partition: Some(1), ..all() }, vec![]),
+        (Filter { pass: Some(2), ..all() }, vec![]),
+        (Filter { position: Some(0), ..all() }, vec![0, 7]),
+        (Filter { stage: text("decode"), ..all() }, vec![0, 4, 6, 7]),
+        (Filter { code: text("side_missing"), ..all() }, vec![1, 3, 5]),
+        (Filter { state: Some(State::Open), ..all() }, vec![0, 1, 2, 3, 4, 5, 6, 7]),
+        (Filter { state: Some(State::Replayed), ..all() }, vec![]),
+        (Filter { since: Some(past), until: Some(future), ..all() }, vec![0, 1, 2, 3, 4, 5, 6, 7]),
+        (Filter { since: Some(future), ..all() }, vec![]),
+        (Filter { until: Some(past), ..all() }, vec![]),
+        (Filter { key: key("bob"), ..all() }, vec![2, 3]),
+        (Filter { key: key("bo"), ..all() }, vec![]),
+        (Filter { key: key("ann"), stream: text("file/1"), ..all() }, vec![1]),
     ] {
-        let listed = sink.list(&choice, None, 100).await.unwrap();
+        let listed = sink.list(&filter, None, 100).await.unwrap();
         let expected: Vec<_> = expected.into_iter().map(|index: usize| ALL[index]).collect();
-        assert_eq!(chosen(&listed), expected, "{choice:?}");
-        let counted: i64 = sink.count(&choice).await.unwrap().iter().map(|count| count.count).sum();
-        assert_eq!(usize::try_from(counted), Ok(expected.len()), "{choice:?}");
+        assert_eq!(chosen(&listed), expected, "{filter:?}");
+        let counted: i64 = sink.count(&filter).await.unwrap().iter().map(|count| count.count).sum();
+        assert_eq!(usize::try_from(counted), Ok(expected.len()), "{filter:?}");
     }
 }
 
@@ -119,11 +119,11 @@ where
     S::Sink: Replays,
 {
     let sink = fail(store).await;
-    let all = sink.list(&Choice::default(), None, 100).await.unwrap();
+    let all = sink.list(&Filter::default(), None, 100).await.unwrap();
     for letter in &all {
-        let since = Choice { since: Some(letter.failed_at), ..Choice::default() };
-        let until = Choice { until: Some(letter.failed_at), ..Choice::default() };
-        let later = |other: &&Listed| other.failed_at >= letter.failed_at;
+        let since = Filter { since: Some(letter.failed_at), ..Filter::default() };
+        let until = Filter { until: Some(letter.failed_at), ..Filter::default() };
+        let later = |other: &&DeadLetterSummary| other.failed_at >= letter.failed_at;
         assert_eq!(
             sink.list(&since, None, 100).await.unwrap().len(),
             all.iter().filter(later).count()
@@ -141,15 +141,15 @@ where
     S::Sink: Replays,
 {
     let sink = fail(store).await;
-    for choice in
-        [Choice::default(), Choice { code: Some("side_missing".to_owned()), ..Choice::default() }]
+    for filter in
+        [Filter::default(), Filter { code: Some("side_missing".to_owned()), ..Filter::default() }]
     {
-        let whole = sink.list(&choice, None, 100).await.unwrap();
+        let whole = sink.list(&filter, None, 100).await.unwrap();
         for limit in 1..=9 {
-            let mut found: Vec<Listed> = Vec::new();
+            let mut found: Vec<DeadLetterSummary> = Vec::new();
             loop {
                 let after = found.last().map(|letter| letter.place.clone());
-                let page = sink.list(&choice, after.as_ref(), limit).await.unwrap();
+                let page = sink.list(&filter, after.as_ref(), limit).await.unwrap();
                 assert!(page.len() <= limit);
                 if page.is_empty() {
                     break;
@@ -167,14 +167,14 @@ where
     S::Sink: Replays,
 {
     let sink = fail(store).await;
-    let listed = sink.list(&Choice::default(), None, 100).await.unwrap();
+    let listed = sink.list(&Filter::default(), None, 100).await.unwrap();
     let ids: Vec<Uuid> =
         [6, 0, 4].map(|index: usize| listed[index].id).into_iter().chain([Uuid::nil()]).collect();
-    let found: Vec<Stored> = sink.fetch(&ids).await.unwrap();
+    let found: Vec<StoredDeadLetter> = sink.fetch(&ids).await.unwrap();
     assert_eq!(found.len(), 3);
     let raws = [dead_letter(8).raw, dead_letter(0).raw, Raw::default()];
     for ((stored, index), raw) in found.iter().zip([6, 0, 4]).zip(raws) {
-        assert_eq!(stored.listed, listed[index]);
+        assert_eq!(stored.summary, listed[index]);
         assert!(stored.raw == raw, "the bytes at {index}");
     }
 
@@ -200,7 +200,7 @@ where
     S::Sink: Replays,
 {
     let sink = fail(store).await;
-    let of_transactions = Choice { flow: Some("transactions".to_owned()), ..Choice::default() };
+    let of_transactions = Filter { flow: Some("transactions".to_owned()), ..Filter::default() };
     let counts = sink.count(&of_transactions).await.unwrap();
     let mut sums = std::collections::BTreeMap::new();
     for count in &counts {
@@ -217,8 +217,8 @@ where
     assert_eq!(sums.into_iter().collect::<Vec<_>>(), expected);
 }
 
-fn deed(verb: &'static str) -> Deed {
-    Deed::new(Act { verb, ..act("because") })
+fn logged_act(verb: &'static str) -> LoggedAct {
+    LoggedAct::new(Act { verb, ..act("because") })
 }
 
 /// Only open ones; the act counts them.
@@ -227,14 +227,14 @@ where
     S::Sink: Replays,
 {
     let sink = fail(store).await;
-    let listed = sink.list(&Choice::default(), None, 100).await.unwrap();
+    let listed = sink.list(&Filter::default(), None, 100).await.unwrap();
     let ids: Vec<Uuid> = listed[..3].iter().map(|letter| letter.id).collect();
-    let mut deed = deed("discard");
-    assert_eq!(sink.change(&ids[..2], Change::Discard, &deed).await, Ok(2));
-    let again = sink.change(&ids[..2], Change::Discard, &deed).await;
+    let mut logged_act = logged_act("discard");
+    assert_eq!(sink.change(&ids[..2], Change::Discard, &logged_act).await, Ok(2));
+    let again = sink.change(&ids[..2], Change::Discard, &logged_act).await;
     assert_eq!(again, Ok(2), "who did not hear the answer asks again and hears the same");
-    deed.add("discarded", 2);
-    assert_eq!(sink.change(&ids, Change::Discard, &deed).await, Ok(1));
+    logged_act.add("discarded", 2);
+    assert_eq!(sink.change(&ids, Change::Discard, &logged_act).await, Ok(1));
 
     let states: Vec<_> = store
         .read(&DEAD_LETTERS)
@@ -259,13 +259,13 @@ where
 {
     let sink = fail(store).await;
     let before = everything(store).await;
-    let listed = sink.list(&Choice::default(), None, 100).await.unwrap();
+    let listed = sink.list(&Filter::default(), None, 100).await.unwrap();
     let ids: Vec<Uuid> = listed[..2].iter().map(|letter| letter.id).collect();
-    assert_eq!(sink.change(&ids[..1], Change::Discard, &deed("discard")).await, Ok(1));
-    let mut deed = deed("purge");
-    assert_eq!(sink.change(&ids, Change::Purge, &deed).await, Ok(2));
-    deed.add("purged", 2);
-    assert_eq!(sink.change(&ids, Change::Purge, &deed).await, Ok(0));
+    assert_eq!(sink.change(&ids[..1], Change::Discard, &logged_act("discard")).await, Ok(1));
+    let mut logged_act = logged_act("purge");
+    assert_eq!(sink.change(&ids, Change::Purge, &logged_act).await, Ok(2));
+    logged_act.add("purged", 2);
+    assert_eq!(sink.change(&ids, Change::Purge, &logged_act).await, Ok(0));
 
     let rows = store.read(&DEAD_LETTERS).await;
     for (row, old) in rows.iter().zip(&before[1]).take(2) {
@@ -295,14 +295,14 @@ where
     use tally_ports::{Replayed, Retry};
     let sink = fail(store).await;
     let place = place::<Transactions>("file/1", 1, 2, 1);
-    sink.change(&[place.id()], Change::Purge, &deed("purge")).await.unwrap();
+    sink.change(&[place.id()], Change::Purge, &logged_act("purge")).await.unwrap();
     let retry = std::sync::Arc::new(Retry {
         flow: flow_named(Transactions::NAME),
         place,
         result: Ok(build::row(2, 2, "5")),
         kept: None,
     });
-    let replayed = sink.replay(&retry, Some(&replay_deed())).await;
+    let replayed = sink.replay(&retry, Some(&replay_act())).await;
     assert_eq!(replayed, Ok(Replayed::Found(State::Purged)));
 }
 
@@ -320,7 +320,7 @@ where
     let letter = DeadLetter { raw: raw.clone(), ..dead_letter(0) };
     let batch = build::commit(&position, &stream, 0..=0, vec![], vec![letter]);
     commit(&sink, batch).await.unwrap();
-    let [listed] = sink.list(&Choice::default(), None, 10).await.unwrap().try_into().unwrap();
+    let [listed] = sink.list(&Filter::default(), None, 10).await.unwrap().try_into().unwrap();
     assert_eq!(listed.key, Some(vec![b'k'; 256].into()));
     assert_eq!(listed.payload_bytes, Some(9_000));
     assert!((17_000..20_000).contains(&listed.bytes), "{}", listed.bytes);

@@ -11,7 +11,7 @@ use crate::url::Url;
 
 /// The store that a URL names, opened to be read and nothing else.
 #[derive(Debug)]
-pub enum Books {
+pub enum LedgerReader {
     /// An embedded file.
     Sqlite(SqliteBooks),
     /// A server.
@@ -19,11 +19,11 @@ pub enum Books {
     Postgres(PostgresBooks),
 }
 
-impl Books {
+impl LedgerReader {
     /// Opens the store at `url`, which has to have the tables of the `flows` as this program knows them.
     ///
     /// # Errors
-    /// An outage when it is away; a stop when a setting is wrong or its tables are not ours.
+    /// An outage when it is unavailable; a stop when a setting is wrong or the database is not a Tally database.
     pub async fn open(url: &Url, flows: &[KnownFlow]) -> Result<Self, Fault> {
         match Place::of(url)? {
             Place::File(path) => {
@@ -40,12 +40,12 @@ impl Books {
     }
 }
 
-impl Audit for Books {
+impl Audit for LedgerReader {
     async fn show<A: Auditor>(&self, auditor: A) -> Result<A, Fault> {
         match self {
-            Self::Sqlite(books) => books.show(auditor).await,
+            Self::Sqlite(ledger) => ledger.show(auditor).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(books) => Box::pin(books.show(auditor)).await, // it is large
+            Self::Postgres(ledger) => Box::pin(ledger.show(auditor)).await, // it is large
         }
     }
 
@@ -56,17 +56,17 @@ impl Audit for Books {
         limit: usize,
     ) -> Result<Vec<Entry>, Fault> {
         match self {
-            Self::Sqlite(books) => books.entries(pass, first, limit).await,
+            Self::Sqlite(ledger) => ledger.entries(pass, first, limit).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(books) => Box::pin(books.entries(pass, first, limit)).await,
+            Self::Postgres(ledger) => Box::pin(ledger.entries(pass, first, limit)).await,
         }
     }
 
     async fn traces(&self, asked: Asked) -> Result<Traces, Fault> {
         match self {
-            Self::Sqlite(books) => books.traces(asked).await,
+            Self::Sqlite(ledger) => ledger.traces(asked).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(books) => Box::pin(books.traces(asked)).await,
+            Self::Postgres(ledger) => Box::pin(ledger.traces(asked)).await,
         }
     }
 }

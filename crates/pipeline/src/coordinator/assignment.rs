@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tally_ports::{Crew as Living, Positions, Steering, Stop, StopKind, Workers};
+use tally_ports::{Membership, PositionAdmin, Positions, Stop, StopKind, Workers};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Crew, LIST_EVERY, LOOK_EVERY, Partitions, fair_share};
+use super::{Coordinator, LIST_EVERY, LOOK_EVERY, Partitions, fair_share};
 use crate::Ended;
 
 /// The partitions that cannot be read on.
@@ -45,8 +45,8 @@ impl Held {
 }
 
 /// A worker at work.
-pub(super) struct Shift<S, P> {
-    pub(super) crew: Arc<Crew<S, P>>,
+pub(super) struct Assignment<S, P> {
+    pub(super) coordinator: Arc<Coordinator<S, P>>,
     held: Held,
     tasks: JoinSet<(i32, Result<Ended, Stop>)>,
     /// Whether we count among the living. Who has an end and nothing left to get does not, for the others are to share
@@ -54,10 +54,10 @@ pub(super) struct Shift<S, P> {
     is_present: bool,
 }
 
-impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
+impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
     /// An empty-handed one; `stop` makes it give back whatever it holds.
-    pub(super) fn begin(crew: Arc<Crew<S, P>>, stop: CancellationToken) -> Self {
-        Self { crew, held: Held::new(stop), tasks: JoinSet::new(), is_present: true }
+    pub(super) fn begin(coordinator: Arc<Coordinator<S, P>>, stop: CancellationToken) -> Self {
+        Self { coordinator, held: Held::new(stop), tasks: JoinSet::new(), is_present: true }
     }
 
     /// Holds a fair share of `listed` until all is done or `stop` is cancelled.
@@ -67,8 +67,9 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
         stop: &CancellationToken,
     ) -> Result<Ended, Stop> {
         let (sender, listed) = watch::channel(listed);
-        let _listing = AbortOnDropHandle::new(tokio::spawn(list(Arc::clone(&self.crew), sender)));
-        let mut look = interval(LOOK_EVERY.min(self.crew.lease / 3));
+        let _listing =
+            AbortOnDropHandle::new(tokio::spawn(list(Arc::clone(&self.coordinator), sender)));
+        let mut look = interval(LOOK_EVERY.min(self.coordinator.lease / 3));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -78,9 +79,9 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
                 _ = look.tick() => {}
             }
             let looked = if self.is_present {
-                self.crew.attend(stop).await?
+                self.coordinator.join_stream(stop).await?
             } else {
-                self.crew.watch(stop).await?
+                self.coordinator.watch(stop).await?
             };
             let Some(living) = looked else { return Ok(Ended::Interrupted) };
             let partitions = listed.borrow().clone();
@@ -94,7 +95,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
             }
             if living.partitions.is_empty() {
                 tokio::select! {
-                    begun = self.crew.begin(&partitions) => begun?,
+                    begun = self.coordinator.begin(&partitions) => begun?,
                     () = stop.cancelled() => return Ok(Ended::Interrupted),
                 }
                 look.reset_immediately();
@@ -108,7 +109,7 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
                 () = stop.cancelled() => return Ok(Ended::Interrupted),
             }
             if self.has_nothing_to_get(&partitions, &living) {
-                self.crew.leave().await;
+                self.coordinator.leave().await;
                 self.is_present = false;
             }
         }
@@ -117,13 +118,13 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
     /// Whether the work has an end, we hold nothing, and neither is anything free nor will anybody give us some.
     ///
     /// Whoever holds a lease counts here, even if it has not said for a while that it lives: it may say so again.
-    fn has_nothing_to_get(&self, partitions: &[i32], living: &Living) -> bool {
+    fn has_nothing_to_get(&self, partitions: &[i32], living: &Membership) -> bool {
         let mut shares = BTreeMap::<&str, usize>::new();
         for owner in living.partitions.iter().filter_map(|standing| standing.owner.as_deref()) {
             *shares.entry(owner).or_default() += 1;
         }
         let share = fair_share(partitions.len(), living.living.max(shares.len() + 1));
-        partitions.iter().all(|number| self.crew.partitions.end(*number).is_some())
+        partitions.iter().all(|number| self.coordinator.partitions.end(*number).is_some())
             && self.held.partitions.is_empty()
             && self.free(partitions, living).next().is_none()
             && shares.values().all(|count| *count <= share)
@@ -133,15 +134,15 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
     fn free<'a>(
         &'a self,
         partitions: &'a [i32],
-        living: &'a Living,
+        living: &'a Membership,
     ) -> impl Iterator<Item = (i32, bool)> + 'a {
         partitions.iter().filter_map(move |&number| {
             let standing = living.partitions.iter().find(|standing| standing.partition == number);
             let is_others = standing
                 .and_then(|standing| standing.owner.as_deref())
-                .is_some_and(|owner| owner != &*self.crew.worker.id);
+                .is_some_and(|owner| owner != &*self.coordinator.worker.id);
             let is_done = standing.is_some_and(|standing| {
-                self.crew.partitions.end(number).is_some_and(|end| standing.next >= end)
+                self.coordinator.partitions.end(number).is_some_and(|end| standing.next >= end)
             });
             let is_free = !is_others && !is_done && !self.held.partitions.contains_key(&number);
             is_free.then_some((number, standing.is_some()))
@@ -164,30 +165,32 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
         &mut self,
         share: usize,
         partitions: &[i32],
-        living: &Living,
+        living: &Membership,
     ) -> Result<(), Stop> {
         let free: Vec<_> = self.free(partitions, living).collect();
         for (number, was_read) in free {
             if self.held.kept().len() >= share || self.held.stop.is_cancelled() {
                 return Ok(());
             }
-            if let Some(partition) = self.crew.claim(number, was_read).await? {
+            if let Some(partition) = self.coordinator.claim(number, was_read).await? {
                 let stop = self.held.stop.child_token();
                 self.held.partitions.insert(number, stop.clone());
-                let (crew, blocked) = (Arc::clone(&self.crew), self.held.blocked.clone());
-                self.tasks
-                    .spawn(async move { (number, crew.hold(partition, stop, &blocked).await) });
+                let (coordinator, blocked) =
+                    (Arc::clone(&self.coordinator), self.held.blocked.clone());
+                self.tasks.spawn(async move {
+                    (number, coordinator.hold(partition, stop, &blocked).await)
+                });
             }
         }
         Ok(())
     }
 
     /// How the run ended, if every partition is at its end or cannot get there.
-    fn ended(&self, partitions: &[i32], living: &Living) -> Option<Result<Ended, Stop>> {
+    fn ended(&self, partitions: &[i32], living: &Membership) -> Option<Result<Ended, Stop>> {
         let blocked = self.held.blocked.lock();
         let mut next = 0;
         for &number in partitions {
-            let end = self.crew.partitions.end(number)?;
+            let end = self.coordinator.partitions.end(number)?;
             let standing = living.partitions.iter().find(|standing| standing.partition == number);
             next = standing.map_or(i64::MIN, |standing| standing.next);
             let is_at_end = next >= end && !self.held.partitions.contains_key(&number);
@@ -232,15 +235,18 @@ impl<S: Positions + Workers + Steering, P: Partitions> Shift<S, P> {
 }
 
 /// Asks again and again which partitions there are. While that cannot be answered, those known stay.
-async fn list<S, P: Partitions>(crew: Arc<Crew<S, P>>, listed: watch::Sender<Vec<i32>>) {
+async fn list<S, P: Partitions>(
+    coordinator: Arc<Coordinator<S, P>>,
+    listed: watch::Sender<Vec<i32>>,
+) {
     loop {
         sleep(LIST_EVERY).await;
-        match crew.partitions.list().await {
+        match coordinator.partitions.list().await {
             Ok(now) => {
                 listed.send_if_modified(|known| {
                     let is_new = *known != now;
                     if is_new {
-                        tracing::info!("{} has {} partitions now", crew.label, now.len());
+                        tracing::info!("{} has {} partitions now", coordinator.label, now.len());
                         *known = now;
                     }
                     is_new

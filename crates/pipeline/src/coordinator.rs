@@ -5,7 +5,7 @@
 //! back once what is in flight is committed. Nobody takes a lease that is alive, so it is of no harm when two of them
 //! see different numbers for a moment.
 
-mod shift;
+mod assignment;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use metrics::gauge;
 use tally_ports::{
-    Attendance, Begin, Claim, Crew as Living, Fault, Lease, Positions, Steering, Stop, StopKind,
-    Stream, Worker, Workers, metric,
+    Begin, Claim, Fault, Join, Lease, Membership, PositionAdmin, Positions, Stop, StopKind, Stream,
+    Worker, Workers, metric,
 };
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::shift::{Blocked, Shift};
+use self::assignment::{Assignment, Blocked};
 use crate::ownership::Waiting;
 use crate::{Ended, Gates, Heartbeat, Partition, Status};
 
@@ -59,7 +59,7 @@ pub trait Partitions: Send + Sync + 'static {
 }
 
 /// A worker among others.
-pub struct Crew<S, P> {
+pub struct Coordinator<S, P> {
     /// Where positions and workers are noted.
     pub store: Arc<S>,
     /// What is worked on.
@@ -68,7 +68,7 @@ pub struct Crew<S, P> {
     pub worker: Worker,
     /// What people call the stream.
     pub label: String,
-    /// How long a sign of life lasts.
+    /// How long a worker may be silent before others take over.
     pub lease: Duration,
     /// The gates of the dependencies.
     pub gates: Gates,
@@ -81,7 +81,7 @@ pub const fn fair_share(partitions: usize, living: usize) -> usize {
     if living == 0 { partitions } else { partitions.div_ceil(living) }
 }
 
-impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
+impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
     /// Holds a fair share of the partitions until `stop` is cancelled or all of them are at their ends, whoever brought
     /// them there. Everything held is given back.
     ///
@@ -95,27 +95,27 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
             listed = list => listed?,
             () = stop.cancelled() => return Ok(Ended::Interrupted),
         };
-        let mut shift = Shift::begin(Arc::new(self), stop.child_token());
-        let result = shift.work(listed, stop).await;
-        let drained = shift.give_back().await;
+        let mut assignment = Assignment::begin(Arc::new(self), stop.child_token());
+        let result = assignment.work(listed, stop).await;
+        let drained = assignment.give_back().await;
         let result = result.and_then(|ended| drained.map(|()| ended));
-        shift.crew.leave().await;
+        assignment.coordinator.leave().await;
         result
     }
 
     /// Who lives; `None` when a stop was asked for.
-    async fn attend(&self, stop: &CancellationToken) -> Result<Option<Living>, Stop> {
+    async fn join_stream(&self, stop: &CancellationToken) -> Result<Option<Membership>, Stop> {
         let mut waiting: Option<Waiting> = None;
         loop {
             let attending =
-                self.gates.database.pass(|| self.store.attend(&self.worker, self.lease));
-            let attendance = tokio::select! {
-                attendance = attending => attendance?,
+                self.gates.database.pass(|| self.store.join_stream(&self.worker, self.lease));
+            let joined = tokio::select! {
+                joined = attending => joined?,
                 () = stop.cancelled() => return Ok(None),
             };
-            let (other, remaining, renewal) = match attendance {
-                Attendance::Present(living) => return Ok(Some(living)),
-                Attendance::Full { worker, remaining, renewal } => (worker, remaining, renewal),
+            let (other, remaining, renewal) = match joined {
+                Join::Joined(living) => return Ok(Some(living)),
+                Join::Full { worker, remaining, renewal } => (worker, remaining, renewal),
             };
             let waiting = waiting.get_or_insert_with(|| {
                 tracing::warn!("{other} works with this store, waiting for its end");
@@ -134,11 +134,11 @@ impl<S: Positions + Workers + Steering, P: Partitions> Crew<S, P> {
     }
 
     /// Where the partitions stand, without counting among the living; `None` when a stop was asked for.
-    async fn watch(&self, stop: &CancellationToken) -> Result<Option<Living>, Stop> {
-        let look = || self.store.standings(&self.worker.flow, &self.worker.stream);
+    async fn watch(&self, stop: &CancellationToken) -> Result<Option<Membership>, Stop> {
+        let look = || self.store.partition_states(&self.worker.flow, &self.worker.stream);
         tokio::select! {
-            standings = self.gates.database.pass(look) => {
-                Ok(Some(Living { living: 0, partitions: standings? }))
+            partition_states = self.gates.database.pass(look) => {
+                Ok(Some(Membership { living: 0, partitions: partition_states? }))
             }
             () = stop.cancelled() => Ok(None),
         }

@@ -25,17 +25,17 @@ async fn make_anew(broker: &Broker, topic: &Topic, records: std::ops::Range<usiz
     }
 }
 
-/// Reads on after ten records once the topic is made anew with those.
+/// Reads on after ten records once the topic is recreated with those.
 async fn check(records: std::ops::Range<usize>, why: &str) {
     let broker = Broker::shared().await;
     let (topic, cursor) = of_ten(broker).await;
     make_anew(broker, &topic, records).await;
     // Before the end is looked at, too.
     for until in [None, Some(5)] {
-        let (mut source, view) = topic.source(10, &cursor, until);
-        let (gap, message) = blocked(&mut source, &view).await;
+        let (mut source, progress) = topic.source(10, &cursor, until);
+        let (gap, message) = blocked(&mut source, &progress).await;
         assert_eq!((gap.topic.as_str(), range(&gap)), (topic.name.as_str(), (0, 9, 0)));
-        assert!(message.contains("made anew") && message.contains(why), "{message}");
+        assert!(message.contains("recreated") && message.contains(why), "{message}");
     }
 }
 
@@ -63,8 +63,8 @@ async fn without_records() {
 async fn a_position_beyond_the_end_without_a_cursor() {
     let broker = Broker::shared().await;
     let (topic, _) = of_ten(broker).await;
-    let (mut source, view) = topic.source(100, &Value::Null, None);
-    let (gap, message) = blocked(&mut source, &view).await;
+    let (mut source, progress) = topic.source(100, &Value::Null, None);
+    let (gap, message) = blocked(&mut source, &progress).await;
     assert_eq!(range(&gap), (0, 99, 0));
     assert!(message.contains("its log ends at 10"), "{message}");
 }
@@ -74,10 +74,10 @@ async fn while_it_is_read() {
     let broker = Broker::shared().await;
     for records in [0..3, 0..30] {
         let (topic, cursor) = of_ten(broker).await;
-        let (mut source, view) = topic.source(10, &cursor, None);
+        let (mut source, progress) = topic.source(10, &cursor, None);
         assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
         make_anew(broker, &topic, records).await;
-        let (gap, _) = blocked(&mut source, &view).await;
+        let (gap, _) = blocked(&mut source, &progress).await;
         assert_eq!(range(&gap), (0, 9, 0));
     }
 }
@@ -87,17 +87,17 @@ async fn while_nothing_is_read() {
     let broker = Broker::shared().await;
     let topic = Topic::new(broker).await.with(|settings| settings.fetch_bytes = 1).await;
     produce_singly(broker, &topic.name, visits(0..20)).await;
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     // What is ahead fills the buffer, and nothing is asked of the broker any more.
     let mut last = next(&mut source, 1).await.last;
     make_anew(broker, &topic, 100..150).await;
-    // As while a database is away: longer than the second without a fetch after which the log is compared again.
+    // As while a database is unavailable: longer than the second without a fetch after which the log is compared again.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let gap = loop {
         assert!(last < 10, "{last} was read");
         match source.next_batch(1).await {
             Ok(batch) => last = batch.unwrap().last.max(last),
-            Err(_) => break blocked(&mut source, &view).await.0,
+            Err(_) => break blocked(&mut source, &progress).await.0,
         }
     };
     assert_eq!(range(&gap), (0, last, 0));
@@ -107,7 +107,7 @@ async fn while_nothing_is_read() {
 async fn a_topic_that_is_gone_is_awaited() {
     let broker = Broker::shared().await;
     let (topic, cursor) = of_ten(broker).await;
-    let (mut source, view) = topic.source(10, &cursor, None);
+    let (mut source, progress) = topic.source(10, &cursor, None);
     assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
     broker.delete_topic(&topic.name).await;
     let gone = |fault: Fault| {
@@ -117,7 +117,7 @@ async fn a_topic_that_is_gone_is_awaited() {
     };
     while !source.next_batch(1000).await.is_err_and(gone) {}
     broker.create_topic(&topic.name, 1).await;
-    assert_eq!(range(&blocked(&mut source, &view).await.0), (0, 9, 0));
+    assert_eq!(range(&blocked(&mut source, &progress).await.0), (0, 9, 0));
 }
 
 #[tokio::test]
@@ -126,8 +126,8 @@ async fn what_was_deleted_is_named() {
     let (topic, cursor) = of_ten(broker).await;
     broker.produce(&topic.name, 0, visits(10..20)).await;
     broker.delete_records(&topic.name, 0, 13).await;
-    let (mut source, view) = topic.source(10, &cursor, None);
-    let (gap, message) = blocked(&mut source, &view).await;
+    let (mut source, progress) = topic.source(10, &cursor, None);
+    let (gap, message) = blocked(&mut source, &progress).await;
     assert_eq!(range(&gap), (10, 12, 13));
     assert!(message.contains("no longer in the log, which begins at 13"), "{message}");
 
@@ -141,7 +141,7 @@ async fn what_is_deleted_while_it_is_read_is_named_after_all_before_it() {
     let broker = Broker::shared().await;
     let topic = Topic::new(broker).await.with(|settings| settings.fetch_bytes = 1).await;
     produce_singly(broker, &topic.name, visits(0..20)).await;
-    let (mut source, view) = topic.source(0, &Value::Null, None);
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
     let mut last = next(&mut source, 1).await.last;
     broker.delete_records(&topic.name, 0, 18).await;
     let gap = loop {
@@ -152,7 +152,7 @@ async fn what_is_deleted_while_it_is_read_is_named_after_all_before_it() {
                 assert_eq!(batch.first, last + 1);
                 last = batch.last;
             }
-            Err(_) => break blocked(&mut source, &view).await.0,
+            Err(_) => break blocked(&mut source, &progress).await.0,
         }
     };
     assert_eq!(range(&gap), (last + 1, 17, 18));

@@ -8,14 +8,14 @@ use rskafka::client::partition::OffsetAt;
 use tally_ports::{Fault, Stop, StopKind};
 
 use super::cursor::Cursor;
-use super::pace::ONE_BATCH;
+use super::fetch_size::ONE_BATCH;
 use crate::Gap;
 use crate::cluster::{Answer, Cluster, Partition};
 use crate::fault::setting;
 
 /// A place in a partition's log.
 #[derive(Clone)]
-pub(super) struct Spot {
+pub(super) struct LogPosition {
     pub(super) cluster: Cluster,
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
@@ -23,7 +23,7 @@ pub(super) struct Spot {
     pub(super) next: i64,
     /// The last record before it that was read, if one was.
     pub(super) tail: Option<Cursor>,
-    /// Whether the topic was there before: if it is gone now, somebody may be about to make it anew.
+    /// Whether the topic was there before: if it is gone now, somebody may be about to recreate it.
     pub(super) was_there: bool,
 }
 
@@ -42,7 +42,7 @@ impl From<Fault> for Halt {
     }
 }
 
-impl Spot {
+impl LogPosition {
     pub(super) async fn open(&self) -> Result<Partition, Fault> {
         let missing = if self.was_there { Fault::outage } else { setting };
         Partition::open(&self.cluster, &self.topic, self.partition, missing).await
@@ -55,7 +55,7 @@ impl Spot {
         let (start, end) =
             (log.offset(OffsetAt::Earliest).await?, log.offset(OffsetAt::Latest).await?);
         if self.next > end {
-            return Err(self.made_anew(start, &format!("its log ends at {end}")));
+            return Err(self.recreated(start, &format!("its log ends at {end}")));
         }
         if self.next < start {
             return Err(self.deleted(start));
@@ -80,7 +80,7 @@ impl Spot {
         if is_another {
             let offset = tail.offset;
             return Err(
-                self.made_anew(start, &format!("offset {offset} is not what was read there"))
+                self.recreated(start, &format!("offset {offset} is not what was read there"))
             );
         }
         Ok(())
@@ -124,8 +124,8 @@ impl Spot {
         self.blocked(self.next..start, start, false, &text)
     }
 
-    fn made_anew(&self, start: i64, why: &str) -> Halt {
-        let text = format!("the topic was made anew: {why}");
+    fn recreated(&self, start: i64, why: &str) -> Halt {
+        let text = format!("the topic was recreated: {why}");
         self.blocked(0..self.next, start, true, &text)
     }
 

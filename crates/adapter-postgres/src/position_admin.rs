@@ -4,7 +4,9 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Json, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tally_ports::passed::GAP;
-use tally_ports::{Act, Deed, Fault, Lease, OnSet, Passed, SetTo, Standing, Steering, Stream};
+use tally_ports::{
+    Act, Fault, Lease, LoggedAct, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
+};
 use tally_queries::ledger::FoundStanding;
 use uuid::Uuid;
 
@@ -35,14 +37,18 @@ const INSERT_ENTRY: &str = "
          gap, passed, started_at, committed_at, worker)
     values ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0, 0, '{}', $8, $9, clock_timestamp(), clock_timestamp(), $10)";
 
-impl Steering for Postgres {
-    async fn standings(&self, flow: &str, stream: &str) -> Result<Vec<Standing>, Fault> {
+impl PositionAdmin for Postgres {
+    async fn partition_states(
+        &self,
+        flow: &str,
+        stream: &str,
+    ) -> Result<Vec<PartitionState>, Fault> {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
         let query = sql_query(STANDINGS).bind::<Text, _>(flow).bind::<Text, _>(stream);
         let found: Vec<FoundStanding> = answer(limit, query.load(connection)).await?;
         session.keep();
-        Ok(found.into_iter().map(Standing::from).collect())
+        Ok(found.into_iter().map(PartitionState::from).collect())
     }
 
     async fn set(
@@ -59,8 +65,8 @@ impl Steering for Postgres {
         if first < to.next {
             insert_entry(&mut session, stream, pass, (first, to.next - 1), act).await?;
         }
-        let deed = Deed { id: Uuid::now_v7(), act: act.clone() };
-        note(&mut session, &deed, &act.result).await?;
+        let logged_act = LoggedAct { id: Uuid::now_v7(), act: act.clone() };
+        note(&mut session, &logged_act, &act.result).await?;
         session.run("commit").await?;
         session.keep();
         Ok(())
