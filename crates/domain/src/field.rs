@@ -120,6 +120,7 @@ impl fmt::Debug for Raw {
             .field("key_bytes", &length(&self.key))
             .field("payload_bytes", &length(&self.payload))
             .field("headers", &self.headers.len())
+            .field("timestamp", &self.timestamp)
             .field("line", &self.line)
             .finish()
     }

@@ -120,7 +120,7 @@ impl Reader {
                     nothing = Some((next + 1, limit));
                 }
                 Answer::Records { .. } => {
-                    nothing = Some((next, bare.unwrap_or(self.fetch_size.most())))
+                    nothing = Some((next, bare.unwrap_or(self.fetch_size.most())));
                 }
                 // It may be one behind the batch that holds this offset.
                 Answer::Marker | Answer::Undecodable(_) if bare.is_some() && limit > ONE_BATCH => {

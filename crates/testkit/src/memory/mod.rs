@@ -176,7 +176,7 @@ impl MemoryStore {
         self.state().lost_answers = calls;
     }
 
-    /// The next `calls` of join_stream and leave do nothing and answer with an outage.
+    /// The next `calls` of `join_stream` and `leave` do nothing and answer with an outage.
     pub fn fail_workers(&self, calls: usize) {
         self.state().failing_workers = calls;
     }
