@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tally_domain::{ModelApi, Type, Value};
 use tally_ports::Answer;
 
-use self::item::Item;
+use self::item::{Item, Texts};
 
 /// What the model says of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,10 @@ pub(crate) fn read(
     let mut places = Places::new(asked);
     let mut heard = vec![Response::Nothing; asked.len()];
     let mut otherwise = if items.is_empty() { Unfit::NamesNone } else { Unfit::NoFitItem };
+    let mut texts = Texts::default();
     for item in items {
-        let Some(Item { id, answer }) = Item::fit(item, api, id_kind) else { continue };
+        let fit = Item::fit(item, api, id_kind, &mut texts);
+        let Some(Item { id, answer }) = fit else { continue };
         otherwise = Unfit::NamesNone;
         let Some(place) = id.and_then(|id| places.find(&id)) else { continue };
         match &heard[place] {

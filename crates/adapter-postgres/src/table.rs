@@ -125,9 +125,8 @@ pub(crate) fn array<'a>(kind: Type, values: impl Iterator<Item = &'a Value>) -> 
         // `numeric` has no cheap form of its own.
         Type::Decimal { .. } => collect!(BigInts, Value::Decimal(decimal) => decimal.unscaled),
         Type::Uuid => collect!(Uuids, Value::Uuid(id) => *id),
-        Type::Text { .. } | Type::Json => {
-            collect!(Texts, Value::Text(text) | Value::Json(text) => &**text)
-        }
+        Type::Text { .. } => collect!(Texts, Value::Text(text) => &**text),
+        Type::Json => collect!(Texts, Value::Json(text) => &**text),
         Type::Timestamp => collect!(Timestamps, Value::Timestamp(at) => *at),
         Type::Instant => collect!(Instants, Value::Instant(at) => *at),
     }
@@ -150,7 +149,8 @@ pub(crate) fn text(value: &Value) -> Option<String> {
         Value::Integer(number) => number.to_string(),
         Value::Decimal(decimal) => decimal.to_string(),
         Value::Uuid(id) => id.to_string(),
-        Value::Text(text) | Value::Json(text) => text.to_string(),
+        Value::Text(text) => text.to_string(),
+        Value::Json(text) => text.to_string(),
         Value::Timestamp(at) => at.to_string(),
         Value::Instant(at) => at.to_rfc3339(),
     })

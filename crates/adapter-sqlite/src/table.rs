@@ -83,7 +83,8 @@ pub(crate) fn value(value: &Value) -> Bound<'_> {
         Value::Integer(number) => (*number).into(),
         Value::Decimal(decimal) => decimal.to_string().into(),
         Value::Uuid(id) => id.to_string().into(),
-        Value::Text(text) | Value::Json(text) => (&**text).into(),
+        Value::Text(text) => (&**text).into(),
+        Value::Json(text) => (&**text).into(),
         Value::Timestamp(at) => at.to_string().into(),
         Value::Instant(at) => at.naive_utc().to_string().into(),
     }

@@ -22,5 +22,5 @@ pub use field::{Field, Fields, Headers, Incoming, Raw};
 pub use flow::{AnswerField, Column, Envelope, Flow, Kind, ModelApi, Name, UnknownStats};
 pub use message::Message;
 pub use reason::{Reason, Stage};
-pub use record::{Action, Decimal, Record, Type, Value, Write};
+pub use record::{Action, AnsweredColumn, Decimal, Record, Type, Value, Write};
 pub use table::{Table, TableColumn, TableKind, Version};

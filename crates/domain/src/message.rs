@@ -51,7 +51,7 @@ impl<'a> Message<'a> {
                 Kind::Json => match field.into_text() {
                     None => Some(Value::Null),
                     Some(json) if serde_json::from_str::<serde::de::IgnoredAny>(&json).is_ok() => {
-                        Some(Value::Json(json))
+                        Some(Value::Json((&*json).into()))
                     }
                     Some(_) => faults.add(format!("{name}_invalid"), format!("{name} is not JSON")),
                 },

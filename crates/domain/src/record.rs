@@ -29,12 +29,15 @@ impl Record {
         Self { writes, is_asked: true, detail: None }
     }
 
-    /// Puts the values of the model's answer into the columns of the `tables` that hold them.
-    pub fn take_answer(&mut self, tables: &[Table], answer: &[Value]) {
+    /// Puts the values of the model's answer into the `columns` that hold them.
+    pub fn take_answer(&mut self, columns: &[AnsweredColumn], answer: &[Value]) {
         for write in self.writes.iter_mut().filter(|write| write.action != Action::Delete) {
-            let columns = tables.get(write.table).map_or(&[][..], |table| &table.columns);
-            for (value, column) in write.values.iter_mut().zip(columns) {
-                if let Some(said) = column.answer.and_then(|field| answer.get(field)) {
+            for AnsweredColumn { column, field, .. } in
+                columns.iter().filter(|column| column.table == write.table)
+            {
+                if let (Some(value), Some(said)) =
+                    (write.values.get_mut(*column), answer.get(*field))
+                {
                     value.clone_from(said);
                 }
             }
@@ -47,6 +50,28 @@ impl Record {
             write.table == table && matches!(write.action, Action::Upsert | Action::Append)
         };
         self.writes.iter().find(row).map(|write| write.values.as_slice())
+    }
+}
+
+/// A column that holds a value of the model's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnsweredColumn {
+    table: usize,
+    column: usize,
+    field: usize,
+}
+
+impl AnsweredColumn {
+    /// Those of the `tables`.
+    pub fn all(tables: &[Table]) -> Vec<Self> {
+        let of_table = |(table, described): (usize, &Table)| {
+            let answered = described.columns.iter().enumerate();
+            let answered = answered.filter_map(move |(column, described)| {
+                described.answer.map(|field| Self { table, column, field })
+            });
+            answered.collect::<Vec<_>>()
+        };
+        tables.iter().enumerate().flat_map(of_table).collect()
     }
 }
 
@@ -126,7 +151,7 @@ pub enum Value {
     /// A text.
     Text(ByteString),
     /// A JSON value's own text.
-    Json(ByteString),
+    Json(Box<str>),
     /// To the microsecond.
     Timestamp(NaiveDateTime),
     /// To the microsecond.
@@ -142,7 +167,8 @@ impl Value {
     /// The text that it is, or holds as JSON.
     pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Text(text) | Self::Json(text) => Some(text),
+            Self::Text(text) => Some(text),
+            Self::Json(text) => Some(text),
             _ => None,
         }
     }
@@ -335,7 +361,8 @@ mod tests {
         ];
         let tables = [Table::keyed("t", &[0], columns)];
         let mut record = Record::upsert(0, vec![Value::Text("a".into()), Value::Null]);
-        record.take_answer(&tables, &[Value::Integer(7), Value::Text("yes".into())]);
+        let columns = AnsweredColumn::all(&tables);
+        record.take_answer(&columns, &[Value::Integer(7), Value::Text("yes".into())]);
         assert!(record.row(0) == Some(&[Value::Text("a".into()), Value::Text("yes".into())]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tally_domain::{Flow, Incoming, Raw};
+use tally_domain::{AnsweredColumn, Flow, Incoming, Raw};
 use tally_ports::{
     DecodedRecord, Enrich, LoggedAct, Place, Replay, Replayed, Retry, Row, State, Stop,
 };
@@ -56,12 +56,13 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
 
         let answers = ask(self.enrich.as_deref(), &self.gates.model, &records).await?;
         let mut answers = answers.into_iter();
+        let columns = AnsweredColumn::all(self.flow.tables());
         for ((index, place), mut record) in places.into_iter().zip(records) {
             let answer = if record.is_asked { answers.next() } else { None };
             let position = place.position;
             let row = answer.transpose().map(|answer| {
                 let named = answer.as_ref().and_then(|answer| first_text(answer));
-                record.take_answer(self.flow.tables(), &answer.unwrap_or_default());
+                record.take_answer(&columns, &answer.unwrap_or_default());
                 Row { position, record, answer: named, raw: Raw::default() }
             });
             retries[index] = Some(retry(place, row));

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
-use tally_domain::{Decimal, ModelApi, Type, Value};
+use tally_domain::{ByteString, Decimal, ModelApi, Type, Value};
 use tally_ports::Answer;
 use uuid::Uuid;
 
@@ -20,7 +20,12 @@ pub(super) struct Item {
 impl Item {
     /// What is not fit costs no neighbour: an element that is no object, whose fields are not there once each, of another
     /// kind, or whose texts are not Unicode (half of a surrogate pair). Its other fields are only passed over.
-    pub(super) fn fit(element: &RawValue, api: &ModelApi, id_kind: Type) -> Option<Self> {
+    pub(super) fn fit(
+        element: &RawValue,
+        api: &ModelApi,
+        id_kind: Type,
+        texts: &mut Texts,
+    ) -> Option<Self> {
         let object = element.get().starts_with('{').then(|| element.get())?;
         let mut json = serde_json::Deserializer::from_str(object);
         let fields = json.deserialize_map(Members(api)).ok()?;
@@ -28,13 +33,33 @@ impl Item {
         let id = read_id((*id)?, id_kind).ok()?;
         let mut answer = Some(Vec::with_capacity(answers.len()));
         for (field, raw) in api.answers.iter().zip(answers) {
-            match (read_value((*raw)?, field.kind).ok()?, &mut answer) {
+            match (read_value((*raw)?, field.kind, texts).ok()?, &mut answer) {
                 (Some(value), Some(values)) => values.push(value),
                 (None, answer) => *answer = None,
                 (Some(_), None) => {}
             }
         }
         Some(Self { id, answer })
+    }
+}
+
+/// Texts of answers. A model says few different ones again and again: equal ones share their bytes.
+#[derive(Default)]
+pub(super) struct Texts(Vec<ByteString>);
+
+impl Texts {
+    /// So many are remembered.
+    const MOST: usize = 32;
+
+    fn get(&mut self, text: &str) -> ByteString {
+        if let Some(known) = self.0.iter().find(|known| **known == text) {
+            return known.clone();
+        }
+        let new = ByteString::from(text);
+        if self.0.len() < Self::MOST {
+            self.0.push(new.clone());
+        }
+        new
     }
 }
 
@@ -94,7 +119,7 @@ fn read_id(raw: &RawValue, kind: Type) -> Result<Option<Value>, OtherKind> {
 }
 
 /// The value of a field; `None` where it is `null` or no column could hold it.
-fn read_value(raw: &RawValue, kind: Type) -> Result<Option<Value>, OtherKind> {
+fn read_value(raw: &RawValue, kind: Type, texts: &mut Texts) -> Result<Option<Value>, OtherKind> {
     let json = raw.get();
     let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     Ok(match kind {
@@ -106,7 +131,7 @@ fn read_value(raw: &RawValue, kind: Type) -> Result<Option<Value>, OtherKind> {
         }
         Type::Text { limit } => {
             let text = read_text(raw).ok_or(OtherKind)?;
-            is_usable(&text, limit).then(|| Value::Text(text.into_owned().into()))
+            is_usable(&text, limit).then(|| Value::Text(texts.get(&text)))
         }
         Type::Json => Some(Value::Json(json.into())),
         _ => return Err(OtherKind),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value as Json;
-use tally_domain::{ByteString, Raw, Record, Value};
+use tally_domain::{AnsweredColumn, ByteString, Raw, Record, Value};
 use tally_ports::{
     Answers, Commit, Committed, DeadLetter, Enrich, Passed, Row, Sink, Source, Stop,
 };
@@ -122,7 +122,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
             Enriched { rows: Vec::with_capacity(records.len()), refused: Vec::new() };
         let answers = ask(pipeline.enrich.as_deref(), &pipeline.gates.model, &records).await?;
         let mut answers = answers.into_iter();
-        let tables = pipeline.flow.tables();
+        let columns = AnsweredColumn::all(pipeline.flow.tables());
         for (mut record, (position, raw)) in records.into_iter().zip(places) {
             let answer = if record.is_asked { answers.next() } else { None };
             let answer = match answer.transpose() {
@@ -134,7 +134,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
             };
             let named = answer.as_ref().and_then(|answer| first_text(answer));
             if let Some(answer) = answer {
-                record.take_answer(tables, &answer);
+                record.take_answer(&columns, &answer);
             }
             enriched.rows.push(Row { position, record, answer: named, raw });
         }

@@ -194,7 +194,8 @@ fn text(value: &Value) -> Option<String> {
         Value::Integer(number) => number.to_string(),
         Value::Decimal(decimal) => decimal.to_string(),
         Value::Uuid(id) => id.to_string(),
-        Value::Text(text) | Value::Json(text) => text.to_string(),
+        Value::Text(text) => text.to_string(),
+        Value::Json(text) => text.to_string(),
         Value::Timestamp(at) => at.to_string(),
         Value::Instant(at) => at.naive_utc().to_string(),
     })
