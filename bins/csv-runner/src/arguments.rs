@@ -16,10 +16,10 @@ pub struct Arguments {
     /// Read finished and rejected files again
     #[arg(long)]
     pub again: bool,
-    /// Go through every stage but write nothing, and say what each column holds
+    /// Run every stage but write nothing, and print a profile of each column
     #[arg(long)]
     pub dry_run: bool,
-    /// How the summary on standard output looks
+    /// Format of the summary on standard output
     #[arg(long, value_enum, default_value_t = Summary::Text)]
     pub summary: Summary,
     /// Which flow.

@@ -18,11 +18,11 @@ const EXIT_CODES: &str = "Exit codes: 0 done, whatever became of the records; 2 
 with a given id (then nothing was done); 69 the database, the model or the schema registry stayed unavailable; 74 standard output or a \
 file cannot be written; 78 a setting is wrong; 130 and 143 stopped by a signal, the record in hand finished.";
 
-/// Lists, shows, replays, discards, exports and purges dead letters. May run beside whatever makes them.
+/// Lists, shows, replays, discards, exports and purges dead letters. May run while records are read.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// How results look
+    /// Format of results
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     /// The flags of what takes records into a store.
@@ -45,15 +45,15 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List dead letters, in the order of where they were read
+    /// List dead letters, ordered by stream and position
     List(List),
-    /// Show everything about one, its payload among it, and all attempts at its record
+    /// Show one dead letter with its payload, and all attempts at its record
     Show {
-        /// Which
+        /// Id of the dead letter
         #[arg(value_name = "ID")]
         id: Uuid,
     },
-    /// Count them by code and by hour
+    /// Count dead letters by code and by hour
     Stats {
         /// Which.
         #[command(flatten)]
@@ -62,14 +62,14 @@ pub enum Command {
         #[arg(long, value_name = "STATE")]
         state: Option<State>,
     },
-    /// Take the stored records of open ones through all stages again
+    /// Send the stored records of open dead letters through all stages again
     ///
     /// A record whose effect can be written by now is written, unless something newer is there: a later record of the same source, or
     /// any of another one. Then its dead letter is outdated. One that fails again becomes the next attempt. Quality rules judge
     /// batches and are not asked again: who replays a record that one of them sorted out lets it pass; their statistics do not
     /// learn. What was cut, masked or purged cannot be replayed.
     Replay(Replay),
-    /// Say of open ones that nobody needs them
+    /// Mark open dead letters as discarded
     Discard {
         /// Which.
         #[command(flatten)]
@@ -78,9 +78,9 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Write whole ones as JSON Lines
+    /// Write dead letters with their payloads as JSON Lines
     Export {
-        /// Which
+        /// Id of the dead letter
         #[arg(value_name = "ID")]
         ids: Vec<Uuid>,
         /// Which.
@@ -93,9 +93,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Blank key, payload and headers for good; the row stays
+    /// Erase key, payload and headers for good; the row stays
     ///
-    /// In whatever state they are, open ones among them. What a topic of dead letters has got already is not touched.
+    /// Dead letters in any state, open ones included. Events already published to a topic are not touched.
     Purge {
         /// Which.
         #[command(flatten)]
@@ -121,10 +121,10 @@ pub struct List {
     /// Only those in this state: open, retried, replayed, outdated, discarded or purged
     #[arg(long, value_name = "STATE")]
     pub state: Option<State>,
-    /// The most of them
+    /// List at most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub limit: u16,
-    /// Go on behind this one: the last of the page before
+    /// Continue after this one: the last of the page before
     #[arg(long, value_name = "ID")]
     pub after: Option<Uuid>,
 }
@@ -135,16 +135,16 @@ pub struct Replay {
     /// Which.
     #[command(flatten)]
     pub which: Which,
-    /// Say what would become of each and change nothing
+    /// Print what would become of each and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// The most records per second, like 50/s [default: as many as go]
+    /// The most records per second, like 50/s [default: no limit]
     #[arg(long, value_name = "N/s")]
     pub rate: Option<Rate>,
-    /// The most records that are tried [default: all of them]
+    /// The most records to replay [default: all of them]
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// A record that failed so often is left alone
+    /// Leave out records with so many failed attempts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..))]
     pub max_attempts: i32,
     /// Why, for the table of acts
@@ -155,13 +155,13 @@ pub struct Replay {
 /// What an act is to change; nothing by mistake.
 #[derive(Args, Debug)]
 pub struct Which {
-    /// Which; at least one id, a filter or --all is needed
+    /// Ids; at least one id, a filter or --all is needed
     #[arg(value_name = "ID")]
     pub ids: Vec<Uuid>,
     /// Which.
     #[command(flatten)]
     pub filters: Filters,
-    /// All that there are
+    /// All dead letters
     #[arg(long)]
     pub all: bool,
 }
@@ -175,7 +175,7 @@ pub struct Filters {
     /// Only those of this stream: GROUP/TOPIC or file/FINGERPRINT
     #[arg(long, value_name = "STREAM")]
     pub stream: Option<String>,
-    /// Only those of this topic or file, called as it was when it was last read
+    /// Only those of this topic or file, by its name when it was last read
     #[arg(long, value_name = "TOPIC|PATH")]
     pub label: Option<String>,
     /// Only those of this partition
@@ -199,7 +199,7 @@ pub struct Filters {
     /// Only those that failed earlier
     #[arg(long, value_name = "TIME")]
     pub until: Option<Moment>,
-    /// Only those with exactly this key (a file's: its id field). Records that could not be split have none
+    /// Only those with exactly this key (of a file: its id field; records that could not be split have none)
     #[arg(long, value_name = "TEXT")]
     pub key: Option<String>,
 }

@@ -9,10 +9,10 @@ use tally_app::{ConsumerFlags, Flags, FlowFlag};
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = false)]
 pub struct Arguments {
-    /// Stop at each partition's end as it is now, once all are there, whoever brought them there
+    /// Stop when all partitions have reached their ends as of the start, by this consumer or others
     #[arg(long)]
     pub until_end: bool,
-    /// Pass over a range that cannot be read, as a stopped partition printed it; once
+    /// Skip a range that cannot be read, once; as a stopped partition printed it
     #[arg(long, value_name = "TOPIC/PARTITION@FIRST-LAST")]
     pub accept_gap: Vec<Gap>,
     /// Which flow.
@@ -32,7 +32,7 @@ pub struct Arguments {
 /// What else there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Where the group stands
+    /// Show or set the positions of the group
     Positions {
         /// What to do with the positions.
         #[command(subcommand)]
@@ -43,9 +43,9 @@ pub enum Command {
 /// What to do with positions.
 #[derive(Debug, Subcommand)]
 pub enum Positions {
-    /// Show where each partition stands
+    /// Show the position of each partition
     Show,
-    /// Move a partition that nobody owns: on within its pass, or back by a new one
+    /// Set the position of a partition that nobody owns: forward in its pass, or back in a new pass
     Set {
         /// Which partition [default: all of them]
         #[arg(long, value_name = "N")]

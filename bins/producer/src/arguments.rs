@@ -14,13 +14,13 @@ pub struct Arguments {
     /// The files, sent in this order
     #[arg(required_unless_present = "print_config", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How records are written
+    /// Format of the records
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
-    /// The most records per second, like 5000/s [default: as many as go]
+    /// The most records per second, like 5000/s [default: no limit]
     #[arg(long, value_name = "N/s")]
     pub rate: Option<Rate>,
-    /// Begin again after the last file, until stopped
+    /// Start over after the last file, until stopped
     #[arg(long)]
     pub repeat: bool,
     /// Exit with 0 even if some rows were not sent

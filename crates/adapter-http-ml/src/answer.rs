@@ -42,7 +42,7 @@ pub(crate) fn read(
         })?;
 
     let mut places = Places::new(asked);
-    let mut heard = vec![Response::Nothing; asked.len()];
+    let mut mentions = vec![Mentions::Nothing; asked.len()];
     let mut otherwise = if items.is_empty() { Unfit::NamesNone } else { Unfit::NoFitItem };
     let mut texts = Texts::default();
     for item in items {
@@ -50,16 +50,18 @@ pub(crate) fn read(
         let Some(Item { id, answer }) = fit else { continue };
         otherwise = Unfit::NamesNone;
         let Some(place) = id.and_then(|id| places.find(&id)) else { continue };
-        match &heard[place] {
-            Response::Nothing => heard[place] = Response::Once(answer),
-            Response::Once(earlier) if *earlier != answer => heard[place] = Response::Contradiction,
-            Response::Once(_) | Response::Contradiction => {}
+        match &mentions[place] {
+            Mentions::Nothing => mentions[place] = Mentions::Once(answer),
+            Mentions::Once(earlier) if *earlier != answer => {
+                mentions[place] = Mentions::Contradiction;
+            }
+            Mentions::Once(_) | Mentions::Contradiction => {}
         }
     }
-    if heard.iter().all(|heard| matches!(heard, Response::Nothing)) {
+    if mentions.iter().all(|mentions| matches!(mentions, Mentions::Nothing)) {
         return Err(otherwise);
     }
-    Ok(heard.into_iter().map(Response::conclude).collect())
+    Ok(mentions.into_iter().map(Mentions::conclude).collect())
 }
 
 /// Why an answer is not fit. Its text holds nothing of the answer.
@@ -106,13 +108,13 @@ impl fmt::Display for Names<'_> {
 
 /// What was said of one record so far.
 #[derive(Clone)]
-enum Response {
+enum Mentions {
     Nothing,
     Once(Option<Answer>),
     Contradiction,
 }
 
-impl Response {
+impl Mentions {
     fn conclude(self) -> Reply {
         match self {
             Self::Nothing => Reply::Nothing,

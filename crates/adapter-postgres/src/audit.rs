@@ -56,13 +56,13 @@ macro_rules! of_log {
 
 /// A database, opened to be read and nothing else. Cheap to clone; clones share the connections.
 #[derive(Clone)]
-pub struct PostgresBooks {
+pub struct PostgresLedgerReader {
     sessions: Sessions,
     signs: Sessions,
     flows: Arc<[Arc<dyn Flow>]>,
 }
 
-impl PostgresBooks {
+impl PostgresLedgerReader {
     /// Connects and makes sure that the tables are those of this program's version and may be read: the ledger's, and those
     /// of the `flows` that were ever written there.
     ///
@@ -212,7 +212,7 @@ impl PostgresBooks {
     }
 }
 
-impl Audit for PostgresBooks {
+impl Audit for PostgresLedgerReader {
     async fn show<A: Auditor>(&self, mut auditor: A) -> Result<A, Fault> {
         let mut session = self.session().await?;
         session.run("begin isolation level repeatable read read only").await?;
@@ -281,8 +281,8 @@ fn rows_of_keys<'a>(table: &Table, keys: &'a [Vec<Value>]) -> Made<'a> {
     Made::new(queries::traces_of_keys(table, &from, of), arrays.collect())
 }
 
-impl fmt::Debug for PostgresBooks {
+impl fmt::Debug for PostgresLedgerReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresBooks").field("flows", &self.flows).finish_non_exhaustive()
+        f.debug_struct("PostgresLedgerReader").field("flows", &self.flows).finish_non_exhaustive()
     }
 }

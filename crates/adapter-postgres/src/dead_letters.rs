@@ -89,8 +89,8 @@ impl DeadLetters for Postgres {
         let query = sql_query(sql).bind::<Array<SqlUuid>, _>(ids);
         let changed = answer(limit, query.execute(connection)).await?;
         let changed = i64::try_from(changed).unwrap_or(i64::MAX);
-        let unheard =
-            logged_act.unheard(change.as_str(), &acts::noted(&mut session, logged_act).await?);
+        let unheard = logged_act
+            .unacknowledged(change.as_str(), &acts::noted(&mut session, logged_act).await?);
         if unheard > 0 {
             session.run("rollback").await?;
             session.keep();

@@ -51,7 +51,7 @@ mod workers;
 use std::fmt;
 use std::time::Duration;
 
-pub use audit::PostgresBooks;
+pub use audit::PostgresLedgerReader;
 pub use diesel;
 pub use diesel_async;
 use tally_ports::{Fault, KnownFlow};

@@ -31,7 +31,7 @@ const LAST_PASS: &str = "
     limit 1
     for update";
 
-/// Over the same log as the pass before, or $7 logs further, whose epoch it continues. Loses silently against another one's at the same time.
+/// Over the log of the pass before, or the next one if $7 is 1; continues its epoch. Does nothing if another process has begun it.
 const BEGIN_PASS: &str = "
     insert into positions (flow, stream, partition, pass, log, label, next, epoch, updated_at)
     select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, coalesce(before.epoch, 0), clock_timestamp()

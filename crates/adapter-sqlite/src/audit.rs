@@ -45,12 +45,12 @@ macro_rules! of_log {
 
 /// A database file, opened to be read and nothing else.
 #[derive(Clone, Debug)]
-pub struct SqliteBooks {
+pub struct SqliteLedgerReader {
     path: PathBuf,
     flows: Arc<[KnownFlow]>,
 }
 
-impl SqliteBooks {
+impl SqliteLedgerReader {
     /// Opens the file. Blocks.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl SqliteBooks {
     }
 }
 
-impl Audit for SqliteBooks {
+impl Audit for SqliteLedgerReader {
     async fn show<A: Auditor>(&self, mut auditor: A) -> Result<A, Fault> {
         self.run(move |connection, flows| {
             // What the first statement sees is what all of them see.

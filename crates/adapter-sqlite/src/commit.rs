@@ -111,7 +111,7 @@ fn conclude(
     let (committed, refused) = commit.conclude(&outcomes)?;
     dead_letters::insert(connection, commit, commit.dead_letters.iter().chain(&refused))
         .map_err(misplaced_if_there)?;
-    if commit.pass > 1 {
+    if commit.pass > 1 && !(commit.dead_letters.is_empty() && refused.is_empty()) {
         earlier::take_over(connection, commit)?;
     }
     let detail = commit.detail(&outcomes);

@@ -73,8 +73,8 @@ impl DeadLetters for Sqlite {
         let (ids, logged_act) = (ids.to_vec(), logged_act.clone());
         self.run(move |connection| {
             transaction(connection, |connection| {
-                let unheard =
-                    logged_act.unheard(change.as_str(), &acts::noted(connection, &logged_act)?);
+                let unheard = logged_act
+                    .unacknowledged(change.as_str(), &acts::noted(connection, &logged_act)?);
                 if unheard > 0 {
                     return Ok(unheard);
                 }

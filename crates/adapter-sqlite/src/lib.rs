@@ -33,7 +33,7 @@ pub use diesel;
 use diesel::SqliteConnection;
 use tally_ports::{Fault, KnownFlow};
 
-pub use self::audit::SqliteBooks;
+pub use self::audit::SqliteLedgerReader;
 
 /// How a database is opened.
 #[derive(Clone, Debug)]

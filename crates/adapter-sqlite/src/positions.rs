@@ -243,7 +243,7 @@ impl Statement for BeginPass {
             and before.partition = new.partition and before.pass = new.pass - 1";
 }
 
-/// Adds a pass that nobody owns yet, over the same log as the one before, whose epoch it continues.
+/// Adds a pass that nobody owns yet, over the same log as the one before or the next one, whose epoch it continues.
 pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,

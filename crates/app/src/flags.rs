@@ -24,7 +24,7 @@ pub struct Common {
 /// The flags of the binaries that take records into a store.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
-    /// Where to write: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
+    /// The database to write to: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) database_url: Option<String>,
     /// The model's address [default: <http://127.0.0.1:8000>]
@@ -33,7 +33,7 @@ pub struct Flags {
     /// The most records of a batch [default: 1000]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) batch_size: Option<usize>,
-    /// How long a dependency may stay away, like 30s, 5m or never [default: 5m; kafka-consumer: never]
+    /// How long a dependency may stay unavailable, like 30s, 5m or never [default: 5m; kafka-consumer: never]
     #[arg(long, global = true, value_name = "TIME")]
     pub(crate) max_outage: Option<Span>,
     /// How long an owner of a partition may be silent before another takes over [default: 5s]
@@ -47,7 +47,7 @@ pub struct Flags {
 /// The flags of the binaries that look into a store.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StoreFlags {
-    /// Where to look: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
+    /// The database to read: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// The flags of every binary.
@@ -72,7 +72,7 @@ pub struct ConsumerFlags {
     /// The flags that say which topic.
     #[command(flatten)]
     topic: TopicFlags,
-    /// In whose name positions are kept [default: tally]
+    /// The group whose positions are kept [default: tally]
     #[arg(long, global = true, value_name = "GROUP")]
     group: Option<String>,
     /// Where a new group begins: earliest, latest or a timestamp [default: earliest]
@@ -86,13 +86,13 @@ pub struct ConsumerFlags {
 /// The flags of what compares a group's reading of a topic with the topic.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupFlags {
-    /// Compare with the topic, too, at these brokers: host:port separated by commas
+    /// Also compare with the topic at these brokers: host:port separated by commas
     #[arg(long, value_name = "LIST")]
     brokers: Option<String>,
     /// The topic [default: transactions]
     #[arg(long, requires = "brokers", value_name = "TOPIC")]
     topic: Option<String>,
-    /// In whose name it was read [default: tally]
+    /// The group that has read it [default: tally]
     #[arg(long, requires = "brokers", value_name = "GROUP")]
     group: Option<String>,
 }

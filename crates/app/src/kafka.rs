@@ -71,7 +71,7 @@ pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
     Registry::new(url, settings.kafka.timeout.length()).map(Some).map_err(Fault::into_stop)
 }
 
-/// The topic of dead letters; looked up when the first one is published, so that it may be away at the start.
+/// The topic of dead letters; looked up when the first one is published, so that it may be unavailable at the start.
 pub(crate) struct DeadLetters {
     kafka: tally_adapter_kafka::Settings,
     registry: Option<Registry>,

@@ -1,8 +1,8 @@
 //! The store that a URL names, opened to be audited.
 
 #[cfg(feature = "postgres")]
-use tally_adapter_postgres::PostgresBooks;
-use tally_adapter_sqlite::SqliteBooks;
+use tally_adapter_postgres::PostgresLedgerReader;
+use tally_adapter_sqlite::SqliteLedgerReader;
 use tally_ports::audit::{Asked, Entry, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 
@@ -13,10 +13,10 @@ use crate::url::Url;
 #[derive(Debug)]
 pub enum LedgerReader {
     /// An embedded file.
-    Sqlite(SqliteBooks),
+    Sqlite(SqliteLedgerReader),
     /// A server.
     #[cfg(feature = "postgres")]
-    Postgres(PostgresBooks),
+    Postgres(PostgresLedgerReader),
 }
 
 impl LedgerReader {
@@ -28,14 +28,16 @@ impl LedgerReader {
         match Place::of(url)? {
             Place::File(path) => {
                 let flows = flows.to_vec();
-                let open = move || SqliteBooks::open(path, &flows);
+                let open = move || SqliteLedgerReader::open(path, &flows);
                 match tokio::task::spawn_blocking(open).await {
                     Ok(opened) => opened.map(Self::Sqlite),
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 }
             }
             #[cfg(feature = "postgres")]
-            Place::Server => PostgresBooks::open(url.expose(), flows).await.map(Self::Postgres),
+            Place::Server => {
+                PostgresLedgerReader::open(url.expose(), flows).await.map(Self::Postgres)
+            }
         }
     }
 }

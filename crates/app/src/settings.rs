@@ -22,7 +22,7 @@ pub struct Settings {
     pub batch_size: usize,
     /// How long an owner of a partition may be silent before another takes over.
     pub lease: Span,
-    /// How long a dependency may stay away before the run gives up.
+    /// How long a dependency may stay unavailable before the run gives up.
     pub max_outage: Span,
     /// How long what is in flight may take after a signal.
     pub drain: Span,

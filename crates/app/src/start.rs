@@ -19,7 +19,7 @@ pub struct Worker {
 }
 
 /// Starts logs, metrics, the endpoints that show them, and the listening for signals. Log lines go to `writer`;
-/// `source` is what people call that which is read.
+/// `source` is the label of the source.
 ///
 /// # Errors
 /// When a setting of these is wrong, or the port is taken.

@@ -52,7 +52,7 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
     let path = folder.join("tally.db");
     let path = path.to_str().context("a path that is not UTF-8 has no URL")?;
 
-    server.make_anew(DATABASE).await?;
+    server.recreate(DATABASE).await?;
     runner::run(folder, &sample, &model, &server.url(DATABASE)).await?;
     fill_postgres(&server, batches).await?;
     runner::run(folder, &sample, &model, &format!("sqlite:{path}")).await?;

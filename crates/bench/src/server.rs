@@ -42,7 +42,7 @@ impl Server {
     }
 
     /// An empty `database` instead of the one that has the name; and nothing left to write to the disk for anyone.
-    pub async fn make_anew(&self, database: &str) -> anyhow::Result<()> {
+    pub async fn recreate(&self, database: &str) -> anyhow::Result<()> {
         let client = self.connect("tally").await?;
         client.execute(&format!("drop database if exists {database} with (force)"), &[]).await?;
         client.execute(&format!("create database {database} template template0"), &[]).await?;

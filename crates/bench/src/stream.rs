@@ -116,7 +116,7 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
     let mut lines = Lines::default();
     for turn in 1..=size.runs {
         eprintln!("turn {turn} of {}", size.runs);
-        stage.server.make_anew(DATABASE).await?;
+        stage.server.recreate(DATABASE).await?;
         let floor = chunks.run(&mut stage.server.connect(DATABASE).await?).await?;
         lines.add("floor: COPY and upsert", floor.rows_per_second, None);
         for format in ["json", "avro"] {
@@ -193,7 +193,7 @@ impl Stage {
 
     /// Takes the topic into an empty database and ensures that the ledger accounts for each record, and the table too.
     async fn consume(&self, topic: &str, sample: &Sample) -> anyhow::Result<Usage> {
-        self.server.make_anew(DATABASE).await?;
+        self.server.recreate(DATABASE).await?;
         let usage = self.start("kafka-consumer", topic, &["--until-end"])?.end().await?;
         self.ensure_taken(sample.rows).await?;
         Ok(usage)
@@ -214,7 +214,7 @@ impl Stage {
     /// Median and 99th percentile, in milliseconds, of the time from a record's own timestamp to its batch's commit.
     async fn ages(&self, size: &Size) -> anyhow::Result<(i64, i64)> {
         let topic = self.topic("steady")?;
-        self.server.make_anew(DATABASE).await?;
+        self.server.recreate(DATABASE).await?;
         let sample = runner::sample(&self.folder, size.rate * size.seconds).await?;
         let consumer = self.start("kafka-consumer", &topic, &[])?;
         self.until_owned().await?;

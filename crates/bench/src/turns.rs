@@ -72,7 +72,7 @@ fn keep(series: &mut Series, run: Run) {
 }
 
 async fn into_floor(server: &Server, chunks: &Chunks, rows: u64) -> anyhow::Result<Run> {
-    server.make_anew(DATABASE).await?;
+    server.recreate(DATABASE).await?;
     let run = chunks.run(&mut server.connect(DATABASE).await?).await?;
     ensure_count(count_in_postgres(server).await?, rows)?;
     Ok(run)
@@ -84,7 +84,7 @@ async fn into_postgres(
     sample: &Sample,
     model: &Model,
 ) -> anyhow::Result<Run> {
-    server.make_anew(DATABASE).await?;
+    server.recreate(DATABASE).await?;
     let run = runner::run(folder, sample, model, &server.url(DATABASE)).await?;
     ensure_count(count_in_postgres(server).await?, sample.rows)?;
     Ok(run)

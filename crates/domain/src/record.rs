@@ -35,10 +35,10 @@ impl Record {
             for AnsweredColumn { column, field, .. } in
                 columns.iter().filter(|column| column.table == write.table)
             {
-                if let (Some(value), Some(said)) =
+                if let (Some(value), Some(answered)) =
                     (write.values.get_mut(*column), answer.get(*field))
                 {
-                    value.clone_from(said);
+                    value.clone_from(answered);
                 }
             }
         }

@@ -107,10 +107,10 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
     async fn join_stream(&self, stop: &CancellationToken) -> Result<Option<Membership>, Stop> {
         let mut waiting: Option<Waiting> = None;
         loop {
-            let attending =
+            let joining =
                 self.gates.database.pass(|| self.store.join_stream(&self.worker, self.lease));
             let joined = tokio::select! {
-                joined = attending => joined?,
+                joined = joining => joined?,
                 () = stop.cancelled() => return Ok(None),
             };
             let (other, remaining, renewal) = match joined {

@@ -44,7 +44,7 @@ impl LoggedAct {
 
     /// How many more of `what` the row of the act has by now, whose result is `noted`: those of a transaction that was
     /// committed, though its answer did not come.
-    pub fn unheard(&self, what: &str, noted: &Value) -> i64 {
+    pub fn unacknowledged(&self, what: &str, noted: &Value) -> i64 {
         count_of(noted, what) - count_of(&self.act.result, what)
     }
 }

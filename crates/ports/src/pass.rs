@@ -80,7 +80,7 @@ pub enum OnSet {
     Begin {
         /// The pass.
         number: i32,
-        /// Whether its log is the one after that of the pass before, not the same.
+        /// Whether it begins the next log of that name.
         is_other_log: bool,
     },
     /// It moves the last pass.

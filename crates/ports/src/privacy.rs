@@ -22,7 +22,9 @@ pub trait Mask: fmt::Debug + Send + Sync + 'static {
 
 /// A record of which `payload` is left, and its other bytes as they were.
 pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
-    let is_named = |name: &str| fields.iter().any(|field| field == name);
+    let is_named = |name: &str| {
+        fields.iter().any(|field| field == name || field.rsplit('.').next() == Some(name))
+    };
     let kept = raw.headers.iter().filter(|(name, _)| !is_named(name)).cloned();
     let said = (MASKED.to_owned(), Bytes::from(fields.join(",")));
     let headers: Headers = kept.chain([said]).collect();

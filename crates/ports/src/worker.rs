@@ -43,6 +43,6 @@ pub enum Join {
 pub struct Membership {
     /// How many workers live, at least one.
     pub living: usize,
-    /// The partitions that were ever claimed, in order.
+    /// The partitions that have a position, in order.
     pub partitions: Vec<PartitionState>,
 }

@@ -23,18 +23,24 @@ where
         .bind::<BigInt, _>(origin.log)
 }
 
-/// The open dead letters of the positions from the fifth parameter to the sixth.
+/// The open dead letters of the positions from the fifth parameter to the sixth. SQLite loops over the tables in the order
+/// of a `cross join`: few passes, then their dead letters by index.
 pub const OPEN: &str = "
     select d.position, not exists (
-            select 1 from batches b join positions q
-                on q.flow = b.flow and q.stream = b.stream and q.partition = b.partition and q.pass = b.pass
-            where b.flow = d.flow and b.stream = d.stream and b.partition = d.partition and b.pass < d.pass
-                and q.log = p.log and b.first <= d.position and b.last >= d.position and b.read > 0
+            select 1 from positions q
+            where q.flow = p.flow and q.stream = p.stream and q.partition = p.partition and q.log = p.log
+                and q.pass < p.pass and (
+                    select case when b.last >= d.position then b.read else 0 end from batches b
+                    where b.flow = q.flow and b.stream = q.stream and b.partition = q.partition and b.pass = q.pass
+                        and b.first <= d.position
+                    order by b.first desc
+                    limit 1
+                ) > 0
         ) as is_uncounted
-    from dead_letters d join positions p
-        on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
-    where d.flow = $1 and d.stream = $2 and d.partition = $3 and p.log = $4 and d.position between $5 and $6
-        and d.state = 'open'
+    from positions p cross join dead_letters d
+    where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4
+        and d.flow = p.flow and d.stream = p.stream and d.partition = p.partition and d.pass = p.pass
+        and d.position between $5 and $6 and d.state = 'open'
     order by d.id";
 
 /// A row of [`OPEN`].
@@ -97,15 +103,15 @@ pub const CLOSE: &str = "
 /// somebody has decided what becomes of them.
 pub const TAKE_OVER: &str = "
     update dead_letters set state = (
-        select e.state from dead_letters e join positions p
-            on p.flow = e.flow and p.stream = e.stream and p.partition = e.partition and p.pass = e.pass
-        where e.flow = $1 and e.stream = $2 and e.partition = $3 and p.log = $4
-            and e.position = dead_letters.position and e.pass < dead_letters.pass and e.state in ('repaired', 'discarded')
+        select e.state from positions p cross join dead_letters e
+        where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4 and +p.pass < dead_letters.pass
+            and e.flow = p.flow and e.stream = p.stream and e.partition = p.partition and e.pass = p.pass
+            and e.position = dead_letters.position and e.state in ('repaired', 'discarded')
         order by e.pass desc, e.attempt desc limit 1
     )
     where batch_id = $5 and exists (
-        select 1 from dead_letters e join positions p
-            on p.flow = e.flow and p.stream = e.stream and p.partition = e.partition and p.pass = e.pass
-        where e.flow = $1 and e.stream = $2 and e.partition = $3 and p.log = $4
-            and e.position = dead_letters.position and e.pass < dead_letters.pass and e.state in ('repaired', 'discarded')
+        select 1 from positions p cross join dead_letters e
+        where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4 and +p.pass < dead_letters.pass
+            and e.flow = p.flow and e.stream = p.stream and e.partition = p.partition and e.pass = p.pass
+            and e.position = dead_letters.position and e.state in ('repaired', 'discarded')
     )";

@@ -38,7 +38,8 @@ impl Received {
             key: record.key.map(Bytes::from),
             payload: record.value.map(Bytes::from),
             headers,
-            timestamp: Some(record.timestamp),
+            // Kafka says -1 for none.
+            timestamp: (timestamp >= 0).then_some(record.timestamp),
             line: None,
         };
         Self { offset, timestamp, size, raw }

@@ -48,10 +48,12 @@ pub(super) fn scaled(unscaled: &[u8], scale: usize) -> Result<Field, Broken> {
     if bytes.len() > LONGEST {
         return Err(Broken::new(format!("a decimal of more than {LONGEST} bytes")));
     }
-    if let (true, Some(scale)) = (bytes.len() < 8, small_scale(scale)) {
+    if let (true, Some(scale)) = (bytes.len() <= 8, small_scale(scale)) {
         let start = if is_negative { -1 } else { 0 };
-        let unscaled = bytes.iter().fold(start, |value: i64, &byte| value << 8 | i64::from(byte));
-        return Ok(Field::Decimal(Decimal { unscaled, scale }));
+        let unscaled = bytes.iter().fold(start, |value: i128, &byte| value << 8 | i128::from(byte));
+        if let Ok(unscaled) = i64::try_from(unscaled) {
+            return Ok(Field::Decimal(Decimal { unscaled, scale }));
+        }
     }
     let digits = digits(bytes, is_negative);
     Ok(Field::Number(with_point(is_negative, &digits, length(scale)).into()))
@@ -197,6 +199,20 @@ mod tests {
         check_scaled(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x04, 0xd2], 3, "1.234");
         check_scaled(&[0x04, 0xd2], 6, "0.001234");
         check_scaled(&[0xfb, 0x2e], 19, "-0.0000000000000001234");
+    }
+
+    #[test]
+    fn what_fits_64_bits_is_a_decimal() {
+        for (value, is_decimal) in [
+            (i128::from(i64::MIN), true),
+            (i128::from(i64::MAX), true),
+            (1 << 56, true),
+            (i128::from(i64::MAX) + 1, false),
+            (i128::from(i64::MIN) - 1, false),
+        ] {
+            let field = scaled(&value.to_be_bytes(), 2).unwrap();
+            assert_eq!(matches!(field, Field::Decimal(_)), is_decimal, "{value}");
+        }
     }
 
     #[test]

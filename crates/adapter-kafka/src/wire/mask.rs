@@ -21,6 +21,8 @@ pub struct WireMask {
     of_key: MaskedFields,
     /// Whether the key, which is the id's text, is one of them.
     is_key_masked: bool,
+    /// Whether a record that a column is in is one of them.
+    is_record_masked: bool,
     registry: Option<Registry>,
 }
 
@@ -30,10 +32,18 @@ impl WireMask {
     pub fn new(fields: &[String], columns: &[Column], registry: Option<Registry>) -> Self {
         let last = |name: &String| name.rsplit('.').next().unwrap_or(name).to_owned();
         let of_key = MaskedFields(fields.iter().map(last).collect());
-        let fields = MaskedFields(fields.to_vec());
-        let mut ids = columns.iter().filter(|column| column.kind == Kind::Id);
-        let is_key_masked = ids.any(|id| fields.cover(&id.name));
-        Self { fields, of_key, is_key_masked, registry }
+        // Whether or not an event comes with its schema.
+        let unwrapped = fields.iter().filter_map(|name| name.strip_prefix("payload."));
+        let fields =
+            MaskedFields(fields.iter().cloned().chain(unwrapped.map(str::to_owned)).collect());
+        let is_covered = |column: &Column| fields.cover(&column.name);
+        let is_key_masked =
+            columns.iter().any(|column| column.kind == Kind::Id && is_covered(column));
+        // A key may hold any column of a record that is masked as a whole.
+        let is_record_masked = columns.iter().any(|column| {
+            column.name.rsplit_once('.').is_some_and(|(record, _)| fields.cover(record))
+        });
+        Self { fields, of_key, is_key_masked, is_record_masked, registry }
     }
 
     /// What is left of the payload; `None` where the fields cannot be told.
@@ -58,6 +68,7 @@ impl WireMask {
     fn key(&self, key: &Bytes) -> Option<Bytes> {
         match key.trim_ascii_start().first() {
             _ if self.is_key_masked => None,
+            Some(b'{' | b'[' | &avro::MAGIC) if self.is_record_masked => None,
             Some(b'{' | b'[' | &avro::MAGIC) => self.payload(key, &self.of_key),
             _ => Some(key.clone()),
         }
@@ -229,6 +240,7 @@ mod tests {
             r#"{"card":1,"after":{"card":"***","x":{"card":"***"},"y":[{"card":4}]},"payload":{"after":{"card":"***"}},"before":{"card":6}}"#,
         );
         check(&["card.after"], r#"{"card":1,"after":2}"#, r#"{"card":1,"after":2}"#);
+        check(&["payload.after.card"], r#"{"after":{"card":1}}"#, r#"{"after":{"card":"***"}}"#);
         check(
             &["after.card"],
             r#"{"after.card":1,"thereafter":{"card":2}}"#,
@@ -273,6 +285,13 @@ mod tests {
         };
         let found = ["after", "id", "after.id", "payload.after", "before", "x"].map(has_key);
         assert_eq!(found, [false, false, false, false, true, true]);
+
+        let key = |field: &str| {
+            let mask = WireMask::new(&[field.to_owned()], &columns, None);
+            let key = Some(Bytes::from_static(br#"{"y":7}"#));
+            mask.mask(&Raw { key, ..raw(Some(b"{}")) }).key.is_some()
+        };
+        assert_eq!(["before", "x", "y"].map(key), [false, true, true]);
     }
 
     #[test]

@@ -161,3 +161,17 @@ async fn nothing_is_lost_while_the_registry_is_away() {
     assert!(matches!(fault, Fault::Outage { .. }), "{fault}");
     assert_eq!(positions(&read(&mut source, 2, 4).await), [2, 3]);
 }
+
+#[tokio::test]
+async fn a_timestamp_before_1970_is_none() {
+    let topic = Topic::new(Broker::shared().await).await;
+    let mut records = visits(0..2);
+    records[0].timestamp = chrono::DateTime::from_timestamp_millis(-1).unwrap();
+    let written_at = records[1].timestamp;
+    Broker::shared().await.produce(&topic.name, 0, records).await;
+    let (mut source, _) = topic.source(0, &Value::Null, None);
+    let batch = next(&mut source, 2).await;
+    let found: Vec<_> = batch.items.iter().map(|item| item.raw.timestamp).collect();
+    let to_the_millisecond = chrono::DateTime::from_timestamp_millis(written_at.timestamp_millis());
+    assert_eq!(found, [None, to_the_millisecond]);
+}

@@ -17,7 +17,7 @@ async fn of_ten(broker: &Broker) -> (Topic, Value) {
     (topic, cursor)
 }
 
-async fn make_anew(broker: &Broker, topic: &Topic, records: std::ops::Range<usize>) {
+async fn recreate(broker: &Broker, topic: &Topic, records: std::ops::Range<usize>) {
     broker.delete_topic(&topic.name).await;
     broker.create_topic(&topic.name, 1).await;
     if !records.is_empty() {
@@ -29,7 +29,7 @@ async fn make_anew(broker: &Broker, topic: &Topic, records: std::ops::Range<usiz
 async fn check(records: std::ops::Range<usize>, why: &str) {
     let broker = Broker::shared().await;
     let (topic, cursor) = of_ten(broker).await;
-    make_anew(broker, &topic, records).await;
+    recreate(broker, &topic, records).await;
     // Before the end is looked at, too.
     for until in [None, Some(5)] {
         let (mut source, progress) = topic.source(10, &cursor, until);
@@ -76,7 +76,7 @@ async fn while_it_is_read() {
         let (topic, cursor) = of_ten(broker).await;
         let (mut source, progress) = topic.source(10, &cursor, None);
         assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
-        make_anew(broker, &topic, records).await;
+        recreate(broker, &topic, records).await;
         let (gap, _) = blocked(&mut source, &progress).await;
         assert_eq!(range(&gap), (0, 9, 0));
     }
@@ -90,7 +90,7 @@ async fn while_nothing_is_read() {
     let (mut source, progress) = topic.source(0, &Value::Null, None);
     // What is ahead fills the buffer, and nothing is asked of the broker any more.
     let mut last = next(&mut source, 1).await.last;
-    make_anew(broker, &topic, 100..150).await;
+    recreate(broker, &topic, 100..150).await;
     // As while a database is unavailable: longer than the second without a fetch after which the log is compared again.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let gap = loop {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{contents, open, outage, own, setting, ten_rows};
-use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
+use tally_adapter_postgres::{Postgres, PostgresLedgerReader, Settings};
 use tally_domain::transactions::Transactions;
 use tally_harness::postgres::TestDatabase;
 use tally_harness::proxy::{Mode, Proxy};
@@ -45,7 +45,7 @@ async fn a_database_that_is_not_utf8_is_a_wrong_setting() {
         let refused = [
             setting(open(database.url()).await),
             setting(Postgres::open(&settings, &[]).await),
-            setting(PostgresBooks::open(&database.url(), &[]).await),
+            setting(PostgresLedgerReader::open(&database.url(), &[]).await),
         ];
         let name = format!("{}/{}", database.addr(), database.name());
         for message in refused {

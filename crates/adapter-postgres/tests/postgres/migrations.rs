@@ -2,7 +2,7 @@
 
 use crate::support::{open, setting};
 use futures_util::future::join_all;
-use tally_adapter_postgres::{Postgres, PostgresBooks, Settings};
+use tally_adapter_postgres::{Postgres, PostgresLedgerReader, Settings};
 use tally_domain::transactions::Transactions;
 use tally_harness::postgres::TestDatabase;
 use tally_ports::{Begin, Claim, Fault, KnownFlow, Positions};
@@ -202,7 +202,7 @@ async fn tables_that_are_not_as_described_are_refused() {
         } else {
             let message = setting(Postgres::open(&settings, &flows).await);
             assert!(message.contains(words), "{message}");
-            let message = setting(PostgresBooks::open(&database.url(), &flows).await);
+            let message = setting(PostgresLedgerReader::open(&database.url(), &flows).await);
             assert!(message.contains(words), "{message}");
         }
         let undo =

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Database, flows};
-use tally_adapter_sqlite::{Settings, Sqlite, SqliteBooks};
+use tally_adapter_sqlite::{Settings, Sqlite, SqliteLedgerReader};
 use tally_domain::transactions::Transactions;
 use tally_domain::{Column, Flow, Incoming, Reason, Record, Stage, Table};
 use tally_ports::{Begin, Claim, Fault, KnownFlow, Migrations, Positions, StopKind};
@@ -265,7 +265,9 @@ fn tables_that_are_not_as_described_are_refused() {
         check_refused(database.try_open(), &database.path(), &[words]);
         let settings = Settings { migrate: false, ..database.settings() };
         check_refused(Sqlite::open(&settings, &flows()), &database.path(), &[words]);
-        let Err(fault) = SqliteBooks::open(database.path(), &flows()) else { panic!("opened") };
+        let Err(fault) = SqliteLedgerReader::open(database.path(), &flows()) else {
+            panic!("opened")
+        };
         assert!(fault.to_string().contains(words), "{fault}");
     }
 }

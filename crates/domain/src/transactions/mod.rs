@@ -118,13 +118,13 @@ impl Flow for Transactions {
         stats: &mut Json,
         records: &[&Record],
     ) -> Result<Vec<Vec<usize>>, UnknownStats> {
-        let ours = |error: serde_json::Error| UnknownStats(error.to_string());
+        let unknown = |error: serde_json::Error| UnknownStats(error.to_string());
         let mut learned = match stats.take() {
             Json::Null => Stats::default(),
-            stored => serde_json::from_value(stored).map_err(ours)?,
+            stored => serde_json::from_value(stored).map_err(unknown)?,
         };
         let broken = quality::judge(&mut learned, records);
-        *stats = serde_json::to_value(learned).map_err(ours)?;
+        *stats = serde_json::to_value(learned).map_err(unknown)?;
         Ok(broken)
     }
 }

@@ -83,17 +83,17 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
             } else {
                 self.coordinator.watch(stop).await?
             };
-            let Some(living) = looked else { return Ok(Ended::Interrupted) };
+            let Some(membership) = looked else { return Ok(Ended::Interrupted) };
             let partitions = listed.borrow().clone();
-            if let Some(ended) = self.ended(&partitions, &living) {
+            if let Some(ended) = self.ended(&partitions, &membership) {
                 return ended;
             }
             if !self.is_present {
-                let is_anything_free = self.free(&partitions, &living).next().is_some();
+                let is_anything_free = self.free(&partitions, &membership).next().is_some();
                 self.is_present = is_anything_free;
                 continue;
             }
-            if living.partitions.is_empty() {
+            if membership.partitions.is_empty() {
                 tokio::select! {
                     begun = self.coordinator.begin(&partitions) => begun?,
                     () = stop.cancelled() => return Ok(Ended::Interrupted),
@@ -101,14 +101,14 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
                 look.reset_immediately();
                 continue;
             }
-            let share = fair_share(partitions.len(), living.living);
+            let share = fair_share(partitions.len(), membership.living);
             self.give_surplus(share);
             // A claim whose answer is not waited for expires by itself.
             tokio::select! {
-                claimed = self.claim_free(share, &partitions, &living) => claimed?,
+                claimed = self.claim_free(share, &partitions, &membership) => claimed?,
                 () = stop.cancelled() => return Ok(Ended::Interrupted),
             }
-            if self.has_nothing_to_get(&partitions, &living) {
+            if self.has_nothing_to_get(&partitions, &membership) {
                 self.coordinator.leave().await;
                 self.is_present = false;
             }
@@ -118,15 +118,15 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
     /// Whether the work has an end, we hold nothing, and neither is anything free nor will anybody give us some.
     ///
     /// Whoever holds a lease counts here, even if it has not said for a while that it lives: it may say so again.
-    fn has_nothing_to_get(&self, partitions: &[i32], living: &Membership) -> bool {
+    fn has_nothing_to_get(&self, partitions: &[i32], membership: &Membership) -> bool {
         let mut shares = BTreeMap::<&str, usize>::new();
-        for owner in living.partitions.iter().filter_map(|standing| standing.owner.as_deref()) {
+        for owner in membership.partitions.iter().filter_map(|state| state.owner.as_deref()) {
             *shares.entry(owner).or_default() += 1;
         }
-        let share = fair_share(partitions.len(), living.living.max(shares.len() + 1));
+        let share = fair_share(partitions.len(), membership.living.max(shares.len() + 1));
         partitions.iter().all(|number| self.coordinator.partitions.end(*number).is_some())
             && self.held.partitions.is_empty()
-            && self.free(partitions, living).next().is_none()
+            && self.free(partitions, membership).next().is_none()
             && shares.values().all(|count| *count <= share)
     }
 
@@ -134,18 +134,18 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
     fn free<'a>(
         &'a self,
         partitions: &'a [i32],
-        living: &'a Membership,
+        membership: &'a Membership,
     ) -> impl Iterator<Item = (i32, bool)> + 'a {
         partitions.iter().filter_map(move |&number| {
-            let standing = living.partitions.iter().find(|standing| standing.partition == number);
-            let is_others = standing
-                .and_then(|standing| standing.owner.as_deref())
+            let state = membership.partitions.iter().find(|state| state.partition == number);
+            let is_others = state
+                .and_then(|state| state.owner.as_deref())
                 .is_some_and(|owner| owner != &*self.coordinator.worker.id);
-            let is_done = standing.is_some_and(|standing| {
-                self.coordinator.partitions.end(number).is_some_and(|end| standing.next >= end)
+            let is_done = state.is_some_and(|state| {
+                self.coordinator.partitions.end(number).is_some_and(|end| state.next >= end)
             });
             let is_free = !is_others && !is_done && !self.held.partitions.contains_key(&number);
-            is_free.then_some((number, standing.is_some()))
+            is_free.then_some((number, state.is_some()))
         })
     }
 
@@ -165,9 +165,9 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         &mut self,
         share: usize,
         partitions: &[i32],
-        living: &Membership,
+        membership: &Membership,
     ) -> Result<(), Stop> {
-        let free: Vec<_> = self.free(partitions, living).collect();
+        let free: Vec<_> = self.free(partitions, membership).collect();
         for (number, was_read) in free {
             if self.held.kept().len() >= share || self.held.stop.is_cancelled() {
                 return Ok(());
@@ -186,13 +186,13 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
     }
 
     /// How the run ended, if every partition is at its end or cannot get there.
-    fn ended(&self, partitions: &[i32], living: &Membership) -> Option<Result<Ended, Stop>> {
+    fn ended(&self, partitions: &[i32], membership: &Membership) -> Option<Result<Ended, Stop>> {
         let blocked = self.held.blocked.lock();
         let mut next = 0;
         for &number in partitions {
             let end = self.coordinator.partitions.end(number)?;
-            let standing = living.partitions.iter().find(|standing| standing.partition == number);
-            next = standing.map_or(i64::MIN, |standing| standing.next);
+            let state = membership.partitions.iter().find(|state| state.partition == number);
+            next = state.map_or(i64::MIN, |state| state.next);
             let is_at_end = next >= end && !self.held.partitions.contains_key(&number);
             if !is_at_end && !blocked.contains_key(&number) {
                 return None;

@@ -31,8 +31,8 @@ async fn ids(store: &impl Store) -> Vec<String> {
     store.read(&WORKERS).await.iter().map(|row| row["id"].to_owned()).collect()
 }
 
-/// Its row says who it is; attending again prolongs its life, and leaving twice is no fault.
-pub async fn who_attends_is_noted_until_it_leaves(store: &impl Store) {
+/// Its row says who it is; joining again renews its lease, and leaving twice is no fault.
+pub async fn a_worker_that_joins_is_noted_until_it_leaves(store: &impl Store) {
     let workers = store.open().await;
     let ann = worker::<Transactions>("ann", NAME);
     let membership = join_stream(&workers, &ann, LONG).await;
@@ -67,7 +67,7 @@ pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
 }
 
 /// Of each partition of its stream the last pass, and who owns it if it is owned.
-pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
+pub async fn a_worker_that_joins_is_told_where_partitions_stand(store: &impl Store) {
     let sink = store.open().await;
     let ann = worker::<Transactions>("ann", NAME);
     let partition =
@@ -104,7 +104,7 @@ pub async fn who_attends_is_told_where_partitions_stand(store: &impl Store) {
 }
 
 /// A lease that was noted by a clock that was a day ahead keeps nobody from claiming: that finds out whether it is alive.
-pub async fn who_attends_claims_what_a_clock_that_was_ahead_holds(store: &impl Store) {
+pub async fn a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds(store: &impl Store) {
     let sink = store.open().await;
     let (ann, stream) = (worker::<Transactions>("ann", NAME), stream::<Transactions>(NAME));
     own(&sink, &stream, "dead", LONG).await;

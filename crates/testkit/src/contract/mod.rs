@@ -202,9 +202,9 @@ macro_rules! store_contract {
             a_record_is_superseded_when_nothing_of_it_was_written
             a_record_without_writes_is_skipped
             a_write_that_is_not_described_stops
-            who_attends_is_noted_until_it_leaves
-            who_attends_is_told_where_partitions_stand
-            who_attends_claims_what_a_clock_that_was_ahead_holds
+            a_worker_that_joins_is_noted_until_it_leaves
+            a_worker_that_joins_is_told_where_partitions_stand
+            a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds
             setting_forward_passes_a_range
             a_recreated_topic_raises_the_log
             setting_back_begins_another_pass

@@ -6,7 +6,8 @@
 //! | enum | a text: the symbol |
 //! | int, long | an integer |
 //! | float, double | a number: the shortest that reads back as the same, without an exponent |
-//! | decimal, big-decimal | a decimal; a number where that has no room for it, with its scale's decimals |
+//! | decimal | a decimal; a number where that has no room for it, with its scale's decimals |
+//! | big-decimal | a number: exact |
 //! | uuid | an id |
 //! | timestamp | a moment, cut after microseconds; outside the years 1 to 9999 the number as a text, which validation refuses |
 //! | local-timestamp | the same without a zone |
