@@ -55,7 +55,6 @@ pub enum Command {
     },
     /// Count dead letters by code and by hour
     Stats {
-        /// Which.
         #[command(flatten)]
         filters: Filters,
         /// Only those in this state
@@ -71,7 +70,6 @@ pub enum Command {
     Replay(Replay),
     /// Mark open dead letters as discarded
     Discard {
-        /// Which.
         #[command(flatten)]
         which: Which,
         /// Why, for the table of acts
@@ -83,7 +81,6 @@ pub enum Command {
         /// Id of the dead letter
         #[arg(value_name = "ID")]
         ids: Vec<Uuid>,
-        /// Which.
         #[command(flatten)]
         filters: Filters,
         /// Only those in this state
@@ -97,7 +94,6 @@ pub enum Command {
     ///
     /// Dead letters in any state, open ones included. Events already published to a topic are not touched.
     Purge {
-        /// Which.
         #[command(flatten)]
         which: Which,
         /// Only those in this state
@@ -115,7 +111,6 @@ pub enum Command {
 /// What to list.
 #[derive(Args, Debug)]
 pub struct List {
-    /// Which.
     #[command(flatten)]
     pub filters: Filters,
     /// Only those in this state: open, retried, replayed, outdated, discarded or purged
@@ -132,7 +127,6 @@ pub struct List {
 /// What to replay, and how.
 #[derive(Args, Debug)]
 pub struct Replay {
-    /// Which.
     #[command(flatten)]
     pub which: Which,
     /// Print what would become of each and change nothing
@@ -158,7 +152,6 @@ pub struct Which {
     /// Ids; at least one id, a filter or --all is needed
     #[arg(value_name = "ID")]
     pub ids: Vec<Uuid>,
-    /// Which.
     #[command(flatten)]
     pub filters: Filters,
     /// All dead letters

@@ -27,7 +27,6 @@ pub enum Frame {
     },
     /// A line that is no record and does not begin one.
     Bad {
-        /// Why.
         flaw: Flaw,
         /// The physical line's length without its end, and where the next one starts; `None` when it is longer than
         /// a record may be.

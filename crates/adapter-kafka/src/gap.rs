@@ -11,7 +11,6 @@ use tally_ports::{Stop, StopKind};
 pub struct Gap {
     /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
     /// The first offset.
     pub first: i64,

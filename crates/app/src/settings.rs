@@ -112,7 +112,6 @@ pub struct Kafka {
 pub struct Sasl {
     /// `none`, `plain`, `scram-sha-256` or `scram-sha-512`.
     pub mechanism: Mechanism,
-    /// Who.
     pub username: String,
     /// Never shown.
     pub password: String,

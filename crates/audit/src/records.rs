@@ -34,7 +34,6 @@ pub struct ExpectedRow {
 /// By what records were read.
 #[derive(Clone, Copy, Debug)]
 pub struct Read<'a> {
-    /// The pass.
     pub pass: &'a PassName,
     /// The origins of all passes over the same log.
     pub origins: &'a [i64],

@@ -40,7 +40,6 @@ pub struct PartitionTotals {
 /// All partitions of a flow.
 #[derive(Clone, Debug, Serialize)]
 pub struct FlowTotals {
-    /// Its name.
     pub flow: String,
     /// How many entries the ledger has.
     pub batches: i64,

@@ -138,7 +138,6 @@ pub struct ModelApi {
 /// A field of a model's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerField {
-    /// Its name.
     pub name: Name,
     /// What it holds.
     pub kind: Type,

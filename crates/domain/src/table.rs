@@ -6,7 +6,6 @@ use crate::record::Type;
 /// A table that a flow writes: its columns stand here and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its name.
     pub name: Name,
     /// Its columns without those that the engine adds.
     pub columns: Vec<TableColumn>,
@@ -17,7 +16,6 @@ pub struct Table {
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableColumn {
-    /// Its name.
     pub name: Name,
     /// What it holds.
     pub kind: Type,

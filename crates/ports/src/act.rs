@@ -13,7 +13,6 @@ pub struct Act {
     pub flow: String,
     /// What it was done to.
     pub target: String,
-    /// Why.
     pub reason: String,
     /// What came of it.
     pub result: Value,

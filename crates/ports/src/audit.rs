@@ -90,7 +90,6 @@ impl fmt::Display for PassName {
 /// Where a pass stands, and what the ledger says of it.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    /// Which.
     pub name: PassName,
     /// As rows name it.
     pub origin: i64,
@@ -202,7 +201,6 @@ pub struct Rows {
     pub flow: String,
     /// The origin that the rows name.
     pub origin: i64,
-    /// How many they are.
     pub count: i64,
     /// How many records wrote them, or at least as many; a record may write several.
     pub records: i64,
@@ -217,7 +215,6 @@ pub struct Rows {
 /// The pass that rows come from.
 #[derive(Clone, Debug)]
 pub struct PassOfRows {
-    /// Which.
     pub name: PassName,
     /// Where the ledger's first entry of it begins.
     pub begins: i64,
@@ -236,7 +233,6 @@ pub struct RowsFromNothing {
     pub table: String,
     /// The pass that is their origin.
     pub pass: PassName,
-    /// How many they are.
     pub count: i64,
     /// The least of their positions.
     pub least: i64,
@@ -274,7 +270,6 @@ pub struct AppendedRows {
     pub flow: String,
     /// The log, as the rows name it.
     pub log: String,
-    /// How many they are.
     pub count: i64,
     /// How many of them come from where, by the ledger, nothing was read, and the least and greatest position of these.
     pub from_nothing: Option<(i64, i64, i64)>,
@@ -289,7 +284,6 @@ pub struct WrongNumbers {
     pub log: String,
     /// The record's position.
     pub position: i64,
-    /// How many they are.
     pub count: i64,
     /// The greatest of their numbers.
     pub greatest: i64,

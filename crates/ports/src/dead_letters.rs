@@ -255,6 +255,5 @@ pub struct Count {
     pub stage: String,
     /// The reason in one word.
     pub code: String,
-    /// How many.
     pub count: i64,
 }

@@ -3,7 +3,6 @@
 /// A metric, as it is told of.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// Its name.
     pub name: &'static str,
     /// How its value moves.
     pub kind: Kind,

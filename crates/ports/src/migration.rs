@@ -27,7 +27,6 @@ impl Migrations {
 /// A flow that a program knows, the scripts that make its tables in each store, and its schema.
 #[derive(Clone, Debug)]
 pub struct KnownFlow {
-    /// The flow.
     pub flow: Arc<dyn Flow>,
     /// Its tables on Postgres.
     pub postgres: Migrations,

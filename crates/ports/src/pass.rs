@@ -32,7 +32,6 @@ pub struct LastPass<'a> {
 pub enum OnClaim {
     /// It adds a pass that nobody owns, and decides again about that one.
     Begin {
-        /// The pass.
         number: i32,
         /// Its first position.
         next: i64,
@@ -78,7 +77,6 @@ impl OnClaim {
 pub enum OnSet {
     /// It adds the pass of this number, which nobody owns and which begins where the position is set.
     Begin {
-        /// The pass.
         number: i32,
         /// Whether it begins the next log of that name.
         is_other_log: bool,
@@ -87,7 +85,6 @@ pub enum OnSet {
     Advance {
         /// The position's row.
         position: i64,
-        /// The pass.
         number: i32,
         /// Where it stands.
         next: i64,

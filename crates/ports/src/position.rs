@@ -89,7 +89,6 @@ impl From<i64> for SetTo {
 /// Where the last pass over a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionState {
-    /// The partition.
     pub partition: i32,
     /// Which reading of the stream this is, from 1.
     pub pass: i32,
@@ -108,7 +107,6 @@ pub enum Claim {
     Owned(Position),
     /// Somebody's lease is alive.
     Held {
-        /// Who.
         owner: String,
         /// How long the lease lives unless it is renewed.
         remaining: Duration,

@@ -54,7 +54,6 @@ pub enum Replayed {
     FailedAgain {
         /// The next attempt.
         next: Place,
-        /// Why.
         reason: Reason,
     },
     /// It was not open, and nothing changed.

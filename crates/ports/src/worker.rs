@@ -29,7 +29,6 @@ pub enum Join {
     Joined(Membership),
     /// The store serves one worker, and another one lives.
     Full {
-        /// Which.
         worker: String,
         /// How long it lives unless it says so again.
         remaining: Duration,

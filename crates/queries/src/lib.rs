@@ -1,10 +1,6 @@
 //! The ledger's SQL and the rows that it finds, as far as Postgres and SQLite understand the same text.
 //!
 //! Parameters are `$1`, `$2`, ... and each stands first in the order of its number: SQLite counts them so.
-#![allow(
-    missing_docs,
-    reason = "what a statement finds is said by its row, and the other way round"
-)]
 
 pub mod audit;
 pub mod dead_letters;

@@ -72,8 +72,7 @@ fn settings_that_are_wrong() {
     assert_eq!(run(&["--output=xml"]).code, Some(2));
     let output = run(&["--help"]);
     assert_eq!(output.code, Some(0));
-    for text in
-        ["--source <FILE>...", "--database-url <URL>", "--output <OUTPUT>", "65 something does not"]
+    for text in ["--source <FILE>...", "--database-url <URL>", "--output <OUTPUT>", "65 violations"]
     {
         assert!(output.stdout.contains(text), "{text}: {output}");
     }

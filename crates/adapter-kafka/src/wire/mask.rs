@@ -16,6 +16,8 @@ const DEEPEST: usize = 100;
 /// Masks fields of records of topics. JSON keeps the exact text of all others; an Avro record is kept as JSON.
 #[derive(Debug)]
 pub struct WireMask {
+    /// As they were given.
+    names: Vec<String>,
     fields: MaskedFields,
     /// The last of their names: a key is not in the records that they are in.
     of_key: MaskedFields,
@@ -31,7 +33,7 @@ impl WireMask {
     /// points (`after.card`) is that of a field in a record of that name.
     pub fn new(fields: &[String], columns: &[Column], registry: Option<Registry>) -> Self {
         let last = |name: &String| name.rsplit('.').next().unwrap_or(name).to_owned();
-        let of_key = MaskedFields(fields.iter().map(last).collect());
+        let (names, of_key) = (fields.to_vec(), MaskedFields(fields.iter().map(last).collect()));
         // Whether or not an event comes with its schema.
         let unwrapped = fields.iter().filter_map(|name| name.strip_prefix("payload."));
         let fields =
@@ -43,7 +45,7 @@ impl WireMask {
         let is_record_masked = columns.iter().any(|column| {
             column.name.rsplit_once('.').is_some_and(|(record, _)| fields.cover(record))
         });
-        Self { fields, of_key, is_key_masked, is_record_masked, registry }
+        Self { names, fields, of_key, is_key_masked, is_record_masked, registry }
     }
 
     /// What is left of the payload; `None` where the fields cannot be told.
@@ -178,11 +180,11 @@ impl Mask for WireMask {
             None => None, // a tombstone has no fields
             Some(payload) => match self.payload(payload, &self.fields) {
                 Some(payload) => Some(payload),
-                None => return unreadable(raw, &self.fields.0),
+                None => return unreadable(raw, &self.names),
             },
         };
         let key = raw.key.as_ref().and_then(|key| self.key(key));
-        Raw { key, ..masked(raw, payload, &self.fields.0) }
+        Raw { key, ..masked(raw, payload, &self.names) }
     }
 }
 

@@ -60,7 +60,6 @@ pub struct AppendedTrace {
     pub table: usize,
     /// The record's position.
     pub position: i64,
-    /// How many they are.
     pub count: i64,
 }
 

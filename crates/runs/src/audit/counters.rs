@@ -12,7 +12,6 @@ use tally_ports::{Auditor, State};
 /// A flow whose counters could not be compared.
 #[derive(Debug, Serialize)]
 pub struct NotCompared {
-    /// Its name.
     pub flow: String,
     /// Why not.
     pub why: String,

@@ -7,7 +7,6 @@ use std::ops::Index;
 /// A table's columns, as far as they can be compared.
 #[derive(Debug)]
 pub struct Table {
-    /// Its name.
     pub name: &'static str,
     /// Columns whose text says all.
     pub texts: &'static [&'static str],

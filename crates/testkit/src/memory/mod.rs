@@ -107,7 +107,6 @@ pub struct Entry {
     pub gap: Option<String>,
     /// Who committed.
     pub worker: Arc<str>,
-    /// When.
     pub committed_at: NaiveDateTime,
 }
 
@@ -133,11 +132,8 @@ pub struct StoredLetter {
 /// What somebody did.
 #[derive(Clone, Debug)]
 pub struct StoredAct {
-    /// Its id.
     pub id: Uuid,
-    /// When.
     pub at: NaiveDateTime,
-    /// What.
     pub act: Act,
 }
 
