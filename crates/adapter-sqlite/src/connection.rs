@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<SqliteConnection, Fault> {
     let mut connection = open_to_read(settings, flows)?;
     tune(&mut connection, settings)?;
+    // Where another process has it open, a file that may not be written shows it only when it is written.
+    let written = connection.batch_execute("delete from tally_migrations where false");
+    written.map_err(|error| fault::at_open(&settings.path, &error))?;
     Ok(connection)
 }
 
