@@ -26,9 +26,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<SqliteConnection, Fault> {
     let mut connection = open_to_read(settings, flows)?;
     tune(&mut connection, settings)?;
-    // Where another process has it open, a file that may not be written shows it only when it is written.
-    let written = connection.batch_execute("delete from tally_migrations where false");
-    written.map_err(|error| fault::at_open(&settings.path, &error))?;
+    refuse_read_only(&mut connection, settings)?;
     Ok(connection)
 }
 
@@ -65,11 +63,30 @@ fn establish(settings: &Settings) -> Result<SqliteConnection, Fault> {
     let file = file.to_str().ok_or_else(|| cannot("its path is not UTF-8"))?;
     let mut connection =
         SqliteConnection::establish(file).map_err(|error| cannot(&error.to_string()))?;
-
-    let busy_timeout =
-        format!("pragma busy_timeout = {}", settings.lease.as_millis().min(i32::MAX as u128));
-    connection.batch_execute(&busy_timeout).map_err(|error| fault::at_open(path, &error))?;
+    wait_for_others(&mut connection, path, settings.lease)?;
     Ok(connection)
+}
+
+/// How long a statement waits for what another connection holds.
+fn wait_for_others(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    time: Duration,
+) -> Result<(), Fault> {
+    let pragma = format!("pragma busy_timeout = {}", time.as_millis().min(i32::MAX as u128));
+    connection.batch_execute(&pragma).map_err(|error| fault::at_open(path, &error))
+}
+
+/// Where another process has it open, a file that may not be written shows it only when it is written. Which it does
+/// before it is locked, so that a writer is not waited for.
+fn refuse_read_only(connection: &mut SqliteConnection, settings: &Settings) -> Result<(), Fault> {
+    let path = &settings.path;
+    wait_for_others(connection, path, Duration::ZERO)?;
+    match connection.batch_execute("delete from tally_migrations where false") {
+        Err(error) if !fault::is_locked(&error) => return Err(fault::at_open(path, &error)),
+        _ => {}
+    }
+    wait_for_others(connection, path, settings.lease)
 }
 
 /// The path as SQLite takes it for a file: called `file:x` or `:memory:` it would be something else.
