@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tally_domain::{ModelApi, Type, Value};
 use tally_ports::Answer;
 
-use self::item::{Item, Texts};
+use self::item::{Item, Repeated};
 
 /// What the model says of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) enum Reply {
 /// `asked` holds no id twice. `id_kind` is what the ids are.
 pub(crate) fn read(
     body: &[u8],
-    asked: &[Value],
+    asked: &[&Value],
     api: &ModelApi,
     id_kind: Type,
 ) -> Result<Vec<Reply>, Unfit> {
@@ -44,9 +44,9 @@ pub(crate) fn read(
     let mut places = Places::new(asked);
     let mut mentions = vec![Mentions::Nothing; asked.len()];
     let mut otherwise = if items.is_empty() { Unfit::NamesNone } else { Unfit::NoFitItem };
-    let mut texts = Texts::default();
+    let mut repeated = Repeated::default();
     for item in items {
-        let fit = Item::fit(item, api, id_kind, &mut texts);
+        let fit = Item::fit(item, api, id_kind, &mut repeated);
         let Some(Item { id, answer }) = fit else { continue };
         otherwise = Unfit::NamesNone;
         let Some(place) = id.and_then(|id| places.find(&id)) else { continue };
@@ -126,23 +126,23 @@ impl Mentions {
 
 /// Finds the places of ids; at once as long as they come in the order in which they were asked for.
 struct Places<'a> {
-    asked: &'a [Value],
+    asked: &'a [&'a Value],
     next: usize,
     /// Made when an id first comes out of order.
     by_id: Option<HashMap<&'a Value, usize>>,
 }
 
 impl<'a> Places<'a> {
-    fn new(asked: &'a [Value]) -> Self {
+    fn new(asked: &'a [&'a Value]) -> Self {
         Self { asked, next: 0, by_id: None }
     }
 
     fn find(&mut self, id: &Value) -> Option<usize> {
-        let place = if self.asked.get(self.next) == Some(id) {
+        let place = if self.asked.get(self.next) == Some(&id) {
             self.next
         } else {
             let numbered =
-                || self.asked.iter().enumerate().map(|(place, id)| (id, place)).collect();
+                || self.asked.iter().enumerate().map(|(place, &id)| (id, place)).collect();
             *self.by_id.get_or_insert_with(numbered).get(id)?
         };
         self.next = place + 1;

@@ -89,7 +89,7 @@ impl Connection {
     }
 
     /// Posts `body`, the questions about the records `asked`, which holds no id twice.
-    pub(crate) async fn ask(&self, body: Bytes, asked: &[Value]) -> Result<Response, Fault> {
+    pub(crate) async fn ask(&self, body: Bytes, asked: &[&Value]) -> Result<Response, Fault> {
         let request = self
             .client
             .post(self.endpoint.url())

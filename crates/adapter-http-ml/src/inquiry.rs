@@ -56,7 +56,7 @@ impl Inquiry {
     }
 
     /// The list to ask about next: its questions and their ids; `None` once all is answered.
-    pub(crate) fn next(&self) -> Option<(Bytes, Vec<Value>)> {
+    pub(crate) fn next(&self) -> Option<(Bytes, Vec<&Value>)> {
         let list = self.waiting.last()?;
         Some((self.questions.body(list), self.questions.ids(list)))
     }

@@ -107,8 +107,8 @@ impl Questions {
     }
 
     /// The ids of the `records`.
-    pub(crate) fn ids(&self, records: &[usize]) -> Vec<Value> {
-        records.iter().map(|&index| self.ids[index].clone()).collect()
+    pub(crate) fn ids(&self, records: &[usize]) -> Vec<&Value> {
+        records.iter().map(|&index| &self.ids[index]).collect()
     }
 
     /// The list of questions about the `records`, as JSON.

@@ -44,6 +44,16 @@ impl Record {
         }
     }
 
+    /// The first text in the `columns` that hold the model's answer: by it a summary counts.
+    pub fn answer(&self, columns: &[AnsweredColumn]) -> Option<&str> {
+        let text =
+            |answered: &AnsweredColumn| match self.row(answered.table)?.get(answered.column)? {
+                Value::Text(text) => Some(&**text),
+                _ => None,
+            };
+        columns.iter().filter(|_| self.is_asked).find_map(text)
+    }
+
     /// The row of the table at this index that it upserts or appends.
     pub fn row(&self, table: usize) -> Option<&[Value]> {
         let row = |write: &&Write| {

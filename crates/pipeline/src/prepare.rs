@@ -27,7 +27,7 @@ pub(crate) fn prepare(
     stats: &mut Json,
 ) -> Result<Prepared, Stop> {
     let notation = batch.notation;
-    let items = batch.items.drain(..);
+    let items = std::mem::take(&mut batch.items).into_iter();
     let (places, contents): (Vec<(i64, Raw)>, Vec<_>) =
         items.map(|item| ((item.position, item.raw), item.content)).unzip();
     let incoming = contents.into_iter().zip(&places);

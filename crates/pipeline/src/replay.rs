@@ -8,7 +8,7 @@ use tally_ports::{
 };
 
 use crate::Gates;
-use crate::run::{ask, first_text};
+use crate::run::ask;
 
 /// Takes dead letters through validation and the model into the store, each behind its gate.
 ///
@@ -61,9 +61,8 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
             let answer = if record.is_asked { answers.next() } else { None };
             let position = place.position;
             let row = answer.transpose().map(|answer| {
-                let named = answer.as_ref().and_then(|answer| first_text(answer));
                 record.take_answer(&columns, &answer.unwrap_or_default());
-                Row { position, record, answer: named, raw: Raw::default() }
+                Row { position, record, raw: Raw::default() }
             });
             retries[index] = Some(retry(place, row));
         }

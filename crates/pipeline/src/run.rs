@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::stages::ask;
 use self::stages::{Run, joined};
-pub(crate) use self::stages::{ask, first_text};
 use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
 use crate::{Gates, Status, Totals};
 
@@ -26,7 +26,7 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// The most records of a batch.
     pub batch_size: usize,
-    /// How many batches may be at the model at once; about as many more wait to be committed.
+    /// How many batches may be at the model, or wait to be committed, beside the one that is committed.
     pub ahead: usize,
     /// How long what is in flight may take once a stop was asked for.
     pub drain: Duration,
@@ -144,7 +144,8 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         mut committed: impl FnMut(&Totals, &Commit) + Send,
     ) -> Result<Ended, Stop> {
         let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
-        let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
+        // Beside those that wait here one is being committed and one waits for a place: `ahead` batches may be at the model.
+        let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(2) - 1);
         let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&run).read(
             source,
             sender,

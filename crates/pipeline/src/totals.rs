@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tally_domain::AnsweredColumn;
 use tally_ports::{Commit, Committed};
 
 use crate::budget;
@@ -85,12 +86,13 @@ impl Totals {
         self.superseded += committed.superseded;
         self.skipped += committed.skipped;
         self.add_dead_letters(commit, committed);
+        let answered = AnsweredColumn::all(commit.flow.tables());
         for row in &commit.rows {
             let is_refused = committed
                 .refused
                 .binary_search_by_key(&row.position, |refused| refused.position)
                 .is_ok();
-            if let Some(name) = row.answer.as_deref().filter(|_| !is_refused) {
+            if let Some(name) = row.record.answer(&answered).filter(|_| !is_refused) {
                 increment(&mut self.answers, name);
             }
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tally_domain::amount::Notation;
 use tally_domain::quality::Report;
-use tally_domain::{ByteString, Fields, Flow, Raw, Reason, Record};
+use tally_domain::{Fields, Flow, Raw, Reason, Record};
 use uuid::Uuid;
 
 use crate::{DeadLetter, Lease, Mask, Origin, Outcome, Passed, Refusal, Stop, StopKind, Stream};
@@ -70,8 +70,6 @@ pub struct Row {
     pub position: i64,
     /// The record, with what the model said of it.
     pub record: Record,
-    /// The first text of the model's answer: by it a summary counts.
-    pub answer: Option<ByteString>,
     /// Its bytes, for the dead letter it may still become.
     pub raw: Raw,
 }

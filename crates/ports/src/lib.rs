@@ -86,7 +86,7 @@ pub trait Enrich: Send + Sync + 'static {
 pub type Answers = Vec<Result<Answer, Reason>>;
 
 /// What the model says of a record: a value for each field of its answer, in the order of the flow's description.
-pub type Answer = Vec<Value>;
+pub type Answer = Arc<[Value]>;
 
 /// Where rows, dead letters, the ledger and positions are written, together.
 pub trait Sink: Send + Sync + 'static {

@@ -131,7 +131,7 @@ impl Flow for Accounts {
 /// A row of a record that writes all of this.
 pub fn record(position: i64, writes: impl IntoIterator<Item = Write>) -> Row {
     let record = Record { writes: writes.into_iter().collect(), ..Record::default() };
-    Row { position, record, answer: None, raw: Raw::default() }
+    Row { position, record, raw: Raw::default() }
 }
 
 /// The account is called this.

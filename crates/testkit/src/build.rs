@@ -94,7 +94,7 @@ pub fn transaction(id: u128, amount: &str) -> Record {
 pub fn row(position: i64, id: u128, amount: &str) -> Row {
     let payload = Bytes::from(format!("{id},{amount}"));
     let raw = Raw { key: Some(id.to_string().into()), payload: Some(payload), ..Raw::default() };
-    Row { position, record: transaction(id, amount), answer: Some("Food".into()), raw }
+    Row { position, record: transaction(id, amount), raw }
 }
 
 /// Rows of valid transactions, each with an id of its own: its position.

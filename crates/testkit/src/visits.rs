@@ -122,5 +122,5 @@ fn appended(values: [Value; 3]) -> Record {
 pub fn visit(position: i64, who: &str, page: &str) -> Row {
     let at = timestamp::parse("2024-01-15 08:30:00").expect("a timestamp");
     let values = [Value::Text(who.into()), Value::Text(page.into()), Value::Timestamp(at)];
-    Row { position, record: appended(values), answer: None, raw: Raw::default() }
+    Row { position, record: appended(values), raw: Raw::default() }
 }

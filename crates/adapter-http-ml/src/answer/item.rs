@@ -24,43 +24,54 @@ impl Item {
         element: &RawValue,
         api: &ModelApi,
         id_kind: Type,
-        texts: &mut Texts,
+        repeated: &mut Repeated,
     ) -> Option<Self> {
         let object = element.get().starts_with('{').then(|| element.get())?;
         let mut json = serde_json::Deserializer::from_str(object);
         let fields = json.deserialize_map(Members(api)).ok()?;
         let (id, answers) = fields.split_first()?;
         let id = read_id((*id)?, id_kind).ok()?;
-        let mut answer = Some(Vec::with_capacity(answers.len()));
+        let mut values = std::mem::take(&mut repeated.values);
+        values.clear();
         for (field, raw) in api.answers.iter().zip(answers) {
-            match (read_value((*raw)?, field.kind, texts).ok()?, &mut answer) {
-                (Some(value), Some(values)) => values.push(value),
-                (None, answer) => *answer = None,
-                (Some(_), None) => {}
-            }
+            values.extend(read_value((*raw)?, field.kind, repeated).ok()?);
         }
+        let answer = (values.len() == answers.len()).then(|| repeated.answer(&values));
+        repeated.values = values;
         Some(Self { id, answer })
     }
 }
 
-/// Texts of answers. A model says few different ones again and again: equal ones share their bytes.
+/// A model gives few different answers again and again: equal ones, and equal texts in them, share their memory.
 #[derive(Default)]
-pub(super) struct Texts(Vec<ByteString>);
+pub(super) struct Repeated {
+    texts: Vec<ByteString>,
+    answers: Vec<Answer>,
+    /// The values of the item that is read.
+    values: Vec<Value>,
+}
 
-impl Texts {
-    /// So many are remembered.
-    const MOST: usize = 32;
-
-    fn get(&mut self, text: &str) -> ByteString {
-        if let Some(known) = self.0.iter().find(|known| **known == text) {
-            return known.clone();
-        }
-        let new = ByteString::from(text);
-        if self.0.len() < Self::MOST {
-            self.0.push(new.clone());
-        }
-        new
+impl Repeated {
+    fn text(&mut self, text: &str) -> ByteString {
+        known(&mut self.texts, |known| **known == *text, || text.into())
     }
+
+    fn answer(&mut self, values: &[Value]) -> Answer {
+        known(&mut self.answers, |known| **known == *values, || values.into())
+    }
+}
+
+/// The one that `is` it, else a new one, which is remembered while there are few.
+fn known<T: Clone>(known: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> T {
+    const MOST: usize = 32;
+    if let Some(found) = known.iter().find(|one| is(one)) {
+        return found.clone();
+    }
+    let new = new();
+    if known.len() < MOST {
+        known.push(new.clone());
+    }
+    new
 }
 
 /// Reads the members of an item: the id, then the fields of the answer; one that is there twice is an error.
@@ -119,7 +130,11 @@ fn read_id(raw: &RawValue, kind: Type) -> Result<Option<Value>, OtherKind> {
 }
 
 /// The value of a field; `None` where it is `null` or no column could hold it.
-fn read_value(raw: &RawValue, kind: Type, texts: &mut Texts) -> Result<Option<Value>, OtherKind> {
+fn read_value(
+    raw: &RawValue,
+    kind: Type,
+    repeated: &mut Repeated,
+) -> Result<Option<Value>, OtherKind> {
     let json = raw.get();
     let is_number = json.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     Ok(match kind {
@@ -131,7 +146,7 @@ fn read_value(raw: &RawValue, kind: Type, texts: &mut Texts) -> Result<Option<Va
         }
         Type::Text { limit } => {
             let text = read_text(raw).ok_or(OtherKind)?;
-            is_usable(&text, limit).then(|| Value::Text(texts.get(&text)))
+            is_usable(&text, limit).then(|| Value::Text(repeated.text(&text)))
         }
         Type::Json => Some(Value::Json(json.into())),
         _ => return Err(OtherKind),

@@ -6,7 +6,8 @@ use super::*;
 
 /// What is said of transactions.
 fn read(body: &[u8], asked: &[Value]) -> Result<Vec<Reply>, Unfit> {
-    super::read(body, asked, Transactions::default().model().unwrap(), Type::Uuid)
+    let asked: Vec<&Value> = asked.iter().collect();
+    super::read(body, &asked, Transactions::default().model().unwrap(), Type::Uuid)
 }
 
 fn uuid(text: &str) -> Value {
@@ -179,7 +180,7 @@ fn an_answer_without_one_fit_item_is_not_fit() {
 }
 
 fn food() -> Reply {
-    Reply::Answer(vec![Value::Text("Food".into())])
+    Reply::Answer([Value::Text("Food".into())].into())
 }
 
 #[test]
@@ -201,10 +202,10 @@ fn an_answer_may_have_several_fields_and_ids_of_other_kinds() {
         {"invoice": 3, "score": 0.12345, "decision": "pay"}, {"invoice": "4", "score": 1, "decision": "pay"},
         {"invoice": 5, "score": 1}, {"invoice": 6, "score": null, "decision": "pay"}, {"invoice": 7, "decision": "hold", "score": 1}]"#;
     let asked: Vec<Value> = (1..=7).map(Value::Integer).collect();
-    let said = super::read(body, &asked, &api, Type::Integer).unwrap();
+    let said = super::read(body, &asked.iter().collect::<Vec<_>>(), &api, Type::Integer).unwrap();
     let answer = |unscaled, text: &'static str| {
         let score = Value::Decimal(Decimal { unscaled, scale: 4 });
-        Reply::Answer(vec![score, Value::Text(text.into())])
+        Reply::Answer([score, Value::Text(text.into())].into())
     };
     let (nothing, unusable) = (Reply::Nothing, Reply::Unusable);
     let expected = [

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value as Json;
-use tally_domain::{AnsweredColumn, ByteString, Raw, Record, Value};
+use tally_domain::{AnsweredColumn, Raw, Record};
 use tally_ports::{
     Answers, Commit, Committed, DeadLetter, Enrich, Passed, Row, Sink, Source, Stop,
 };
@@ -132,11 +132,10 @@ impl<E: Enrich, S: Sink> Run<E, S> {
                     continue;
                 }
             };
-            let named = answer.as_ref().and_then(|answer| first_text(answer));
             if let Some(answer) = answer {
                 record.take_answer(&columns, &answer);
             }
-            enriched.rows.push(Row { position, record, answer: named, raw });
+            enriched.rows.push(Row { position, record, raw });
         }
         drop(permit);
         if pipeline.enrich.is_some() {
@@ -221,14 +220,6 @@ pub(crate) async fn ask<E: Enrich>(
         Some(enrich) if !asked.is_empty() => inquire(enrich, gate, &asked).await,
         _ => Ok(Answers::new()),
     }
-}
-
-/// What a summary counts an answer by.
-pub(crate) fn first_text(answer: &[Value]) -> Option<ByteString> {
-    answer.iter().find_map(|value| match value {
-        Value::Text(text) => Some(text.clone()),
-        _ => None,
-    })
 }
 
 /// The result of a task of ours; its panic goes on here.

@@ -103,7 +103,7 @@ pub fn food(records: &[Record]) -> Answers {
 
 /// An answer with that category.
 pub fn category(name: &'static str) -> Answer {
-    vec![Value::Text(name.into())]
+    [Value::Text(name.into())].into()
 }
 
 /// The id of a transaction.

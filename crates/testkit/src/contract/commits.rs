@@ -208,7 +208,6 @@ pub async fn a_later_batch_replaces_the_rows_of_its_keys(store: &impl Store) {
     *operation_type = Field::Text("refund".into());
     let mut newer = row(7, 1, "1");
     newer.record = build::record(fields, "Travel");
-    newer.answer = Some("Travel".into());
     let mut batch = build::commit(&second, &two, 0..=7, vec![newer], vec![]);
     batch.id = Uuid::now_v7();
     commit(&sink, batch).await.unwrap();
