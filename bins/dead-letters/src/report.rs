@@ -40,10 +40,10 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
             let attempt = next.attempt;
             format!("{failed} as attempt {attempt}: {stage} {}: {}", plain(code), plain(message))
         }
-        Outcome::Replayed(Replayed::Found(State::Retried)) => {
+        Outcome::Replayed(Replayed::NotOpen(State::Retried)) => {
             "is no longer the newest attempt: left alone".to_owned()
         }
-        Outcome::Replayed(Replayed::Found(state)) => format!("is {state}: left alone"),
+        Outcome::Replayed(Replayed::NotOpen(state)) => format!("is {state}: left alone"),
         Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
         Outcome::Exhausted { most } => {
             let attempt = letter.place.attempt;
@@ -72,7 +72,7 @@ fn line<'a>(outcome: &'a Outcome, letter: &'a DeadLetterSummary) -> Line<'a> {
         outcome: outcome.as_str(),
         why: match outcome {
             Outcome::NotReplayable(why) => Some(why),
-            Outcome::Replayed(Replayed::Found(state)) => Some(state.as_str()),
+            Outcome::Replayed(Replayed::NotOpen(state)) => Some(state.as_str()),
             _ => None,
         },
         stage: reason.map(|reason| reason.stage.as_str()),

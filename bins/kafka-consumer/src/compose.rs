@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, Worker};
 use tally_ports::{KnownFlow, Stop, StopKind};
-use tally_runs::stream::{self, Found};
+use tally_runs::stream::{self, ExistingTopic};
 
 use crate::arguments::Arguments;
 
@@ -44,10 +44,9 @@ pub async fn run(
     };
     let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry.clone());
 
-    let looking_up = process
-        .gates
-        .source
-        .pass(|| async { Found::look_up(Cluster::connect(&of_kafka).await?, &of_run).await });
+    let looking_up = process.gates.source.pass(|| async {
+        ExistingTopic::look_up(Cluster::connect(&of_kafka).await?, &of_run).await
+    });
     let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
     let found = found?;
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));

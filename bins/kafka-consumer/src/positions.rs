@@ -41,9 +41,9 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
                     return Err(wrong(format!("{topic} has {count} partitions, and no {number}")));
                 }
             };
-            let place = Place::parse(to)?;
+            let target = Target::parse(to)?;
             for number in chosen {
-                let code = print(&group.set(number, place, reason).await?);
+                let code = print(&group.set(number, target, reason).await?);
                 if code != 0 {
                     return Ok(code);
                 }
@@ -73,9 +73,8 @@ impl Group<'_> {
         );
         for number in partitions {
             let end = self.offset(*number, Start::Latest).await?;
-            let standing =
-                self.partition_states.iter().find(|standing| standing.partition == *number);
-            match standing {
+            let state = self.partition_states.iter().find(|state| state.partition == *number);
+            match state {
                 Some(PartitionState { pass, next, owner, .. }) => {
                     let (lag, owner) = (end - next, owner.as_deref().unwrap_or("-"));
                     line(
@@ -94,20 +93,20 @@ impl Group<'_> {
         Ok(text)
     }
 
-    async fn set(&self, number: i32, place: Place, reason: &str) -> Result<String, Stop> {
+    async fn set(&self, number: i32, target: Target, reason: &str) -> Result<String, Stop> {
         let topic = &self.settings.kafka.topic;
         let (first, end) = (
             self.offset(number, Start::Earliest).await?,
             self.offset(number, Start::Latest).await?,
         );
-        let to = match place {
-            Place::Offset(offset) if (first..=end).contains(&offset) => offset,
-            Place::Offset(offset) => {
+        let to = match target {
+            Target::Offset(offset) if (first..=end).contains(&offset) => offset,
+            Target::Offset(offset) => {
                 return Err(wrong(format!(
                     "offset {offset} is not in {topic}/{number}, which goes from {first} to {end}"
                 )));
             }
-            Place::Start(start) => self.offset(number, start).await?,
+            Target::Start(start) => self.offset(number, start).await?,
         };
         let stream = Stream {
             flow: self.flow.to_owned(),
@@ -115,8 +114,8 @@ impl Group<'_> {
             partition: number,
             label: topic.clone(),
         };
-        let standing = self.partition_states.iter().find(|standing| standing.partition == number);
-        let from = standing.map(|standing| standing.next);
+        let state = self.partition_states.iter().find(|state| state.partition == number);
+        let from = state.map(|state| state.next);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let act = Act {
             who: tally_app::who(host.trim()),
@@ -141,12 +140,12 @@ impl Group<'_> {
 
 /// Where a position is to be moved.
 #[derive(Clone, Copy)]
-enum Place {
+enum Target {
     Offset(i64),
     Start(Start),
 }
 
-impl Place {
+impl Target {
     fn parse(text: &str) -> Result<Self, Stop> {
         if let Ok(offset) = text.parse() {
             return Ok(Self::Offset(offset));

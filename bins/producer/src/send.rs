@@ -184,13 +184,13 @@ struct Chunk {
     path: Arc<str>,
     records: Vec<Outgoing>,
     /// Where each record was read.
-    places: Vec<Place>,
-    refused: Vec<(Place, Reason)>,
+    rows: Vec<SourceRow>,
+    refused: Vec<(SourceRow, Reason)>,
 }
 
 /// Where a row was read.
 #[derive(Clone)]
-struct Place {
+struct SourceRow {
     row: i64,
     /// Its bytes, where they are to be kept.
     raw: Option<Raw>,
@@ -204,13 +204,13 @@ fn leave_out(
     mut rejects: Option<&mut Rejects>,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let Chunk { path, places, mut refused, .. } = chunk;
+    let Chunk { path, rows, mut refused, .. } = chunk;
     for &index in too_large {
         let message = "the record is larger than the topic takes";
-        refused.push((places[index].clone(), Reason::new(Stage::Write, "too_large", message)));
+        refused.push((rows[index].clone(), Reason::new(Stage::Write, "too_large", message)));
     }
-    refused.sort_unstable_by_key(|(place, _)| place.row);
-    for (Place { row, raw }, Reason { code, message, .. }) in refused {
+    refused.sort_unstable_by_key(|(row, _)| row.row);
+    for (SourceRow { row, raw }, Reason { code, message, .. }) in refused {
         summary.refused(&path, row, &code, &message);
         if let (Some(rejects), Some(raw)) = (rejects.as_deref_mut(), raw)
             && !rejects.keep(&raw)?
@@ -259,19 +259,19 @@ fn encode(
     let mut chunk = Chunk {
         path,
         records: Vec::with_capacity(items.len()),
-        places: Vec::with_capacity(items.len()),
+        rows: Vec::with_capacity(items.len()),
         refused: Vec::new(),
     };
     for Item { position, raw, content } in items {
-        let place = Place { row: position, raw: keeps_bytes.then_some(raw) };
+        let row = SourceRow { row: position, raw: keeps_bytes.then_some(raw) };
         match content.and_then(|fields| Message::read(columns, fields, notation)) {
             Ok(message) => {
                 let key = message.key().map(Bytes::from);
                 let value = Some(encoder.encode(&message)?);
                 chunk.records.push(Outgoing { key, value, headers: Vec::new() });
-                chunk.places.push(place);
+                chunk.rows.push(row);
             }
-            Err(reason) => chunk.refused.push((place, reason)),
+            Err(reason) => chunk.refused.push((row, reason)),
         }
     }
     Ok(chunk)

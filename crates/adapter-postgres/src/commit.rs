@@ -71,9 +71,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
 
     match (recorded, position) {
         (Some(committed), _) => Ok(committed),
-        (None, Some(PartitionState { epoch, next, ended: false }))
-            if epoch == commit.lease.epoch =>
-        {
+        (None, Some(PositionRow { epoch, next, ended: false })) if epoch == commit.lease.epoch => {
             let first = commit.first;
             Err(Fault::outage(format!(
                 "postgres: the position stands at {next}, not at {first} where the batch begins"
@@ -84,10 +82,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
 }
 
 /// Waits out a COMMIT that is still running.
-async fn lock_position(
-    session: &mut Session,
-    position: i64,
-) -> Result<Option<PartitionState>, Fault> {
+async fn lock_position(session: &mut Session, position: i64) -> Result<Option<PositionRow>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select epoch, next, ended_at is not null as ended from positions where id = $1 for update",
@@ -115,7 +110,7 @@ fn contradiction(commit: &Commit, what: &str) -> Fault {
 }
 
 #[derive(QueryableByName)]
-struct PartitionState {
+struct PositionRow {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
     #[diesel(sql_type = BigInt)]

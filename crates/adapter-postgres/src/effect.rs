@@ -9,7 +9,7 @@ use tally_domain::TableKind;
 use tally_ports::{Fault, Origin, Outcome, Row, Together, Verdict, Writes, metric};
 
 use crate::connection::{Session, within};
-use crate::query::{Bound, Made};
+use crate::query::{Bound, Dynamic};
 use crate::singly::{self, Function};
 use crate::{fault, table};
 
@@ -129,7 +129,7 @@ async fn write_together(
             Bound::BigInt(first),
             Bound::BigInt(last),
         ];
-        Made::new(table::clear(table, ["?"; 6]), place).execute(connection).await?;
+        Dynamic::new(table::clear(table, ["?"; 6]), place).execute(connection).await?;
     }
     let mut verdicts = vec![Verdict::DONE; rows];
     for together in writes.together().ok_or(Apart::TooLarge)? {
@@ -154,12 +154,12 @@ async fn newer(
     together: &Together<'_>,
 ) -> QueryResult<Vec<usize>> {
     #[derive(QueryableByName)]
-    struct Found {
+    struct SlotRow {
         #[diesel(sql_type = BigInt)]
         slot: i64,
     }
     let Some(query) = table::newer(together, origin) else { return Ok(Vec::new()) };
-    let found: Vec<Found> = query.load(connection).await?;
-    let index = |Found { slot }| usize::try_from(slot - 1).ok();
+    let found: Vec<SlotRow> = query.load(connection).await?;
+    let index = |SlotRow { slot }| usize::try_from(slot - 1).ok();
     Ok(found.into_iter().filter_map(index).filter(|&index| index < together.rows.len()).collect())
 }

@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
-use tally_queries::dead_letters::{BACKLOG, Relayed};
+use tally_queries::dead_letters::{BACKLOG, RelayedRow};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -85,8 +85,8 @@ async fn take(
         .bind::<Text, _>(flow)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES);
-    let found: Vec<Relayed> = answer(answer_limit, prepared(query).load(connection)).await?;
-    found.into_iter().map(Relayed::letter).collect()
+    let found: Vec<RelayedRow> = answer(answer_limit, prepared(query).load(connection)).await?;
+    found.into_iter().map(RelayedRow::letter).collect()
 }
 
 async fn hand_out<P: Publish>(

@@ -7,16 +7,16 @@ use tally_ports::passed::GAP;
 use tally_ports::{
     Act, Fault, Lease, LoggedAct, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
 };
-use tally_queries::ledger::FoundStanding;
+use tally_queries::ledger::PartitionStateRow;
 use uuid::Uuid;
 
 use crate::Postgres;
 use crate::acts::note;
 use crate::connection::{Session, answer};
-use crate::positions::{Pass, begin_pass, lock_last_pass, set_back};
+use crate::positions::{LastPassRow, begin_pass, lock_last_pass, set_back};
 
 /// Of a lease that was renewed at a time that is still to come nobody knows whether it is alive: a claim finds out.
-const STANDINGS: &str = "
+const PARTITION_STATES: &str = "
     select distinct on (partition) partition, pass, next, updated_at,
         case when clock_timestamp() between updated_at and lease_until then owner end as owner
     from positions
@@ -45,8 +45,8 @@ impl PositionAdmin for Postgres {
     ) -> Result<Vec<PartitionState>, Fault> {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
-        let query = sql_query(STANDINGS).bind::<Text, _>(flow).bind::<Text, _>(stream);
-        let found: Vec<FoundStanding> = answer(limit, query.load(connection)).await?;
+        let query = sql_query(PARTITION_STATES).bind::<Text, _>(flow).bind::<Text, _>(stream);
+        let found: Vec<PartitionStateRow> = answer(limit, query.load(connection)).await?;
         session.keep();
         Ok(found.into_iter().map(PartitionState::from).collect())
     }
@@ -81,7 +81,7 @@ async fn set(
 ) -> Result<OnSet, Fault> {
     loop {
         let last = lock_last_pass(session, stream).await?;
-        let decision = OnSet::decide(stream, last.as_ref().map(Pass::last), to, lease)?;
+        let decision = OnSet::decide(stream, last.as_ref().map(LastPassRow::last), to, lease)?;
         if let Some(last) = &last {
             let (connection, limit) = session.parts();
             let query = sql_query(GIVE_UP).bind::<BigInt, _>(last.id);

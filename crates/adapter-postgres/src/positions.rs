@@ -139,7 +139,9 @@ async fn renew(
 /// When the clock went back: the lease of the last pass, whoever holds it, counts from now on, else it would live on for as
 /// long as the clock was ahead.
 pub(crate) async fn set_back(session: &mut Session, stream: &Stream) -> Result<(), Fault> {
-    if let Some(Pass { id, epoch, ahead: Some(length), .. }) = last_pass(session, stream).await? {
+    if let Some(LastPassRow { id, epoch, ahead: Some(length), .. }) =
+        last_pass(session, stream).await?
+    {
         renew(session, id, epoch, length).await?;
     }
     Ok(())
@@ -155,7 +157,7 @@ async fn claim(
     set_back(session, stream).await?;
     loop {
         let last = lock_last_pass(session, stream).await?;
-        match OnClaim::decide(last.as_ref().map(Pass::last), owner, begin) {
+        match OnClaim::decide(last.as_ref().map(LastPassRow::last), owner, begin) {
             OnClaim::Begin { number, next } => {
                 begin_pass(session, stream, number, next, false).await?;
             }
@@ -182,7 +184,7 @@ async fn take(
         .bind::<Text, _>(owner)
         .bind::<Text, _>(&stream.label)
         .bind::<BigInt, _>(milliseconds(lease));
-    let Taken { epoch, pass, log, next, cursor, stats } =
+    let ClaimedRow { epoch, pass, log, next, cursor, stats } =
         answer(limit, query.get_result(connection)).await?;
     Ok(Claim::Owned(Position {
         lease: Lease { position_id: position, epoch, duration: lease },
@@ -228,7 +230,7 @@ async fn sums(session: &mut Session, position: i64) -> Result<Sums, Fault> {
 pub(crate) async fn lock_last_pass(
     session: &mut Session,
     stream: &Stream,
-) -> Result<Option<Pass>, Fault> {
+) -> Result<Option<LastPassRow>, Fault> {
     loop {
         let found = last_pass(session, stream).await?;
         let last = last_pass(session, stream).await?;
@@ -238,7 +240,7 @@ pub(crate) async fn lock_last_pass(
     }
 }
 
-async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass>, Fault> {
+async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<LastPassRow>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(LAST_PASS)
         .bind::<Text, _>(&stream.flow)
@@ -274,7 +276,7 @@ pub(crate) fn milliseconds(duration: Duration) -> i64 {
 
 /// A pass that this transaction has locked.
 #[derive(QueryableByName)]
-pub(crate) struct Pass {
+pub(crate) struct LastPassRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) id: i64,
     #[diesel(sql_type = BigInt)]
@@ -300,7 +302,7 @@ pub(crate) struct Pass {
     ahead: Option<i64>,
 }
 
-impl Pass {
+impl LastPassRow {
     pub(crate) fn last(&self) -> LastPass<'_> {
         let remaining = self.remaining.and_then(|span| span.try_into().ok()).unwrap_or(0);
         let owner = self.owner.as_deref().filter(|_| self.alive);
@@ -318,7 +320,7 @@ impl Pass {
 }
 
 #[derive(QueryableByName)]
-struct Taken {
+struct ClaimedRow {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
     #[diesel(sql_type = Integer)]

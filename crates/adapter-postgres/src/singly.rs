@@ -10,7 +10,7 @@ use tally_domain::{Flow, Table, TableKind};
 use tally_ports::{Origin, Refusal, Row, Verdict, Writes};
 use uuid::Uuid;
 
-use crate::query::{Bound, Made, prepared};
+use crate::query::{Bound, Dynamic, prepared};
 use crate::table::{self, quoted};
 
 /// What the function answers where something newer is; the indices of the writes that met it follow.
@@ -127,7 +127,7 @@ async fn call(
         Bound::Texts(records.iter().map(|(record, _)| record.as_deref()).collect()),
         Bound::BigInts(records.iter().map(|(_, position)| Some(*position)).collect()),
     ];
-    let answers: Vec<Answer> = Made::new(sql, values).load(connection).await?;
+    let answers: Vec<Answer> = Dynamic::new(sql, values).load(connection).await?;
     if answers.len() != records.len() {
         return Err(diesel::result::Error::NotFound);
     }
@@ -158,7 +158,7 @@ impl Function {
         constraint: Option<&str>,
     ) -> QueryResult<bool> {
         #[derive(QueryableByName)]
-        struct Found {
+        struct ExistsRow {
             #[diesel(sql_type = Bool)]
             has_function: bool,
             #[diesel(sql_type = Bool)]
@@ -170,7 +170,7 @@ impl Function {
         let query = sql_query(sql)
             .bind::<Text, _>(format!("{}{TYPES}", self.name))
             .bind::<Nullable<Text>, _>(constraint);
-        let found: Found = prepared(query).get_result(connection).await?;
+        let found: ExistsRow = prepared(query).get_result(connection).await?;
         if !found.has_function {
             let Self { name, body, .. } = self;
             let create = format!(

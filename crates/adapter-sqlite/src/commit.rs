@@ -207,7 +207,7 @@ fn answer_from_ledger(
     commit: &Commit,
 ) -> Result<Committed, Failure> {
     #[derive(QueryableByName)]
-    struct Place {
+    struct PositionRow {
         #[diesel(sql_type = BigInt)]
         epoch: i64,
         #[diesel(sql_type = BigInt)]
@@ -222,13 +222,15 @@ fn answer_from_ledger(
     }
 
     let position = commit.lease.position_id;
-    let place: Option<Place> = sql_query("select epoch, next from positions where id = ?")
+    let row: Option<PositionRow> = sql_query("select epoch, next from positions where id = ?")
         .bind::<BigInt, _>(position)
         .get_result(connection)
         .optional()?;
     let label = &commit.stream.label;
-    Err(Failure::Fault(match place {
-        Some(Place { epoch, next }) if epoch == commit.lease.epoch && next == commit.first => {
+    Err(Failure::Fault(match row {
+        Some(PositionRow { epoch, next })
+            if epoch == commit.lease.epoch && next == commit.first =>
+        {
             let (first, last) = (commit.first, commit.last);
             Fault::stop(
                 StopKind::Data,
@@ -237,7 +239,7 @@ fn answer_from_ledger(
                 ),
             )
         }
-        Some(Place { epoch, next }) if epoch == commit.lease.epoch => Fault::outage(format!(
+        Some(PositionRow { epoch, next }) if epoch == commit.lease.epoch => Fault::outage(format!(
             "position {position} of {label} stands at {next} and not at {}, where the batch begins",
             commit.first
         )),

@@ -7,7 +7,7 @@ use metrics::counter;
 use tally_domain::{Table, TableKind};
 use tally_ports::{Origin, Outcome, Refusal, Row, Together, TogetherRow, Verdict, Writes, metric};
 
-use crate::statement::{execute_made, tell_made};
+use crate::statement::{execute_dynamic, query_bool};
 use crate::{Failure, fault, table};
 
 /// How many rows one statement writes: what it costs to make, find and run one is spread over them. With more of them SQLite
@@ -92,7 +92,7 @@ fn clear(
                 first.into(),
                 last.into(),
             ];
-            execute_made(connection, &table::clear(table), &place)?;
+            execute_dynamic(connection, &table::clear(table), &place)?;
         }
     }
     Ok(())
@@ -126,7 +126,7 @@ pub(crate) fn write_together(
             for row in now {
                 table::bind(&mut values, table, origin, row);
             }
-            let mut seen = execute_made(connection, &made.1, &values)?;
+            let mut seen = execute_dynamic(connection, &made.1, &values)?;
             if seen < count {
                 for row in now {
                     if is_newer_there(connection, origin, table, row, false)? {
@@ -221,7 +221,7 @@ fn write_alone(
 ) -> QueryResult<Alone> {
     let mut values = Vec::new();
     table::bind(&mut values, table, origin, row);
-    match execute_made(connection, &table::upsert(table, 1, is_replay), &values) {
+    match execute_dynamic(connection, &table::upsert(table, 1, is_replay), &values) {
         Ok(0) if is_newer_there(connection, origin, table, row, is_replay)? => {
             Ok(Alone::Superseded)
         }
@@ -241,7 +241,7 @@ fn is_newer_there(
     let Some(question) = table::is_newer_there(table, is_replay) else { return Ok(false) };
     let mut values = Vec::new();
     table::bind(&mut values, table, origin, row);
-    tell_made(connection, &question, &values)
+    query_bool(connection, &question, &values)
 }
 
 /// Why a constraint refused a row, or the error when it is none.

@@ -3,7 +3,7 @@
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
-use tally_queries::dead_letters::{BACKLOG, Relayed};
+use tally_queries::dead_letters::{BACKLOG, RelayedRow};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
@@ -65,12 +65,12 @@ fn take(
     flow: &str,
     limit: usize,
 ) -> Result<Vec<RelayedDeadLetter>, Failure> {
-    let found: Vec<Relayed> = sql_query(TAKE)
+    let found: Vec<RelayedRow> = sql_query(TAKE)
         .bind::<Text, _>(flow)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES)
         .load(connection)?;
-    Ok(found.into_iter().map(Relayed::letter).collect::<Result<_, Fault>>()?)
+    Ok(found.into_iter().map(RelayedRow::letter).collect::<Result<_, Fault>>()?)
 }
 
 fn mark(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<(), Failure> {

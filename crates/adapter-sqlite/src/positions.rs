@@ -128,7 +128,7 @@ fn sums(connection: &mut SqliteConnection, position: i64) -> QueryResult<Sums> {
 
 /// Where the last pass of a stream stands, and the time.
 #[derive(QueryableByName)]
-pub(crate) struct Place {
+pub(crate) struct LastPassRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) id: i64,
     #[diesel(sql_type = Integer)]
@@ -157,7 +157,7 @@ pub(crate) struct Place {
     now: NaiveDateTime,
 }
 
-impl Place {
+impl LastPassRow {
     pub(crate) fn last(&self) -> LastPass<'_> {
         LastPass {
             position: self.id,
@@ -204,7 +204,7 @@ fn claim(
     set_back(connection, stream)?;
     loop {
         let last = last_pass(connection, stream)?;
-        match OnClaim::decide(last.as_ref().map(Place::last), owner, begin) {
+        match OnClaim::decide(last.as_ref().map(LastPassRow::last), owner, begin) {
             OnClaim::Begin { number, next } => begin_pass(connection, stream, number, next, false)?,
             OnClaim::Take(position) => {
                 let label = stream.label.as_str();
@@ -266,7 +266,7 @@ pub(crate) fn begin_pass(
 pub(crate) fn last_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
-) -> QueryResult<Option<Place>> {
+) -> QueryResult<Option<LastPassRow>> {
     sql_query(
         "select id, pass, log, next, cursor, stats, epoch, owner, lease_until, ended_at, \
          rejected_at is not null as is_rejected, updated_at, \

@@ -7,7 +7,7 @@ use tally_ports::{Origin, TogetherRow};
 
 use crate::statement::Value as Bound;
 use tally_queries::writes::{self, Dialect};
-pub(crate) use tally_queries::writes::{Found, difference};
+pub(crate) use tally_queries::writes::{ExistingColumn, difference};
 
 /// Decimals are texts: as numbers they are counted and compared without their point.
 const DIALECT: Dialect = Dialect {

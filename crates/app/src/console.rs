@@ -7,7 +7,7 @@ use tally_telemetry::{Shutdown, logging};
 
 use crate::settings::{Settings, wrong};
 use crate::start::{Worker, process};
-use crate::store::Place;
+use crate::store::StoreUrl;
 
 /// Starts logs and the listening for signals: what [`start`](crate::start()) does but for metrics and the endpoints,
 /// which nobody would look at.
@@ -28,10 +28,10 @@ pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Resul
 /// # Errors
 /// When `settings.database_url` names such a file.
 pub fn existing(settings: &Settings) -> Result<(), Stop> {
-    let missing = match Place::of(&settings.database_url)? {
-        Place::File(path) => Some(path).filter(|path| !path.exists()),
+    let missing = match StoreUrl::of(&settings.database_url)? {
+        StoreUrl::File(path) => Some(path).filter(|path| !path.exists()),
         #[cfg(feature = "postgres")]
-        Place::Server => None,
+        StoreUrl::Server => None,
     };
     match missing {
         Some(path) => {

@@ -32,8 +32,8 @@ impl Store {
     /// # Errors
     /// An outage when it is unavailable; a stop when a setting is wrong or the database is not a Tally database.
     pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
-        match Place::of(&settings.database_url)? {
-            Place::File(path) => {
+        match StoreUrl::of(&settings.database_url)? {
+            StoreUrl::File(path) => {
                 let (lease, migrate) = (settings.lease.length(), settings.migrate);
                 let settings = tally_adapter_sqlite::Settings { path, lease, migrate };
                 let flows = flows.to_vec();
@@ -44,7 +44,7 @@ impl Store {
                 }
             }
             #[cfg(feature = "postgres")]
-            Place::Server => Box::pin(Self::open_postgres(settings, flows)).await, // it is large
+            StoreUrl::Server => Box::pin(Self::open_postgres(settings, flows)).await, // it is large
         }
     }
 
@@ -61,7 +61,7 @@ impl Store {
 }
 
 /// Where a store is.
-pub(crate) enum Place {
+pub(crate) enum StoreUrl {
     /// A file of SQLite.
     File(PathBuf),
     /// A server of Postgres.
@@ -69,7 +69,7 @@ pub(crate) enum Place {
     Server,
 }
 
-impl Place {
+impl StoreUrl {
     /// What a database URL says.
     ///
     /// # Errors

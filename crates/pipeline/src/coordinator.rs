@@ -77,8 +77,8 @@ pub struct Coordinator<S, P> {
 }
 
 /// How many partitions a worker may hold.
-pub const fn fair_share(partitions: usize, living: usize) -> usize {
-    if living == 0 { partitions } else { partitions.div_ceil(living) }
+pub const fn fair_share(partitions: usize, live_workers: usize) -> usize {
+    if live_workers == 0 { partitions } else { partitions.div_ceil(live_workers) }
 }
 
 impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
@@ -114,7 +114,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
                 () = stop.cancelled() => return Ok(None),
             };
             let (other, remaining, renewal) = match joined {
-                Join::Joined(living) => return Ok(Some(living)),
+                Join::Joined(membership) => return Ok(Some(membership)),
                 Join::Full { worker, remaining, renewal } => (worker, remaining, renewal),
             };
             let waiting = waiting.get_or_insert_with(|| {
@@ -133,12 +133,12 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
         }
     }
 
-    /// Where the partitions stand, without counting among the living; `None` when a stop was asked for.
+    /// Where the partitions stand, without counting among the live workers; `None` when a stop was asked for.
     async fn watch(&self, stop: &CancellationToken) -> Result<Option<Membership>, Stop> {
         let look = || self.store.partition_states(&self.worker.flow, &self.worker.stream);
         tokio::select! {
             partition_states = self.gates.database.pass(look) => {
-                Ok(Some(Membership { living: 0, partitions: partition_states? }))
+                Ok(Some(Membership { live_workers: 0, partitions: partition_states? }))
             }
             () = stop.cancelled() => Ok(None),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tally_domain::{AnsweredColumn, Flow, Incoming, Raw};
 use tally_ports::{
-    DecodedRecord, Enrich, LoggedAct, Place, Replay, Replayed, Retry, Row, State, Stop,
+    DecodedRecord, Enrich, LoggedAct, Place, Replay, ReplayAttempt, Replayed, Row, State, Stop,
 };
 
 use crate::Gates;
@@ -35,11 +35,15 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
     pub async fn prepare(
         &self,
         decoded: Vec<(Place, Raw, DecodedRecord)>,
-    ) -> Result<Vec<Retry>, Stop> {
-        let mut retries: Vec<Option<Retry>> = Vec::with_capacity(decoded.len());
+    ) -> Result<Vec<ReplayAttempt>, Stop> {
+        let mut attempts: Vec<Option<ReplayAttempt>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
-        let retry =
-            |place, result| Retry { flow: Arc::clone(&self.flow), place, result, kept: None };
+        let attempt = |place, result| ReplayAttempt {
+            flow: Arc::clone(&self.flow),
+            place,
+            result,
+            kept: None,
+        };
         for (index, (place, raw, read)) in decoded.into_iter().enumerate() {
             let read = read.and_then(|(fields, notation)| {
                 self.flow.read(Incoming { fields, notation, raw: &raw })
@@ -48,9 +52,9 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
                 Ok(record) => {
                     records.push(record);
                     places.push((index, place));
-                    retries.push(None);
+                    attempts.push(None);
                 }
-                Err(reason) => retries.push(Some(retry(place, Err(reason)))),
+                Err(reason) => attempts.push(Some(attempt(place, Err(reason)))),
             }
         }
 
@@ -65,9 +69,9 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
                 record.take_answer(&columns, &answer.unwrap_or_default());
                 Row { position, record, answer: named, raw: Raw::default() }
             });
-            retries[index] = Some(retry(place, row));
+            attempts[index] = Some(attempt(place, row));
         }
-        Ok(retries.into_iter().flatten().collect())
+        Ok(attempts.into_iter().flatten().collect())
     }
 
     /// What becomes of the dead letter; without `logged_act` only what would.
@@ -76,27 +80,27 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
     /// When the database stays away, or does not know the dead letter.
     pub async fn commit(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> Result<Replayed, Stop> {
         let mut calls = 0;
         let replaying = || {
             calls += 1;
-            self.store.replay(retry, logged_act)
+            self.store.replay(attempt, logged_act)
         };
         let replayed = self.gates.database.pass(replaying).await?;
-        if calls > 1 { Ok(settled(replayed, retry)) } else { Ok(replayed) }
+        if calls > 1 { Ok(settled(replayed, attempt)) } else { Ok(replayed) }
     }
 }
 
 /// What is found done after the outcome of an earlier COMMIT was unknown: it was that one. If it was somebody else in
 /// between, it is done all the same.
-fn settled(replayed: Replayed, retry: &Retry) -> Replayed {
-    match (&replayed, &retry.result) {
-        (Replayed::Found(State::Replayed), Ok(_)) => Replayed::Written,
-        (Replayed::Found(State::Outdated), Ok(_)) => Replayed::Outdated,
-        (Replayed::Found(State::Retried), Err(reason)) => {
-            Replayed::FailedAgain { next: retry.place.next_attempt(), reason: reason.clone() }
+fn settled(replayed: Replayed, attempt: &ReplayAttempt) -> Replayed {
+    match (&replayed, &attempt.result) {
+        (Replayed::NotOpen(State::Replayed), Ok(_)) => Replayed::Written,
+        (Replayed::NotOpen(State::Outdated), Ok(_)) => Replayed::Outdated,
+        (Replayed::NotOpen(State::Retried), Err(reason)) => {
+            Replayed::FailedAgain { next: attempt.place.next_attempt(), reason: reason.clone() }
         }
         _ => replayed,
     }

@@ -32,7 +32,8 @@ pub use dead_letters::{
     Change, Count, DeadLetterSummary, DeadLetters, Filter, Place, State, StoredDeadLetter,
 };
 pub use effect::{
-    Earlier, OpenLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes, counts,
+    Earlier, OpenDeadLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
+    counts,
 };
 pub use fault::{Fault, Stop, StopKind};
 pub use logged_act::{Acts, LoggedAct};
@@ -43,7 +44,7 @@ pub use position::{
     Begin, Claim, Finished, Lease, PartitionState, Position, SetTo, Stream, Tolerance,
 };
 pub use privacy::Mask;
-pub use replay::{DecodedRecord, Replay, Replayed, Retry};
+pub use replay::{DecodedRecord, Replay, ReplayAttempt, Replayed};
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};
 pub use worker::{Join, Membership, Worker};

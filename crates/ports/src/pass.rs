@@ -15,7 +15,7 @@ pub struct LastPass<'a> {
     pub epoch: i64,
     /// Which reading of the stream it is, from 1.
     pub number: i32,
-    /// The next position to read.
+    /// Where it stands.
     pub next: i64,
     /// When it was finished, in UTC.
     pub ended_at: Option<NaiveDateTime>,

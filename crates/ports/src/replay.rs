@@ -22,7 +22,7 @@ pub trait Replay: Send + Sync + 'static {
     /// Without `logged_act` all is tried and then rolled back: the answer is what would become of it.
     fn replay(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> impl Future<Output = Result<Replayed, Fault>> + Send;
 }
@@ -32,7 +32,7 @@ pub type DecodedRecord = Result<(Fields, Notation), Reason>;
 
 /// A record that went through all stages before the store once more.
 #[derive(Debug)]
-pub struct Retry {
+pub struct ReplayAttempt {
     /// What the record is.
     pub flow: Arc<dyn Flow>,
     /// The attempt that this one follows.
@@ -57,7 +57,7 @@ pub enum Replayed {
         reason: Reason,
     },
     /// It was not open, and nothing changed.
-    Found(State),
+    NotOpen(State),
 }
 
 impl Replayed {
@@ -81,7 +81,7 @@ impl Replayed {
             Self::Written => Some("replayed"),
             Self::Outdated => Some("outdated"),
             Self::FailedAgain { .. } => Some("failed_again"),
-            Self::Found(_) => None,
+            Self::NotOpen(_) => None,
         }
     }
 
@@ -91,7 +91,7 @@ impl Replayed {
             Self::Written => State::Replayed,
             Self::Outdated => State::Outdated,
             Self::FailedAgain { .. } => State::Retried,
-            Self::Found(state) => *state,
+            Self::NotOpen(state) => *state,
         }
     }
 }

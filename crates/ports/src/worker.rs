@@ -41,7 +41,7 @@ pub enum Join {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     /// How many workers live, at least one.
-    pub living: usize,
+    pub live_workers: usize,
     /// The partitions that have a position, in order.
     pub partitions: Vec<PartitionState>,
 }

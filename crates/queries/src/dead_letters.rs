@@ -3,7 +3,7 @@
 mod row;
 mod search;
 
-pub use row::{Counted, FoundLetter, Listing, Relayed};
+pub use row::{CountRow, DeadLetterRow, RelayedRow, SummaryRow};
 pub use search::Search;
 
 /// All but the bytes; what is large is not read for its length.
@@ -25,13 +25,13 @@ macro_rules! dead_letters {
     };
 }
 
-/// For a [`Search`] that finds [`Listing`]s.
+/// For a [`Search`] that finds [`SummaryRow`]s.
 pub const LIST: &str = concat!(listed!(), dead_letters!(), "where true");
 
 pub const LIST_ORDER: &str =
     " order by d.flow, d.stream, d.partition, d.pass, d.position, d.attempt limit ";
 
-/// Finds [`FoundLetter`]s. A condition on the row `d` follows.
+/// Finds [`DeadLetterRow`]s. A condition on the row `d` follows.
 pub const FETCH: &str = concat!(
     listed!(),
     ", d.key, d.payload, cast(d.headers as text) as headers, d.record_timestamp",
@@ -39,7 +39,7 @@ pub const FETCH: &str = concat!(
     "where "
 );
 
-/// For a [`Search`] that finds [`Counted`]; `hour` is an expression for the hour of `d.failed_at`.
+/// For a [`Search`] that finds [`CountRow`]; `hour` is an expression for the hour of `d.failed_at`.
 pub fn count(hour: &str) -> String {
     let from = dead_letters!();
     format!("select {hour} as hour, d.stage, d.code, d.flow, count(*) as number{from}where true")

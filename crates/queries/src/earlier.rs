@@ -5,7 +5,7 @@ use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Bool, HasSqlType, Integer, Text};
 use diesel::{QueryableByName, sql_query};
-use tally_ports::{OpenLetter, Origin};
+use tally_ports::{OpenDeadLetter, Origin};
 
 /// A statement with its first four parameters; the others are to be bound.
 pub fn about<'a, DB>(sql: &str, origin: &Origin<'a>) -> BoxedSqlQuery<'a, DB, SqlQuery>
@@ -52,7 +52,7 @@ pub struct Open {
     is_uncounted: bool,
 }
 
-impl From<Open> for OpenLetter {
+impl From<Open> for OpenDeadLetter {
     fn from(Open { position, is_uncounted }: Open) -> Self {
         Self { position, is_uncounted }
     }

@@ -135,7 +135,7 @@ fn names(table: &Table, columns: &[usize]) -> Vec<String> {
 }
 
 /// A column as a database has it.
-pub struct Found {
+pub struct ExistingColumn {
     pub name: String,
     /// Its type in the database's words.
     pub kind: String,
@@ -150,7 +150,7 @@ pub struct Found {
 /// without them.
 pub fn difference(
     table: &Table,
-    found: &[Found],
+    found: &[ExistingColumn],
     fits: impl Fn(&str, Option<Type>, &str) -> bool,
 ) -> Option<String> {
     if found.is_empty() {
@@ -173,7 +173,7 @@ pub fn difference(
             return Some(format!("its column {name} {not} null"));
         }
     }
-    let is_ours = |found: &Found| described.iter().any(|(name, ..)| *name == found.name);
+    let is_ours = |found: &ExistingColumn| described.iter().any(|(name, ..)| *name == found.name);
     let other = found.iter().find(|found| !is_ours(found) && !found.may_be_left_out)?;
     Some(format!("its column {} needs a value", other.name))
 }

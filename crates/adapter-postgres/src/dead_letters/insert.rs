@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Fault, Headers};
-use tally_queries::ledger::FoundRefused;
+use tally_queries::ledger::RefusedRow;
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
@@ -93,10 +93,7 @@ fn distinct_headers(dead_letters: &[&DeadLetter]) -> (Vec<i32>, Vec<String>) {
 }
 
 /// The rows of a committed batch that the database refused, in order of position.
-pub(crate) async fn refused(
-    session: &mut Session,
-    batch: Uuid,
-) -> Result<Vec<FoundRefused>, Fault> {
+pub(crate) async fn refused(session: &mut Session, batch: Uuid) -> Result<Vec<RefusedRow>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select position, code from dead_letters where batch_id = $1 and stage = $2 and attempt = 1 order by position",

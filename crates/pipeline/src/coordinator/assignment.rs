@@ -49,7 +49,7 @@ pub(super) struct Assignment<S, P> {
     pub(super) coordinator: Arc<Coordinator<S, P>>,
     held: Held,
     tasks: JoinSet<(i32, Result<Ended, Stop>)>,
-    /// Whether we count among the living. Who has an end and nothing left to get does not, for the others are to share
+    /// Whether we count among the live workers. Who has an end and nothing left to get does not, for the others are to share
     /// all partitions.
     is_present: bool,
 }
@@ -101,7 +101,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
                 look.reset_immediately();
                 continue;
             }
-            let share = fair_share(partitions.len(), membership.living);
+            let share = fair_share(partitions.len(), membership.live_workers);
             self.give_surplus(share);
             // A claim whose answer is not waited for expires by itself.
             tokio::select! {
@@ -123,7 +123,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         for owner in membership.partitions.iter().filter_map(|state| state.owner.as_deref()) {
             *shares.entry(owner).or_default() += 1;
         }
-        let share = fair_share(partitions.len(), membership.living.max(shares.len() + 1));
+        let share = fair_share(partitions.len(), membership.live_workers.max(shares.len() + 1));
         partitions.iter().all(|number| self.coordinator.partitions.end(*number).is_some())
             && self.held.partitions.is_empty()
             && self.free(partitions, membership).next().is_none()

@@ -16,10 +16,14 @@ use self::support::{LEASE, Stage, stop, stream, worker};
 
 #[test]
 fn a_share_is_rounded_up() {
-    for (partitions, living, share) in
+    for (partitions, live_workers, share) in
         [(6, 1, 6), (6, 2, 3), (6, 4, 2), (6, 6, 1), (6, 7, 1), (0, 3, 0)]
     {
-        assert_eq!(fair_share(partitions, living), share, "{partitions} among {living}");
+        assert_eq!(
+            fair_share(partitions, live_workers),
+            share,
+            "{partitions} among {live_workers}"
+        );
     }
 }
 
@@ -55,11 +59,15 @@ async fn a_partition_that_was_never_read_begins_where_it_should() {
     let stage = Stage::new();
     let a = stage.start("a", stage.fake(1));
     stage.until_shares(&[("a", 1)]).await;
-    let standing = stage.standing(0).await.unwrap();
-    assert_eq!((standing.pass, standing.next), (1, 7));
+    let partition_state = stage.partition_state(0).await.unwrap();
+    assert_eq!((partition_state.pass, partition_state.next), (1, 7));
     a.partitions.count.store(2, Ordering::SeqCst);
     stage.until_shares(&[("a", 2)]).await;
-    assert_eq!(stage.standing(1).await.unwrap().next, 3, "added later: from its first position on");
+    assert_eq!(
+        stage.partition_state(1).await.unwrap().next,
+        3,
+        "added later: from its first position on"
+    );
     a.end().await.unwrap();
 }
 

@@ -312,7 +312,10 @@ fn check(tables: &[Table], write: &Write) -> Result<(), String> {
             (value, kind) => value.is(kind),
         };
         if !(is_of_kind && (is_left || *value == Value::Null)) {
-            return Err(format!("writes a value into {name}.{} that is none of it", column.name));
+            return Err(format!(
+                "writes a value into {name}.{} that is none of it",
+                column.name
+            ));
         }
     }
     Ok(())

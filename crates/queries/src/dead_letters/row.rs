@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 /// A row of [`LIST`](super::LIST).
 #[derive(QueryableByName)]
-pub struct Listing {
+pub struct SummaryRow {
     #[diesel(embed)]
-    name: FoundName,
+    name: IdentityRow,
     #[diesel(sql_type = Nullable<Text>)]
     label: Option<String>,
     #[diesel(sql_type = Text)]
@@ -24,17 +24,17 @@ pub struct Listing {
     #[diesel(sql_type = BigInt)]
     bytes: i64,
     #[diesel(embed)]
-    reason: FoundReason,
+    reason: ReasonRow,
     #[diesel(sql_type = Text)]
     state: String,
     #[diesel(sql_type = Nullable<Timestamp>)]
     published_at: Option<NaiveDateTime>,
 }
 
-impl Listing {
+impl SummaryRow {
     pub fn summary(self) -> Result<DeadLetterSummary, Fault> {
         let id = self.name.id()?;
-        let FoundReason { stage, code, message, failed_at } = self.reason;
+        let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(DeadLetterSummary {
             id,
             label: self.label,
@@ -55,23 +55,23 @@ impl Listing {
 
 /// A row of [`FETCH`](super::FETCH).
 #[derive(QueryableByName)]
-pub struct FoundLetter {
+pub struct DeadLetterRow {
     #[diesel(embed)]
-    listing: Listing,
+    summary: SummaryRow,
     #[diesel(embed)]
-    raw: FoundRaw,
+    raw: RawRow,
 }
 
-impl FoundLetter {
+impl DeadLetterRow {
     pub fn stored(self) -> Result<StoredDeadLetter, Fault> {
-        let raw = self.raw.raw(&self.listing.name)?;
-        Ok(StoredDeadLetter { summary: self.listing.summary()?, raw })
+        let raw = self.raw.raw(&self.summary.name)?;
+        Ok(StoredDeadLetter { summary: self.summary.summary()?, raw })
     }
 }
 
 /// A row of [`count`](super::count).
 #[derive(QueryableByName)]
-pub struct Counted {
+pub struct CountRow {
     #[diesel(sql_type = Timestamp)]
     hour: NaiveDateTime,
     #[diesel(sql_type = Text)]
@@ -84,28 +84,28 @@ pub struct Counted {
     number: i64,
 }
 
-impl From<Counted> for Count {
-    fn from(Counted { hour, stage, code, flow, number }: Counted) -> Self {
+impl From<CountRow> for Count {
+    fn from(CountRow { hour, stage, code, flow, number }: CountRow) -> Self {
         Self { flow, hour, stage, code, count: number }
     }
 }
 
 /// A dead letter that a relay hands out: the columns of the table, with `id` and `headers` as text.
 #[derive(QueryableByName)]
-pub struct Relayed {
+pub struct RelayedRow {
     #[diesel(embed)]
-    name: FoundName,
+    name: IdentityRow,
     #[diesel(embed)]
-    raw: FoundRaw,
+    raw: RawRow,
     #[diesel(embed)]
-    reason: FoundReason,
+    reason: ReasonRow,
 }
 
-impl Relayed {
+impl RelayedRow {
     pub fn letter(self) -> Result<RelayedDeadLetter, Fault> {
         let (id, raw) = (self.name.id()?, self.raw.raw(&self.name)?);
-        let FoundName { flow, stream, partition, pass, position, attempt, .. } = self.name;
-        let FoundReason { stage, code, message, failed_at } = self.reason;
+        let IdentityRow { flow, stream, partition, pass, position, attempt, .. } = self.name;
+        let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(RelayedDeadLetter {
             id,
             flow,
@@ -124,7 +124,7 @@ impl Relayed {
 }
 
 #[derive(QueryableByName)]
-struct FoundName {
+struct IdentityRow {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(sql_type = Text)]
@@ -141,7 +141,7 @@ struct FoundName {
     attempt: i32,
 }
 
-impl FoundName {
+impl IdentityRow {
     fn id(&self) -> Result<Uuid, Fault> {
         self.id.parse().map_err(|_| self.unreadable("id"))
     }
@@ -159,7 +159,7 @@ impl FoundName {
 }
 
 #[derive(QueryableByName)]
-struct FoundReason {
+struct ReasonRow {
     #[diesel(sql_type = Text)]
     stage: String,
     #[diesel(sql_type = Text)]
@@ -171,7 +171,7 @@ struct FoundReason {
 }
 
 #[derive(QueryableByName)]
-struct FoundRaw {
+struct RawRow {
     #[diesel(sql_type = Nullable<Binary>)]
     key: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<Binary>)]
@@ -182,8 +182,8 @@ struct FoundRaw {
     record_timestamp: Option<NaiveDateTime>,
 }
 
-impl FoundRaw {
-    fn raw(self, name: &FoundName) -> Result<Raw, Fault> {
+impl RawRow {
+    fn raw(self, name: &IdentityRow) -> Result<Raw, Fault> {
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
         let headers = headers.ok_or_else(|| name.unreadable("headers"))?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));

@@ -11,7 +11,7 @@ use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
     Acts, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Raw, Replay,
-    Replayed, Retry, State, Stop, StopKind, StoredDeadLetter,
+    ReplayAttempt, Replayed, State, Stop, StopKind, StoredDeadLetter,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -168,7 +168,7 @@ where
             for letter in exhausted {
                 let outcome = match letter.state {
                     State::Open => Outcome::Exhausted { most },
-                    state => Outcome::Replayed(Replayed::Found(state)),
+                    state => Outcome::Replayed(Replayed::NotOpen(state)),
                 };
                 self.tell(&letter, &outcome)?;
             }
@@ -197,7 +197,7 @@ where
             let obstacle = obstacle(&stored.raw).map(Outcome::NotReplayable);
             let outcome = match stored.summary.state {
                 State::Open => obstacle,
-                state => Some(Outcome::Replayed(Replayed::Found(state))),
+                state => Some(Outcome::Replayed(Replayed::NotOpen(state))),
             };
             if let Some(outcome) = outcome {
                 self.tell(&stored.summary, &outcome)?;
@@ -209,15 +209,15 @@ where
             decoded.push((stored.summary.place.clone(), stored.raw, read));
             letters.push((kept, stored.summary));
         }
-        let retries = wait(self.process, replayer.prepare(decoded)).await?;
-        for ((kept, letter), retry) in letters.into_iter().zip(retries) {
+        let attempts = wait(self.process, replayer.prepare(decoded)).await?;
+        for ((kept, letter), attempt) in letters.into_iter().zip(attempts) {
             self.rate_limiter.wait(self.process).await;
             if self.process.stop.is_cancelled() {
                 return Ok(());
             }
-            let retry = Arc::new(Retry { kept, ..retry });
+            let attempt = Arc::new(ReplayAttempt { kept, ..attempt });
             let logged_act = (!self.settings.is_dry).then_some(&self.logged_act);
-            let replayed = wait(self.process, replayer.commit(&retry, logged_act)).await?;
+            let replayed = wait(self.process, replayer.commit(&attempt, logged_act)).await?;
             self.tell(&letter, &Outcome::Replayed(replayed))?;
             self.left -= 1;
         }

@@ -66,12 +66,12 @@ pub fn stream_name(group: &str, topic: &str) -> String {
 }
 
 /// A topic that exists, and where the run ends if it does.
-pub struct Found {
+pub struct ExistingTopic {
     cluster: Cluster,
     ends: Option<Ends>,
 }
 
-impl Found {
+impl ExistingTopic {
     /// Looks the topic up.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ pub async fn run<E, S>(
     flow: &Arc<dyn Flow>,
     model: Option<E>,
     store: &Arc<S>,
-    found: Found,
+    found: ExistingTopic,
     registry: Option<Registry>,
     settings: Settings,
 ) -> Result<(), Stop>
@@ -108,7 +108,7 @@ where
     E: Enrich,
     S: Sink + Positions + Workers + PositionAdmin,
 {
-    let Found { cluster, ends } = found;
+    let ExistingTopic { cluster, ends } = found;
     let (name, drain, stream) =
         (settings.topic.clone(), settings.pipeline.drain, settings.stream());
     let pipeline = Arc::new(Pipeline::new(

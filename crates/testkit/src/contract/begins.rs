@@ -63,12 +63,6 @@ pub async fn of_two_beginnings_at_once_one_row_is_left(store: &impl Store) {
 /// Partition, pass and next position; nobody owns them.
 async fn begun(sink: &impl PositionAdmin) -> Vec<(i32, i32, i64)> {
     let partition_states = sink.partition_states("transactions", "group/topic").await.unwrap();
-    assert!(
-        partition_states.iter().all(|standing| standing.owner.is_none()),
-        "{partition_states:?}"
-    );
-    partition_states
-        .into_iter()
-        .map(|standing| (standing.partition, standing.pass, standing.next))
-        .collect()
+    assert!(partition_states.iter().all(|state| state.owner.is_none()), "{partition_states:?}");
+    partition_states.into_iter().map(|state| (state.partition, state.pass, state.next)).collect()
 }

@@ -36,13 +36,13 @@ pub async fn a_worker_that_joins_is_noted_until_it_leaves(store: &impl Store) {
     let workers = store.open().await;
     let ann = worker::<Transactions>("ann", NAME);
     let membership = join_stream(&workers, &ann, LONG).await;
-    assert_eq!(membership, Membership { living: 1, partitions: Vec::new() });
+    assert_eq!(membership, Membership { live_workers: 1, partitions: Vec::new() });
     let [row] = store.read(&WORKERS).await.try_into().unwrap();
     assert_eq!((&row["id"], &row["flow"], &row["stream"]), ("ann", "transactions", NAME));
     assert_eq!((&row["host"], &row["pid"]), ("here", "4711"));
 
     let seen_until = row["seen_until"].to_owned();
-    assert_eq!(join_stream(&workers, &ann, 2 * LONG).await.living, 1);
+    assert_eq!(join_stream(&workers, &ann, 2 * LONG).await.live_workers, 1);
     let [row] = store.read(&WORKERS).await.try_into().unwrap();
     assert!(row["seen_until"] > *seen_until, "{row:?}");
 
@@ -60,7 +60,7 @@ pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
         worker::<Visits>("cem", NAME),
     ];
     for worker in three.iter().chain(&three) {
-        assert_eq!(join_stream(&workers, worker, LONG).await.living, 1, "{}", worker.id);
+        assert_eq!(join_stream(&workers, worker, LONG).await.live_workers, 1, "{}", worker.id);
     }
     workers.leave(&three[0]).await.unwrap();
     assert_eq!(ids(store).await, ["bob", "cem"]);
@@ -86,9 +86,9 @@ pub async fn a_worker_that_joins_is_told_where_partitions_stand(store: &impl Sto
 
     eventually(PATIENCE, || async {
         let membership = join_stream(&sink, &ann, LONG).await;
-        assert_eq!(membership.living, 1, "owning is not joining");
-        let describe = |standing: &PartitionState| {
-            let PartitionState { partition, pass, next, owner, .. } = standing;
+        assert_eq!(membership.live_workers, 1, "owning is not joining");
+        let describe = |state: &PartitionState| {
+            let PartitionState { partition, pass, next, owner, .. } = state;
             (*partition, *pass, *next, owner.as_deref().unwrap_or("-").to_owned())
         };
         let partition_states: Vec<_> = membership.partitions.iter().map(describe).collect();
@@ -128,14 +128,15 @@ pub async fn a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds(store:
 pub async fn workers_count_each_other(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    assert_eq!(join_stream(&ours, &ann, LONG).await.living, 1);
-    assert_eq!(join_stream(&theirs, &bob, LONG).await.living, 2);
+    assert_eq!(join_stream(&ours, &ann, LONG).await.live_workers, 1);
+    assert_eq!(join_stream(&theirs, &bob, LONG).await.live_workers, 2);
     for _ in 0..3 {
-        let crews = tokio::join!(join_stream(&ours, &ann, LONG), join_stream(&theirs, &bob, LONG));
-        assert_eq!((crews.0.living, crews.1.living), (2, 2));
+        let memberships =
+            tokio::join!(join_stream(&ours, &ann, LONG), join_stream(&theirs, &bob, LONG));
+        assert_eq!((memberships.0.live_workers, memberships.1.live_workers), (2, 2));
     }
     theirs.leave(&bob).await.unwrap();
-    assert_eq!(join_stream(&ours, &ann, LONG).await.living, 1);
+    assert_eq!(join_stream(&ours, &ann, LONG).await.live_workers, 1);
 }
 
 /// Who stops saying that it lives is dead when its lease is over.
@@ -143,10 +144,10 @@ pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
     join_stream(&workers, &bob, LONG).await;
-    assert_eq!(join_stream(&workers, &ann, LONG).await.living, 2);
+    assert_eq!(join_stream(&workers, &ann, LONG).await.live_workers, 2);
     join_stream(&workers, &bob, SHORT).await;
-    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 1).await;
-    assert_eq!(join_stream(&workers, &bob, LONG).await.living, 2);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 1).await;
+    assert_eq!(join_stream(&workers, &bob, LONG).await.live_workers, 2);
 }
 
 /// Who was killed while the clock was a day ahead counts for its lease and no longer; who lives goes on to count.
@@ -156,10 +157,10 @@ pub async fn a_worker_of_a_clock_that_was_ahead_no_longer_counts(store: &impl St
     join_stream(&workers, &bob, Duration::from_secs(1)).await;
     join_stream(&workers, &cem, LONG).await;
     store.turn_clock_back_a_day().await;
-    assert_eq!(join_stream(&workers, &ann, LONG).await.living, 3);
-    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 2).await;
-    assert_eq!(join_stream(&workers, &cem, SHORT).await.living, 2);
-    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 1).await;
+    assert_eq!(join_stream(&workers, &ann, LONG).await.live_workers, 3);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 2).await;
+    assert_eq!(join_stream(&workers, &cem, SHORT).await.live_workers, 2);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 1).await;
 }
 
 /// It is told who is there and whether that one is alive, and nothing is noted of it.

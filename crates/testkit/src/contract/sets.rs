@@ -43,10 +43,10 @@ fn entry(pass: i32, first: i64, last: i64, gap: &str) -> (String, String, String
 }
 
 /// Pass and place of the one partition, which nobody owns.
-async fn standing(sink: &impl PositionAdmin) -> (i32, i64) {
-    let [standing] = sink.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
-    assert_eq!((standing.partition, standing.owner.as_deref()), (0, None));
-    (standing.pass, standing.next)
+async fn pass_and_next(sink: &impl PositionAdmin) -> (i32, i64) {
+    let [state] = sink.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
+    assert_eq!((state.partition, state.owner.as_deref()), (0, None));
+    (state.pass, state.next)
 }
 
 /// The range is passed with an entry that says who and why; statistics stay, the cursor is forgotten.
@@ -55,7 +55,7 @@ pub async fn setting_forward_passes_a_range(store: &impl Store) {
     assert_eq!(sink.partition_states("transactions", "group/other").await.unwrap(), []);
     sink.set(&stream, 25.into(), None, &act("too old")).await.unwrap();
 
-    assert_eq!(standing(&sink).await, (1, 25));
+    assert_eq!(pass_and_next(&sink).await, (1, 25));
     let [_, entry] = store.read(&BATCHES).await.try_into().unwrap();
     let place = ["flow", "stream", "partition", "pass", "first", "last"].map(|name| &entry[name]);
     assert_eq!(place, ["transactions", NAME, "0", "1", "10", "24"]);
@@ -93,7 +93,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &
         sink.set(&stream, 7.into(), None, &act("its owner is gone")).await.is_ok()
     })
     .await;
-    assert_eq!(standing(&sink).await, (1, 7));
+    assert_eq!(pass_and_next(&sink).await, (1, 7));
     let reasons: Vec<_> =
         store.read(&ACTS).await.iter().map(|act| act["reason"].to_owned()).collect();
     assert_eq!(reasons, ["its owner is gone"]);
@@ -103,7 +103,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &
 pub async fn setting_back_begins_another_pass(store: &impl Store) {
     let (sink, stream, before) = read_ten(store).await;
     sink.set(&stream, 4.into(), None, &act("once more")).await.unwrap();
-    assert_eq!(standing(&sink).await, (2, 4));
+    assert_eq!(pass_and_next(&sink).await, (2, 4));
     let position = own(&sink, &stream, "b", LONG).await;
     assert_eq!((position.pass, position.next), (2, 4));
     assert_ne!(position.lease.position_id, before.lease.position_id, "an origin of its own");
@@ -112,9 +112,9 @@ pub async fn setting_back_begins_another_pass(store: &impl Store) {
     sink.release(&position.lease).await.unwrap();
 
     sink.set(&stream, 6.into(), None, &act("where it stands")).await.unwrap();
-    assert_eq!(standing(&sink).await, (3, 6));
+    assert_eq!(pass_and_next(&sink).await, (3, 6));
     sink.set(&stream, 0.into(), None, &act("all of it")).await.unwrap();
-    assert_eq!(standing(&sink).await, (4, 0));
+    assert_eq!(pass_and_next(&sink).await, (4, 0));
     assert_eq!(
         passed(store).await,
         [entry(2, 0, 3, "once more"), entry(3, 0, 5, "where it stands")]
@@ -131,7 +131,7 @@ pub async fn a_partition_never_read_is_set_by_its_first_pass(store: &impl Store)
     let sink = store.open().await;
     let stream = stream::<Transactions>(NAME);
     sink.set(&stream, 7.into(), None, &act("not needed")).await.unwrap();
-    assert_eq!(standing(&sink).await, (1, 7));
+    assert_eq!(pass_and_next(&sink).await, (1, 7));
     assert_eq!(passed(store).await, [entry(1, 0, 6, "not needed")]);
 
     let elsewhere = Begin { at: 99, again: false };
@@ -181,7 +181,7 @@ pub async fn setting_with_its_lease_gives_it_back(store: &impl Store) {
     for to in [25, 3] {
         let position = own(&sink, &stream, "a", LONG).await;
         sink.set(&stream, to.into(), Some(&position.lease), &act("a hole")).await.unwrap();
-        assert_eq!(standing(&sink).await.1, to);
+        assert_eq!(pass_and_next(&sink).await.1, to);
         assert_taken(sink.renew(&position.lease).await);
         assert_taken(
             sink.set(&stream, (to + 9).into(), Some(&position.lease), &act("again")).await,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tally_ports::{
-    Claim, Position, Positions, Refused, Replay as _, Replayed, Retry, Row, Sink, State, Stream,
+    Claim, Position, Positions, Refused, Replay as _, ReplayAttempt, Replayed, Row, Sink, State,
+    Stream,
 };
 
 use super::commits::commit;
@@ -226,8 +227,8 @@ pub async fn a_delete_of_nothing_leaves_a_mark(store: &impl Store) {
 }
 
 /// A dead letter of the accounts at this position, valid by now.
-pub(super) fn retry(row: Row) -> Arc<Retry> {
-    Arc::new(Retry {
+pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
+    Arc::new(ReplayAttempt {
         flow: flow_named(Accounts::NAME),
         place: place::<Accounts>("group/topic", 1, row.position, 1),
         result: Ok(row),
@@ -267,8 +268,8 @@ where
         (0, 3, State::Outdated),
         (1, 4, State::Replayed),
     ] {
-        let retry = retry(record(position, [account(id, "replayed")]));
-        let replayed = sink.replay(&retry, Some(&logged_act)).await.unwrap();
+        let attempt = attempt(record(position, [account(id, "replayed")]));
+        let replayed = sink.replay(&attempt, Some(&logged_act)).await.unwrap();
         assert_eq!(replayed.state(), expected, "{position} of {id}");
     }
     let expected = [
@@ -299,8 +300,8 @@ where
         (3, "rum", "09:00:00", State::Outdated),
         (4, "rum", "09:00:01", State::Replayed),
     ] {
-        let retry = retry(record(position, [price(item, since, 500 + position)]));
-        let replayed = sink.replay(&retry, Some(&logged_act)).await.unwrap();
+        let attempt = attempt(record(position, [price(item, since, 500 + position)]));
+        let replayed = sink.replay(&attempt, Some(&logged_act)).await.unwrap();
         assert_eq!(replayed.state(), expected, "{position} of {item}");
     }
     let expected = [("rum", "5.04"), ("tea", "5.02")];
@@ -308,9 +309,9 @@ where
         prices(store).await,
         expected.map(|(item, price)| (item.to_owned(), price.to_owned()))
     );
-    let nothing = Arc::new(Retry {
+    let nothing = Arc::new(ReplayAttempt {
         place: place::<Accounts>("group/topic", 1, 5, 1),
-        ..Arc::into_inner(retry(record(5, [no_price("tea", "08:00:00")]))).unwrap()
+        ..Arc::into_inner(attempt(record(5, [no_price("tea", "08:00:00")]))).unwrap()
     });
     assert_eq!(sink.replay(&nothing, Some(&logged_act)).await, Ok(Replayed::Outdated));
 }

@@ -4,7 +4,7 @@
 use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
 use uuid::Uuid;
 
-use super::{MemoryStore, State, StoredLetter, outage, takes_one};
+use super::{DeadLetterRow, MemoryStore, State, outage, takes_one};
 
 const BYTES: usize = 4 * 1024 * 1024;
 
@@ -81,7 +81,7 @@ impl State {
     }
 }
 
-impl StoredLetter {
+impl DeadLetterRow {
     fn id(&self) -> Uuid {
         self.letter.id(&self.stream, self.pass)
     }
