@@ -10,7 +10,7 @@ use tally_runs::stream::{self, ExistingTopic};
 
 use crate::arguments::Arguments;
 
-/// Consumes until a stop is asked for, or until the end as `arguments` say.
+/// Consumes until a stop is requested, or until the end with `--until-end`.
 ///
 /// # Errors
 /// What ended the run before.
@@ -26,7 +26,7 @@ pub async fn run(
     let topic = &settings.kafka.topic;
     for gap in &arguments.accept_gap {
         if gap.topic != *topic {
-            return Err(wrong(format!("--accept-gap {gap} is not of the topic {topic}")));
+            return Err(wrong(format!("--accept-gap {gap} does not name the topic {topic}")));
         }
     }
     let model = tally_app::model(settings, flow)?;
@@ -55,7 +55,7 @@ pub async fn run(
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
     let ended = stream::run(process, flow, model, &store, found, registry, of_run).await;
-    // After a signal what is left is the next start's.
+    // After a signal the next start publishes the rest.
     if let Some(relay) = relay
         && !process.stop.is_cancelled()
     {

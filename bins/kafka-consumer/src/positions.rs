@@ -12,10 +12,10 @@ use tally_runs::stream::stream_name;
 use crate::arguments::Positions;
 use crate::compose::wrong;
 
-/// Does what `command` says and prints what was done, each partition as soon as it is; the exit code.
+/// Runs `command` and prints the result, partition by partition; returns the exit code.
 ///
 /// # Errors
-/// When the store or the brokers are unavailable, for a place that is none, and while somebody owns what is to be moved.
+/// When the store or the brokers are unavailable, the target is invalid, or a partition to be moved has an owner.
 pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) -> Result<u8, Stop> {
     let cluster =
         Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
@@ -38,7 +38,9 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
                 Some(number) if partitions.contains(number) => vec![*number],
                 Some(number) => {
                     let (topic, count) = (&settings.kafka.topic, partitions.len());
-                    return Err(wrong(format!("{topic} has {count} partitions, and no {number}")));
+                    return Err(wrong(format!(
+                        "{topic} has {count} partitions, but no partition {number}"
+                    )));
                 }
             };
             let target = Target::parse(to)?;
@@ -53,7 +55,7 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
     }
 }
 
-/// A group of a topic, and where it stands.
+/// A group of a topic, and the states of its partitions.
 struct Group<'a> {
     flow: &'a str,
     settings: &'a Settings,
@@ -103,7 +105,7 @@ impl Group<'_> {
             Target::Offset(offset) if (first..=end).contains(&offset) => offset,
             Target::Offset(offset) => {
                 return Err(wrong(format!(
-                    "offset {offset} is not in {topic}/{number}, which goes from {first} to {end}"
+                    "offset {offset} is not in {topic}/{number}, which reaches from {first} to {end}"
                 )));
             }
             Target::Start(start) => self.offset(number, start).await?,
@@ -138,7 +140,7 @@ impl Group<'_> {
     }
 }
 
-/// Where a position is to be moved.
+/// The target of `positions set`.
 #[derive(Clone, Copy)]
 enum Target {
     Offset(i64),

@@ -1,4 +1,4 @@
-//! All that a database holds, for whoever checks it.
+//! What a database holds, for an audit.
 
 use std::fmt;
 use std::future::Future;
@@ -28,16 +28,16 @@ use crate::table::{array, from_array};
 use crate::target::Target;
 use crate::{fault, migrate};
 
-/// What the limits of [`Sessions`] are made of.
+/// The unit of the limits of [`Sessions`].
 const UNIT: Duration = Duration::from_secs(5);
 
-/// A query over a large ledger may take any time, as long as the server lives: it is asked this often.
+/// A query over a large ledger may take any time while the server is alive: how often that is checked.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// How many rows are fetched at once.
 const PAGE: usize = 10_000;
 
-/// No statement of an audit is too long, all rows of a query are wanted, and a client that is gone lets go.
+/// Statements without a time limit, plans for all rows, and an end for sessions of clients that are gone.
 const SETTINGS: &str = "
     set statement_timeout = 0; set cursor_tuple_fraction = 1; set idle_in_transaction_session_timeout = '10min'";
 
@@ -54,7 +54,7 @@ macro_rules! of_log {
     };
 }
 
-/// A database, opened to be read and nothing else. Cheap to clone; clones share the connections.
+/// A database, opened read-only. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct PostgresLedgerReader {
     sessions: Sessions,
@@ -80,7 +80,7 @@ impl PostgresLedgerReader {
         })
     }
 
-    /// What `work` answers, however long that takes, or the fault of a server that no longer answers.
+    /// The result of `work`, however long it takes, or the fault of a server that no longer answers.
     async fn answer<T>(&self, work: impl Future<Output = QueryResult<T>>) -> Result<T, Fault> {
         let mut signs = interval_at(Instant::now() + SIGN_OF_LIFE, SIGN_OF_LIFE);
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +106,7 @@ impl PostgresLedgerReader {
         Ok(())
     }
 
-    /// Takes the rows that a query finds, page by page.
+    /// Passes each row of a query to `take`, page by page.
     async fn each<T: Send>(
         &self,
         connection: &mut AsyncPgConnection,
@@ -269,7 +269,7 @@ impl Audit for PostgresLedgerReader {
     }
 }
 
-/// Asks for the rows of `keys`, their places from 1 as `slot`.
+/// A query for the rows of `keys`, numbered from 1 as `slot`.
 fn rows_of_keys<'a>(table: &Table, keys: &'a [Vec<Value>]) -> Dynamic<'a> {
     let kinds: Vec<Type> = table.key().iter().map(|&column| table.columns[column].kind).collect();
     let arrays = kinds.iter().enumerate();

@@ -1,4 +1,4 @@
-//! What people see of dead letters and do to them.
+//! Listing, counting and changing dead letters.
 
 mod insert;
 
@@ -25,7 +25,7 @@ use crate::{Postgres, acts};
 
 const HOUR: &str = "date_trunc('hour', d.failed_at at time zone 'UTC')";
 
-/// Locked in one order, so that two that do this at once never wait for each other in a circle.
+/// Locked in one order, so that concurrent calls do not deadlock.
 const DISCARD: &str = "
     update dead_letters set state = 'discarded' where id in (
         select id from dead_letters where id = any($1) and state = 'open' order by id for update

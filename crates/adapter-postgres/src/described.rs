@@ -11,7 +11,7 @@ const COLUMNS: &str = "
     from pg_attribute join pg_class on pg_class.oid = attrelid
     where attrelid = to_regclass(quote_ident($1)) and attnum > 0 and not attisdropped";
 
-/// What is not as a flow describes it: a wrong setting that names table and column.
+/// The first difference from the flows' descriptions: a wrong setting that names table and column.
 pub(crate) async fn check(client: &Client, flows: &[KnownFlow]) -> Result<Option<Fault>, Error> {
     for KnownFlow { flow, .. } in flows {
         for table in flow.tables() {

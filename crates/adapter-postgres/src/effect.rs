@@ -13,12 +13,12 @@ use crate::query::{Bound, Dynamic};
 use crate::singly::{self, Function};
 use crate::{fault, table};
 
-/// Begins the transaction of a commit; `effect` is where it goes back to when the rows cannot be written together.
-/// Deferred constraints are checked with each statement: at COMMIT nobody could tell which row is at fault.
+/// Begins the transaction of a commit; when the rows cannot be written together, it rolls back to the savepoint `effect`.
+/// Deferred constraints are checked with each statement: at COMMIT it would be unknown which row is at fault.
 pub(crate) const BEGIN: &str = "begin isolation level read committed read write; set constraints all immediate; \
     savepoint effect";
 
-/// Writes what `rows`, which stand in order of position and were read from `range`, write: together, else one by one.
+/// Carries out the writes of `rows`, which are in order of position and were read from `range`: together, else row by row.
 pub(crate) async fn write(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -32,7 +32,7 @@ pub(crate) async fn write(
         Ok(verdicts) => return Ok(writes.outcomes(&verdicts)),
         Err(why) => why,
     };
-    // Fails when what failed was the connection.
+    // Fails if the connection is lost.
     session.run("rollback to savepoint effect").await?;
     let (connection, limit) = session.parts();
     let singly = async {
@@ -45,7 +45,7 @@ pub(crate) async fn write(
     Ok(writes.outcomes(&verdicts))
 }
 
-/// Writes what a dead letter's row writes, unless something newer is there.
+/// Carries out the writes of a dead letter's row, unless something newer is there.
 pub(crate) async fn replay(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -62,9 +62,9 @@ pub(crate) async fn replay(
     Ok(writes.outcomes(&verdicts).remove(0))
 }
 
-/// Why rows are written one by one.
+/// Why rows are written row by row.
 enum Apart {
-    /// Touching fewer rows than there are: a trigger left some out.
+    /// Fewer rows were touched than written: a trigger left some out.
     LeftOut,
     /// A sum is too large for 64 bits.
     TooLarge,
@@ -108,7 +108,7 @@ fn note(origin: &Origin<'_>, why: &Apart, is_known: bool) {
         flow,
         sqlstate,
         constraint,
-        "a batch cannot be written at once: it is written row by row"
+        "a batch cannot be written at once: writing it row by row"
     );
 }
 
@@ -141,7 +141,7 @@ async fn write_together(
             }
         }
         if seen != together.rows.len() {
-            return Err(Apart::LeftOut); // which, is found row by row
+            return Err(Apart::LeftOut); // writing row by row finds out which
         }
     }
     Ok(verdicts)

@@ -1,4 +1,4 @@
-//! Committed dead letters on their way to a topic.
+//! The relay of committed dead letters to a topic.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::query::prepared;
 /// How many bytes of records are handed out at once.
 const BYTES: i64 = 4 * 1024 * 1024;
 
-/// The oldest that nobody else has locked; at least one, whatever its size. Sizes are told without reading what is
-/// large, and so only what is handed out is read. What was locked and is not handed out is free again with the rest.
+/// The oldest that no other session has locked; at least one, whatever its size. Sizes are computed without reading large
+/// values, so only what is handed out is read. Rows that are locked and not handed out are freed with the rest.
 const TAKE: &str = "
     with locked as materialized (
         select * from dead_letters
@@ -42,8 +42,8 @@ const TAKE: &str = "
 const MARK: &str = "update dead_letters set published_at = clock_timestamp() where id = any($1)";
 
 impl Outbox for Postgres {
-    /// Gives `publisher` half a lease, so that whoever waits for one of the rows never waits longer; after a whole one
-    /// the server itself ends the transaction of a process that is frozen.
+    /// Gives `publisher` half a lease, so that nothing waits longer for one of the rows; after a whole lease the server
+    /// itself ends the transaction of a frozen process.
     async fn relay<P: Publish>(
         &self,
         flow: &str,
@@ -100,7 +100,7 @@ async fn hand_out<P: Publish>(
     match timeout(patience, publisher.publish(letters)).await {
         Ok(result) => result,
         Err(_) => Err(Fault::outage(format!(
-            "the topic of dead letters did not take them within {patience:?}"
+            "the dead-letter topic did not acknowledge them within {patience:?}"
         ))),
     }
 }

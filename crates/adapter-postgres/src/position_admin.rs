@@ -1,4 +1,4 @@
-//! What people change about positions.
+//! Showing and setting positions.
 
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Json, Text, Uuid as SqlUuid};
@@ -15,7 +15,8 @@ use crate::acts::note;
 use crate::connection::{Session, answer};
 use crate::positions::{LastPassRow, begin_pass, lock_last_pass, set_back};
 
-/// Of a lease that was renewed at a time that is still to come nobody knows whether it is alive: a claim finds out.
+/// A lease that was renewed in the future, as the clock went back, counts as free here: a claim finds out whether it is
+/// alive.
 const PARTITION_STATES: &str = "
     select distinct on (partition) partition, pass, next, updated_at,
         case when clock_timestamp() between updated_at and lease_until then owner end as owner
@@ -23,7 +24,7 @@ const PARTITION_STATES: &str = "
     where flow = $1 and stream = $2
     order by partition, pass desc";
 
-/// The epoch is raised: a commit of an earlier owner that is still under way will be refused.
+/// The epoch is raised: a commit in flight of an earlier owner will be refused.
 const GIVE_UP: &str = "
     update positions
     set epoch = epoch + 1, owner = null, lease_until = null, updated_at = clock_timestamp()
@@ -90,7 +91,7 @@ async fn set(
         match decision {
             OnSet::Begin { number, is_other_log } => {
                 if !begin_pass(session, stream, number, to.next, is_other_log).await? {
-                    continue; // somebody else was faster: only possible for the first pass, as we hold the last one
+                    continue; // another process was faster: only possible for the first pass, as we have locked the last one
                 }
             }
             OnSet::Advance { position, .. } => {

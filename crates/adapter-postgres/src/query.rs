@@ -37,21 +37,21 @@ impl<Q: Query> Query for Prepared<Q> {
     type SqlType = Q::SqlType;
 }
 
-/// Found again by its text.
+/// Cached by its text.
 impl<Q> QueryId for Prepared<Q> {
     type QueryId = ();
 
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// A query whose text was made at run time, from the description of a table. It is prepared once too.
+/// A query whose text is built at run time, from the description of a table. It is prepared once too.
 #[derive(Default)]
 pub(crate) struct Dynamic<'a> {
     sql: String,
     values: Vec<Bound<'a>>,
 }
 
-/// A value, or those of a column.
+/// A value, or the values of a column.
 pub(crate) enum Bound<'a> {
     Integer(i32),
     BigInt(i64),
@@ -122,7 +122,7 @@ impl Query for Dynamic<'_> {
     type SqlType = Untyped;
 }
 
-/// Found again by its text.
+/// Cached by its text.
 impl QueryId for Dynamic<'_> {
     type QueryId = ();
 

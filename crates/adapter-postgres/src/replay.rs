@@ -1,4 +1,4 @@
-//! A dead letter that is tried once more.
+//! Replay of a dead letter.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ async fn write(
     Ok(Replayed::of(&attempt.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
-/// Who has locked the dead letter is the only one who may change its state.
+/// Locks the dead letter: only the session that has locked it may change its state.
 async fn lock(session: &mut Session, attempt: &ReplayAttempt) -> Result<(State, Pass), Fault> {
     let (connection, limit) = session.parts();
     let lock = format!("{FIND} for update of d");
@@ -114,7 +114,7 @@ async fn insert_next(
     Ok(())
 }
 
-/// Keeps no more than `kept` of the new attempt.
+/// Replaces the bytes of the new attempt by `kept`.
 async fn keep(session: &mut Session, id: Uuid, kept: &Raw) -> Result<(), Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(KEEP)

@@ -45,7 +45,7 @@ pub(crate) fn newer<'a>(together: &'a Together<'_>, origin: &Origin<'a>) -> Opti
     Some(Dynamic::new(format!("select new.slot from {rows} as new where {is_newer}"), values))
 }
 
-/// The rows with all columns of the table and, if `has_slot`, with their places from 1 as `slot`.
+/// The rows with all columns of the table and, if `has_slot`, numbered from 1 as `slot`.
 fn source<'a>(
     table: &Table,
     rows: &'a [TogetherRow<'_>],

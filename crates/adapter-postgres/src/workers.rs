@@ -1,4 +1,4 @@
-//! Who works on a stream.
+//! The workers of a stream.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::connection::answer;
 use crate::positions::milliseconds;
 use crate::query::prepared;
 
-/// One round trip. What it writes it does not see itself: the worker counts besides the others. Those that died long ago
-/// are removed, and those that were seen at a time that is still to come, since the clock went back, count from now on;
-/// neither is waited for when somebody else does the same.
+/// One round trip. The statement does not see its own insert, so it counts the other workers only. Workers that died long
+/// ago are removed, and those that were seen in the future, as the clock went back, count from now on; rows that another
+/// session has locked are skipped.
 const JOIN: &str = "
     with present as (
         insert into workers (id, flow, stream, host, pid, seen_at, seen_until)
@@ -50,7 +50,7 @@ const JOIN: &str = "
     ) as last on true
     order by last.partition";
 
-/// In order of the partitions, so that two at once wait for each other in one direction only.
+/// In order of the partitions, so that concurrent calls do not deadlock.
 const BEGIN: &str = "
     insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at)
     select $1, $2, partition, 1, $3, next, 0, clock_timestamp()
@@ -111,7 +111,7 @@ impl Workers for Postgres {
     }
 }
 
-/// How many others live, and a partition if there is one.
+/// How many other workers are alive, and a partition if there is one.
 #[derive(QueryableByName)]
 struct MembershipRow {
     #[diesel(sql_type = BigInt)]

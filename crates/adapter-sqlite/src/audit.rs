@@ -1,4 +1,4 @@
-//! All that a file holds, for whoever checks it.
+//! What a file holds, for an audit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::statement::Value as Bound;
 use crate::table::value as bound;
 use crate::{Settings, connection, fault, migrate};
 
-/// Readers wait for nobody, except while a file is migrated, or recovered after a crash.
+/// Readers never wait, except while a file is migrated, or recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The 16 MiB are what sorting may take before it goes on in a temporary file.
@@ -43,7 +43,7 @@ macro_rules! of_log {
     };
 }
 
-/// A database file, opened to be read and nothing else.
+/// A database file, opened read-only.
 #[derive(Clone, Debug)]
 pub struct SqliteLedgerReader {
     path: PathBuf,
@@ -154,7 +154,7 @@ impl Audit for SqliteLedgerReader {
     }
 }
 
-/// The rows of `keys`, their places from 0 as slots.
+/// The rows of `keys`, numbered from 0 as slots.
 fn rows_of_keys(
     connection: &mut SqliteConnection,
     table: &Table,
@@ -167,7 +167,7 @@ fn rows_of_keys(
     sql_query(sql).bind::<Text, _>(list.to_string()).load(connection)
 }
 
-/// A value as the file holds it.
+/// A value as it is stored.
 fn json_of(value: &Value) -> Json {
     match bound(value) {
         Bound::Integer(number) => number.into(),
@@ -231,7 +231,7 @@ fn show_tables(
     Ok(())
 }
 
-/// Takes the rows that a query finds, one by one.
+/// Passes each row of a query to `take`.
 fn each<T>(connection: &mut SqliteConnection, sql: &str, mut take: impl FnMut(T)) -> QueryResult<()>
 where
     for<'a> SqlQuery: LoadQuery<'a, SqliteConnection, T>,

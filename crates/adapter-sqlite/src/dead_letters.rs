@@ -1,4 +1,4 @@
-//! What people see of dead letters and do to them.
+//! Listing, counting and changing dead letters.
 
 mod insert;
 
@@ -110,7 +110,7 @@ fn list_of(ids: &[Uuid]) -> String {
     ids.iter().map(Uuid::to_string).collect::<serde_json::Value>().to_string()
 }
 
-/// As the table holds moments.
+/// A moment as it is stored.
 fn moment(at: NaiveDateTime) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }

@@ -1,4 +1,4 @@
-//! Committed dead letters on their way to a topic.
+//! The relay of committed dead letters to a topic.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
@@ -13,7 +13,7 @@ use crate::{Failure, Sqlite};
 /// How many bytes of records are handed out at once.
 const BYTES: i64 = 4 * 1024 * 1024;
 
-/// At least one, whatever its size. Sizes are told without reading what is large, so only what is handed out is read.
+/// At least one, whatever its size. Sizes are computed without reading large values, so only what is handed out is read.
 const TAKE: &str = "select letter.id, flow, stream, partition, pass, position, attempt, key, payload, headers, record_timestamp, stage, code, \
     message, letter.failed_at from (\
         select id, failed_at, row_number() over oldest as number, sum(bytes) over oldest as bytes from (\
@@ -24,7 +24,7 @@ const TAKE: &str = "select letter.id, flow, stream, partition, pass, position, a
     ) as counted join dead_letters as letter on letter.id = counted.id \
     where counted.bytes <= ? or counted.number = 1 order by counted.number";
 
-/// Nothing is locked while `publisher` has the letters: two that relay at once may hand out the same.
+/// Nothing is locked while `publisher` works: concurrent relays may hand out the same dead letters.
 impl Outbox for Sqlite {
     async fn relay<P: Publish>(
         &self,

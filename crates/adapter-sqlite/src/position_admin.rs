@@ -1,4 +1,4 @@
-//! What people change about positions.
+//! Showing and setting positions.
 
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
@@ -72,7 +72,7 @@ fn set(
     Ok(decision)
 }
 
-/// The epoch is raised: a commit of an earlier owner that is still under way will be refused.
+/// The epoch is raised: a commit in flight of an earlier owner will be refused.
 struct GiveUp;
 
 impl Statement for GiveUp {
@@ -119,8 +119,8 @@ fn insert_entry(
     execute::<InsertEntry>(connection, &values).map(drop)
 }
 
-/// Where each partition of a stream stands. Of a lease that was renewed at a time that is still to come nobody knows
-/// whether it is alive: a claim finds out.
+/// The state of each partition of a stream. A lease that was renewed in the future, as the clock went back, counts as free
+/// here: a claim finds out whether it is alive.
 pub(crate) fn partition_states(
     connection: &mut SqliteConnection,
     flow: &str,

@@ -121,12 +121,12 @@ fn finish(
     Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
 }
 
-/// What the ledger says of a pass.
+/// A pass's counts in the ledger.
 fn sums(connection: &mut SqliteConnection, position: i64) -> QueryResult<Sums> {
     sql_query(SUMS).bind::<BigInt, _>(position).get_result(connection)
 }
 
-/// Where the last pass of a stream stands, and the time.
+/// The last pass of a stream, and the current time.
 #[derive(QueryableByName)]
 pub(crate) struct LastPassRow {
     #[diesel(sql_type = BigInt)]
@@ -171,7 +171,7 @@ impl LastPassRow {
         }
     }
 
-    /// Whose lease is alive, and for how long.
+    /// The owner of a live lease, and how long it still lives.
     fn holder(&self) -> Option<(&str, Duration)> {
         let (owner, until) = self.owner.as_deref().zip(self.lease_until)?;
         let remaining =
@@ -180,8 +180,8 @@ impl LastPassRow {
     }
 }
 
-/// When the clock went back: the lease of the last pass, whoever holds it, counts from now on, else it would live on for as
-/// long as the clock was ahead.
+/// When the clock went back, the lease of the last pass counts from now on, whoever holds it; otherwise it would live for
+/// as long as the clock was ahead.
 pub(crate) fn set_back(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<()> {
     let Some(last) = last_pass(connection, stream)? else { return Ok(()) };
     if last.updated_at > last.now
@@ -243,7 +243,7 @@ impl Statement for BeginPass {
             and before.partition = new.partition and before.pass = new.pass - 1";
 }
 
-/// Adds a pass that nobody owns yet, over the same log as the one before or the next one, whose epoch it continues.
+/// Adds a pass without an owner, over the same log as the previous pass or the next one; continues its epoch.
 pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
@@ -301,7 +301,7 @@ fn owned(
     }))
 }
 
-/// A span of time for a statement.
+/// A duration as a statement takes it.
 pub(crate) fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! A dead letter that is tried once more.
+//! Replay of a dead letter.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Replay for Sqlite {
 
 /// Why a transaction is rolled back.
 enum NotKept {
-    /// Nothing changed, or nothing was to be changed.
+    /// A dry run, or nothing changed.
     Tried(Box<Replayed>),
     Failed(Failure),
 }
@@ -121,7 +121,7 @@ impl Statement for NextAttempt {
         record_timestamp, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now') from dead_letters where id = ?";
 }
 
-/// Keeps no more than that of the new attempt.
+/// Replaces the bytes of the new attempt.
 struct Keep;
 
 impl Statement for Keep {

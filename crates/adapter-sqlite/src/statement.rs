@@ -1,4 +1,4 @@
-//! Statements that are prepared once.
+//! Prepared statements.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -91,7 +91,7 @@ impl<S: Statement> QueryFragment<Sqlite> for Bound<'_, S> {
     }
 }
 
-/// Runs a statement whose text was made at run time. A connection prepares it once too, but finds it by its text.
+/// Runs a statement whose text is built at run time. A connection prepares it once too, cached by its text.
 pub(crate) fn execute_dynamic(
     connection: &mut SqliteConnection,
     sql: &str,
@@ -100,7 +100,7 @@ pub(crate) fn execute_dynamic(
     Dynamic { sql, values }.execute(connection)
 }
 
-/// What a query for one truth, called `found`, finds. See [`execute_dynamic`].
+/// Runs a query for one boolean, called `found`. See [`execute_dynamic`].
 pub(crate) fn query_bool(
     connection: &mut SqliteConnection,
     sql: &str,

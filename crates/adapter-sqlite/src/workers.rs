@@ -1,4 +1,4 @@
-//! Who works: one worker at a time.
+//! The worker: one at a time.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ impl Statement for InsertWorker {
         pid = excluded.pid, seen_at = excluded.seen_at, seen_until = excluded.seen_until";
 }
 
-/// When the clock went back: whoever was seen at a time that is still to come counts from now on.
+/// When the clock went back, a worker that was seen in the future counts from now on.
 struct SetBack;
 
 impl Statement for SetBack {

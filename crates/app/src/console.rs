@@ -1,4 +1,4 @@
-//! What a program that people wait for does before its own work.
+//! The start of interactive programs.
 
 use std::io::stderr;
 
@@ -9,11 +9,10 @@ use crate::settings::{Settings, wrong};
 use crate::start::{Worker, process};
 use crate::store::StoreUrl;
 
-/// Starts logs and the listening for signals: what [`start`](crate::start()) does but for metrics and the endpoints,
-/// which nobody would look at.
+/// Starts logs and listens for signals, like [`start`](crate::start()) but without metrics and endpoints.
 ///
 /// # Errors
-/// When a setting of these is wrong.
+/// When one of these settings is wrong.
 pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Result<Worker, Stop> {
     logging::start(&settings.log.level, settings.log.format, stderr)
         .map_err(|error| wrong(format!("setting log.level: {error}")))?;
@@ -23,7 +22,7 @@ pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Resul
     Ok(Worker { process, shutdown })
 }
 
-/// Refuses a file that is not there: who looks into a store does not mean a new one.
+/// Refuses a file that does not exist, so that a read never creates a new store.
 ///
 /// # Errors
 /// When `settings.database_url` names such a file.
@@ -42,7 +41,7 @@ pub fn existing(settings: &Settings) -> Result<(), Stop> {
     }
 }
 
-/// Who acts, as far as the machine knows: `USER@HOST`.
+/// `USER@HOST`, for the table of acts.
 pub fn who(host: &str) -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
     format!("{user}@{host}")

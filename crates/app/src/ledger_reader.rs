@@ -9,7 +9,7 @@ use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use crate::store::StoreUrl;
 use crate::url::Url;
 
-/// The store that a URL names, opened to be read and nothing else.
+/// The store that a URL names, opened read-only.
 #[derive(Debug)]
 pub enum LedgerReader {
     /// An embedded file.

@@ -60,7 +60,7 @@ impl Store {
     }
 }
 
-/// Where a store is.
+/// The kinds of database URLs.
 pub(crate) enum StoreUrl {
     /// A file of SQLite.
     File(PathBuf),
@@ -70,10 +70,10 @@ pub(crate) enum StoreUrl {
 }
 
 impl StoreUrl {
-    /// What a database URL says.
+    /// Parses a database URL.
     ///
     /// # Errors
-    /// When it says nothing of the kind.
+    /// When the URL names no store.
     pub(crate) fn of(url: &Url) -> Result<Self, Stop> {
         if let Some(path) = url.expose().strip_prefix("sqlite:") {
             if path.is_empty() {
@@ -91,7 +91,7 @@ impl StoreUrl {
             return Err(wrong("this program was built without the feature `postgres`"));
         }
         let known = "sqlite:PATH, postgres://, postgresql://";
-        Err(wrong(format!("database_url {url} is none of {known}")))
+        Err(wrong(format!("database_url {url} is not one of {known}")))
     }
 }
 

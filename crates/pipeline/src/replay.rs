@@ -1,4 +1,4 @@
-//! Stored records through the stages once more.
+//! Replay: stored records through all stages again.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::run::{ask, first_text};
 
 /// Takes dead letters through validation and the model into the store, each behind its gate.
 ///
-/// Quality rules judge batches, not records, and so nothing here: whoever replays a record that one of them sorted out
-/// lets it pass. Their statistics do not learn either; they have learned from it when it was read.
+/// Quality rules judge batches, not records, so they do not apply here: replaying a quarantined record lets it pass.
+/// Their statistics do not change either; they included the record when it was read.
 pub struct Replayer<E, S> {
     flow: Arc<dyn Flow>,
     enrich: Option<Arc<E>>,
@@ -27,11 +27,10 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
         Self { flow, enrich, store, gates }
     }
 
-    /// Everything before the store: for each record, with its bytes and how amounts are written in it, its row, or why it
-    /// is none again; in the same order.
+    /// Runs every stage before the store: for each record, in the same order, its row, or why it failed again.
     ///
     /// # Errors
-    /// When the model stays away.
+    /// When the model stays unavailable.
     pub async fn prepare(
         &self,
         decoded: Vec<(Place, Raw, DecodedRecord)>,
@@ -74,10 +73,10 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
         Ok(attempts.into_iter().flatten().collect())
     }
 
-    /// What becomes of the dead letter; without `logged_act` only what would.
+    /// Replays one dead letter; a dry run without `logged_act`.
     ///
     /// # Errors
-    /// When the database stays away, or does not know the dead letter.
+    /// When the database stays unavailable, or does not know the dead letter.
     pub async fn commit(
         &self,
         attempt: &Arc<ReplayAttempt>,
@@ -93,8 +92,8 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
     }
 }
 
-/// What is found done after the outcome of an earlier COMMIT was unknown: it was that one. If it was somebody else in
-/// between, it is done all the same.
+/// The outcome when an earlier call's COMMIT was unknown and the dead letter is now closed: that COMMIT succeeded. Had
+/// another process replayed it in between, the result would be the same.
 fn settled(replayed: Replayed, attempt: &ReplayAttempt) -> Replayed {
     match (&replayed, &attempt.result) {
         (Replayed::NotOpen(State::Replayed), Ok(_)) => Replayed::Written,

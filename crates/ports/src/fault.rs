@@ -1,14 +1,14 @@
-//! What goes wrong at a port answers one question: try again (and when), or not.
+//! Faults at a port: each says whether to try again, and when.
 
 use std::time::Duration;
 
-/// Why a call at a port has no result.
+/// Why a call to a port failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The dependency is unavailable. The same call may succeed later; nothing is lost by waiting.
     #[error("{message}")]
     Outage {
-        /// What happened, naming the dependency; holds no secret and no record's content.
+        /// What happened, naming the dependency; holds no secret and no content of records.
         message: String,
         /// The pause that the dependency asked for.
         retry_after: Option<Duration>,
@@ -19,12 +19,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// An outage without a wish for the length of the pause.
+    /// An outage without a requested pause.
     pub fn outage(message: impl Into<String>) -> Self {
         Self::Outage { message: message.into(), retry_after: None }
     }
 
-    /// The end of a caller that does not wait: an outage is [`StopKind::Away`] then.
+    /// For a caller that does not wait: an outage becomes [`StopKind::Away`].
     pub fn into_stop(self) -> Stop {
         match self {
             Self::Stop(stop) => stop,
@@ -38,13 +38,13 @@ impl Fault {
     }
 }
 
-/// Why the work ends before its end.
+/// Why the work ends early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Stop {
-    /// What kind of cause it is; the exit code follows from it.
+    /// The kind of cause; it decides the exit code.
     pub kind: StopKind,
-    /// What happened and what to do; holds no secret and no record's content.
+    /// What happened and what to do; holds no secret and no content of records.
     pub message: String,
 }
 
@@ -53,8 +53,7 @@ pub struct Stop {
 pub enum StopKind {
     /// The data themselves: a quality policy, a file that changed while it was read.
     Data,
-    /// A partition's log cannot be read on where its position stands. The message names the range; other partitions go
-    /// on.
+    /// A partition's log cannot be read at its position. The message names the range; other partitions continue.
     Blocked,
     /// The input cannot be read or is not a CSV table.
     Input,
@@ -62,7 +61,7 @@ pub enum StopKind {
     Away,
     /// Standard output or a file cannot be written.
     Output,
-    /// Somebody else owns it.
+    /// Another process owns it.
     Taken,
     /// A setting is wrong.
     Setting,

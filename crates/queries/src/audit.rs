@@ -1,4 +1,4 @@
-//! The queries of an audit and the rows that they find.
+//! The queries of an audit and their rows.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
@@ -55,7 +55,7 @@ pub fn rows(table: &Table, flow: &dyn Flow) -> String {
     about(ROWS, table, flow)
 }
 
-/// The rows in a table with keys that were read where nothing was.
+/// The rows in a table with keys at positions where nothing was read.
 pub fn rows_from_nothing(table: &Table, flow: &dyn Flow) -> String {
     about(ROWS_FROM_NOTHING, table, flow)
 }

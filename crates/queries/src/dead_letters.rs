@@ -1,4 +1,4 @@
-//! What people see of dead letters, and what a relay hands out.
+//! Listing, counting and relaying dead letters.
 
 mod row;
 mod search;
@@ -6,7 +6,7 @@ mod search;
 pub use row::{CountRow, DeadLetterRow, RelayedRow, SummaryRow};
 pub use search::Search;
 
-/// All but the bytes; what is large is not read for its length.
+/// All but the bytes; lengths are computed without reading large values.
 macro_rules! listed {
     () => {
         "select cast(d.id as text) as id, d.flow, d.stream, d.partition, d.pass, d.position, d.attempt, p.label,
@@ -47,5 +47,5 @@ pub fn count(hour: &str) -> String {
 
 pub const COUNT_ORDER: &str = " group by 1, 2, 3, 4 order by 1, 2, 3, 4";
 
-/// How many dead letters of the flow `$1` wait to be relayed.
+/// How many dead letters of the flow `$1` are not published yet.
 pub const BACKLOG: &str = "select count(*) as number from dead_letters where flow = $1 and published_at is null and state <> 'purged'";

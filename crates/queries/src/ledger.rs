@@ -1,4 +1,4 @@
-//! What the ledger says of a pass and of a batch.
+//! A pass and a batch in the ledger.
 
 use chrono::NaiveDateTime;
 use diesel::QueryableByName;
@@ -21,7 +21,7 @@ pub struct Sums {
     pub dead_lettered: i64,
 }
 
-/// What a pass that is finished comes to.
+/// The verdict on a finished pass.
 #[derive(QueryableByName)]
 pub struct Verdict {
     #[diesel(sql_type = Timestamp)]
@@ -52,7 +52,7 @@ impl Recorded {
     }
 }
 
-/// A dead letter that the database made of a record.
+/// A dead letter of a record that the database refused.
 #[derive(QueryableByName)]
 pub struct RefusedRow {
     #[diesel(sql_type = BigInt)]
@@ -61,7 +61,7 @@ pub struct RefusedRow {
     code: String,
 }
 
-/// Where the last pass over a partition stands.
+/// The state of the last pass over a partition.
 #[derive(QueryableByName)]
 pub struct PartitionStateRow {
     #[diesel(sql_type = Integer)]

@@ -1,10 +1,10 @@
-//! The dead letter that is replayed.
+//! The lookup of a dead letter for its replay.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use tally_ports::{Fault, Origin, Place, ReplayAttempt, State, StopKind};
 
-/// The dead letter `$1`, as the row `d`, and the pass that its record came by.
+/// The dead letter `$1`, as the row `d`, and the pass that read its record.
 pub const FIND: &str = "
     select d.state, p.id as origin, p.log from dead_letters as d left join positions as p
         on p.flow = d.flow and p.stream = d.stream and p.partition = d.partition and p.pass = d.pass
@@ -21,7 +21,7 @@ pub struct StateRow {
     log: Option<i64>,
 }
 
-/// The pass that the record of a dead letter came by, where it is known.
+/// The pass that read a dead letter's record, where it is known.
 pub struct Pass {
     /// Its position's row, and its log.
     found: Option<(i64, i64)>,
@@ -46,7 +46,7 @@ impl Pass {
         let Place { stream, partition, pass, .. } = &attempt.place;
         let (id, log) = self.found.ok_or_else(|| {
             let what = format!("pass {pass} over partition {partition} of {stream}");
-            Fault::stop(StopKind::Data, format!("the positions do not know {what}"))
+            Fault::stop(StopKind::Data, format!("there is no position for {what}"))
         })?;
         Ok(Origin { flow: &*attempt.flow, id, stream, partition: *partition, log })
     }

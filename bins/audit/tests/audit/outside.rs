@@ -66,7 +66,11 @@ async fn a_database_that_is_not_utf8() {
 fn settings_that_are_wrong() {
     let run =
         |flags: &[&str]| Launch::new(env!("CARGO_BIN_EXE_audit")).args(flags).spawn().wait(LONG);
-    assert_refused(&run(&["--database-url=mysql://x"]), 78, &["mysql://x is none of sqlite:PATH"]);
+    assert_refused(
+        &run(&["--database-url=mysql://x"]),
+        78,
+        &["mysql://x is not one of sqlite:PATH"],
+    );
     assert_eq!(run(&["--batch-size=1"]).code, Some(2));
     assert_eq!(run(&["--source"]).code, Some(2));
     assert_eq!(run(&["--output=xml"]).code, Some(2));

@@ -189,7 +189,7 @@ async fn a_signal_ends_a_run_that_waits_for_the_model() {
     let lines = [
         "WARN unavailable, retrying: model at http://127.0.0.1:9: connection refused",
         "INFO asked to stop: finishing what is in flight; a second signal stops at once",
-        "WARN what was in flight could not be committed in time; what the ledger lacks will be read again",
+        "WARN what was in flight could not be committed in time; uncommitted records will be read again",
     ];
     assert_eq!(said(&output), lines);
     assert_eq!(summary(&output)["read"], 0);

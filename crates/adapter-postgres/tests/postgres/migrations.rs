@@ -59,7 +59,7 @@ async fn a_newer_database_is_not_touched() {
         "{message}"
     );
 
-    // Tables of a flow that this program does not know are none of its business.
+    // Tables of a flow that this program does not know are ignored.
     database.execute("update tally_migrations set name = 'invoices' where name = 'transactions' and version = 5").await;
     open(database.url()).await.unwrap();
 }
@@ -194,7 +194,7 @@ async fn tables_that_are_not_as_described_are_refused() {
         ),
         ("alter at drop not null", "alter at set not null", "its column at takes null"),
         ("add more text not null", "drop more", "its column more needs a value"),
-        ("rename to visited", "", "it is not there"),
+        ("rename to visited", "", "it does not exist"),
     ] {
         database.execute(&format!("alter table visits {change}")).await;
         if words.is_empty() {

@@ -1,4 +1,4 @@
-//! Dead letters: written with their batch, and read again for the answer to a batch that was committed before.
+//! Dead letters: written with their batch, and re-read for the answer to a batch that was committed before.
 
 use bytes::Bytes;
 use diesel::sql_types::{BigInt, Integer, Text};

@@ -1,4 +1,4 @@
-//! What earlier passes over a log left behind.
+//! What earlier passes over a log left in the store.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use tally_domain::{Action, Flow, TableKind};
 use super::Outcome;
 use crate::Row;
 
-/// What earlier passes over a log left behind in a range of positions.
+/// What earlier passes over a log left in the store for a range of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
     /// The ranges of positions, inclusive, whose records were counted.
@@ -21,7 +21,7 @@ pub struct Earlier {
 pub struct OpenDeadLetter {
     /// Where it was read.
     pub position: i64,
-    /// Whether the pass that counted its position left it out: nothing was counted of it then.
+    /// Whether the pass that counted its position refused the record, so that it was not counted.
     pub is_uncounted: bool,
 }
 

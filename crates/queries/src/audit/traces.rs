@@ -1,4 +1,4 @@
-//! What records left in the tables that a flow appends to or counts in, and of each record its traces.
+//! What records left in the tables that a flow appends to or counts in, and the traces of each record.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
@@ -31,7 +31,7 @@ pub fn appended(flow: &dyn Flow) -> Option<String> {
     (!positions.is_empty()).then(|| sql.replace("{flow}", flow.name()))
 }
 
-/// The rows in a table that rows are appended to, by log.
+/// The rows of an append-only table, by log.
 pub fn appended_rows(table: &Table, flow: &dyn Flow) -> String {
     about(APPENDED_ROWS, table, flow)
 }
@@ -41,12 +41,12 @@ pub fn wrong_numbers(table: &Table, flow: &dyn Flow) -> String {
     about(WRONG_NUMBERS, table, flow)
 }
 
-/// The ranges that were counted.
+/// The counted ranges.
 pub fn counted(flow: &dyn Flow) -> String {
     COUNTED.replace("{flow}", flow.name())
 }
 
-/// The rows of a table that counts, each as a list of texts that `list` makes.
+/// The rows of a table of counters, each as a list of texts built by `list`.
 pub fn counters(table: &Table, list: &str) -> String {
     let texts = table.columns.iter().map(|column| format!("cast(t.\"{}\" as text)", column.name));
     let texts: Vec<String> = texts.collect();
@@ -66,7 +66,7 @@ pub fn traces_of_appended(table: &Table) -> String {
     )
 }
 
-/// The rows of keys that come `from` somewhere with their places as `slot`, the columns of the key being those that `of` makes.
+/// The rows of the keys in `from`, which numbers them as `slot`; `of` is the expression for a column of the key.
 pub fn traces_of_keys(table: &Table, from: &str, of: impl Fn(usize) -> String) -> String {
     let same: Vec<String> = table
         .key()
@@ -206,7 +206,7 @@ pub struct CounterRow {
 
 impl CounterRow {
     pub fn counter(self, table: usize, flow: &dyn Flow) -> Counter {
-        // A list of texts and nulls is what was asked for.
+        // The query returns a list of texts and nulls.
         let values = serde_json::from_str(&self.values).unwrap_or_default();
         Counter { flow: flow.name().to_owned(), table, values }
     }
@@ -261,7 +261,7 @@ pub struct KeyTraceRow {
     is_deleted: i32,
 }
 
-/// For each of `count` keys its row, of those that were `found`, the first one's slot being `from`.
+/// For each of `count` keys its row among those `found`; slots count from `from`.
 pub fn in_slots(found: Vec<KeyTraceRow>, count: usize, from: i64) -> Vec<Option<RowTrace>> {
     let mut rows = vec![None; count];
     for KeyTraceRow { slot, origin, position, is_deleted } in found {

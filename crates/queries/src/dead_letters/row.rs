@@ -153,7 +153,8 @@ impl IdentityRow {
 
     fn unreadable(&self, what: &str) -> Fault {
         let id = &self.id;
-        let message = format!("the {what} of the dead letter {id} is not of the form Tally writes");
+        let message =
+            format!("the {what} of the dead letter {id} is not in the form that Tally writes");
         Fault::stop(StopKind::Data, message)
     }
 }
