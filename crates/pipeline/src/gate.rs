@@ -82,7 +82,7 @@ impl Gate {
     /// then, to the probe's success.
     ///
     /// # Errors
-    /// The call's own [`Stop`], or [`StopKind::Away`] when the outage lasts longer than allowed.
+    /// The call's own [`Stop`], or [`StopKind::Unavailable`] when the outage lasts longer than allowed.
     pub async fn pass<T, Call>(&self, mut call: impl FnMut() -> Call) -> Result<T, Stop>
     where
         Call: Future<Output = Result<T, Fault>>,
@@ -176,7 +176,7 @@ impl Gate {
                 () = &mut give_up => {
                     let seconds = self.since(began).elapsed().as_secs();
                     let message = format!("{} stayed unavailable for {seconds} s: {}", self.dependency, message);
-                    return Err(Stop { kind: StopKind::Away, message });
+                    return Err(Stop { kind: StopKind::Unavailable, message });
                 }
             }
         }

@@ -24,11 +24,11 @@ impl Fault {
         Self::Outage { message: message.into(), retry_after: None }
     }
 
-    /// For a caller that does not wait: an outage becomes [`StopKind::Away`].
+    /// For a caller that does not wait: an outage becomes [`StopKind::Unavailable`].
     pub fn into_stop(self) -> Stop {
         match self {
             Self::Stop(stop) => stop,
-            Self::Outage { message, .. } => Stop { kind: StopKind::Away, message },
+            Self::Outage { message, .. } => Stop { kind: StopKind::Unavailable, message },
         }
     }
 
@@ -58,7 +58,7 @@ pub enum StopKind {
     /// The input cannot be read or is not a CSV table.
     Input,
     /// A dependency stayed unavailable longer than allowed.
-    Away,
+    Unavailable,
     /// Standard output or a file cannot be written.
     Output,
     /// Another process owns it.
@@ -73,7 +73,7 @@ impl StopKind {
         match self {
             Self::Data | Self::Blocked => 65,
             Self::Input => 66,
-            Self::Away => 69,
+            Self::Unavailable => 69,
             Self::Output => 74,
             Self::Taken => 75,
             Self::Setting => 78,

@@ -118,7 +118,7 @@ async fn a_run_gives_up_when_the_outage_lasts_too_long() {
     bench.max_outage = Some(Duration::from_mins(1));
     let model = Model::new(|_, _| (Duration::ZERO, Err(Fault::outage("503"))));
     let stop = bench.run(Scripted::new((0..30).map(good)), model).await.unwrap_err();
-    assert_eq!(stop.kind, StopKind::Away);
+    assert_eq!(stop.kind, StopKind::Unavailable);
     assert_eq!(bench.store.next(&bench.stream), Some((0, false)));
     assert!(bench.store.dead_letters().is_empty());
 }
