@@ -1,4 +1,5 @@
-//! Workers that share partitions, on the store in memory and tokio's clock.
+//! Workers that share partitions, on the store in memory and tokio's paused clock: a `sleep` lets the workers do all that
+//! is due until then and takes no real time.
 
 mod support;
 
@@ -46,7 +47,7 @@ async fn shares_even_out_as_workers_come_and_go() {
     let works =
         || a.partitions.begun.load(Ordering::SeqCst) + c.partitions.begun.load(Ordering::SeqCst);
     let before = works();
-    sleep(20 * LEASE).await;
+    sleep(20 * LEASE).await; // paused clock: many rounds of both workers
     assert_eq!(works(), before);
     assert_eq!(stage.shares().len(), 2);
     a.end().await.unwrap();
@@ -101,7 +102,7 @@ async fn a_blocked_partition_stays_held_and_the_others_go_on() {
     fake.outcomes.lock().unwrap().insert(0, Err(stop(StopKind::Blocked)));
     let a = stage.start("a", fake);
     stage.until_shares(&[("a", 1)]).await;
-    sleep(5 * LEASE).await;
+    sleep(5 * LEASE).await; // paused clock: time for any retry
     let snapshot = a.status.snapshot();
     assert!(!snapshot.is_ready());
     assert_eq!(snapshot.blocked.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([0]));
