@@ -145,7 +145,7 @@ impl PostgresLedgerReader {
         self.each(connection, STRAYS, |found: PassNameRow| auditor.see(Fact::Stray(found.name())))
             .await?;
         self.each(connection, DEAD_LETTERS, |found: DeadLetterRow| {
-            auditor.see(Fact::Letter(found.letter()));
+            auditor.see(Fact::Letter(found.dead_letter()));
         })
         .await?;
         for flow in &*self.flows {

@@ -86,7 +86,7 @@ async fn take(
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES);
     let found: Vec<RelayedRow> = answer(answer_limit, prepared(query).load(connection)).await?;
-    found.into_iter().map(RelayedRow::letter).collect()
+    found.into_iter().map(RelayedRow::dead_letter).collect()
 }
 
 async fn hand_out<P: Publish>(

@@ -186,7 +186,7 @@ fn show(
     each(connection, &entries, |found: EntryRow| auditor.see(Fact::Entry(found.entry())))?;
     each(connection, STRAYS, |found: PassNameRow| auditor.see(Fact::Stray(found.name())))?;
     each(connection, DEAD_LETTERS, |found: DeadLetterRow| {
-        auditor.see(Fact::Letter(found.letter()))
+        auditor.see(Fact::Letter(found.dead_letter()));
     })?;
     flows.iter().try_for_each(|known| show_tables(connection, &*known.flow, auditor))
 }

@@ -70,7 +70,7 @@ fn take(
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES)
         .load(connection)?;
-    Ok(found.into_iter().map(RelayedRow::letter).collect::<Result<_, Fault>>()?)
+    Ok(found.into_iter().map(RelayedRow::dead_letter).collect::<Result<_, Fault>>()?)
 }
 
 fn mark(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<(), Failure> {

@@ -3,10 +3,12 @@
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use tally_domain::{Flow, Table, TableKind};
+use tally_ports::Passed;
 use tally_ports::audit::{
     BatchOfLetter, Counts, Entry, Letter, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
 };
-use tally_ports::{Passed, Place};
+
+use crate::dead_letters::IdentityRow;
 
 mod traces;
 
@@ -186,14 +188,8 @@ impl EntryRow {
 /// A row of [`DEAD_LETTERS`].
 #[derive(QueryableByName)]
 pub struct DeadLetterRow {
-    #[diesel(sql_type = Text)]
-    id: String,
     #[diesel(embed)]
-    pass: PassNameRow,
-    #[diesel(sql_type = BigInt)]
-    position: i64,
-    #[diesel(sql_type = Integer)]
-    attempt: i32,
+    name: IdentityRow,
     #[diesel(sql_type = Text)]
     state: String,
     #[diesel(sql_type = Text)]
@@ -207,14 +203,12 @@ pub struct DeadLetterRow {
 }
 
 impl DeadLetterRow {
-    pub fn letter(self) -> Letter {
-        let PassNameRow { flow, stream, partition, pass } = self.pass;
-        let (position, attempt) = (self.position, self.attempt);
+    pub fn dead_letter(self) -> Letter {
         let is_of_pass = self.is_of_pass != 0;
         let range = self.first.zip(self.last);
         Letter {
-            id: self.id,
-            place: Place { flow, stream, partition, pass, position, attempt },
+            id: self.name.id.clone(),
+            place: self.name.place(),
             state: self.state,
             batch_id: self.batch_id,
             batch: range.map(|(first, last)| BatchOfLetter { is_of_pass, first, last }),

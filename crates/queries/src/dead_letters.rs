@@ -3,6 +3,7 @@
 mod row;
 mod search;
 
+pub(crate) use row::IdentityRow;
 pub use row::{CountRow, DeadLetterRow, RelayedRow, SummaryRow};
 pub use search::Search;
 

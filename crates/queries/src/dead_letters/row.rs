@@ -2,11 +2,14 @@ use bytes::Bytes;
 use chrono::NaiveDateTime;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text, Timestamp};
+use tally_ports::audit::PassName;
 use tally_ports::dead_letter::headers_from_json;
 use tally_ports::{
     Count, DeadLetterSummary, Fault, Place, Raw, RelayedDeadLetter, StopKind, StoredDeadLetter,
 };
 use uuid::Uuid;
+
+use crate::audit::PassNameRow;
 
 /// A row of [`LIST`](super::LIST).
 #[derive(QueryableByName)]
@@ -102,9 +105,9 @@ pub struct RelayedRow {
 }
 
 impl RelayedRow {
-    pub fn letter(self) -> Result<RelayedDeadLetter, Fault> {
+    pub fn dead_letter(self) -> Result<RelayedDeadLetter, Fault> {
         let (id, raw) = (self.name.id()?, self.raw.raw(&self.name)?);
-        let IdentityRow { flow, stream, partition, pass, position, attempt, .. } = self.name;
+        let Place { flow, stream, partition, pass, position, attempt } = self.name.place();
         let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(RelayedDeadLetter {
             id,
@@ -123,18 +126,13 @@ impl RelayedRow {
     }
 }
 
+/// What identifies a dead letter, and a part of other rows.
 #[derive(QueryableByName)]
-struct IdentityRow {
+pub(crate) struct IdentityRow {
     #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    flow: String,
-    #[diesel(sql_type = Text)]
-    stream: String,
-    #[diesel(sql_type = Integer)]
-    partition: i32,
-    #[diesel(sql_type = Integer)]
-    pass: i32,
+    pub(crate) id: String,
+    #[diesel(embed)]
+    pass: PassNameRow,
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = Integer)]
@@ -146,8 +144,9 @@ impl IdentityRow {
         self.id.parse().map_err(|_| self.unreadable("id"))
     }
 
-    fn place(self) -> Place {
-        let Self { flow, stream, partition, pass, position, attempt, .. } = self;
+    pub(crate) fn place(self) -> Place {
+        let PassName { flow, stream, partition, pass } = self.pass.name();
+        let (position, attempt) = (self.position, self.attempt);
         Place { flow, stream, partition, pass, position, attempt }
     }
 
