@@ -48,7 +48,7 @@ fn security(settings: &Settings) -> Result<Security, Stop> {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             tracing::warn!(
-                "kafka.sasl.mechanism is plain and kafka.tls is not set: the password would be sent in clear text"
+                "kafka.sasl.mechanism is plain and kafka.tls is not set: the password is sent in clear text"
             );
         });
     }

@@ -202,7 +202,7 @@ pub struct Rows {
     /// The origin that the rows name.
     pub origin: i64,
     pub count: i64,
-    /// A lower bound of how many records wrote them; a record may write several.
+    /// How many records wrote them, or an upper bound of that; a record may write several.
     pub records: i64,
     /// The least of their positions.
     pub least: i64,

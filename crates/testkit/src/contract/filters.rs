@@ -1,4 +1,4 @@
-//! Dead letters that people look at, discard and purge.
+//! Listing, discarding and purging dead letters.
 
 use std::collections::BTreeSet;
 
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// A moment is part of what begins with it, and not of what ends with it.
+/// `since` is inclusive, `until` exclusive.
 pub async fn moments_choose_dead_letters_exactly<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -252,7 +252,7 @@ where
     assert!(whole[0].raw == dead_letter(0).raw, "its bytes are kept");
 }
 
-/// Key, payload and headers, whatever the state; all else stays, and the topic is not told.
+/// Key, payload and headers, whatever the state; everything else stays, and nothing is published.
 pub async fn purging_blanks_the_record<S: Store>(store: &S)
 where
     S::Sink: Replays,

@@ -1,4 +1,4 @@
-//! Who works on a stream together.
+//! The workers of a stream.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(20);
 const NAME: &str = "group/topic";
 
-/// A worker that must be let in.
+/// A join that must succeed.
 async fn join_stream(workers: &impl Workers, worker: &Worker, lease: Duration) -> Membership {
     match workers.join_stream(worker, lease).await.unwrap() {
         Join::Joined(membership) => membership,
@@ -51,7 +51,7 @@ pub async fn a_worker_that_joins_is_noted_until_it_leaves(store: &impl Store) {
     workers.leave(&ann).await.unwrap();
 }
 
-/// Another flow or another stream is somebody else's work.
+/// Workers of other flows and streams are not counted.
 pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
     let workers = store.open().await;
     let three = [
@@ -103,7 +103,8 @@ pub async fn a_worker_that_joins_is_told_where_partitions_stand(store: &impl Sto
     .await;
 }
 
-/// A lease that was noted by a clock that was a day ahead keeps nobody from claiming: that finds out whether it is alive.
+/// A lease that was renewed while the clock was a day ahead counts as free for joining workers: a claim finds out whether
+/// it is alive.
 pub async fn a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds(store: &impl Store) {
     let sink = store.open().await;
     let (ann, stream) = (worker::<Transactions>("ann", NAME), stream::<Transactions>(NAME));
@@ -124,7 +125,7 @@ pub async fn a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds(store:
     assert_eq!(owner().await.as_deref(), Some("dead"));
 }
 
-/// Everybody counts everybody who lives, and nobody twice.
+/// Each worker counts all live workers, and none twice.
 pub async fn workers_count_each_other(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
@@ -139,7 +140,7 @@ pub async fn workers_count_each_other(store: &impl Store) {
     assert_eq!(join_stream(&ours, &ann, LONG).await.live_workers, 1);
 }
 
-/// Who stops saying that it lives is dead when its lease is over.
+/// A worker that stops renewing is dead when its lease is over.
 pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
@@ -150,7 +151,7 @@ pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
     assert_eq!(join_stream(&workers, &bob, LONG).await.live_workers, 2);
 }
 
-/// Who was killed while the clock was a day ahead counts for its lease and no longer; who lives goes on to count.
+/// A worker that was killed while the clock was a day ahead counts for its lease and no longer; a live one still counts.
 pub async fn a_worker_of_a_clock_that_was_ahead_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let [ann, bob, cem] = ["ann", "bob", "cem"].map(|id| worker::<Transactions>(id, NAME));
@@ -163,7 +164,7 @@ pub async fn a_worker_of_a_clock_that_was_ahead_no_longer_counts(store: &impl St
     eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 1).await;
 }
 
-/// It is told who is there and whether that one is alive, and nothing is noted of it.
+/// It is told which worker is there and whether that one renews, and is not registered.
 pub async fn a_second_worker_is_kept_out(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
@@ -190,7 +191,7 @@ pub async fn a_second_worker_is_kept_out(store: &impl Store) {
     assert_eq!(ids(store).await, ["bob"]);
 }
 
-/// Another flow or another stream is no other store.
+/// Another flow or stream makes no difference.
 pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
     let workers = store.open().await;
     join_stream(&workers, &worker::<Transactions>("ann", NAME), LONG).await;
@@ -201,7 +202,7 @@ pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
     assert_eq!(ids(store).await, ["ann"]);
 }
 
-/// One that was killed while the clock was a day ahead keeps others out for its lease and no longer.
+/// A worker that was killed while the clock was a day ahead keeps others out for its lease and no longer.
 pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
@@ -226,7 +227,7 @@ pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) 
     eventually(PATIENCE, async || look().await.is_none()).await;
 }
 
-/// One that does not say any more that it lives keeps nobody out.
+/// A worker that no longer renews keeps no other out.
 pub async fn a_dead_worker_is_replaced(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));

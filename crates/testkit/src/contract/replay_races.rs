@@ -10,7 +10,7 @@ use crate::build::{self, row};
 /// Rounds of a race.
 const ROUNDS: i64 = 1_000;
 
-/// Whoever comes second finds it done.
+/// The second one finds it done.
 pub async fn of_two_replays_at_once_one_succeeds<S: Store>(store: &S)
 where
     S::Sink: Replays,

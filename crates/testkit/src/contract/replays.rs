@@ -1,4 +1,4 @@
-//! Dead letters that are tried once more.
+//! Replay of dead letters.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{ACTS, DEAD_LETTERS, Record, Store, TRANSACTIONS, VISITS};
 use crate::build::{self, LONG, act, dead_letter, flow_named, row, stream};
 use crate::visits::{Visits, visit};
 
-/// What a store can do with dead letters.
+/// All ports about dead letters.
 pub trait Replays: DeadLetters + Acts + Replay {}
 
 impl<T: DeadLetters + Acts + Replay> Replays for T {}
@@ -36,7 +36,7 @@ pub(super) fn replay_act() -> LoggedAct {
     LoggedAct::new(tally_ports::Act { verb: "replay", ..act("because") })
 }
 
-/// The first attempt at a position of `file/1`, valid by now.
+/// The first attempt at a position of `file/1`, valid now.
 pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
@@ -80,7 +80,7 @@ pub(super) fn state(position: i64, attempt: i64, state: State) -> (i64, i64, Str
     (position, attempt, state.to_string())
 }
 
-/// The row, the state and the act; and another time changes nothing.
+/// The row, the state and the act; repeating it changes nothing.
 pub async fn a_replayed_row_is_written_once<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -171,7 +171,7 @@ where
     assert_eq!((written.number("position"), &written["amount"]), (3, "-1.00"));
 }
 
-/// Byte for byte the same record, with the new reason; replay goes on with this one only.
+/// The record unchanged, with the new reason; only this attempt can be replayed further.
 pub async fn a_record_that_fails_again_is_the_next_attempt<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -212,7 +212,7 @@ where
     assert_eq!(states(store).await, expected);
 }
 
-/// A mask that was set since its first failure holds for what is written from now on.
+/// A mask that was set since the first failure applies to the next attempt.
 pub async fn of_a_record_that_fails_again_no_more_is_kept_than_said<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -236,7 +236,7 @@ where
     assert!(stored[0].raw == dead_letter(1).raw && stored[1].raw == kept);
 }
 
-/// As its first time: with the database's own code.
+/// As the first time: with the database's own code.
 pub async fn a_row_that_the_database_refuses_has_failed_again<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -258,7 +258,7 @@ where
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 1);
 }
 
-/// It tells what would become of them, the refusal of the database among it.
+/// It returns what the outcomes would be, including the database's refusal.
 pub async fn trying_a_replay_changes_nothing<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -283,7 +283,7 @@ where
     assert_eq!(store.read(&ACTS).await, []);
 }
 
-/// The caller may ask for what is not there.
+/// The caller may name a dead letter that does not exist.
 pub async fn a_dead_letter_that_is_not_there_is_not_replayed<S: Store>(store: &S)
 where
     S::Sink: Replays,

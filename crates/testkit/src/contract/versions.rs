@@ -1,4 +1,4 @@
-//! Which of several versions of a row stays.
+//! Versions of rows: which one stays.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::{ACCOUNTS, PRICES, Record, Store};
 use crate::accounts::{Accounts, account, happening, no_account, no_price, price, record};
 use crate::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, flow_named, stream};
 
-/// A batch is written together or, when one of its records is refused, one by one: the same must come of it.
+/// A batch is written together or, when one of its records is refused, row by row: with the same result.
 pub(super) const IS_SPOILT: [bool; 2] = [false, true];
 
-/// Somebody who reads a partition of the accounts.
+/// A reader of a partition of the accounts.
 pub(super) struct Reader<'a, S> {
     sink: &'a S,
     pub(super) stream: Arc<Stream>,
@@ -32,7 +32,7 @@ impl<'a, S: Sink + Positions> Reader<'a, S> {
         Self { sink, stream, position, is_spoilt }
     }
 
-    /// Commits the rows; answers how many were written and superseded.
+    /// Commits the rows; returns how many were written and superseded.
     pub(super) async fn read(&mut self, mut rows: Vec<Row>) -> (i64, i64) {
         let mut last = rows.last().expect("a row").position;
         if self.is_spoilt {
@@ -138,7 +138,7 @@ pub async fn across_partitions_the_later_write_wins(store: &impl Store) {
     }
 }
 
-/// What costs what, in order of the items.
+/// The price of each item, in order.
 async fn prices(store: &impl Store) -> Vec<(String, String)> {
     let price = |row: &Record| (row["item"].to_owned(), row.get("price").unwrap_or("-").to_owned());
     store.read(&PRICES).await.iter().map(price).collect()
@@ -206,8 +206,8 @@ pub async fn a_deleted_row_is_not_resurrected(store: &impl Store) {
         ];
         assert_eq!(reader.read(rows).await, (2, 0));
         assert_eq!(names(store).await[place], named(id, "back", 4));
-        let living = &store.read(&PRICES).await[place];
-        assert!(&living["price"] == "3.00" && living.get("deleted_at").is_none());
+        let live = &store.read(&PRICES).await[place];
+        assert!(&live["price"] == "3.00" && live.get("deleted_at").is_none());
         sink.release(&reader.position.lease).await.unwrap();
     }
 }
@@ -226,7 +226,7 @@ pub async fn a_delete_of_nothing_leaves_a_mark(store: &impl Store) {
     }
 }
 
-/// A dead letter of the accounts at this position, valid by now.
+/// A dead letter of the accounts at this position, valid now.
 pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Accounts::NAME),

@@ -1,4 +1,4 @@
-//! What records do to tables besides replacing rows, and records that do several things.
+//! Writes other than upserts, and records with several writes.
 
 use tally_domain::{Action, Value, Write};
 use tally_ports::{
@@ -14,7 +14,7 @@ use super::{ACCOUNTS, BATCHES, DEAD_LETTERS, HAPPENINGS, Record, Store, TOTALS};
 use crate::accounts::{Accounts, account, happening, happening_with, record, total};
 use crate::build::{self, LONG, dead_letter, stream};
 
-/// What happened in a stream: log, position, number and what.
+/// The happenings of a stream: log, position, number and name.
 async fn happened(store: &impl Store, stream: &str) -> Vec<(i64, i64, i64, String)> {
     let happening = |row: &Record| {
         (row.number("log"), row.number("position"), row.number("n"), row["what"].to_owned())
@@ -29,7 +29,7 @@ fn happenings(expected: &[(i64, i64, i64, &str)]) -> Vec<(i64, i64, i64, String)
     expected.iter().map(happening).collect()
 }
 
-/// Whatever a column may hold, together and one by one.
+/// Values of every type, written together and row by row.
 pub async fn all_kinds_of_values_are_stored(store: &impl Store) {
     let sink = store.open().await;
     let moment = "2024-01-15T08:30:00.25Z".parse().unwrap();

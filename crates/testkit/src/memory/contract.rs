@@ -55,14 +55,14 @@ impl Store for MemoryStore {
         }
         let mut letters: Vec<_> = state.dead_letters.iter().collect();
         letters.sort_by_key(|stored| {
-            let DeadLetterRow { stream, pass, letter, .. } = stored;
+            let DeadLetterRow { stream, pass, dead_letter: letter, .. } = stored;
             (stream.name.clone(), stream.partition, *pass, letter.position, letter.attempt)
         });
-        letters.into_iter().map(letter_record).collect()
+        letters.into_iter().map(dead_letter_record).collect()
     }
 
     async fn purge(&self, position: i64) {
-        self.state().dead_letters.retain(|stored| stored.letter.position != position);
+        self.state().dead_letters.retain(|stored| stored.dead_letter.position != position);
     }
 
     async fn refuse_amounts_above(&self, limit: i64) {
@@ -134,8 +134,16 @@ fn entry_record(entry: &Entry) -> Record {
     ])
 }
 
-fn letter_record(stored: &DeadLetterRow) -> Record {
-    let DeadLetterRow { stream, pass, batch_id, letter, state, failed_at, published_at } = stored;
+fn dead_letter_record(stored: &DeadLetterRow) -> Record {
+    let DeadLetterRow {
+        stream,
+        pass,
+        batch_id,
+        dead_letter: letter,
+        state,
+        failed_at,
+        published_at,
+    } = stored;
     DEAD_LETTERS.record([
         Some(letter.id(stream, *pass).to_string()),
         Some(stream.flow.clone()),

@@ -10,11 +10,11 @@ impl State {
         let range = commit.first..=commit.last;
         let open = self.dead_letters.iter().filter(|stored| {
             stored.state == DeadLetterState::Open
-                && range.contains(&stored.letter.position)
+                && range.contains(&stored.dead_letter.position)
                 && self.is_of_log(stored, commit)
         });
         let open = open.map(|stored| {
-            let position = stored.letter.position;
+            let position = stored.dead_letter.position;
             let has_read = self.batches.iter().any(|entry| {
                 is_same(&entry.stream, &commit.stream)
                     && self.log_of(&entry.stream, entry.pass) == Some(commit.log)
@@ -34,7 +34,7 @@ impl State {
             .filter(|&index| {
                 let stored = &self.dead_letters[index];
                 stored.state == DeadLetterState::Open
-                    && positions.contains(&stored.letter.position)
+                    && positions.contains(&stored.dead_letter.position)
                     && self.is_of_log(stored, commit)
             })
             .collect();

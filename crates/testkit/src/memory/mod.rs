@@ -120,7 +120,7 @@ pub struct DeadLetterRow {
     /// The batch.
     pub batch_id: Uuid,
     /// The dead letter.
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     /// What became of it.
     pub state: DeadLetterState,
     /// When it was committed.
@@ -187,7 +187,7 @@ impl MemoryStore {
         self.state().serves_one = true;
     }
 
-    /// Somebody else, called `thief`, takes the stream's partition over, whoever's lease is alive.
+    /// Another owner, called `thief`, takes over the stream's partition, even from a live lease.
     pub fn steal(&self, stream: &Stream) {
         for row in self.state().positions.iter_mut().filter(|row| is_same(&row.stream, stream)) {
             row.epoch += 1;
@@ -223,7 +223,7 @@ impl MemoryStore {
         self.state().acts.clone()
     }
 
-    /// The ids of the workers that live, in the order in which they came.
+    /// The ids of the live workers, in the order in which they joined.
     pub fn live_workers(&self) -> Vec<Arc<str>> {
         let now = self.now();
         let state = self.state();
@@ -231,14 +231,14 @@ impl MemoryStore {
         live_workers.map(|present| Arc::clone(&present.worker.id)).collect()
     }
 
-    /// Where the last pass of a stream stands: its next position, and whether it was finished.
+    /// The last pass of a stream: its next position, and whether it was finished.
     pub fn next(&self, stream: &Stream) -> Option<(i64, bool)> {
         let state = self.state();
         let row = state.positions.iter().rfind(|row| is_same(&row.stream, stream))?;
         Some((row.next, row.ended_at.is_some()))
     }
 
-    /// Who holds the last pass of a stream.
+    /// The owner of the last pass of a stream.
     pub fn owner(&self, stream: &Stream) -> Option<String> {
         self.state().positions.iter().rfind(|row| is_same(&row.stream, stream))?.owner.clone()
     }

@@ -139,8 +139,8 @@ impl State {
         })
     }
 
-    /// Adds a pass that nobody owns yet, over the same log as the one before, whose epoch it continues;
-    /// answers its index.
+    /// Adds a pass without an owner, over the same log as the previous one, whose epoch it continues;
+    /// returns its index.
     pub(super) fn add(
         &mut self,
         stream: &Stream,

@@ -70,7 +70,7 @@ impl State {
             stream: Arc::clone(&commit.stream),
             pass: commit.pass,
             batch_id: commit.id,
-            letter,
+            dead_letter: letter,
             state: DeadLetterState::Open,
             failed_at: now,
             published_at: None,
