@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 
-/// Proves that every record ever read is accounted for: checks the ledger of a database in itself, against positions,
-/// dead letters and rows, and with --source or --brokers against the files and the topic. Changes nothing, and may run
-/// while others write.
+/// Proves that every record ever read is accounted for: checks a database's ledger for consistency and against positions,
+/// dead letters and rows, and with --source or --brokers also against the files and the topic. Changes nothing, and may
+/// run while others write.
 ///
 /// Exit codes: 0 no violation; 65 violations, each of them named; 66 a file cannot be read; 69 the
 /// database or the brokers are unavailable; 74 the report cannot be written; 78 a setting is wrong, or the
@@ -30,15 +30,15 @@ pub struct Arguments {
     /// The topic to compare with.
     #[command(flatten)]
     pub topic: GroupFlags,
-    /// The store to look into.
+    /// The store to audit.
     #[command(flatten)]
     pub store: StoreFlags,
 }
 
-/// How the report looks.
+/// Format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Plain text.
     Text,
     /// One JSON object.
     Json,

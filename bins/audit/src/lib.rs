@@ -13,10 +13,10 @@ use tally_ports::{KnownFlow, Stop, StopKind};
 use crate::arguments::Arguments;
 use crate::report::Report;
 
-/// The program, for the flows that it is to know.
+/// The program, for these flows.
 ///
 /// # Errors
-/// When no runtime can be made.
+/// When the runtime cannot be started.
 pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
     exit(async {
         let flows = Flows::new(flows)?;

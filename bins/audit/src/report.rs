@@ -1,4 +1,4 @@
-//! What an audit says.
+//! The report of an audit.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use tally_runs::audit::{Audited, ComparedFile, ComparedPartition, NotCompared};
 
 use crate::arguments::Output;
 
-/// What an audit says.
+/// The report of an audit.
 pub struct Report(pub Audited);
 
 impl Report {

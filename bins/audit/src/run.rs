@@ -13,7 +13,7 @@ use crate::arguments::Arguments;
 /// Audits the store that the settings name.
 ///
 /// # Errors
-/// When a source or the store cannot be read, or is unavailable: an audit waits for nobody.
+/// When a source or the store cannot be read, or is unavailable: an audit does not wait.
 pub async fn run(
     flows: &Flows,
     arguments: &Arguments,

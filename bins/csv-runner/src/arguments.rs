@@ -25,15 +25,15 @@ pub struct Arguments {
     /// Which flow.
     #[command(flatten)]
     pub flow: FlowFlag,
-    /// The flags of what takes records into a store.
+    /// The flags of binaries that write records to a store.
     #[command(flatten)]
     pub flags: Flags,
 }
 
-/// How the summary looks.
+/// Format of the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Summary {
-    /// For people.
+    /// Plain text.
     Text,
     /// One JSON object.
     Json,

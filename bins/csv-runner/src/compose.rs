@@ -14,10 +14,10 @@ use tally_runs::files::{self, Input, NullStore, Report};
 use crate::arguments::Arguments;
 use crate::screen::Screen;
 
-/// Takes the files, in order, into the store. A file that cannot be read is reported and the rest go on.
+/// Takes the files, in order, into the store. A file that cannot be read is reported and the rest continue.
 ///
 /// # Errors
-/// When nothing could begin: a setting is wrong, the store stayed unavailable.
+/// When nothing could begin: a setting is wrong, or the store stayed unavailable.
 pub async fn run(
     known: &KnownFlow,
     arguments: &Arguments,

@@ -15,10 +15,10 @@ use tally_runs::files::Watch;
 use crate::arguments::Arguments;
 use crate::screen::Screen;
 
-/// The program, for the flows that it is to know.
+/// The program, for these flows.
 ///
 /// # Errors
-/// When no runtime can be made.
+/// When the runtime cannot be started.
 pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
     exit(async {
         let flows = Flows::new(flows)?;
@@ -40,7 +40,7 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     screen.close();
     let report = match report {
         Ok(report) => report,
-        // From here on what is said is a line of the log.
+        // From here on messages go to the log.
         Err(stop) => {
             tracing::error!("{stop}");
             return Ok(stop.kind.exit_code());

@@ -1,4 +1,4 @@
-//! What is shown while a file is read: a bar on a terminal, a line now and then otherwise.
+//! Progress while a file is read: a bar on a terminal, a line now and then otherwise.
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
 const BAR: &str = "{msg} {wide_bar} {percent}% {bytes}/{total_bytes}, {eta} left";
 
-/// What is shown while a file is read.
+/// Shows the progress while a file is read.
 pub struct Screen {
     bar: ProgressBar,
     is_terminal: bool,
@@ -20,7 +20,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// An empty screen.
+    /// A screen without a bar.
     pub fn new() -> Self {
         let now = Instant::now();
         let bar = ProgressBar::hidden();
@@ -42,11 +42,11 @@ impl Watch for Screen {
         );
         self.bar.set_length(bytes);
         self.bar.set_position(done);
-        self.bar.reset_eta(); // What an earlier run has read took this one no time.
+        self.bar.reset_eta(); // An earlier run read the part before `done`; it must not count for the speed.
         self.bar.set_message(path.to_owned());
         if self.is_terminal {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            // Else it would go on showing what was so before the last few commits while nothing can be committed.
+            // Otherwise it would keep showing the old speed while nothing can be committed.
             self.bar.enable_steady_tick(REDRAW_EVERY);
         }
     }
@@ -70,7 +70,7 @@ impl Watch for Screen {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     fn close(&self) {
         self.bar.finish_and_clear();
     }
@@ -80,13 +80,13 @@ impl Watch for Screen {
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "a rate for people to read"
+    reason = "a rate for display"
 )]
 pub fn rate(rows: i64, time: Duration) -> i64 {
     (rows as f64 / time.as_secs_f64().max(0.001)).round() as i64
 }
 
-/// Standard error, with the bar moved out of the way.
+/// Standard error, with the bar hidden during each write.
 pub struct LogWriter {
     bar: ProgressBar,
 }

@@ -10,7 +10,7 @@ use tally_runs::files::{ColumnProfile, Extreme, FileReport, Refused, Report};
 use crate::arguments::Summary;
 use crate::screen::rate;
 
-/// What became of a file, how its amounts are read, then its first dead letters.
+/// A file's outcome, how its amounts are read, then its first dead letters.
 fn lines(file: &FileReport, text: &mut String) {
     let FileReport { path, read, .. } = file;
     let state = file.state.as_str();
@@ -19,7 +19,7 @@ fn lines(file: &FileReport, text: &mut String) {
         1 => ", 1 dead letter".to_owned(),
         count => format!(", {count} dead letters"),
     };
-    let resumed = file.resumed_at.map_or_else(String::new, |row| format!(", went on at row {row}"));
+    let resumed = file.resumed_at.map_or_else(String::new, |row| format!(", resumed at row {row}"));
     line(text, &format!("{path}: {state}, {read} rows read{letters}{resumed}"));
     if let Some(amounts) = &file.amounts {
         line(text, &format!("  {amounts}"));

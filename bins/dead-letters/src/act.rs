@@ -1,4 +1,4 @@
-//! `discard` and `purge`, and what all acts have in common.
+//! `discard` and `purge`, and the parts that all acts share.
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -60,16 +60,16 @@ pub async fn run(command: &Command, output: Output, console: &Console) -> Result
     })
 }
 
-/// What an act came to, as scripts read it.
+/// The result of an act, for scripts.
 #[derive(Serialize)]
 pub struct Done<'a> {
     /// The row of the table of acts.
     pub act: Option<Uuid>,
-    /// By what was done.
+    /// The number of dead letters, by outcome.
     pub counts: &'a Value,
 }
 
-/// Ends the process unless something says which dead letters.
+/// Ends the process unless ids, a filter or `--all` is given.
 pub fn require(which: &Which) {
     if !which.is_said() {
         let message = "say which dead letters: by id, by a filter, or --all";
@@ -77,7 +77,7 @@ pub fn require(which: &Which) {
     }
 }
 
-/// An act that is about to be done.
+/// A new act, not carried out yet.
 pub fn begin(console: &Console, verb: &'static str, filter: &Filter, reason: &str) -> LoggedAct {
     LoggedAct::new(Act {
         who: tally_app::who(&console.worker.process.host),
@@ -89,7 +89,7 @@ pub fn begin(console: &Console, verb: &'static str, filter: &Filter, reason: &st
     })
 }
 
-/// What was chosen, for the table of acts. A key is not named: it would outlive its purge there.
+/// The selection, for the table of acts. It leaves out a key, which would survive its purge there.
 fn target(filter: &Filter) -> String {
     let Filter { ids, flow, stream, label, partition, pass, position, stage, code, .. } = filter;
     let Filter { state, since, until, key, .. } = filter;

@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Format of results
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
-    /// The flags of what takes records into a store.
+    /// The flags of binaries that write records to a store.
     #[command(flatten)]
     pub flags: Flags,
     /// What to do.
@@ -63,10 +63,10 @@ pub enum Command {
     },
     /// Send the stored records of open dead letters through all stages again
     ///
-    /// A record whose effect can be written by now is written, unless something newer is there: a later record of the same source, or
-    /// any of another one. Then its dead letter is outdated. One that fails again becomes the next attempt. Quality rules judge
-    /// batches and are not asked again: who replays a record that one of them sorted out lets it pass; their statistics do not
-    /// learn. What was cut, masked or purged cannot be replayed.
+    /// A record that is valid now is written, unless something newer is there: a later record of the same source, or any record
+    /// of another one; then its dead letter is outdated. A record that fails again becomes the next attempt. Quality rules judge
+    /// batches and do not apply: replaying a quarantined record lets it pass, and their statistics do not change. Truncated,
+    /// masked and purged records cannot be replayed.
     Replay(Replay),
     /// Mark open dead letters as discarded
     Discard {
@@ -146,7 +146,7 @@ pub struct Replay {
     pub reason: String,
 }
 
-/// What an act is to change; nothing by mistake.
+/// Which dead letters an act changes; an empty selection is refused.
 #[derive(Args, Debug)]
 pub struct Which {
     /// Ids; at least one id, a filter or --all is needed
@@ -206,7 +206,7 @@ const STAGES: [&str; 5] = [
 ];
 
 impl Filters {
-    /// What they choose; `ids` besides, unless there are none.
+    /// The filter that they describe; only these `ids`, unless there are none.
     pub fn filter(&self, ids: &[Uuid], state: Option<State>) -> Filter {
         let filters = self.clone();
         Filter {
@@ -228,7 +228,7 @@ impl Filters {
 }
 
 impl Which {
-    /// Whether anything says which.
+    /// Whether anything is selected.
     pub fn is_said(&self) -> bool {
         self.all || !self.ids.is_empty() || self.filters != Filters::default()
     }
@@ -239,13 +239,13 @@ impl Which {
 pub struct Moment(pub NaiveDateTime);
 
 impl Moment {
-    /// So long ago as `text` says, like 30d.
+    /// The moment this long ago, like 30d.
     fn ago(text: &str) -> Result<Self, String> {
         let now = DateTime::<Utc>::from(SystemTime::now()).naive_utc();
         let span: Option<Span> = text.parse().ok();
         let span = span.and_then(|span| TimeDelta::from_std(span.limit()?).ok());
         let at = span.and_then(|span| now.checked_sub_signed(span)).map(Self);
-        at.ok_or_else(|| "how long ago, like 30d, is wanted".to_owned())
+        at.ok_or_else(|| "expected how long ago, like 30d".to_owned())
     }
 }
 
@@ -257,7 +257,7 @@ impl FromStr for Moment {
             return Ok(Self(at));
         }
         Self::ago(text).map_err(|_| {
-            "a timestamp like 2024-01-31T23:59:59Z or how long ago, like 2h, is wanted".to_owned()
+            "expected a timestamp like 2024-01-31T23:59:59Z, or how long ago, like 2h".to_owned()
         })
     }
 }
@@ -271,6 +271,6 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix("/s").unwrap_or(text).parse();
-        number.map(Self).map_err(|_| "a whole number above 0, like 50/s, is wanted".to_owned())
+        number.map(Self).map_err(|_| "expected a whole number above 0, like 50/s".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes of records, for people and for JSON.
+//! Bytes of records, as text and in JSON.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 /// How many bytes a line of a hexadecimal dump has.
 const PER_LINE: usize = 16;
 
-/// Bytes as JSON holds them, and how that is to be read: `utf8`, `base64` or `none`.
+/// Bytes as JSON holds them, and their encoding: `utf8`, `base64` or `none`.
 pub fn encoded(bytes: Option<&[u8]>) -> (Option<String>, &'static str) {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => (None, "none"),
@@ -25,7 +25,7 @@ pub fn whole_characters(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// In one line: the text, or hexadecimal where it is none that can be printed.
+/// In one line: the text, or hexadecimal where it is not printable text.
 pub fn inline(bytes: Option<&[u8]>) -> String {
     match bytes {
         None => "-".to_owned(),
@@ -40,7 +40,7 @@ pub fn inline(bytes: Option<&[u8]>) -> String {
     }
 }
 
-/// In as many lines as it takes.
+/// In several lines.
 pub fn block(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(|char| char.is_control() && char != '\n' && char != '\t') => {

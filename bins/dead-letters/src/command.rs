@@ -6,7 +6,7 @@ use crate::arguments::{Arguments, Command};
 use crate::console::{Console, Ended};
 use crate::{act, export, list, replay, show, stats};
 
-/// Does what `command` says.
+/// Runs `command`.
 pub async fn run(
     command: &Command,
     arguments: &Arguments,

@@ -26,10 +26,10 @@ use tally_ports::{KnownFlow, Stop};
 use crate::arguments::{Arguments, Command};
 use crate::console::{Console, Ended};
 
-/// The program, for the flows that it is to know.
+/// The program, for these flows.
 ///
 /// # Errors
-/// When no runtime can be made.
+/// When the runtime cannot be started.
 pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
     exit(async {
         let arguments = Arguments::parse();

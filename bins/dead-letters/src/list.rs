@@ -35,11 +35,11 @@ pub async fn run(list: &List, output: Output, console: &Console) -> Result<(), E
     })
 }
 
-/// A page as scripts read it.
+/// A page, for scripts.
 #[derive(Serialize)]
 struct Page<'a> {
     dead_letters: Vec<DeadLetterJson<'a>>,
-    /// What to give as `--after` for the next page; null on the last one.
+    /// The value of `--after` for the next page; null on the last one.
     next: Option<Uuid>,
 }
 
@@ -66,7 +66,7 @@ fn table(page: &[DeadLetterSummary], next: Option<Uuid>) -> String {
     format!("{table}{more}")
 }
 
-/// Where a record was read, for people: `orders.csv@17`, `transactions/3@1024`.
+/// Where a record was read: `orders.csv@17`, `transactions/3@1024`.
 pub fn place_of(letter: &DeadLetterSummary) -> String {
     let place = &letter.place;
     let label = letter.label.as_deref().unwrap_or(&place.stream);

@@ -17,7 +17,7 @@ use crate::{json, layers, report};
 /// Replays what `arguments` choose, each flow with its own settings.
 ///
 /// # Errors
-/// When there are dead letters of a flow that this program does not know; then nothing is touched.
+/// When there are dead letters of a flow that this program does not know; then nothing is changed.
 pub async fn run(
     arguments: &Replay,
     all: &Arguments,
@@ -27,7 +27,7 @@ pub async fn run(
     let (which, process) = (&arguments.which, &console.worker.process);
     require(which);
     console.check_ids(&which.ids).await?;
-    // Ids are told of in whatever state they are; a filter is for what is open.
+    // Ids are reported in whatever state they are; a filter only matches open ones.
     let state = which.ids.is_empty().then_some(State::Open);
     let mut filter = which.filters.filter(&which.ids, state);
     let known = replay::flows(process, &*console.store, &filter, flows.all()).await?;
@@ -74,7 +74,7 @@ fn summary(logged_act: &LoggedAct, is_dry: bool, output: Output) -> String {
     format!("{}{counts}\n", if is_dry { "dry run, nothing changed: " } else { "" })
 }
 
-/// As scripts read it: the last line.
+/// The last line of JSON output.
 #[derive(Serialize)]
 struct Summary<'a> {
     dry_run: bool,

@@ -1,4 +1,4 @@
-//! What became of each record that was replayed.
+//! The outcome of each replayed record.
 
 use serde::Serialize;
 use tally_domain::Reason;
@@ -11,7 +11,7 @@ use crate::json;
 use crate::list::place_of;
 use crate::table::plain;
 
-/// One line for people, or one of JSON.
+/// One line of text, or one of JSON.
 pub fn show(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool, output: Output) -> String {
     match output {
         Output::Json => json::line(&line(outcome, letter)),
@@ -40,10 +40,10 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
             let attempt = next.attempt;
             format!("{failed} as attempt {attempt}: {stage} {}: {}", plain(code), plain(message))
         }
-        Outcome::Replayed(Replayed::Found(State::Retried)) => {
+        Outcome::Replayed(Replayed::NotOpen(State::Retried)) => {
             "is no longer the newest attempt: left alone".to_owned()
         }
-        Outcome::Replayed(Replayed::Found(state)) => format!("is {state}: left alone"),
+        Outcome::Replayed(Replayed::NotOpen(state)) => format!("is {state}: left alone"),
         Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
         Outcome::Exhausted { most } => {
             let attempt = letter.place.attempt;
@@ -72,7 +72,7 @@ fn line<'a>(outcome: &'a Outcome, letter: &'a DeadLetterSummary) -> Line<'a> {
         outcome: outcome.as_str(),
         why: match outcome {
             Outcome::NotReplayable(why) => Some(why),
-            Outcome::Replayed(Replayed::Found(state)) => Some(state.as_str()),
+            Outcome::Replayed(Replayed::NotOpen(state)) => Some(state.as_str()),
             _ => None,
         },
         stage: reason.map(|reason| reason.stage.as_str()),
@@ -82,7 +82,7 @@ fn line<'a>(outcome: &'a Outcome, letter: &'a DeadLetterSummary) -> Line<'a> {
     }
 }
 
-/// As scripts read it.
+/// A record's outcome, for scripts.
 #[derive(Serialize)]
 struct Line<'a> {
     id: Uuid,
@@ -95,7 +95,7 @@ struct Line<'a> {
     attempt: i32,
     /// `replayed`, `outdated`, `failed_again`, `not_open`, `not_replayable` or `exhausted`.
     outcome: &'static str,
-    /// Of `not_open` the state, of `not_replayable` the cause.
+    /// The state for `not_open`, the cause for `not_replayable`.
     why: Option<&'static str>,
     stage: Option<&'a str>,
     code: Option<&'a str>,

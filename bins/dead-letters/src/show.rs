@@ -1,4 +1,4 @@
-//! `show`: everything about one.
+//! `show`: one dead letter in full.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
     let summary = console.find(id).await?;
     let ids = [id];
     let found = console.ask(|| console.store.fetch(&ids)).await?;
-    // Nobody deletes dead letters; were it gone by now, the summary would be all there is.
+    // Dead letters are never deleted; if this one were, only the summary would be left to show.
     let whole = found.into_iter().next();
     let whole =
         whole.unwrap_or_else(|| StoredDeadLetter { summary, raw: tally_ports::Raw::default() });
@@ -50,7 +50,7 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
     })
 }
 
-/// As scripts read it.
+/// A dead letter and its attempts, for scripts.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! `stats`: how many of what and when.
+//! `stats`: counts by code and by hour.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ fn of_all_flows(counts: Vec<Count>) -> Vec<OfHour> {
         .collect()
 }
 
-/// As scripts read it.
+/// The counts, for scripts.
 #[derive(Serialize)]
 struct Stats<'a> {
     total: i64,

@@ -1,8 +1,8 @@
-//! Tables for people.
+//! Text tables.
 
 use std::fmt::{self, Write as _};
 
-/// Rows of texts in columns that are as wide as they must be.
+/// Rows of texts in columns as wide as their widest cell.
 pub struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -37,7 +37,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Without anything that a terminal would obey.
+/// Without terminal control characters.
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for char in text.chars() {
@@ -50,7 +50,7 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// `count` of `most` as a line of blocks; what is there is seen.
+/// `count` of `most` as a line of blocks, at least one.
 pub fn bar(count: i64, most: i64) -> String {
     const WIDTH: i64 = 40;
     let length = (count * WIDTH + most / 2) / most.max(1);

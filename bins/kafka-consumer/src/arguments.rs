@@ -21,15 +21,15 @@ pub struct Arguments {
     /// The flags of a reader of topics.
     #[command(flatten)]
     pub consumer: ConsumerFlags,
-    /// The flags of what takes records into a store.
+    /// The flags of binaries that write records to a store.
     #[command(flatten)]
     pub flags: Flags,
-    /// What else to do.
+    /// A subcommand instead of consuming.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What else there is to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show or set the positions of the group
@@ -45,7 +45,7 @@ pub enum Command {
 pub enum Positions {
     /// Show the position of each partition
     Show,
-    /// Set the position of a partition that nobody owns: forward in its pass, or back in a new pass
+    /// Set the position of a partition without an owner: forward in its pass, or back in a new pass
     Set {
         /// Which partition [default: all of them]
         #[arg(long, value_name = "N")]

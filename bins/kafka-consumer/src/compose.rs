@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, Worker};
 use tally_ports::{KnownFlow, Stop, StopKind};
-use tally_runs::stream::{self, Found};
+use tally_runs::stream::{self, ExistingTopic};
 
 use crate::arguments::Arguments;
 
-/// Consumes until a stop is asked for, or until the end as `arguments` say.
+/// Consumes until a stop is requested, or until the end with `--until-end`.
 ///
 /// # Errors
 /// What ended the run before.
@@ -26,7 +26,7 @@ pub async fn run(
     let topic = &settings.kafka.topic;
     for gap in &arguments.accept_gap {
         if gap.topic != *topic {
-            return Err(wrong(format!("--accept-gap {gap} is not of the topic {topic}")));
+            return Err(wrong(format!("--accept-gap {gap} does not name the topic {topic}")));
         }
     }
     let model = tally_app::model(settings, flow)?;
@@ -44,10 +44,9 @@ pub async fn run(
     };
     let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry.clone());
 
-    let looking_up = process
-        .gates
-        .source
-        .pass(|| async { Found::look_up(Cluster::connect(&of_kafka).await?, &of_run).await });
+    let looking_up = process.gates.source.pass(|| async {
+        ExistingTopic::look_up(Cluster::connect(&of_kafka).await?, &of_run).await
+    });
     let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
     let found = found?;
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
@@ -56,7 +55,7 @@ pub async fn run(
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
     let ended = stream::run(process, flow, model, &store, found, registry, of_run).await;
-    // After a signal what is left is the next start's.
+    // After a signal the next start publishes the rest.
     if let Some(relay) = relay
         && !process.stop.is_cancelled()
     {

@@ -12,10 +12,10 @@ use tally_ports::{KnownFlow, Stop, StopKind};
 
 use crate::arguments::{Arguments, Command};
 
-/// The program, for the flows that it is to know.
+/// The program, for these flows.
 ///
 /// # Errors
-/// When no runtime can be made.
+/// When the runtime cannot be started.
 pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
     exit(async {
         let flows = Flows::new(flows)?;
@@ -41,7 +41,7 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;
     let stopped = match compose::run(known, arguments, &settings, &worker).await {
         Ok(()) => None,
-        // From here on what is said is a line of the log.
+        // From here on messages go to the log.
         Err(stop) => {
             tracing::error!("{stop}");
             Some(stop.kind)

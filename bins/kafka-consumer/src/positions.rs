@@ -12,10 +12,10 @@ use tally_runs::stream::stream_name;
 use crate::arguments::Positions;
 use crate::compose::wrong;
 
-/// Does what `command` says and prints what was done, each partition as soon as it is; the exit code.
+/// Runs `command` and prints the result, partition by partition; returns the exit code.
 ///
 /// # Errors
-/// When the store or the brokers are unavailable, for a place that is none, and while somebody owns what is to be moved.
+/// When the store or the brokers are unavailable, the target is invalid, or a partition to be moved has an owner.
 pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) -> Result<u8, Stop> {
     let cluster =
         Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
@@ -38,12 +38,14 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
                 Some(number) if partitions.contains(number) => vec![*number],
                 Some(number) => {
                     let (topic, count) = (&settings.kafka.topic, partitions.len());
-                    return Err(wrong(format!("{topic} has {count} partitions, and no {number}")));
+                    return Err(wrong(format!(
+                        "{topic} has {count} partitions, but no partition {number}"
+                    )));
                 }
             };
-            let place = Place::parse(to)?;
+            let target = Target::parse(to)?;
             for number in chosen {
-                let code = print(&group.set(number, place, reason).await?);
+                let code = print(&group.set(number, target, reason).await?);
                 if code != 0 {
                     return Ok(code);
                 }
@@ -53,7 +55,7 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
     }
 }
 
-/// A group of a topic, and where it stands.
+/// A group of a topic, and the states of its partitions.
 struct Group<'a> {
     flow: &'a str,
     settings: &'a Settings,
@@ -73,9 +75,8 @@ impl Group<'_> {
         );
         for number in partitions {
             let end = self.offset(*number, Start::Latest).await?;
-            let standing =
-                self.partition_states.iter().find(|standing| standing.partition == *number);
-            match standing {
+            let state = self.partition_states.iter().find(|state| state.partition == *number);
+            match state {
                 Some(PartitionState { pass, next, owner, .. }) => {
                     let (lag, owner) = (end - next, owner.as_deref().unwrap_or("-"));
                     line(
@@ -94,20 +95,20 @@ impl Group<'_> {
         Ok(text)
     }
 
-    async fn set(&self, number: i32, place: Place, reason: &str) -> Result<String, Stop> {
+    async fn set(&self, number: i32, target: Target, reason: &str) -> Result<String, Stop> {
         let topic = &self.settings.kafka.topic;
         let (first, end) = (
             self.offset(number, Start::Earliest).await?,
             self.offset(number, Start::Latest).await?,
         );
-        let to = match place {
-            Place::Offset(offset) if (first..=end).contains(&offset) => offset,
-            Place::Offset(offset) => {
+        let to = match target {
+            Target::Offset(offset) if (first..=end).contains(&offset) => offset,
+            Target::Offset(offset) => {
                 return Err(wrong(format!(
-                    "offset {offset} is not in {topic}/{number}, which goes from {first} to {end}"
+                    "offset {offset} is not in {topic}/{number}, which reaches from {first} to {end}"
                 )));
             }
-            Place::Start(start) => self.offset(number, start).await?,
+            Target::Start(start) => self.offset(number, start).await?,
         };
         let stream = Stream {
             flow: self.flow.to_owned(),
@@ -115,8 +116,8 @@ impl Group<'_> {
             partition: number,
             label: topic.clone(),
         };
-        let standing = self.partition_states.iter().find(|standing| standing.partition == number);
-        let from = standing.map(|standing| standing.next);
+        let state = self.partition_states.iter().find(|state| state.partition == number);
+        let from = state.map(|state| state.next);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let act = Act {
             who: tally_app::who(host.trim()),
@@ -139,14 +140,14 @@ impl Group<'_> {
     }
 }
 
-/// Where a position is to be moved.
+/// The target of `positions set`.
 #[derive(Clone, Copy)]
-enum Place {
+enum Target {
     Offset(i64),
     Start(Start),
 }
 
-impl Place {
+impl Target {
     fn parse(text: &str) -> Result<Self, Stop> {
         if let Ok(offset) = text.parse() {
             return Ok(Self::Offset(offset));

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use tally_app::{Common, FlowFlag, TopicFlags};
 
 /// Sends the rows of CSV files to a Kafka topic, keyed by their ids. A row whose id, amount or
-/// timestamp cannot be read, or that is too large for the topic, is reported and not sent: then it exits with 65.
+/// timestamp cannot be read, or that is too large for the topic, is reported and not sent; the exit code is then 65.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {
@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Which flow.
     #[command(flatten)]
     pub flow: FlowFlag,
-    /// The flags that say which topic.
+    /// The flags of the topic.
     #[command(flatten)]
     pub topic: TopicFlags,
     /// The flags of every binary.
@@ -41,7 +41,7 @@ pub struct Arguments {
     pub common: Common,
 }
 
-/// How records are written.
+/// Format of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// An object of the table's column names.
@@ -59,6 +59,6 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix("/s").unwrap_or(text).parse().ok().filter(|&rate| rate > 0);
-        number.map(Self).ok_or_else(|| "a whole number above 0, like 5000/s, is wanted".to_owned())
+        number.map(Self).ok_or_else(|| "expected a whole number above 0, like 5000/s".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! The file that keeps the rows that were not sent.
+//! The file of rejected rows.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -9,7 +9,7 @@ use tally_adapter_csv::CsvFile;
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::{Raw, Stop, StopKind};
 
-/// The file that keeps the rows that were not sent: a table that can be corrected and sent by itself.
+/// The file of rejected rows: a CSV table that can be corrected and sent.
 pub struct Rejects {
     path: PathBuf,
     out: BufWriter<File>,
@@ -21,7 +21,7 @@ impl Rejects {
     /// Creates the file at `path`, or empties it, and writes the header line of `inputs`.
     ///
     /// # Errors
-    /// [`StopKind::Setting`] when it is one of the inputs, or these do not have one header line and decimal separator;
+    /// [`StopKind::Setting`] when it is one of the inputs, or these differ in header line or decimal separator;
     /// [`StopKind::Output`] when it cannot be created.
     pub fn create<'a>(
         path: &Path,
@@ -42,7 +42,7 @@ impl Rejects {
                 let (other, input) = (other.display(), input.display());
                 return Err(wrong(format!(
                     "{other} and {input} differ in their header lines or decimal separators, so that their rows cannot \
-                     be in one file: send them one by one with a --rejects of their own"
+                     be in one file: send them one by one, each with its own --rejects"
                 )));
             }
         }
@@ -58,7 +58,7 @@ impl Rejects {
         Ok(rejects)
     }
 
-    /// Writes a row as it was in its file; not one of which only the start was read: then false.
+    /// Writes a row unchanged; `false`, and nothing, for a row of which only the start was read.
     pub fn keep(&mut self, raw: &Raw) -> Result<bool, Stop> {
         if raw.headers.iter().any(|(name, _)| name == TRUNCATED) {
             return Ok(false);
@@ -67,7 +67,7 @@ impl Rejects {
         Ok(true)
     }
 
-    /// All of it is in the file then.
+    /// Flushes the file.
     pub fn close(mut self) -> Result<(), Stop> {
         self.out.flush().map_err(|error| cannot_write(&self.path, &error))
     }
@@ -83,7 +83,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Stop {
     Stop { kind: StopKind::Output, message }
 }
 
-/// Whether both are there and one file, whatever they are called.
+/// Whether both paths name the same existing file.
 fn is_same(one: &Path, other: &Path) -> bool {
     let identity = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     identity(one).is_some_and(|one| Some(one) == identity(other))

@@ -1,4 +1,4 @@
-//! Rows of files, read ahead, on to the topic.
+//! Sends rows of files, which are read ahead, to the topic.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::summary::Summary;
 const ROWS: usize = 20_000;
 /// Chunks that wait to be sent.
 const AHEAD: usize = 1;
-/// With a rate, how often records go out.
+/// How often records are sent when a rate is set.
 const TICKS_PER_SECOND: u32 = 20;
 
-/// Sends all rows and returns when all are acknowledged, or a stop was asked for, or something stops it.
+/// Sends all rows and returns when all are acknowledged, a stop was requested, or sending failed.
 pub async fn run(
     known: &KnownFlow,
     arguments: &Arguments,
@@ -52,7 +52,7 @@ async fn send_all(
         }
     }
     let Some(topic) = open_topic(known, arguments, settings, worker).await? else { return Ok(()) };
-    // Not before all else is known to be good: what an earlier run kept is lost.
+    // Last of all checks: creating it erases the rejected rows of an earlier run.
     let inputs =
         || arguments.files.iter().map(PathBuf::as_path).zip(files.iter().map(|file| &file.file));
     let rejects = arguments.rejects.as_ref().map(|path| Rejects::create(path, inputs()));
@@ -63,7 +63,7 @@ async fn send_all(
     sent.and(closed)
 }
 
-/// The topic, and how records are written to it; `None` when a stop was asked for before the brokers answered.
+/// The topic and the format of its records; `None` when a stop was requested before the brokers answered.
 async fn open_topic(
     known: &KnownFlow,
     arguments: &Arguments,
@@ -97,7 +97,7 @@ async fn open_topic(
     worker.process.unless_stopped(opening).await.transpose()
 }
 
-/// What all chunks have in common.
+/// The parts that all chunks share.
 struct Run<'a> {
     flow: &'a Arc<dyn Flow>,
     arguments: &'a Arguments,
@@ -179,38 +179,38 @@ struct File {
     file: CsvFile,
 }
 
-/// Rows on their way.
+/// Rows to be sent together.
 struct Chunk {
     path: Arc<str>,
     records: Vec<Outgoing>,
     /// Where each record was read.
-    places: Vec<Place>,
-    refused: Vec<(Place, Reason)>,
+    rows: Vec<SourceRow>,
+    refused: Vec<(SourceRow, Reason)>,
 }
 
-/// Where a row was read.
+/// A row of a file.
 #[derive(Clone)]
-struct Place {
+struct SourceRow {
     row: i64,
-    /// Its bytes, where they are to be kept.
+    /// Its bytes, if `--rejects` needs them.
     raw: Option<Raw>,
 }
 
-/// Reports what of a chunk was not sent, in the order of the file, and keeps it: what was refused and the records that
-/// are `too_large` for the topic.
+/// Reports the rows of a chunk that were not sent, in the order of the file, and writes them to `rejects`: those that were
+/// refused and those that are `too_large` for the topic.
 fn leave_out(
     chunk: Chunk,
     too_large: &[usize],
     mut rejects: Option<&mut Rejects>,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let Chunk { path, places, mut refused, .. } = chunk;
+    let Chunk { path, rows, mut refused, .. } = chunk;
     for &index in too_large {
         let message = "the record is larger than the topic takes";
-        refused.push((places[index].clone(), Reason::new(Stage::Write, "too_large", message)));
+        refused.push((rows[index].clone(), Reason::new(Stage::Write, "too_large", message)));
     }
-    refused.sort_unstable_by_key(|(place, _)| place.row);
-    for (Place { row, raw }, Reason { code, message, .. }) in refused {
+    refused.sort_unstable_by_key(|(row, _)| row.row);
+    for (SourceRow { row, raw }, Reason { code, message, .. }) in refused {
         summary.refused(&path, row, &code, &message);
         if let (Some(rejects), Some(raw)) = (rejects.as_deref_mut(), raw)
             && !rejects.keep(&raw)?
@@ -259,25 +259,25 @@ fn encode(
     let mut chunk = Chunk {
         path,
         records: Vec::with_capacity(items.len()),
-        places: Vec::with_capacity(items.len()),
+        rows: Vec::with_capacity(items.len()),
         refused: Vec::new(),
     };
     for Item { position, raw, content } in items {
-        let place = Place { row: position, raw: keeps_bytes.then_some(raw) };
+        let row = SourceRow { row: position, raw: keeps_bytes.then_some(raw) };
         match content.and_then(|fields| Message::read(columns, fields, notation)) {
             Ok(message) => {
                 let key = message.key().map(Bytes::from);
                 let value = Some(encoder.encode(&message)?);
                 chunk.records.push(Outgoing { key, value, headers: Vec::new() });
-                chunk.places.push(place);
+                chunk.rows.push(row);
             }
-            Err(reason) => chunk.refused.push((place, reason)),
+            Err(reason) => chunk.refused.push((row, reason)),
         }
     }
     Ok(chunk)
 }
 
-/// No more than so many records a second.
+/// Limits the records per second.
 struct RateLimiter {
     rate: Option<Rate>,
     next: Instant,
@@ -288,7 +288,7 @@ impl RateLimiter {
         Self { rate, next: Instant::now() }
     }
 
-    /// Waits until `records` more may be sent. What was missed while the brokers were away is not made up for.
+    /// Waits until `records` more may be sent. Time lost in an outage is not made up for.
     async fn wait(&mut self, records: usize) {
         let Some(Rate(rate)) = self.rate else { return };
         self.next = self.next.max(Instant::now());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How many rows that were not sent are named one by one.
+/// How many rows that were not sent are logged one by one.
 const NAMED: u64 = 20;
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -19,13 +19,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Nothing yet.
+    /// An empty summary.
     pub fn new() -> Self {
         let now = Instant::now();
         Self { began: now, said: now, read: 0, sent: 0, refused: BTreeMap::new(), named: 0 }
     }
 
-    /// So many were acknowledged.
+    /// Counts acknowledged records.
     pub fn sent(&mut self, count: usize) {
         self.read += count as u64;
         self.sent += count as u64;
@@ -35,7 +35,7 @@ impl Summary {
         }
     }
 
-    /// A row was not sent. The first few are named.
+    /// Counts a row that was not sent. The first few are logged.
     pub fn refused(&mut self, path: &str, row: i64, code: &str, message: &str) {
         self.read += 1;
         *self.refused.entry(code.to_owned()).or_default() += 1;
@@ -44,7 +44,7 @@ impl Summary {
             tracing::warn!("{path}: row {row} is not sent: {message} ({code})");
         }
         if self.named == NAMED {
-            tracing::warn!("more rows that are not sent are only counted");
+            tracing::warn!("further rows that are not sent are only counted");
         }
     }
 

@@ -23,7 +23,7 @@ pub use self::start::Start;
 use crate::Security;
 use crate::fault::{fault, setting};
 
-/// After so long the client no longer tries again by itself.
+/// How long the client itself retries.
 const CLIENT_TRIES_FOR: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE_OF_CLIENT: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,7 @@ const LONGEST_PAUSE_OF_CLIENT: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// `HOST:PORT` of some of the brokers; they name the others.
     pub brokers: Vec<String>,
-    /// What the brokers' logs and quotas call us.
+    /// The client id in the brokers' logs and quotas.
     pub client_id: String,
     /// Encryption and authentication.
     pub security: Security,
@@ -57,7 +57,7 @@ impl Settings {
         }
     }
 
-    /// Whether brokers are named, each by a host and a port; else [`tally_ports::StopKind::Setting`].
+    /// [`tally_ports::StopKind::Setting`] unless brokers are named, each by a host and a port.
     pub fn check(&self) -> Result<(), Fault> {
         let is_address = |broker: &str| {
             broker.rsplit_once(':').is_some_and(|(host, port)| {
@@ -68,7 +68,7 @@ impl Settings {
             return Err(setting("no kafka broker is named"));
         }
         match self.brokers.iter().find(|broker| !is_address(broker)) {
-            Some(broker) => Err(setting(format!("{broker:?} is no kafka broker's HOST:PORT"))),
+            Some(broker) => Err(setting(format!("{broker:?} is not a kafka broker's HOST:PORT"))),
             None => Ok(()),
         }
     }
@@ -76,8 +76,8 @@ impl Settings {
 
 /// The brokers, as this process reaches them. Clones share the client.
 ///
-/// Every call ends within the timeout of the settings. The client has no timeouts of its own, and a broker that
-/// froze would hold up whoever shares its connection: so after an outage the client is replaced by a new one.
+/// Every call ends within the timeout of the settings. The client has no timeouts of its own, and a frozen broker would
+/// block every call that shares its connection: so after an outage the client is replaced by a new one.
 #[derive(Clone)]
 pub struct Cluster {
     shared: Arc<Shared>,
@@ -93,7 +93,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Current {
-    /// How many clients were given up.
+    /// How many clients were replaced.
     generation: u64,
     client: Option<Arc<Client>>,
     /// The partitions whose offsets were asked for.
@@ -161,12 +161,12 @@ impl Cluster {
         &self.shared.settings
     }
 
-    /// What the messages call it.
+    /// Its name in messages.
     pub(crate) fn name(&self) -> String {
         format!("kafka at {}", self.shared.settings.brokers.join(","))
     }
 
-    /// What `work` answers, within the timeout. `generation` is that of the client which does the work.
+    /// The result of `work`, within the timeout. `generation` is that of the client which does the work.
     pub(crate) async fn within<T>(
         &self,
         generation: u64,
@@ -181,7 +181,7 @@ impl Cluster {
         Err(Fault::outage(format!("{}: cannot {what}: no answer within {limit:?}", self.name())))
     }
 
-    /// The fault of what failed with `error`.
+    /// The fault for `error`.
     fn fault(&self, generation: u64, what: &str, error: &Error) -> Fault {
         let fault = fault(&self.shared.settings.brokers.join(","), what, error);
         if matches!(fault, Fault::Outage { .. }) {
@@ -214,7 +214,7 @@ impl Cluster {
         if let Some(sasl) = settings.security.sasl_config() {
             builder = builder.sasl_config(sasl);
         }
-        // Boxed, as all that the client does over several round trips: its futures are large.
+        // Boxed, like all of the client's calls of several round trips: its futures are large.
         let client = Box::pin(builder.build()).await;
         let client = Arc::new(client.map_err(|error| self.fault(generation, "connect", &error))?);
         let mut current = self.current();

@@ -1,14 +1,14 @@
-//! What an error of the client means for the caller.
+//! The client's errors as faults.
 
 use rskafka::client::error::{Error, ProtocolError};
 use rskafka::{BackoffError, ConnectionError};
 use tally_ports::{Fault, StopKind};
 
-/// Words of the client that only a wrong setting brings about. It tries all brokers for a while and then gives only the
-/// text of what each said, so that there is nothing but words to go by.
+/// Texts of the client that only a wrong setting causes. It tries all brokers for a while and then gives only the text of
+/// each broker's answer, so there is nothing else to go by.
 const REFUSALS: &[(&str, &str)] = &[
     ("SaslAuthenticationFailed", "the user name or the password is wrong"),
-    ("IllegalSaslState", "the broker wants another SASL mechanism, or none"),
+    ("IllegalSaslState", "the broker requires another SASL mechanism, or none"),
     ("nsupportedSaslMechanism", "the broker does not support the SASL mechanism"),
     ("nsupported sasl mechanism", "the broker does not support the SASL mechanism"),
     ("Invalid SASL config", "the user name or the password cannot be used with SASL"),
@@ -18,7 +18,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ("Invalid Hostname", "the broker's name is no host name"),
 ];
 
-/// The fault of what failed with `error`; `what` says what was tried: `list the topics`.
+/// The fault for `error`; `what` is what was tried: `list the topics`.
 pub(crate) fn fault(brokers: &str, what: &str, error: &Error) -> Fault {
     let Cause { text, is_setting } = cause(error);
     let message = format!("kafka at {brokers}: cannot {what}: {text}");
@@ -35,7 +35,7 @@ struct Cause {
     is_setting: bool,
 }
 
-/// What is under the client's own attempts to try again.
+/// The cause under the client's own retries.
 fn cause(error: &Error) -> Cause {
     match error {
         Error::ServerError { protocol_error, .. } => Cause {
@@ -63,7 +63,7 @@ fn in_words(text: String) -> Cause {
     }
 }
 
-/// What stays so until somebody changes a setting, here or at the broker.
+/// Errors that only a changed setting fixes, here or at the broker.
 const fn is_setting(error: ProtocolError) -> bool {
     matches!(
         error,

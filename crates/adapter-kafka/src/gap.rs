@@ -16,7 +16,7 @@ pub struct Gap {
     pub first: i64,
     /// The last offset, inclusive.
     pub last: i64,
-    /// Where reading can go on. Not part of the text: what is parsed goes on behind `last`.
+    /// Where reading can resume. Not part of the text: a parsed gap resumes after `last`.
     pub resume: i64,
     /// Whether the topic was recreated since the range was read. Not part of the text either.
     pub is_recreated: bool,
@@ -35,7 +35,7 @@ impl FromStr for Gap {
     fn from_str(text: &str) -> Result<Self, Stop> {
         parse(text).ok_or_else(|| Stop {
             kind: StopKind::Setting,
-            message: "a range is written TOPIC/PARTITION@FIRST-LAST".to_owned(),
+            message: "a range has the form TOPIC/PARTITION@FIRST-LAST".to_owned(),
         })
     }
 }

@@ -1,8 +1,8 @@
 //! One partition of a Kafka topic as a [`Source`](tally_ports::Source), a publisher, and the wire formats.
 //!
 //! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`PartitionProgress`] tells how
-//! far it is behind; [`Publisher`] writes. There are no consumer groups: who reads which partition, and from where on,
-//! is the store's business.
+//! far it is behind; [`Publisher`] writes. There are no consumer groups: the store decides who reads which partition, and
+//! from where.
 //!
 //! # What becomes of an offset
 //!
@@ -21,11 +21,11 @@
 //!
 //! The client cannot decode a header without a value or with a name that is not UTF-8, an unknown compression, and
 //! batches of the formats before Kafka 0.11. It also fails on the ends of transactions, which are told from these by
-//! its words and by asking for one batch at a time.
+//! their error text and by fetching one batch at a time.
 //!
-//! What is not decided by its transaction yet is not read: the log ends there for now (the last stable offset).
+//! Records of an open transaction are not read: the log ends there for now (the last stable offset).
 //!
-//! # What a stop says
+//! # Blocked partitions
 //!
 //! A source that is blocked says so in each answer, and its [`PartitionProgress::gap`] holds the exact range as a [`Gap`]: for a
 //! batch that cannot be decoded from its first offset up to the last one that yields no other batch; for what was
@@ -38,9 +38,9 @@
 //!
 //! # Faults
 //!
-//! Nothing here tries again, and every call ends within [`Settings::timeout`]. Brokers that are unavailable, leaders that move
+//! Nothing here retries, and every call ends within [`Settings::timeout`]. Brokers that are unavailable, leaders that move
 //! and broken connections are outages, after which the client is replaced; wrong passwords, certificates that are not
-//! trusted, topics that do not exist or are not allowed are wrong settings. (The client itself tries again for two
+//! trusted, topics that do not exist or are not allowed are wrong settings. (The client itself retries for two
 //! seconds.) A topic is looked up in the list of all topics before it is opened, so that a misspelt name never creates
 //! one.
 //!

@@ -1,4 +1,4 @@
-//! Which partition a key belongs to, as Java's producer says, so that all clients agree.
+//! The partition of a key, computed as by Java's producer, so that all clients agree.
 
 /// The partition of `key` among `partitions`.
 pub(crate) fn partition_of(key: &[u8], partitions: usize) -> usize {

@@ -1,4 +1,4 @@
-//! What a running source knows, for whoever shows it.
+//! The progress of a partition's source.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use crate::Gap;
 
-/// What a running source knows, for whoever shows it.
+/// The progress of a partition's source, for display and metrics.
 #[derive(Debug)]
 pub struct PartitionProgress {
     state: Mutex<State>,
@@ -19,8 +19,8 @@ pub struct PartitionProgress {
 pub struct Lag {
     /// Offsets between the last one committed and the end of the log.
     pub records: i64,
-    /// The age of the oldest record that was fetched and is not committed, by its own timestamp. Where the log cannot be
-    /// read on, what comes next is at least as old as that.
+    /// The age of the oldest record that was fetched and is not committed, by its own timestamp. For a blocked partition the
+    /// next record is at least as old as that.
     pub oldest: Option<Duration>,
 }
 
@@ -37,7 +37,7 @@ struct State {
     /// The timestamp of the first record that waits to be handed out.
     waiting: Option<i64>,
     gap: Option<Gap>,
-    /// Since when.
+    /// The time of that.
     blocked: Option<i64>,
 }
 
@@ -55,7 +55,7 @@ impl PartitionProgress {
         Self { state: Mutex::new(state) }
     }
 
-    /// Everything before `next` is committed. To be called after each commit.
+    /// Everything before `next` is committed. Call it after each commit.
     pub fn committed(&self, next: i64) {
         let mut state = self.state();
         state.committed = next;
@@ -84,7 +84,7 @@ impl PartitionProgress {
         Lag { records, oldest: oldest.filter(|timestamp| *timestamp >= 0).map(age) }
     }
 
-    /// Why the source stopped, if its log cannot be read on.
+    /// The range that blocks the source, if any.
     pub fn gap(&self) -> Option<Gap> {
         self.state().gap.clone()
     }

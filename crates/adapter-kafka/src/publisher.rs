@@ -1,4 +1,4 @@
-//! Records on their way to a topic.
+//! Publishes records to a topic.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use crate::cluster::{Cluster, Partition, Refused};
 use crate::partitioner::partition_of;
 
-/// So many bytes of records go into one request, or one record.
+/// A request holds at most this many bytes of records, or one record.
 const REQUEST_BYTES: usize = 512 * 1024;
 
 /// A record to be published. Its `Debug` shows only lengths.
@@ -33,7 +33,7 @@ pub struct Publisher {
     cluster: Cluster,
     topic: String,
     lanes: Vec<Lane>,
-    /// Counts the calls, which take turns with records that have no key.
+    /// Counts the calls: records without a key go to another partition in each.
     calls: AtomicUsize,
 }
 
@@ -45,7 +45,7 @@ struct Lane {
 }
 
 impl Publisher {
-    /// For the topic with the partitions that it has now. Never creates a topic.
+    /// A publisher to the topic's current partitions. Never creates a topic.
     ///
     /// # Errors
     /// As [`Cluster::partitions`].
@@ -60,8 +60,8 @@ impl Publisher {
         })
     }
 
-    /// Appends `records`; returns once all in-sync replicas have all of them but those that alone are over the topic's
-    /// limit: their places in `records`, in order.
+    /// Appends `records`; returns once all in-sync replicas have all of them, except single records over the topic's limit,
+    /// whose indices in `records` it returns in order.
     ///
     /// At least once, and in order within a partition: one request is in flight for each. A record with a key goes where Java's
     /// producer would send it; those without a key go to one partition, in the next call to the next one.
@@ -95,7 +95,7 @@ impl Publisher {
         let mut log = lane.log.lock().await;
         let mut too_large = Vec::new();
         for request in requests(records, part) {
-            // What is over the limit is split in halves; what is on top comes first.
+            // A request over the limit is split in halves; the top of the stack comes first.
             let mut to_send = vec![request];
             while let Some(range) = to_send.pop() {
                 let open = match log.take() {
@@ -123,7 +123,7 @@ impl Publisher {
         Ok(too_large)
     }
 
-    /// The topic was there: if it is gone, somebody may be about to recreate it.
+    /// The topic existed: if it is gone, it may be about to be recreated.
     async fn open_lane(&self, lane: &Lane) -> Result<Partition, Fault> {
         Partition::open(&self.cluster, &self.topic, lane.partition, Fault::outage).await
     }

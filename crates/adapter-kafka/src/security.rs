@@ -20,11 +20,11 @@ pub struct Security {
     pub tls: bool,
     /// A PEM file with the certificates that are trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Who we are.
+    /// User and mechanism.
     pub sasl: Option<Sasl>,
 }
 
-/// Who we are, and by which mechanism we prove it. Its `Debug` shows no password.
+/// The user, and the SASL mechanism to authenticate with. Its `Debug` shows no password.
 #[derive(Clone)]
 pub enum Sasl {
     /// The password itself is sent: only over TLS.
@@ -119,7 +119,7 @@ pub(crate) fn roots_of_system() -> Option<RootCertStore> {
     (!roots.is_empty()).then_some(roots)
 }
 
-/// By the process' crypto provider, ring where none is installed: rustls panics where two are linked and none is.
+/// With the process' crypto provider, or ring if none is installed: rustls panics when two are linked and none is installed.
 pub(crate) fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let provider =
         CryptoProvider::get_default().cloned().unwrap_or_else(|| ring::default_provider().into());

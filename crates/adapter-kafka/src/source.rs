@@ -23,10 +23,10 @@ use self::prefetch::{Event, Prefetch};
 use crate::wire::Decoder;
 use crate::{Cluster, Gap, PartitionProgress};
 
-/// When nothing came for so long, an idle batch says so.
+/// After this long without records, the source returns an idle batch.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// After as many records the runtime may do something else.
+/// After this many records it yields to the runtime.
 const RECORDS_PER_TURN: usize = 512;
 
 /// One partition of a topic in batches, from an offset on.
@@ -38,7 +38,7 @@ pub struct KafkaSource {
     progress: Arc<PartitionProgress>,
     until: Option<i64>,
     linger: Duration,
-    /// Behind everything that was received.
+    /// The offset after everything that was received.
     log_position: LogPosition,
     /// The position's cursor, until it is read.
     unread: Option<Value>,
@@ -47,19 +47,19 @@ pub struct KafkaSource {
     prefetch: Option<Prefetch>,
     /// Whether the broker answered since the last fault: until it does, nothing is idle.
     is_connected: bool,
-    /// What was received and is in no batch yet.
+    /// Records that were received and are in no batch yet.
     records: VecDeque<Received>,
-    /// Up to where nothing is left, behind the batch being collected.
+    /// The end of a range without records after the batch being collected.
     compacted: Option<i64>,
     open: Open,
-    /// What comes after the batch being collected.
+    /// The event after the batch being collected.
     ending: Option<Ending>,
     no_headers: Headers,
 }
 
 /// How reading ended.
 enum Ending {
-    /// At the end that was set.
+    /// At the configured end.
     End,
     /// For good.
     Blocked(Box<(Gap, Stop)>),
@@ -68,8 +68,8 @@ enum Ending {
 }
 
 impl Source for KafkaSource {
-    /// Answers within the linger time, half a second, or, at first and after a fault, the timeout of a call. Dropping
-    /// the future loses nothing.
+    /// Returns within the linger time, half a second, or, at first and after a fault, the timeout of a call. Cancel
+    /// safe.
     async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let batch = self.collect(limit.max(1)).await;
         let first = self.open.first_timestamp();
@@ -80,8 +80,8 @@ impl Source for KafkaSource {
 }
 
 impl KafkaSource {
-    /// The partition from `next` on, where `cursor` is that of the position, up to `until` if that is set. Nothing is
-    /// asked of the broker before the first batch is.
+    /// The partition from `next` on, where `cursor` is that of the position, up to `until` if that is set. The broker is not
+    /// called before the first batch.
     pub fn new(
         cluster: Cluster,
         decoder: Arc<Decoder>,
@@ -124,7 +124,7 @@ impl KafkaSource {
         loop {
             let is_complete = match self.take_in(limit).await {
                 Ok(is_complete) => is_complete,
-                // What is decoded goes first; the next call meets the fault again.
+                // The decoded records go first; the next call meets the fault again.
                 Err(_) if self.open.has_items() => true,
                 Err(fault) => return Err(fault),
             };
@@ -156,7 +156,7 @@ impl KafkaSource {
         }
     }
 
-    /// Moves received records into the open batch; whether that is complete.
+    /// Moves received records into the open batch; returns whether it is complete.
     async fn take_in(&mut self, limit: usize) -> Result<bool, Fault> {
         while let Some(received) = self.records.front() {
             if self.open.is_complete(limit, received) {
@@ -179,7 +179,7 @@ impl KafkaSource {
         Ok(self.open.len() >= limit)
     }
 
-    /// What was fetched next; nothing when the open batch has waited long enough, or nothing comes.
+    /// The next fetched event; `None` when the open batch has waited long enough, or nothing comes.
     async fn receive(&mut self, idle_at: Instant) -> Option<Event> {
         let prefetch = self.prefetch.get_or_insert_with(|| {
             Prefetch::start(self.log_position.clone(), self.until, Arc::clone(&self.progress))

@@ -1,4 +1,4 @@
-//! What people did, in as many transactions as it takes.
+//! The table of acts.
 
 use diesel::sql_types::{Json, Text, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};

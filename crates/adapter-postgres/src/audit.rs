@@ -1,4 +1,4 @@
-//! All that a database holds, for whoever checks it.
+//! What a database holds, for an audit.
 
 use std::fmt;
 use std::future::Future;
@@ -15,29 +15,29 @@ use tally_domain::{Flow, Table, Type, Value};
 use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
-    self as queries, FoundAppended, FoundAppendedRows, FoundAppendedTrace, FoundCounted,
-    FoundCounter, FoundEntry, FoundLetter, FoundLetterTrace, FoundName, FoundPass, FoundRowTrace,
-    FoundRows, FoundRowsFromNothing, FoundWrongNumbers, LETTERS, PASSES, STRAYS, TRACES_OF_LETTERS,
+    self as queries, AppendedRow, AppendedRowsRow, AppendedTraceRow, CountedRow, CounterRow,
+    DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, KeyTraceRow, OriginRow, PASSES,
+    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, WrongNumbersRow,
     in_slots, is_appended, is_counters, is_keyed, tables,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::connection::{Limits, Session, Sessions};
-use crate::query::Made;
+use crate::query::Dynamic;
 use crate::table::{array, from_array};
 use crate::target::Target;
 use crate::{fault, migrate};
 
-/// What the limits of [`Sessions`] are made of.
+/// The unit of the limits of [`Sessions`].
 const UNIT: Duration = Duration::from_secs(5);
 
-/// A query over a large ledger may take any time, as long as the server lives: it is asked this often.
+/// A query over a large ledger may take any time while the server is alive: how often that is checked.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// How many rows are fetched at once.
 const PAGE: usize = 10_000;
 
-/// No statement of an audit is too long, all rows of a query are wanted, and a client that is gone lets go.
+/// Statements without a time limit, plans for all rows, and an end for sessions of clients that are gone.
 const SETTINGS: &str = "
     set statement_timeout = 0; set cursor_tuple_fraction = 1; set idle_in_transaction_session_timeout = '10min'";
 
@@ -54,7 +54,7 @@ macro_rules! of_log {
     };
 }
 
-/// A database, opened to be read and nothing else. Cheap to clone; clones share the connections.
+/// A database, opened read-only. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct PostgresLedgerReader {
     sessions: Sessions,
@@ -80,7 +80,7 @@ impl PostgresLedgerReader {
         })
     }
 
-    /// What `work` answers, however long that takes, or the fault of a server that no longer answers.
+    /// The result of `work`, however long it takes, or the fault of a server that no longer answers.
     async fn answer<T>(&self, work: impl Future<Output = QueryResult<T>>) -> Result<T, Fault> {
         let mut signs = interval_at(Instant::now() + SIGN_OF_LIFE, SIGN_OF_LIFE);
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +106,7 @@ impl PostgresLedgerReader {
         Ok(())
     }
 
-    /// Takes the rows that a query finds, page by page.
+    /// Passes each row of a query to `take`, page by page.
     async fn each<T: Send>(
         &self,
         connection: &mut AsyncPgConnection,
@@ -135,17 +135,17 @@ impl PostgresLedgerReader {
         connection: &mut AsyncPgConnection,
         auditor: &mut impl Auditor,
     ) -> Result<(), Fault> {
-        self.each(connection, PASSES, |found: FoundPass| auditor.see(Fact::Pass(found.pass())))
+        self.each(connection, PASSES, |found: PassRow| auditor.see(Fact::Pass(found.pass())))
             .await?;
         let entries = queries::entries();
-        self.each(connection, &entries, |found: FoundEntry| {
+        self.each(connection, &entries, |found: EntryRow| {
             auditor.see(Fact::Entry(found.entry()));
         })
         .await?;
-        self.each(connection, STRAYS, |found: FoundName| auditor.see(Fact::Stray(found.name())))
+        self.each(connection, STRAYS, |found: PassNameRow| auditor.see(Fact::Stray(found.name())))
             .await?;
-        self.each(connection, LETTERS, |found: FoundLetter| {
-            auditor.see(Fact::Letter(found.letter()));
+        self.each(connection, DEAD_LETTERS, |found: DeadLetterRow| {
+            auditor.see(Fact::Letter(found.dead_letter()));
         })
         .await?;
         for flow in &*self.flows {
@@ -161,43 +161,43 @@ impl PostgresLedgerReader {
         auditor: &mut impl Auditor,
     ) -> Result<(), Fault> {
         for (_, table) in tables(flow, is_keyed) {
-            self.each(connection, &queries::rows(table, flow), |found: FoundRows| {
+            self.each(connection, &queries::rows(table, flow), |found: OriginRow| {
                 auditor.see(Fact::Rows(found.rows(&table.name, flow.name())));
             })
             .await?;
             let from_nothing = queries::rows_from_nothing(table, flow);
-            self.each(connection, &from_nothing, |found: FoundRowsFromNothing| {
+            self.each(connection, &from_nothing, |found: RowsFromNothingRow| {
                 auditor.see(Fact::RowsFromNothing(found.rows(&table.name)));
             })
             .await?;
         }
         if let Some(appended) = queries::appended(flow) {
-            self.each(connection, &appended, |found: FoundAppended| {
+            self.each(connection, &appended, |found: AppendedRow| {
                 auditor.see(Fact::Appended(found.appended(flow)));
             })
             .await?;
         }
         for (_, table) in tables(flow, is_appended) {
             let rows = queries::appended_rows(table, flow);
-            self.each(connection, &rows, |found: FoundAppendedRows| {
+            self.each(connection, &rows, |found: AppendedRowsRow| {
                 auditor.see(Fact::AppendedRows(found.rows(table, flow)));
             })
             .await?;
             let numbers = queries::wrong_numbers(table, flow);
-            self.each(connection, &numbers, |found: FoundWrongNumbers| {
+            self.each(connection, &numbers, |found: WrongNumbersRow| {
                 auditor.see(Fact::WrongNumbers(found.numbers(table)));
             })
             .await?;
         }
         if tally_ports::counts(flow) {
-            self.each(connection, &queries::counted(flow), |found: FoundCounted| {
+            self.each(connection, &queries::counted(flow), |found: CountedRow| {
                 auditor.see(Fact::Counted(found.counted()));
             })
             .await?;
         }
         for (index, table) in tables(flow, is_counters) {
             let rows = queries::counters(table, "json_build_array");
-            self.each(connection, &rows, |found: FoundCounter| {
+            self.each(connection, &rows, |found: CounterRow| {
                 auditor.see(Fact::Counter(found.counter(index, flow)));
             })
             .await?;
@@ -238,9 +238,9 @@ impl Audit for PostgresLedgerReader {
             .bind::<Integer, _>(pass.pass)
             .bind::<BigInt, _>(first)
             .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX));
-        let found: Vec<FoundEntry> = self.answer(query.load(connection)).await?;
+        let found: Vec<EntryRow> = self.answer(query.load(connection)).await?;
         session.keep();
-        Ok(found.into_iter().map(FoundEntry::entry).collect())
+        Ok(found.into_iter().map(EntryRow::entry).collect())
     }
 
     async fn traces(&self, asked: Asked) -> Result<Traces, Fault> {
@@ -249,18 +249,18 @@ impl Audit for PostgresLedgerReader {
         };
         let mut session = self.session().await?;
         let (connection, _) = session.parts();
-        let letters: Vec<FoundLetterTrace> =
-            self.answer(of_log!(TRACES_OF_LETTERS, asked).load(connection)).await?;
+        let letters: Vec<DeadLetterTraceRow> =
+            self.answer(of_log!(TRACES_OF_DEAD_LETTERS, asked).load(connection)).await?;
         let mut traces = Traces::default();
-        traces.letters.extend(letters.into_iter().map(FoundLetterTrace::trace));
+        traces.letters.extend(letters.into_iter().map(DeadLetterTraceRow::trace));
         for (index, table) in tables(&**flow, is_appended) {
             let sql = queries::traces_of_appended(table);
-            let rows: Vec<FoundAppendedTrace> =
+            let rows: Vec<AppendedTraceRow> =
                 self.answer(of_log!(sql, asked).load(connection)).await?;
             traces.appended.extend(rows.iter().map(|found| found.trace(index)));
         }
         for Keys { table, keys } in &asked.keys {
-            let found: Vec<FoundRowTrace> =
+            let found: Vec<KeyTraceRow> =
                 self.answer(rows_of_keys(&flow.tables()[*table], keys).load(connection)).await?;
             traces.keyed.push(in_slots(found, keys.len(), 1));
         }
@@ -269,8 +269,8 @@ impl Audit for PostgresLedgerReader {
     }
 }
 
-/// Asks for the rows of `keys`, their places from 1 as `slot`.
-fn rows_of_keys<'a>(table: &Table, keys: &'a [Vec<Value>]) -> Made<'a> {
+/// A query for the rows of `keys`, numbered from 1 as `slot`.
+fn rows_of_keys<'a>(table: &Table, keys: &'a [Vec<Value>]) -> Dynamic<'a> {
     let kinds: Vec<Type> = table.key().iter().map(|&column| table.columns[column].kind).collect();
     let arrays = kinds.iter().enumerate();
     let arrays = arrays.map(|(index, &kind)| array(kind, keys.iter().map(move |key| &key[index])));
@@ -278,7 +278,7 @@ fn rows_of_keys<'a>(table: &Table, keys: &'a [Vec<Value>]) -> Made<'a> {
     let marks = vec!["?"; kinds.len()].join(", ");
     let from = format!("unnest({marks}) with ordinality as k({}, slot)", names.join(", "));
     let of = |index: usize| from_array(kinds[index], &format!("k.c{index}"));
-    Made::new(queries::traces_of_keys(table, &from, of), arrays.collect())
+    Dynamic::new(queries::traces_of_keys(table, &from, of), arrays.collect())
 }
 
 impl fmt::Debug for PostgresLedgerReader {

@@ -1,4 +1,4 @@
-//! One transaction writes all of a batch.
+//! Commits a batch in one transaction.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use tally_queries::ledger::{RECORDED, Recorded};
 use crate::connection::{Session, answer};
 use crate::{Postgres, dead_letters, earlier, effect, ledger};
 
-/// A COMMIT whose answer does not come is an outage: the caller calls again with the same batch, whose update of the
-/// position waits until the first transaction has ended, one way or the other, and then finds out which.
+/// A COMMIT without an answer is an outage: the caller calls again with the same batch, whose update of the position
+/// waits until the first transaction has ended and then sees its outcome.
 impl Sink for Postgres {
     async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
         let mut session = self.commits.session().await?;
@@ -25,7 +25,7 @@ impl Sink for Postgres {
     }
 }
 
-/// Writes the batch; `None`, and nothing, where the position does not stand where the batch begins in our epoch.
+/// Writes the batch; `None`, and nothing, where the position is not at the batch's start in our epoch.
 async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     session.run(effect::BEGIN).await?;
     let (origin, range) = (commit.origin(), (commit.first, commit.last));
@@ -62,7 +62,7 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     Ok(Some(committed))
 }
 
-/// Finds out why the position does not stand where the batch begins: we committed it before, or it is another's.
+/// Finds out why the position is not at the batch's start: the batch was committed before, or another process owns it.
 async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fault> {
     session.run("begin isolation level read committed read write").await?;
     let position = lock_position(session, commit.lease.position_id).await?;
@@ -71,12 +71,10 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
 
     match (recorded, position) {
         (Some(committed), _) => Ok(committed),
-        (None, Some(PartitionState { epoch, next, ended: false }))
-            if epoch == commit.lease.epoch =>
-        {
+        (None, Some(PositionRow { epoch, next, ended: false })) if epoch == commit.lease.epoch => {
             let first = commit.first;
             Err(Fault::outage(format!(
-                "postgres: the position stands at {next}, not at {first} where the batch begins"
+                "postgres: the position is at {next}, not at {first} where the batch begins"
             )))
         }
         (None, _) => Err(commit.lease.taken()),
@@ -84,10 +82,7 @@ async fn settle(session: &mut Session, commit: &Commit) -> Result<Committed, Fau
 }
 
 /// Waits out a COMMIT that is still running.
-async fn lock_position(
-    session: &mut Session,
-    position: i64,
-) -> Result<Option<PartitionState>, Fault> {
+async fn lock_position(session: &mut Session, position: i64) -> Result<Option<PositionRow>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select epoch, next, ended_at is not null as ended from positions where id = $1 for update",
@@ -96,7 +91,7 @@ async fn lock_position(
     answer(limit, async { query.get_result(connection).await.optional() }).await
 }
 
-/// What the ledger says of the batch.
+/// The batch's outcome in the ledger.
 async fn recorded(session: &mut Session, commit: &Commit) -> Result<Option<Committed>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(RECORDED).bind::<SqlUuid, _>(commit.id);
@@ -115,7 +110,7 @@ fn contradiction(commit: &Commit, what: &str) -> Fault {
 }
 
 #[derive(QueryableByName)]
-struct PartitionState {
+struct PositionRow {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
     #[diesel(sql_type = BigInt)]

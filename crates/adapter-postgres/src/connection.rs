@@ -1,4 +1,4 @@
-//! Connections and what becomes of them.
+//! Pools of connections and their time limits.
 
 use std::future::Future;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) const RELAYS: usize = 2;
 /// One at a time.
 pub(crate) const PEOPLE: usize = 1;
 
-/// How long what may take.
+/// Time limits of a session.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     lease: Duration,
@@ -41,12 +41,12 @@ impl Limits {
         Self { lease, statement: lease.saturating_mul(2).max(Self::SHORTEST_STATEMENT) }
     }
 
-    /// For what people ask for beside the work: it may look through a large table.
+    /// For requests of operators, which may scan a large table.
     pub(crate) fn of_people(lease: Duration) -> Self {
         Self { lease, statement: lease.saturating_mul(6).max(Self::LONGEST_LOOK) }
     }
 
-    /// How long we wait for an answer: longer than the server works on it.
+    /// How long to wait for an answer: longer than the server's own limit.
     fn answer(self) -> Duration {
         self.statement + self.lease.max(Duration::from_secs(1))
     }
@@ -81,7 +81,7 @@ impl Sessions {
         Ok(Self { pool, wait, limits })
     }
 
-    /// A session of our own, connected unless one is idle.
+    /// An idle session, or a new one.
     pub(crate) async fn session(&self) -> Result<Session, Fault> {
         match timeout(self.wait, self.pool.get()).await {
             Ok(Ok(object)) => Ok(Session { object: Some(object), limit: self.limits.answer() }),
@@ -103,7 +103,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Gives the connection back to the pool: nothing of ours is open in it any more.
+    /// Returns the connection to the pool: no transaction is open in it.
     pub(crate) fn keep(mut self) {
         drop(self.object.take());
     }

@@ -1,4 +1,4 @@
-//! What people see of dead letters and do to them.
+//! Listing, counting and changing dead letters.
 
 mod insert;
 
@@ -16,7 +16,7 @@ use tally_ports::{
     StoredDeadLetter,
 };
 use tally_queries::dead_letters::{
-    COUNT_ORDER, Counted, FETCH, FoundLetter, LIST, LIST_ORDER, Listing, Search, count,
+    COUNT_ORDER, CountRow, DeadLetterRow, FETCH, LIST, LIST_ORDER, Search, SummaryRow, count,
 };
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ use crate::{Postgres, acts};
 
 const HOUR: &str = "date_trunc('hour', d.failed_at at time zone 'UTC')";
 
-/// Locked in one order, so that two that do this at once never wait for each other in a circle.
+/// Locked in one order, so that concurrent calls do not deadlock.
 const DISCARD: &str = "
     update dead_letters set state = 'discarded' where id in (
         select id from dead_letters where id = any($1) and state = 'open' order by id for update
@@ -46,19 +46,19 @@ impl DeadLetters for Postgres {
         let mut session = self.people.session().await?;
         let (connection, answer_limit) = session.parts();
         let query = search(LIST, filter).behind(after).limited(LIST_ORDER, limit);
-        let found: Vec<Listing> = answer(answer_limit, query.load(connection)).await?;
+        let found: Vec<SummaryRow> = answer(answer_limit, query.load(connection)).await?;
         session.keep();
-        found.into_iter().map(Listing::summary).collect()
+        found.into_iter().map(SummaryRow::summary).collect()
     }
 
     async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<StoredDeadLetter>, Fault> {
         let mut session = self.people.session().await?;
         let (connection, limit) = session.parts();
         let query = sql_query(format!("{FETCH}d.id = any($1)")).bind::<Array<SqlUuid>, _>(ids);
-        let found: Vec<FoundLetter> = answer(limit, query.load(connection)).await?;
+        let found: Vec<DeadLetterRow> = answer(limit, query.load(connection)).await?;
         session.keep();
         let mut whole: Vec<StoredDeadLetter> =
-            found.into_iter().map(FoundLetter::stored).collect::<Result<_, _>>()?;
+            found.into_iter().map(DeadLetterRow::stored).collect::<Result<_, _>>()?;
         let order: HashMap<_, _> = ids.iter().zip(0..).collect();
         whole.sort_by_key(|stored| order.get(&stored.summary.id).copied().unwrap_or(usize::MAX));
         Ok(whole)
@@ -68,7 +68,7 @@ impl DeadLetters for Postgres {
         let mut session = self.people.session().await?;
         let (connection, limit) = session.parts();
         let query = search(&count(HOUR), filter).ordered(COUNT_ORDER);
-        let found: Vec<Counted> = answer(limit, query.load(connection)).await?;
+        let found: Vec<CountRow> = answer(limit, query.load(connection)).await?;
         session.keep();
         Ok(found.into_iter().map(Count::from).collect())
     }

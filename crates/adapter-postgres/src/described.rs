@@ -4,19 +4,19 @@ use tally_domain::Type;
 use tally_ports::{Fault, KnownFlow, StopKind};
 use tokio_postgres::{Client, Error, Row};
 
-use crate::table::{Found, difference};
+use crate::table::{ExistingColumn, difference};
 
 const COLUMNS: &str = "
     select attname::text, format_type(atttypid, atttypmod), attnotnull, atthasdef or attidentity <> '', relkind = 'v'
     from pg_attribute join pg_class on pg_class.oid = attrelid
     where attrelid = to_regclass(quote_ident($1)) and attnum > 0 and not attisdropped";
 
-/// What is not as a flow describes it: a wrong setting that names table and column.
+/// The first difference from the flows' descriptions: a wrong setting that names table and column.
 pub(crate) async fn check(client: &Client, flows: &[KnownFlow]) -> Result<Option<Fault>, Error> {
     for KnownFlow { flow, .. } in flows {
         for table in flow.tables() {
             let columns = client.query(COLUMNS, &[&&*table.name]).await?;
-            let found: Vec<Found> = columns.iter().map(found).collect();
+            let found: Vec<ExistingColumn> = columns.iter().map(found).collect();
             if let Some(what) = difference(table, &found, fits) {
                 let (name, flow) = (&table.name, flow.name());
                 let message = format!(
@@ -29,10 +29,10 @@ pub(crate) async fn check(client: &Client, flows: &[KnownFlow]) -> Result<Option
     Ok(None)
 }
 
-fn found(row: &Row) -> Found {
+fn found(row: &Row) -> ExistingColumn {
     let (is_not_null, has_default, is_view): (bool, bool, bool) =
         (row.get(2), row.get(3), row.get(4));
-    Found {
+    ExistingColumn {
         name: row.get(0),
         kind: row.get(1),
         takes_null: (!is_view).then_some(!is_not_null),

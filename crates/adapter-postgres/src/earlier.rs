@@ -1,4 +1,4 @@
-//! What earlier passes over a log left behind.
+//! What earlier passes over a log left in the store.
 
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -10,7 +10,8 @@ use tally_queries::earlier::{
 use crate::connection::{Session, answer};
 use crate::query::prepared;
 
-/// What is there of the positions from `first` to `last`; whoever replays one of the open dead letters waits.
+/// What the store holds for the positions from `first` to `last`; a concurrent replay of one of the open dead letters
+/// waits.
 pub(crate) async fn of(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -39,7 +40,7 @@ async fn counted(
     Ok(ranges.into_iter().map(Into::into).collect())
 }
 
-/// Notes that the positions from `first` to `last` are counted, in one range with those that touch them.
+/// Records that the positions from `first` to `last` are counted, merged with adjacent ranges.
 pub(crate) async fn note_counted(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -58,7 +59,7 @@ pub(crate) async fn note_counted(
     Ok(())
 }
 
-/// Closes the open dead letters of the rows that are none any more.
+/// Closes the open dead letters of rows that are now written.
 pub(crate) async fn close(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -74,7 +75,7 @@ pub(crate) async fn close(
     Ok(())
 }
 
-/// The dead letters of the batch take the states that somebody gave to earlier ones of the same positions.
+/// Copies the states `repaired` and `discarded` from earlier dead letters of the same positions to those of the batch.
 pub(crate) async fn take_over(session: &mut Session, commit: &Commit) -> Result<(), Fault> {
     let (connection, limit) = session.parts();
     let query = about(TAKE_OVER, &commit.origin()).bind::<SqlUuid, _>(commit.id);

@@ -9,16 +9,16 @@ use tally_domain::TableKind;
 use tally_ports::{Fault, Origin, Outcome, Row, Together, Verdict, Writes, metric};
 
 use crate::connection::{Session, within};
-use crate::query::{Bound, Made};
+use crate::query::{Bound, Dynamic};
 use crate::singly::{self, Function};
 use crate::{fault, table};
 
-/// Begins the transaction of a commit; `effect` is where it goes back to when the rows cannot be written together.
-/// Deferred constraints are checked with each statement: at COMMIT nobody could tell which row is at fault.
+/// Begins the transaction of a commit; when the rows cannot be written together, it rolls back to the savepoint `effect`.
+/// Deferred constraints are checked with each statement: at COMMIT it would be unknown which row is at fault.
 pub(crate) const BEGIN: &str = "begin isolation level read committed read write; set constraints all immediate; \
     savepoint effect";
 
-/// Writes what `rows`, which stand in order of position and were read from `range`, write: together, else one by one.
+/// Carries out the writes of `rows`, which are in order of position and were read from `range`: together, else row by row.
 pub(crate) async fn write(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -32,7 +32,7 @@ pub(crate) async fn write(
         Ok(verdicts) => return Ok(writes.outcomes(&verdicts)),
         Err(why) => why,
     };
-    // Fails when what failed was the connection.
+    // Fails if the connection is lost.
     session.run("rollback to savepoint effect").await?;
     let (connection, limit) = session.parts();
     let singly = async {
@@ -45,7 +45,7 @@ pub(crate) async fn write(
     Ok(writes.outcomes(&verdicts))
 }
 
-/// Writes what a dead letter's row writes, unless something newer is there.
+/// Carries out the writes of a dead letter's row, unless something newer is there.
 pub(crate) async fn replay(
     session: &mut Session,
     origin: &Origin<'_>,
@@ -62,9 +62,9 @@ pub(crate) async fn replay(
     Ok(writes.outcomes(&verdicts).remove(0))
 }
 
-/// Why rows are written one by one.
+/// Why rows are written row by row.
 enum Apart {
-    /// Touching fewer rows than there are: a trigger left some out.
+    /// Fewer rows were touched than written: a trigger left some out.
     LeftOut,
     /// A sum is too large for 64 bits.
     TooLarge,
@@ -108,7 +108,7 @@ fn note(origin: &Origin<'_>, why: &Apart, is_known: bool) {
         flow,
         sqlstate,
         constraint,
-        "a batch cannot be written at once: it is written row by row"
+        "a batch cannot be written at once: writing it row by row"
     );
 }
 
@@ -129,7 +129,7 @@ async fn write_together(
             Bound::BigInt(first),
             Bound::BigInt(last),
         ];
-        Made::new(table::clear(table, ["?"; 6]), place).execute(connection).await?;
+        Dynamic::new(table::clear(table, ["?"; 6]), place).execute(connection).await?;
     }
     let mut verdicts = vec![Verdict::DONE; rows];
     for together in writes.together().ok_or(Apart::TooLarge)? {
@@ -141,7 +141,7 @@ async fn write_together(
             }
         }
         if seen != together.rows.len() {
-            return Err(Apart::LeftOut); // which, is found row by row
+            return Err(Apart::LeftOut); // writing row by row finds out which
         }
     }
     Ok(verdicts)
@@ -154,12 +154,12 @@ async fn newer(
     together: &Together<'_>,
 ) -> QueryResult<Vec<usize>> {
     #[derive(QueryableByName)]
-    struct Found {
+    struct SlotRow {
         #[diesel(sql_type = BigInt)]
         slot: i64,
     }
     let Some(query) = table::newer(together, origin) else { return Ok(Vec::new()) };
-    let found: Vec<Found> = query.load(connection).await?;
-    let index = |Found { slot }| usize::try_from(slot - 1).ok();
+    let found: Vec<SlotRow> = query.load(connection).await?;
+    let index = |SlotRow { slot }| usize::try_from(slot - 1).ok();
     Ok(found.into_iter().filter_map(index).filter(|&index| index < together.rows.len()).collect())
 }

@@ -1,4 +1,4 @@
-//! What went wrong, as a fault: worth another try or not.
+//! Errors as faults: worth a retry or not.
 
 use std::error::Error as _;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use diesel::result::{DatabaseErrorKind as Kind, Error};
 use tally_ports::{Fault, StopKind};
 
-/// A connection that did not come about.
+/// A connection that could not be opened.
 pub(crate) fn of_connecting(name: &str, error: &tokio_postgres::Error) -> Fault {
     let message = format!("postgres at {name}: {}", text(error));
     if is_setting(error) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
@@ -27,12 +27,12 @@ pub(crate) fn of_statement(error: &Error) -> Fault {
     }
 }
 
-/// A batch whose rows could be written neither together nor one by one.
+/// A batch whose rows could be written neither together nor row by row.
 pub(crate) fn of_rows(error: &Error) -> Fault {
     of_records("postgres: the rows of a batch cannot be written", error)
 }
 
-/// Dead letters that cannot be written. Nothing of theirs can be at fault but what their table was not made with.
+/// Dead letters that cannot be written. Only constraints that Tally did not create can refuse them.
 pub(crate) fn of_dead_letters(error: &Error) -> Fault {
     let refused = "postgres: the dead letters of a batch cannot be written";
     match error {
@@ -55,7 +55,7 @@ fn is_constraint(kind: Kind) -> bool {
     )
 }
 
-/// Of the server's message nothing is shown but a SQLSTATE: it may quote values.
+/// Shows only the SQLSTATE of the server's message, which may quote values.
 fn of_records(refused: &str, error: &Error) -> Fault {
     match error {
         Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
@@ -76,7 +76,7 @@ fn of_records(refused: &str, error: &Error) -> Fault {
     }
 }
 
-/// A migration that failed, or a look at what was migrated.
+/// A failed migration, or a failed check of what is migrated.
 pub(crate) fn of_migration(what: &str, error: &tokio_postgres::Error) -> Fault {
     let message = format!("postgres: {what}: {}", text(error));
     if is_setting(error) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
@@ -107,7 +107,7 @@ fn is_setting_of_tls(error: &tokio_postgres::Error) -> bool {
     )
 }
 
-/// Classes of states that waiting does not change: feature not supported, data exception (a setting's value), invalid
+/// Classes of SQLSTATEs that waiting does not change: feature not supported, data exception (a setting's value), invalid
 /// authorization, invalid catalog or schema name, access rule violation or an object that is not what it should be.
 fn is_setting_state(code: &str) -> bool {
     ["0A", "22", "28", "3D", "3F", "42"].iter().any(|class| code.starts_with(class))

@@ -37,8 +37,9 @@ pub(crate) async fn record(
     detail: Option<Value>,
 ) -> Result<bool, Fault> {
     let quality = serde_json::to_string(&commit.quality);
-    let quality = quality
-        .map_err(|error| Fault::outage(format!("a quality report that is no JSON: {error}")))?;
+    let quality = quality.map_err(|error| {
+        Fault::outage(format!("the quality report cannot be written as JSON: {error}"))
+    })?;
     let (connection, limit) = session.parts();
     let query = sql_query(RECORD)
         .bind::<BigInt, _>(commit.lease.position_id)

@@ -29,7 +29,7 @@ const LEDGER: Migrations = Migrations {
 /// Held by the session that migrates; the number is `tally` in ASCII.
 const LOCK: i64 = 0x0074_616c_6c79;
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
-/// An index of a large table takes its time.
+/// Long enough to build an index on a large table.
 const STATEMENT_TIMEOUT: Duration = Duration::from_mins(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(31);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,8 +65,8 @@ async fn check_described(client: &Client, flows: &[KnownFlow]) -> Result<(), Fau
     ask(LOOK_TIMEOUT, "reading columns", check).await?.map_or(Ok(()), Err)
 }
 
-/// Makes sure, for whoever only reads, that the tables have the versions of this program and may be read; those of the
-/// `flows` that were ever written there.
+/// Makes sure, for a read-only store, that the tables have this program's versions and may be read; of the `flows`, those
+/// that were ever written there.
 pub(crate) async fn check(target: &Target, flows: &[KnownFlow]) -> Result<Vec<KnownFlow>, Fault> {
     let client = connect(target).await?;
     let applied = applied(&client).await?;
@@ -77,7 +77,7 @@ pub(crate) async fn check(target: &Target, flows: &[KnownFlow]) -> Result<Vec<Kn
         let (name, names) = (&target.name, pending.iter().map(Script::to_string));
         let message = format!(
             "the database {name} is not a Tally database, or older than this program: it lacks the migrations {}, which are \
-             not to be run by whoever only reads",
+             not applied by a program that only reads",
             names.collect::<Vec<_>>().join(", ")
         );
         return Err(Fault::stop(StopKind::Setting, message));
@@ -108,7 +108,7 @@ async fn connect(target: &Target) -> Result<Client, Fault> {
     let Target { config, tls, name, connect_timeout } = target;
     let connected = within(*connect_timeout, config.connect(tls.connector.clone())).await?;
     let (client, driver) = connected.map_err(|error| fault::of_connecting(name, &error))?;
-    // It ends with the client; what goes wrong in it, the client's calls report.
+    // It ends with the client, whose calls report its errors.
     tokio::spawn(driver);
     let (lock, statement) = (LOCK_TIMEOUT.as_millis(), STATEMENT_TIMEOUT.as_millis());
     let settings = format!(
@@ -120,7 +120,7 @@ async fn connect(target: &Target) -> Result<Client, Fault> {
     Ok(client)
 }
 
-/// In any other encoding one record whose text it cannot hold would be an outage without end.
+/// In any other encoding one record whose text it cannot hold would cause an endless outage.
 async fn check_encoding(client: &Client, name: &str) -> Result<(), Fault> {
     let query = client.query_one("select current_setting('server_encoding')", &[]);
     let encoding: String = ask(LOOK_TIMEOUT, "reading the encoding", query).await?.get(0);
@@ -134,7 +134,7 @@ async fn check_encoding(client: &Client, name: &str) -> Result<(), Fault> {
     Err(Fault::stop(StopKind::Setting, message))
 }
 
-/// By name, how many scripts the database has.
+/// How many scripts were applied, by name.
 async fn applied(client: &Client) -> Result<BTreeMap<String, i32>, Fault> {
     let look = async {
         let row =
@@ -148,7 +148,7 @@ async fn applied(client: &Client) -> Result<BTreeMap<String, i32>, Fault> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// What is missing, in order.
+/// The pending scripts, in order.
 fn pending(wanted: &[Migrations], applied: &BTreeMap<String, i32>) -> Result<Vec<Script>, Fault> {
     let mut scripts = Vec::new();
     for migrations in wanted {
@@ -203,7 +203,7 @@ async fn apply(client: &Client, script: &Script) -> Result<(), Fault> {
     ask(ANSWER_TIMEOUT, &format!("migration {script}"), transaction).await
 }
 
-/// What is granted on the ledger's tables is known before the first batch; on a flow's, by its first batch.
+/// Checks the privileges on the ledger's tables before the first batch; a flow's are checked by its first batch.
 async fn check_privileges(client: &Client) -> Result<(), Fault> {
     let sql = "select string_agg(format('%s on %s', privilege, name), ', ')
         from (values
@@ -219,7 +219,7 @@ async fn check_privileges(client: &Client) -> Result<(), Fault> {
         let message = format!("postgres: the user has no privilege to {missing}: grant it");
         return Err(Fault::stop(StopKind::Setting, message));
     }
-    // Rows that cannot be written together are written by a function that belongs to the session.
+    // Rows that cannot be written together are written by a temporary function.
     let sql = "select has_database_privilege(current_database(), 'temporary')";
     let row = ask(LOOK_TIMEOUT, "reading privileges", client.query_one(sql, &[])).await?;
     if row.get(0) {

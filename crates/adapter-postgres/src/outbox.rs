@@ -1,4 +1,4 @@
-//! Committed dead letters on their way to a topic.
+//! The relay of committed dead letters to a topic.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
-use tally_queries::dead_letters::{BACKLOG, Relayed};
+use tally_queries::dead_letters::{BACKLOG, RelayedRow};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -17,8 +17,8 @@ use crate::query::prepared;
 /// How many bytes of records are handed out at once.
 const BYTES: i64 = 4 * 1024 * 1024;
 
-/// The oldest that nobody else has locked; at least one, whatever its size. Sizes are told without reading what is
-/// large, and so only what is handed out is read. What was locked and is not handed out is free again with the rest.
+/// The oldest that no other session has locked; at least one, whatever its size. Sizes are computed without reading large
+/// values, so only what is handed out is read. Rows that are locked and not handed out are freed with the rest.
 const TAKE: &str = "
     with locked as materialized (
         select * from dead_letters
@@ -42,8 +42,8 @@ const TAKE: &str = "
 const MARK: &str = "update dead_letters set published_at = clock_timestamp() where id = any($1)";
 
 impl Outbox for Postgres {
-    /// Gives `publisher` half a lease, so that whoever waits for one of the rows never waits longer; after a whole one
-    /// the server itself ends the transaction of a process that is frozen.
+    /// Gives `publisher` half a lease, so that nothing waits longer for one of the rows; after a whole lease the server
+    /// itself ends the transaction of a frozen process.
     async fn relay<P: Publish>(
         &self,
         flow: &str,
@@ -85,8 +85,8 @@ async fn take(
         .bind::<Text, _>(flow)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES);
-    let found: Vec<Relayed> = answer(answer_limit, prepared(query).load(connection)).await?;
-    found.into_iter().map(Relayed::letter).collect()
+    let found: Vec<RelayedRow> = answer(answer_limit, prepared(query).load(connection)).await?;
+    found.into_iter().map(RelayedRow::dead_letter).collect()
 }
 
 async fn hand_out<P: Publish>(
@@ -100,7 +100,7 @@ async fn hand_out<P: Publish>(
     match timeout(patience, publisher.publish(letters)).await {
         Ok(result) => result,
         Err(_) => Err(Fault::outage(format!(
-            "the topic of dead letters did not take them within {patience:?}"
+            "the dead-letter topic did not acknowledge them within {patience:?}"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! What people change about positions.
+//! Showing and setting positions.
 
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Json, Text, Uuid as SqlUuid};
@@ -7,23 +7,24 @@ use tally_ports::passed::GAP;
 use tally_ports::{
     Act, Fault, Lease, LoggedAct, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
 };
-use tally_queries::ledger::FoundStanding;
+use tally_queries::ledger::PartitionStateRow;
 use uuid::Uuid;
 
 use crate::Postgres;
 use crate::acts::note;
 use crate::connection::{Session, answer};
-use crate::positions::{Pass, begin_pass, lock_last_pass, set_back};
+use crate::positions::{LastPassRow, begin_pass, lock_last_pass, set_back};
 
-/// Of a lease that was renewed at a time that is still to come nobody knows whether it is alive: a claim finds out.
-const STANDINGS: &str = "
+/// A lease that was renewed in the future, as the clock went back, counts as free here: a claim finds out whether it is
+/// alive.
+const PARTITION_STATES: &str = "
     select distinct on (partition) partition, pass, next, updated_at,
         case when clock_timestamp() between updated_at and lease_until then owner end as owner
     from positions
     where flow = $1 and stream = $2
     order by partition, pass desc";
 
-/// The epoch is raised: a commit of an earlier owner that is still under way will be refused.
+/// The epoch is raised: a commit in flight of an earlier owner will be refused.
 const GIVE_UP: &str = "
     update positions
     set epoch = epoch + 1, owner = null, lease_until = null, updated_at = clock_timestamp()
@@ -45,8 +46,8 @@ impl PositionAdmin for Postgres {
     ) -> Result<Vec<PartitionState>, Fault> {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
-        let query = sql_query(STANDINGS).bind::<Text, _>(flow).bind::<Text, _>(stream);
-        let found: Vec<FoundStanding> = answer(limit, query.load(connection)).await?;
+        let query = sql_query(PARTITION_STATES).bind::<Text, _>(flow).bind::<Text, _>(stream);
+        let found: Vec<PartitionStateRow> = answer(limit, query.load(connection)).await?;
         session.keep();
         Ok(found.into_iter().map(PartitionState::from).collect())
     }
@@ -81,7 +82,7 @@ async fn set(
 ) -> Result<OnSet, Fault> {
     loop {
         let last = lock_last_pass(session, stream).await?;
-        let decision = OnSet::decide(stream, last.as_ref().map(Pass::last), to, lease)?;
+        let decision = OnSet::decide(stream, last.as_ref().map(LastPassRow::last), to, lease)?;
         if let Some(last) = &last {
             let (connection, limit) = session.parts();
             let query = sql_query(GIVE_UP).bind::<BigInt, _>(last.id);
@@ -90,7 +91,7 @@ async fn set(
         match decision {
             OnSet::Begin { number, is_other_log } => {
                 if !begin_pass(session, stream, number, to.next, is_other_log).await? {
-                    continue; // somebody else was faster: only possible for the first pass, as we hold the last one
+                    continue; // another process was faster: only possible for the first pass, as we have locked the last one
                 }
             }
             OnSet::Advance { position, .. } => {

@@ -1,4 +1,4 @@
-//! How far a partition was read, and who may go on.
+//! Claims and leases.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::Postgres;
 use crate::connection::{Session, answer};
 use crate::query::prepared;
 
-/// The last pass over a partition; whoever reads it may change it until the transaction ends. After waiting for another
-/// transaction it is the one that was last before.
+/// The last pass over a partition, locked until the transaction ends. After waiting for another transaction it is the pass
+/// that was last before that one.
 const LAST_PASS: &str = "
     select id, epoch, pass as number, next, ended_at,
         rejected_at is not null as is_rejected, owner, updated_at,
@@ -31,7 +31,7 @@ const LAST_PASS: &str = "
     limit 1
     for update";
 
-/// Over the log of the pass before, or the next one if $7 is 1; continues its epoch. Does nothing if another process has begun it.
+/// Over the log of the previous pass, or the next one if $7 is 1; continues its epoch. Does nothing if another process has begun it.
 const BEGIN_PASS: &str = "
     insert into positions (flow, stream, partition, pass, log, label, next, epoch, updated_at)
     select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, coalesce(before.epoch, 0), clock_timestamp()
@@ -58,7 +58,7 @@ const RELEASE: &str = "
     set owner = null, lease_until = null, updated_at = clock_timestamp()
     where id = $1 and epoch = $2";
 
-/// Waits for a commit that still runs, so that the sums that follow hold its entry.
+/// Waits for a commit in flight, so that the sums that follow include its entry.
 const LOCK_TO_FINISH: &str =
     "select id from positions where id = $1 and epoch = $2 and next = $3 for update";
 
@@ -136,10 +136,12 @@ async fn renew(
     Ok(renewed == 1)
 }
 
-/// When the clock went back: the lease of the last pass, whoever holds it, counts from now on, else it would live on for as
-/// long as the clock was ahead.
+/// When the clock went back, the lease of the last pass counts from now on, whoever holds it; otherwise it would live for
+/// as long as the clock was ahead.
 pub(crate) async fn set_back(session: &mut Session, stream: &Stream) -> Result<(), Fault> {
-    if let Some(Pass { id, epoch, ahead: Some(length), .. }) = last_pass(session, stream).await? {
+    if let Some(LastPassRow { id, epoch, ahead: Some(length), .. }) =
+        last_pass(session, stream).await?
+    {
         renew(session, id, epoch, length).await?;
     }
     Ok(())
@@ -155,7 +157,7 @@ async fn claim(
     set_back(session, stream).await?;
     loop {
         let last = lock_last_pass(session, stream).await?;
-        match OnClaim::decide(last.as_ref().map(Pass::last), owner, begin) {
+        match OnClaim::decide(last.as_ref().map(LastPassRow::last), owner, begin) {
             OnClaim::Begin { number, next } => {
                 begin_pass(session, stream, number, next, false).await?;
             }
@@ -182,7 +184,7 @@ async fn take(
         .bind::<Text, _>(owner)
         .bind::<Text, _>(&stream.label)
         .bind::<BigInt, _>(milliseconds(lease));
-    let Taken { epoch, pass, log, next, cursor, stats } =
+    let ClaimedRow { epoch, pass, log, next, cursor, stats } =
         answer(limit, query.get_result(connection)).await?;
     Ok(Claim::Owned(Position {
         lease: Lease { position_id: position, epoch, duration: lease },
@@ -217,18 +219,18 @@ async fn finish(
     Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
 }
 
-/// What the ledger says of a pass.
+/// A pass's counts in the ledger.
 async fn sums(session: &mut Session, position: i64) -> Result<Sums, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(SUMS).bind::<BigInt, _>(position);
     answer(limit, query.get_result(connection)).await
 }
 
-/// The last pass, locked; who holds it is the only one who may begin the next.
+/// The last pass, locked; only the session that has locked it may begin the next.
 pub(crate) async fn lock_last_pass(
     session: &mut Session,
     stream: &Stream,
-) -> Result<Option<Pass>, Fault> {
+) -> Result<Option<LastPassRow>, Fault> {
     loop {
         let found = last_pass(session, stream).await?;
         let last = last_pass(session, stream).await?;
@@ -238,7 +240,7 @@ pub(crate) async fn lock_last_pass(
     }
 }
 
-async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass>, Fault> {
+async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<LastPassRow>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(LAST_PASS)
         .bind::<Text, _>(&stream.flow)
@@ -247,7 +249,7 @@ async fn last_pass(session: &mut Session, stream: &Stream) -> Result<Option<Pass
     answer(limit, async { query.get_result(connection).await.optional() }).await
 }
 
-/// Whether it was us who began it, at `next`.
+/// Begins a pass at `next`; `false` if another process has begun it.
 pub(crate) async fn begin_pass(
     session: &mut Session,
     stream: &Stream,
@@ -274,7 +276,7 @@ pub(crate) fn milliseconds(duration: Duration) -> i64 {
 
 /// A pass that this transaction has locked.
 #[derive(QueryableByName)]
-pub(crate) struct Pass {
+pub(crate) struct LastPassRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) id: i64,
     #[diesel(sql_type = BigInt)]
@@ -295,12 +297,12 @@ pub(crate) struct Pass {
     alive: bool,
     #[diesel(sql_type = Nullable<BigInt>)]
     remaining: Option<i64>,
-    /// How long the lease is, when it was renewed at a time that is still to come: the clock went back.
+    /// The duration of the lease, when it was renewed in the future: the clock went back.
     #[diesel(sql_type = Nullable<BigInt>)]
     ahead: Option<i64>,
 }
 
-impl Pass {
+impl LastPassRow {
     pub(crate) fn last(&self) -> LastPass<'_> {
         let remaining = self.remaining.and_then(|span| span.try_into().ok()).unwrap_or(0);
         let owner = self.owner.as_deref().filter(|_| self.alive);
@@ -318,7 +320,7 @@ impl Pass {
 }
 
 #[derive(QueryableByName)]
-struct Taken {
+struct ClaimedRow {
     #[diesel(sql_type = BigInt)]
     epoch: i64,
     #[diesel(sql_type = Integer)]

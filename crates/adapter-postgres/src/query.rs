@@ -37,21 +37,21 @@ impl<Q: Query> Query for Prepared<Q> {
     type SqlType = Q::SqlType;
 }
 
-/// Found again by its text.
+/// Cached by its text.
 impl<Q> QueryId for Prepared<Q> {
     type QueryId = ();
 
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// A query whose text was made at run time, from the description of a table. It is prepared once too.
+/// A query whose text is built at run time, from the description of a table. It is prepared once too.
 #[derive(Default)]
-pub(crate) struct Made<'a> {
+pub(crate) struct Dynamic<'a> {
     sql: String,
     values: Vec<Bound<'a>>,
 }
 
-/// A value, or those of a column.
+/// A value, or the values of a column.
 pub(crate) enum Bound<'a> {
     Integer(i32),
     BigInt(i64),
@@ -66,14 +66,14 @@ pub(crate) enum Bound<'a> {
     Instants(Vec<Option<DateTime<Utc>>>),
 }
 
-impl<'a> Made<'a> {
+impl<'a> Dynamic<'a> {
     /// A query with a `?` for each of `values` in order and nowhere else.
     pub(crate) const fn new(sql: String, values: Vec<Bound<'a>>) -> Self {
         Self { sql, values }
     }
 }
 
-impl QueryFragment<Pg> for Made<'_> {
+impl QueryFragment<Pg> for Dynamic<'_> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let wrong_number = || {
             let (values, sql) = (self.values.len(), &self.sql);
@@ -118,15 +118,15 @@ impl QueryFragment<Pg> for Made<'_> {
     }
 }
 
-impl Query for Made<'_> {
+impl Query for Dynamic<'_> {
     type SqlType = Untyped;
 }
 
-/// Found again by its text.
-impl QueryId for Made<'_> {
+/// Cached by its text.
+impl QueryId for Dynamic<'_> {
     type QueryId = ();
 
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl diesel::RunQueryDsl<AsyncPgConnection> for Made<'_> {}
+impl diesel::RunQueryDsl<AsyncPgConnection> for Dynamic<'_> {}

@@ -1,4 +1,4 @@
-//! A dead letter that is tried once more.
+//! Replay of a dead letter.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{
-    Earlier, Fault, LoggedAct, Outcome, Place, Raw, Replay, Replayed, Retry, Row, State,
+    Earlier, Fault, LoggedAct, Outcome, Place, Raw, Replay, ReplayAttempt, Replayed, Row, State,
 };
-use tally_queries::replay::{FIND, Found, Pass};
+use tally_queries::replay::{FIND, Pass, StateRow};
 use uuid::Uuid;
 
 use crate::connection::{Session, answer};
@@ -32,12 +32,12 @@ const SET_STATE: &str = "update dead_letters set state = $2 where id = $1";
 impl Replay for Postgres {
     async fn replay(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> Result<Replayed, Fault> {
         let mut session = self.commits.session().await?;
         session.run(effect::BEGIN).await?;
-        let replayed = replay(&mut session, retry).await?;
+        let replayed = replay(&mut session, attempt).await?;
         match (logged_act, replayed.as_str()) {
             (Some(logged_act), Some(what)) => {
                 acts::note(&mut session, logged_act, &logged_act.result_with(what, 1)).await?;
@@ -50,19 +50,19 @@ impl Replay for Postgres {
     }
 }
 
-async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault> {
-    let id = retry.place.id();
-    let (state, pass) = lock(session, retry).await?;
+async fn replay(session: &mut Session, attempt: &ReplayAttempt) -> Result<Replayed, Fault> {
+    let id = attempt.place.id();
+    let (state, pass) = lock(session, attempt).await?;
     if state != State::Open {
-        return Ok(Replayed::Found(state));
+        return Ok(Replayed::NotOpen(state));
     }
-    let replayed = match &retry.result {
-        Ok(row) => write(session, retry, pass, row).await?,
-        Err(reason) => Replayed::again(&retry.place, reason.clone()),
+    let replayed = match &attempt.result {
+        Ok(row) => write(session, attempt, pass, row).await?,
+        Err(reason) => Replayed::again(&attempt.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         insert_next(session, id, next, reason).await?;
-        if let Some(kept) = &retry.kept {
+        if let Some(kept) = &attempt.kept {
             keep(session, next.id(), kept).await?;
         }
     }
@@ -75,26 +75,26 @@ async fn replay(session: &mut Session, retry: &Retry) -> Result<Replayed, Fault>
 
 async fn write(
     session: &mut Session,
-    retry: &Retry,
+    attempt: &ReplayAttempt,
     pass: Pass,
     row: &Row,
 ) -> Result<Replayed, Fault> {
-    let origin = pass.origin(retry)?;
+    let origin = pass.origin(attempt)?;
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(session, &origin, (position, position)).await?;
     let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
     earlier::close(session, &origin, &earlier, rows, &outcomes).await?;
-    Ok(Replayed::of(&retry.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
+    Ok(Replayed::of(&attempt.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
-/// Who has locked the dead letter is the only one who may change its state.
-async fn lock(session: &mut Session, retry: &Retry) -> Result<(State, Pass), Fault> {
+/// Locks the dead letter: only the session that has locked it may change its state.
+async fn lock(session: &mut Session, attempt: &ReplayAttempt) -> Result<(State, Pass), Fault> {
     let (connection, limit) = session.parts();
     let lock = format!("{FIND} for update of d");
-    let query = prepared(sql_query(lock).bind::<SqlUuid, _>(retry.place.id()));
+    let query = prepared(sql_query(lock).bind::<SqlUuid, _>(attempt.place.id()));
     let found = answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    Found::known(found, retry)
+    StateRow::known(found, attempt)
 }
 
 async fn insert_next(
@@ -114,7 +114,7 @@ async fn insert_next(
     Ok(())
 }
 
-/// Keeps no more than `kept` of the new attempt.
+/// Replaces the bytes of the new attempt by `kept`.
 async fn keep(session: &mut Session, id: Uuid, kept: &Raw) -> Result<(), Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(KEEP)

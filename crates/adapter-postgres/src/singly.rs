@@ -1,4 +1,4 @@
-//! Records that are written one by one, in the server.
+//! Writes records row by row, by a function in the server.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use tally_domain::{Flow, Table, TableKind};
 use tally_ports::{Origin, Refusal, Row, Verdict, Writes};
 use uuid::Uuid;
 
-use crate::query::{Bound, Made, prepared};
+use crate::query::{Bound, Dynamic, prepared};
 use crate::table::{self, quoted};
 
 /// What the function answers where something newer is; the indices of the writes that met it follow.
@@ -22,8 +22,8 @@ const NUL_REFUSED: &str = "22021";
 /// The function's parameters.
 const TYPES: &str = "(jsonb, bigint, bigint, bigint, text, text, integer, bigint, boolean)";
 
-/// Writes each record that the database does not refuse, and tells why it refuses the others; deletes first what an earlier
-/// reading of the positions from `first` to `last` appended.
+/// Writes each record that the database does not refuse, and returns why it refuses the others; first deletes the rows that
+/// an earlier pass over the positions from `first` to `last` appended.
 pub(crate) async fn write(
     connection: &mut AsyncPgConnection,
     function: &Function,
@@ -40,7 +40,7 @@ pub(crate) async fn write(
     carry_out(connection, function, origin, rows, writes, false).await
 }
 
-/// Writes what a dead letter's row writes, unless something newer is there.
+/// Carries out the writes of a dead letter's row, unless something newer is there.
 pub(crate) async fn replay(
     connection: &mut AsyncPgConnection,
     function: &Function,
@@ -79,7 +79,7 @@ async fn carry_out(
     Ok(verdicts)
 }
 
-/// What the function answered for a record: that it met something newer, or why the database refuses it: the SQLSTATE and,
+/// The function's answer for a record: that it met something newer, or why the database refuses it: the SQLSTATE and,
 /// after a blank, the name of the constraint.
 fn verdict(answer: &str) -> Verdict {
     if let Some(met) = answer.strip_prefix(SUPERSEDED) {
@@ -127,7 +127,7 @@ async fn call(
         Bound::Texts(records.iter().map(|(record, _)| record.as_deref()).collect()),
         Bound::BigInts(records.iter().map(|(_, position)| Some(*position)).collect()),
     ];
-    let answers: Vec<Answer> = Made::new(sql, values).load(connection).await?;
+    let answers: Vec<Answer> = Dynamic::new(sql, values).load(connection).await?;
     if answers.len() != records.len() {
         return Err(diesel::result::Error::NotFound);
     }
@@ -142,23 +142,23 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// The one of `flow`.
+    /// The function of `flow`.
     pub(crate) fn of(flow: &dyn Flow) -> Self {
         let body = body(flow.tables());
-        // By its text: another version of a flow has another one.
+        // Named by its text: another version of a flow has another function.
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes());
         let tables = flow.tables().iter().map(|table| table.name.to_string()).collect();
         Self { name: format!("pg_temp.tally_write_{}", id.simple()), body, tables }
     }
 
-    /// Makes sure that the session has it, and tells whether there is a constraint or an index of that name.
+    /// Creates the function if the session lacks it, and returns whether there is a constraint or an index of that name.
     pub(crate) async fn prepare(
         &self,
         connection: &mut AsyncPgConnection,
         constraint: Option<&str>,
     ) -> QueryResult<bool> {
         #[derive(QueryableByName)]
-        struct Found {
+        struct ExistsRow {
             #[diesel(sql_type = Bool)]
             has_function: bool,
             #[diesel(sql_type = Bool)]
@@ -170,7 +170,7 @@ impl Function {
         let query = sql_query(sql)
             .bind::<Text, _>(format!("{}{TYPES}", self.name))
             .bind::<Nullable<Text>, _>(constraint);
-        let found: Found = prepared(query).get_result(connection).await?;
+        let found: ExistsRow = prepared(query).get_result(connection).await?;
         if !found.has_function {
             let Self { name, body, .. } = self;
             let create = format!(
@@ -181,7 +181,7 @@ impl Function {
         Ok(found.has_constraint)
     }
 
-    /// What the record at this index writes: a list of table, whether it is a delete, number and texts of the values.
+    /// The writes of the record at this index: a list of table, whether it is a delete, number and texts of the values.
     fn record(&self, writes: &Writes<'_>, index: usize) -> String {
         let record = writes.alone(index).map(|(table, row)| {
             let table = self.tables.iter().position(|name| *name == table.name);
@@ -192,7 +192,7 @@ impl Function {
     }
 }
 
-/// `$1` is the record, or null where only what an earlier reading appended is to be deleted; then come origin, position, last
+/// `$1` is the record, or null to only delete the rows that an earlier pass appended; then come origin, position, last
 /// position, flow, stream, partition, log and whether it is a replay.
 fn body(tables: &[Table]) -> String {
     let mut body = String::from(
@@ -246,7 +246,7 @@ end
     body
 }
 
-/// Says which table the next statement writes, and the privileges that it takes.
+/// Names the table that the next statement writes, and the privileges that it needs.
 fn aim(body: &mut String, table: &Table, needed: &str) {
     let name = quoted(&table.name);
     let _ = write!(body, "\n        own.target := '{name}';\n        own.needed := '{needed}';");

@@ -3,9 +3,11 @@
 use tally_domain::{Decimal, Table, Type, Value};
 use tally_ports::{Origin, Together, TogetherRow};
 
-use crate::query::{Bound, Made};
+use crate::query::{Bound, Dynamic};
 use tally_queries::writes::{self, Dialect};
-pub(crate) use tally_queries::writes::{Found, added, clear, columns, difference, insert, quoted};
+pub(crate) use tally_queries::writes::{
+    ExistingColumn, added, clear, columns, difference, insert, quoted,
+};
 
 /// Texts are compared byte by byte, as everywhere else, and not in the order of some language.
 const DIALECT: Dialect = Dialect {
@@ -27,23 +29,23 @@ pub(crate) fn is_newer_there(table: &Table, is_replay: Option<&str>) -> Option<S
 }
 
 /// Writes all rows by one statement.
-pub(crate) fn upsert<'a>(together: &'a Together<'_>, origin: &Origin<'a>) -> Made<'a> {
+pub(crate) fn upsert<'a>(together: &'a Together<'_>, origin: &Origin<'a>) -> Dynamic<'a> {
     let Together { table, rows } = together;
     let (rows, values) = source(table, rows, origin, false);
     let columns = columns(table).join(", ");
     let conflict = on_conflict(table, None);
-    Made::new(format!("{} select {columns} from {rows} as new{conflict}", insert(table)), values)
+    Dynamic::new(format!("{} select {columns} from {rows} as new{conflict}", insert(table)), values)
 }
 
 /// Asks for the places, from 1, of those rows of which something newer is there; `None` where nothing can be.
-pub(crate) fn newer<'a>(together: &'a Together<'_>, origin: &Origin<'a>) -> Option<Made<'a>> {
+pub(crate) fn newer<'a>(together: &'a Together<'_>, origin: &Origin<'a>) -> Option<Dynamic<'a>> {
     let Together { table, rows } = together;
     let is_newer = is_newer_there(table, None)?;
     let (rows, values) = source(table, rows, origin, true);
-    Some(Made::new(format!("select new.slot from {rows} as new where {is_newer}"), values))
+    Some(Dynamic::new(format!("select new.slot from {rows} as new where {is_newer}"), values))
 }
 
-/// The rows with all columns of the table and, if `has_slot`, with their places from 1 as `slot`.
+/// The rows with all columns of the table and, if `has_slot`, numbered from 1 as `slot`.
 fn source<'a>(
     table: &Table,
     rows: &'a [TogetherRow<'_>],

@@ -1,4 +1,4 @@
-//! What a database URL says.
+//! The parts of a database URL.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// The socket counts in whole seconds and refuses 0, and with it the connection.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 
-/// Where the database is and how to talk to it. Holds the password: it has no `Debug`.
+/// Where the database is and how to connect to it. Holds the password: it has no `Debug`.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) config: Config,
@@ -65,7 +65,7 @@ struct SslOptions {
 /// tokio-postgres knows neither `verify-full` nor `sslrootcert`, so both are taken out of the URL.
 fn take_ssl_options(url: &str) -> Result<(String, SslOptions), Fault> {
     let mut ssl = SslOptions::default();
-    // As tokio-postgres reads it: a password may hold a question mark.
+    // As tokio-postgres parses it: a password may contain a question mark.
     let credentials = url.find('@').unwrap_or(0);
     let Some(length) = url[credentials..].find('?') else {
         return Ok((url.to_owned(), ssl));

@@ -99,7 +99,7 @@ fn setting(message: String) -> Fault {
     Fault::stop(StopKind::Setting, message)
 }
 
-/// Takes every certificate: `require` means encrypted, not authenticated.
+/// Accepts every certificate: `require` means encrypted, not authenticated.
 #[derive(Debug)]
 struct AnyCertificate {
     provider: Arc<CryptoProvider>,

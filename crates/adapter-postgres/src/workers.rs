@@ -1,4 +1,4 @@
-//! Who works on a stream.
+//! The workers of a stream.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::connection::answer;
 use crate::positions::milliseconds;
 use crate::query::prepared;
 
-/// One round trip. What it writes it does not see itself: the worker counts besides the others. Those that died long ago
-/// are removed, and those that were seen at a time that is still to come, since the clock went back, count from now on;
-/// neither is waited for when somebody else does the same.
-const ATTEND: &str = "
+/// One round trip. The statement does not see its own insert, so it counts the other workers only. Workers that died long
+/// ago are removed, and those that were seen in the future, as the clock went back, count from now on; rows that another
+/// session has locked are skipped.
+const JOIN: &str = "
     with present as (
         insert into workers (id, flow, stream, host, pid, seen_at, seen_until)
         values ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6 * interval '1 millisecond')
@@ -36,9 +36,9 @@ const ATTEND: &str = "
             for update skip locked
         )
     )
-    select others.living, last.*
+    select others.live_workers, last.*
     from (
-        select count(*) as living from workers
+        select count(*) as live_workers from workers
         where flow = $2 and stream = $3 and id <> $1 and seen_until > clock_timestamp()
     ) as others
     left join (
@@ -50,7 +50,7 @@ const ATTEND: &str = "
     ) as last on true
     order by last.partition";
 
-/// In order of the partitions, so that two at once wait for each other in one direction only.
+/// In order of the partitions, so that concurrent calls do not deadlock.
 const BEGIN: &str = "
     insert into positions (flow, stream, partition, pass, label, next, epoch, updated_at)
     select $1, $2, partition, 1, $3, next, 0, clock_timestamp()
@@ -65,20 +65,20 @@ impl Workers for Postgres {
     async fn join_stream(&self, worker: &Worker, lease: Duration) -> Result<Join, Fault> {
         let mut session = self.control.session().await?;
         let (connection, limit) = session.parts();
-        let query = sql_query(ATTEND)
+        let query = sql_query(JOIN)
             .bind::<Text, _>(&*worker.id)
             .bind::<Text, _>(&worker.flow)
             .bind::<Text, _>(&worker.stream)
             .bind::<Text, _>(&worker.host)
             .bind::<BigInt, _>(i64::from(worker.pid))
             .bind::<BigInt, _>(milliseconds(lease));
-        let found: Vec<Found> = answer(limit, prepared(query).load(connection)).await?;
+        let found: Vec<MembershipRow> = answer(limit, prepared(query).load(connection)).await?;
         session.keep();
 
-        let others = found.iter().map(|found| found.living).next().unwrap_or(0);
-        let living = usize::try_from(others).unwrap_or(0) + 1;
-        let partitions = found.into_iter().filter_map(Found::standing).collect();
-        Ok(Join::Joined(Membership { living, partitions }))
+        let others = found.iter().map(|found| found.live_workers).next().unwrap_or(0);
+        let live_workers = usize::try_from(others).unwrap_or(0) + 1;
+        let partitions = found.into_iter().filter_map(MembershipRow::partition_state).collect();
+        Ok(Join::Joined(Membership { live_workers, partitions }))
     }
 
     async fn begin(
@@ -111,11 +111,11 @@ impl Workers for Postgres {
     }
 }
 
-/// How many others live, and a partition if there is one.
+/// How many other workers are alive, and a partition if there is one.
 #[derive(QueryableByName)]
-struct Found {
+struct MembershipRow {
     #[diesel(sql_type = BigInt)]
-    living: i64,
+    live_workers: i64,
     #[diesel(sql_type = Nullable<Integer>)]
     partition: Option<i32>,
     #[diesel(sql_type = Nullable<Integer>)]
@@ -128,8 +128,8 @@ struct Found {
     owner: Option<String>,
 }
 
-impl Found {
-    fn standing(self) -> Option<PartitionState> {
+impl MembershipRow {
+    fn partition_state(self) -> Option<PartitionState> {
         Some(PartitionState {
             partition: self.partition?,
             pass: self.pass?,

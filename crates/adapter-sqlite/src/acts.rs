@@ -1,4 +1,4 @@
-//! What people did, in as many transactions as it takes.
+//! The table of acts.
 
 use diesel::result::Error;
 use diesel::sql_types::Text;

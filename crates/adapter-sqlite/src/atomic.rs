@@ -1,4 +1,4 @@
-//! Transactions of the database: all of a piece of work, or nothing.
+//! Transactions.
 
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
@@ -13,7 +13,7 @@ pub(crate) fn transaction<T, E: From<Error>>(
     transaction_from(connection, "begin immediate", work)
 }
 
-/// A [`transaction`] that nobody reads beside.
+/// A [`transaction`] that excludes readers as well.
 pub(crate) fn exclusive_transaction<T, E: From<Error>>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
@@ -33,7 +33,7 @@ fn transaction_from<T, E: From<Error>>(
             Ok(value)
         }
         Err(error) => {
-            // After some errors SQLite has rolled back by itself and this fails; the first error is the one to tell.
+            // After some errors SQLite has rolled back by itself and this fails; the first error is the one to report.
             // A connection that is still inside a transaction after it is given up.
             let _ = AnsiTransactionManager::rollback_transaction(connection);
             Err(error)
@@ -41,7 +41,7 @@ fn transaction_from<T, E: From<Error>>(
     }
 }
 
-/// Whether no transaction is open and none went wrong.
+/// Whether no transaction is open or broken.
 pub(crate) fn is_idle(connection: &mut SqliteConnection) -> bool {
     let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
     matches!(status.transaction_depth(), Ok(None))

@@ -1,4 +1,4 @@
-//! All that a file holds, for whoever checks it.
+//! What a file holds, for an audit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use tally_domain::{Flow, Table, Value};
 use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
-    self as queries, FoundAppended, FoundAppendedRows, FoundAppendedTrace, FoundCounted,
-    FoundCounter, FoundEntry, FoundLetter, FoundLetterTrace, FoundName, FoundPass, FoundRowTrace,
-    FoundRows, FoundRowsFromNothing, FoundWrongNumbers, LETTERS, PASSES, STRAYS, TRACES_OF_LETTERS,
+    self as queries, AppendedRow, AppendedRowsRow, AppendedTraceRow, CountedRow, CounterRow,
+    DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, KeyTraceRow, OriginRow, PASSES,
+    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, WrongNumbersRow,
     in_slots, is_appended, is_counters, is_keyed, tables,
 };
 
@@ -24,7 +24,7 @@ use crate::statement::Value as Bound;
 use crate::table::value as bound;
 use crate::{Settings, connection, fault, migrate};
 
-/// Readers wait for nobody, except while a file is migrated, or recovered after a crash.
+/// Readers never wait, except while a file is migrated, or recovered after a crash.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The 16 MiB are what sorting may take before it goes on in a temporary file.
@@ -43,7 +43,7 @@ macro_rules! of_log {
     };
 }
 
-/// A database file, opened to be read and nothing else.
+/// A database file, opened read-only.
 #[derive(Clone, Debug)]
 pub struct SqliteLedgerReader {
     path: PathBuf,
@@ -116,7 +116,7 @@ impl Audit for SqliteLedgerReader {
     ) -> Result<Vec<Entry>, Fault> {
         let pass = pass.clone();
         self.run(move |connection, _| {
-            let found: Vec<FoundEntry> = sql_query(queries::entries_of_pass())
+            let found: Vec<EntryRow> = sql_query(queries::entries_of_pass())
                 .bind::<Text, _>(pass.flow)
                 .bind::<Text, _>(pass.stream)
                 .bind::<Integer, _>(pass.partition)
@@ -124,7 +124,7 @@ impl Audit for SqliteLedgerReader {
                 .bind::<BigInt, _>(first)
                 .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
                 .load(connection)?;
-            Ok(found.into_iter().map(FoundEntry::entry).collect())
+            Ok(found.into_iter().map(EntryRow::entry).collect())
         })
         .await
     }
@@ -136,12 +136,12 @@ impl Audit for SqliteLedgerReader {
             let Some(KnownFlow { flow, .. }) = flows.iter().find(of_flow) else {
                 return Ok(traces);
             };
-            let letters: Vec<FoundLetterTrace> =
-                of_log!(TRACES_OF_LETTERS, asked).load(connection)?;
-            traces.letters.extend(letters.into_iter().map(FoundLetterTrace::trace));
+            let letters: Vec<DeadLetterTraceRow> =
+                of_log!(TRACES_OF_DEAD_LETTERS, asked).load(connection)?;
+            traces.letters.extend(letters.into_iter().map(DeadLetterTraceRow::trace));
             for (index, table) in tables(&**flow, is_appended) {
                 let sql = queries::traces_of_appended(table);
-                let rows: Vec<FoundAppendedTrace> = of_log!(sql, asked).load(connection)?;
+                let rows: Vec<AppendedTraceRow> = of_log!(sql, asked).load(connection)?;
                 traces.appended.extend(rows.iter().map(|found| found.trace(index)));
             }
             for Keys { table, keys } in &asked.keys {
@@ -154,12 +154,12 @@ impl Audit for SqliteLedgerReader {
     }
 }
 
-/// The rows of `keys`, their places from 0 as slots.
+/// The rows of `keys`, numbered from 0 as slots.
 fn rows_of_keys(
     connection: &mut SqliteConnection,
     table: &Table,
     keys: &[Vec<Value>],
-) -> QueryResult<Vec<FoundRowTrace>> {
+) -> QueryResult<Vec<KeyTraceRow>> {
     let list: Json = keys.iter().map(|key| key.iter().map(json_of).collect::<Json>()).collect();
     let from = "(select key as slot, value from json_each(?)) k";
     let of = |index: usize| format!("k.value ->> {index}");
@@ -167,7 +167,7 @@ fn rows_of_keys(
     sql_query(sql).bind::<Text, _>(list.to_string()).load(connection)
 }
 
-/// A value as the file holds it.
+/// A value as it is stored.
 fn json_of(value: &Value) -> Json {
     match bound(value) {
         Bound::Integer(number) => number.into(),
@@ -181,11 +181,13 @@ fn show(
     flows: &[KnownFlow],
     auditor: &mut impl Auditor,
 ) -> QueryResult<()> {
-    each(connection, PASSES, |found: FoundPass| auditor.see(Fact::Pass(found.pass())))?;
+    each(connection, PASSES, |found: PassRow| auditor.see(Fact::Pass(found.pass())))?;
     let entries = queries::entries();
-    each(connection, &entries, |found: FoundEntry| auditor.see(Fact::Entry(found.entry())))?;
-    each(connection, STRAYS, |found: FoundName| auditor.see(Fact::Stray(found.name())))?;
-    each(connection, LETTERS, |found: FoundLetter| auditor.see(Fact::Letter(found.letter())))?;
+    each(connection, &entries, |found: EntryRow| auditor.see(Fact::Entry(found.entry())))?;
+    each(connection, STRAYS, |found: PassNameRow| auditor.see(Fact::Stray(found.name())))?;
+    each(connection, DEAD_LETTERS, |found: DeadLetterRow| {
+        auditor.see(Fact::Letter(found.dead_letter()));
+    })?;
     flows.iter().try_for_each(|known| show_tables(connection, &*known.flow, auditor))
 }
 
@@ -195,41 +197,41 @@ fn show_tables(
     auditor: &mut impl Auditor,
 ) -> QueryResult<()> {
     for (_, table) in tables(flow, is_keyed) {
-        each(connection, &queries::rows(table, flow), |found: FoundRows| {
+        each(connection, &queries::rows(table, flow), |found: OriginRow| {
             auditor.see(Fact::Rows(found.rows(&table.name, flow.name())));
         })?;
         let from_nothing = queries::rows_from_nothing(table, flow);
-        each(connection, &from_nothing, |found: FoundRowsFromNothing| {
+        each(connection, &from_nothing, |found: RowsFromNothingRow| {
             auditor.see(Fact::RowsFromNothing(found.rows(&table.name)));
         })?;
     }
     if let Some(appended) = queries::appended(flow) {
-        each(connection, &appended, |found: FoundAppended| {
+        each(connection, &appended, |found: AppendedRow| {
             auditor.see(Fact::Appended(found.appended(flow)));
         })?;
     }
     for (_, table) in tables(flow, is_appended) {
-        each(connection, &queries::appended_rows(table, flow), |found: FoundAppendedRows| {
+        each(connection, &queries::appended_rows(table, flow), |found: AppendedRowsRow| {
             auditor.see(Fact::AppendedRows(found.rows(table, flow)));
         })?;
-        each(connection, &queries::wrong_numbers(table, flow), |found: FoundWrongNumbers| {
+        each(connection, &queries::wrong_numbers(table, flow), |found: WrongNumbersRow| {
             auditor.see(Fact::WrongNumbers(found.numbers(table)));
         })?;
     }
     if tally_ports::counts(flow) {
-        each(connection, &queries::counted(flow), |found: FoundCounted| {
+        each(connection, &queries::counted(flow), |found: CountedRow| {
             auditor.see(Fact::Counted(found.counted()));
         })?;
     }
     for (index, table) in tables(flow, is_counters) {
-        each(connection, &queries::counters(table, "json_array"), |found: FoundCounter| {
+        each(connection, &queries::counters(table, "json_array"), |found: CounterRow| {
             auditor.see(Fact::Counter(found.counter(index, flow)));
         })?;
     }
     Ok(())
 }
 
-/// Takes the rows that a query finds, one by one.
+/// Passes each row of a query to `take`.
 fn each<T>(connection: &mut SqliteConnection, sql: &str, mut take: impl FnMut(T)) -> QueryResult<()>
 where
     for<'a> SqlQuery: LoadQuery<'a, SqliteConnection, T>,

@@ -1,4 +1,4 @@
-//! One transaction for all of a batch.
+//! Commits a batch in one transaction.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Sink for Sqlite {
 
 /// Why a transaction that wrote the rows together is rolled back.
 enum NotTogether {
-    /// They are to be written one by one.
+    /// They must be written row by row.
     Apart(Apart),
     NotWritten(NotWritten),
 }
@@ -57,7 +57,7 @@ impl From<Error> for NotTogether {
 
 /// Why nothing of a batch was written.
 enum NotWritten {
-    /// The position is not ours, does not stand where the batch begins, or the batch was committed before.
+    /// The position is not ours or not at the batch's start, or the batch was committed before.
     Misplaced,
     Failed(Failure),
 }
@@ -88,7 +88,7 @@ fn singly(connection: &mut SqliteConnection, commit: &Commit) -> Result<Committe
     conclude(connection, commit, &earlier, outcomes)
 }
 
-/// A first pass has none before it.
+/// A first pass has no earlier ones.
 fn earlier_of(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult<Earlier> {
     if commit.pass == 1 {
         return Ok(Earlier::default());
@@ -96,7 +96,7 @@ fn earlier_of(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult
     earlier::of(connection, &commit.origin(), (commit.first, commit.last))
 }
 
-/// Writes, after the rows, the dead letters, the ledger's entry and, last, the position, if it is still ours.
+/// After the rows, writes the dead letters, the ledger's entry and, last, the position, if it is still ours.
 fn conclude(
     connection: &mut SqliteConnection,
     commit: &Commit,
@@ -128,7 +128,7 @@ impl From<Stop> for NotWritten {
     }
 }
 
-/// Dead letters and entries that are there already belong to a batch that was committed before.
+/// Dead letters and entries that already exist belong to a batch that was committed before.
 fn misplaced_if_there(error: Error) -> NotWritten {
     match error {
         Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => NotWritten::Misplaced,
@@ -186,7 +186,8 @@ impl Statement for MovePosition {
         where id = ? and epoch = ? and next = ? and ended_at is null";
 }
 
-/// Whether the position was ours and stood where the batch begins; it then follows the batch, the lease renewed.
+/// Moves the position to the batch's end and renews the lease; `false` if the position is not ours or not at the batch's
+/// start.
 fn move_position(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult<bool> {
     let values = [
         (commit.last + 1).into(),
@@ -200,14 +201,14 @@ fn move_position(connection: &mut SqliteConnection, commit: &Commit) -> QueryRes
     Ok(execute::<MovePosition>(connection, &values)? == 1)
 }
 
-/// What became of a batch that could not be written: it was written before, the position is somebody else's, or it
-/// stands elsewhere.
+/// The outcome of a batch that could not be written: it was written before, the position is another owner's, or it
+/// is elsewhere.
 fn answer_from_ledger(
     connection: &mut SqliteConnection,
     commit: &Commit,
 ) -> Result<Committed, Failure> {
     #[derive(QueryableByName)]
-    struct Place {
+    struct PositionRow {
         #[diesel(sql_type = BigInt)]
         epoch: i64,
         #[diesel(sql_type = BigInt)]
@@ -222,13 +223,15 @@ fn answer_from_ledger(
     }
 
     let position = commit.lease.position_id;
-    let place: Option<Place> = sql_query("select epoch, next from positions where id = ?")
+    let row: Option<PositionRow> = sql_query("select epoch, next from positions where id = ?")
         .bind::<BigInt, _>(position)
         .get_result(connection)
         .optional()?;
     let label = &commit.stream.label;
-    Err(Failure::Fault(match place {
-        Some(Place { epoch, next }) if epoch == commit.lease.epoch && next == commit.first => {
+    Err(Failure::Fault(match row {
+        Some(PositionRow { epoch, next })
+            if epoch == commit.lease.epoch && next == commit.first =>
+        {
             let (first, last) = (commit.first, commit.last);
             Fault::stop(
                 StopKind::Data,
@@ -237,13 +240,13 @@ fn answer_from_ledger(
                 ),
             )
         }
-        Some(Place { epoch, next }) if epoch == commit.lease.epoch => Fault::outage(format!(
-            "position {position} of {label} stands at {next} and not at {}, where the batch begins",
+        Some(PositionRow { epoch, next }) if epoch == commit.lease.epoch => Fault::outage(format!(
+            "position {position} of {label} is at {next} and not at {}, where the batch begins",
             commit.first
         )),
         _ => Fault::stop(
             StopKind::Taken,
-            format!("position {position} of {label} was taken over by somebody else"),
+            format!("position {position} of {label} was taken over by another process"),
         ),
     }))
 }

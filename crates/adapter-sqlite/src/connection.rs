@@ -1,4 +1,4 @@
-//! How the connection is opened.
+//! Opening connections.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -77,8 +77,8 @@ fn wait_for_others(
     connection.batch_execute(&pragma).map_err(|error| fault::at_open(path, &error))
 }
 
-/// Where another process has it open, a file that may not be written shows it only when it is written. Which it does
-/// before it is locked, so that a writer is not waited for.
+/// Where another process has it open, a read-only file is only noticed on a write. That check comes before any lock, so it
+/// does not wait for a writer.
 fn refuse_read_only(connection: &mut SqliteConnection, settings: &Settings) -> Result<(), Fault> {
     let path = &settings.path;
     wait_for_others(connection, path, Duration::ZERO)?;
@@ -89,7 +89,7 @@ fn refuse_read_only(connection: &mut SqliteConnection, settings: &Settings) -> R
     wait_for_others(connection, path, settings.lease)
 }
 
-/// The path as SQLite takes it for a file: called `file:x` or `:memory:` it would be something else.
+/// A path that SQLite always takes for a file, even if it is called `file:x` or `:memory:`.
 fn plain(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
@@ -110,8 +110,8 @@ fn tune(connection: &mut SqliteConnection, settings: &Settings) -> Result<(), Fa
         .map_err(|error| fault::at_open(path, &error))
 }
 
-/// Turns the write-ahead log on. A new file is needed for oneself to do that, and here SQLite does not wait by itself
-/// for others that open it too.
+/// Turns the write-ahead log on. That needs exclusive use of a new file, and SQLite does not wait by itself for other
+/// processes that open it too.
 fn write_ahead(connection: &mut SqliteConnection, lease: Duration) -> QueryResult<JournalMode> {
     let began = Instant::now();
     loop {

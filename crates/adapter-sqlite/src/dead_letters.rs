@@ -1,4 +1,4 @@
-//! What people see of dead letters and do to them.
+//! Listing, counting and changing dead letters.
 
 mod insert;
 
@@ -14,7 +14,7 @@ use tally_ports::{
     StoredDeadLetter,
 };
 use tally_queries::dead_letters::{
-    COUNT_ORDER, Counted, FETCH, FoundLetter, LIST, LIST_ORDER, Listing, Search, count,
+    COUNT_ORDER, CountRow, DeadLetterRow, FETCH, LIST, LIST_ORDER, Search, SummaryRow, count,
 };
 use uuid::Uuid;
 
@@ -32,31 +32,31 @@ impl DeadLetters for Sqlite {
         limit: usize,
     ) -> Result<Vec<DeadLetterSummary>, Fault> {
         let (filter, after) = (filter.clone(), after.cloned());
-        let found: Vec<Listing> = self
+        let found: Vec<SummaryRow> = self
             .run(move |connection| {
                 let search = search(LIST, &filter).behind(after.as_ref());
                 Ok(search.limited(LIST_ORDER, limit).load(connection)?)
             })
             .await?;
-        found.into_iter().map(Listing::summary).collect()
+        found.into_iter().map(SummaryRow::summary).collect()
     }
 
     async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<StoredDeadLetter>, Fault> {
         let order: HashMap<Uuid, usize> = ids.iter().copied().zip(0..).collect();
         let ids = list_of(ids);
         let fetch = format!("{FETCH}d.id in (select value from json_each($1))");
-        let found: Vec<FoundLetter> = self
+        let found: Vec<DeadLetterRow> = self
             .run(move |connection| Ok(sql_query(fetch).bind::<Text, _>(ids).load(connection)?))
             .await?;
         let mut whole: Vec<StoredDeadLetter> =
-            found.into_iter().map(FoundLetter::stored).collect::<Result<_, _>>()?;
+            found.into_iter().map(DeadLetterRow::stored).collect::<Result<_, _>>()?;
         whole.sort_by_key(|stored| order.get(&stored.summary.id).copied().unwrap_or(usize::MAX));
         Ok(whole)
     }
 
     async fn count(&self, filter: &Filter) -> Result<Vec<Count>, Fault> {
         let filter = filter.clone();
-        let found: Vec<Counted> = self
+        let found: Vec<CountRow> = self
             .run(move |connection| {
                 Ok(search(&count(HOUR), &filter).ordered(COUNT_ORDER).load(connection)?)
             })
@@ -110,7 +110,7 @@ fn list_of(ids: &[Uuid]) -> String {
     ids.iter().map(Uuid::to_string).collect::<serde_json::Value>().to_string()
 }
 
-/// As the table holds moments.
+/// A moment as it is stored.
 fn moment(at: NaiveDateTime) -> String {
     at.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }

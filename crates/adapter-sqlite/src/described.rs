@@ -5,7 +5,7 @@ use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_domain::Type;
 use tally_ports::{Fault, KnownFlow, StopKind};
 
-use crate::table::{Found, difference};
+use crate::table::{ExistingColumn, difference};
 use crate::{Failure, Settings};
 
 /// Makes sure that the flows' tables are as described: another column, type or nullability is a wrong setting.
@@ -34,13 +34,15 @@ pub(crate) fn check(
             .bind::<Text, _>(&*table.name)
             .load(connection)?;
             let found =
-                columns.into_iter().map(|Column { name, kind, takes_null, has_default }| Found {
-                    name,
-                    kind,
-                    takes_null: Some(takes_null),
-                    may_be_left_out: takes_null || has_default,
+                columns.into_iter().map(|Column { name, kind, takes_null, has_default }| {
+                    ExistingColumn {
+                        name,
+                        kind,
+                        takes_null: Some(takes_null),
+                        may_be_left_out: takes_null || has_default,
+                    }
                 });
-            let found: Vec<Found> = found.collect();
+            let found: Vec<ExistingColumn> = found.collect();
             if let Some(what) = difference(table, &found, fits) {
                 let (path, name, flow) = (settings.path.display(), &table.name, flow.name());
                 let message = format!(

@@ -1,4 +1,4 @@
-//! What earlier passes over a log left behind.
+//! What earlier passes over a log left in the store.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
@@ -7,7 +7,7 @@ use tally_queries::earlier::{
     CLOSE, COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
 };
 
-/// What is there of the positions from `first` to `last`.
+/// What the store holds for the positions from `first` to `last`.
 pub(crate) fn of(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -33,7 +33,7 @@ fn counted(
     Ok(ranges.into_iter().map(Into::into).collect())
 }
 
-/// Notes that the positions from `first` to `last` are counted, in one range with those that touch them.
+/// Records that the positions from `first` to `last` are counted, merged with adjacent ranges.
 pub(crate) fn note_counted(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -50,7 +50,7 @@ pub(crate) fn note_counted(
     query.execute(connection).map(drop)
 }
 
-/// Closes the open dead letters of the rows that are none any more.
+/// Closes the open dead letters of rows that are now written.
 pub(crate) fn close(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -64,7 +64,7 @@ pub(crate) fn close(
     Ok(())
 }
 
-/// The dead letters of the batch take the states that somebody gave to earlier ones of the same positions.
+/// Copies the states `repaired` and `discarded` from earlier dead letters of the same positions to those of the batch.
 pub(crate) fn take_over(connection: &mut SqliteConnection, commit: &Commit) -> QueryResult<()> {
     let query = about(TAKE_OVER, &commit.origin()).bind::<Text, _>(commit.id.to_string());
     query.execute(connection).map(drop)

@@ -7,20 +7,20 @@ use metrics::counter;
 use tally_domain::{Table, TableKind};
 use tally_ports::{Origin, Outcome, Refusal, Row, Together, TogetherRow, Verdict, Writes, metric};
 
-use crate::statement::{execute_made, tell_made};
+use crate::statement::{execute_dynamic, query_bool};
 use crate::{Failure, fault, table};
 
-/// How many rows one statement writes: what it costs to make, find and run one is spread over them. With more of them SQLite
-/// keeps more pages to be able to undo the statement.
+/// How many rows one statement writes, to spread its cost. With more of them SQLite keeps more pages for undoing the
+/// statement.
 const AT_ONCE: usize = 16;
 
 /// The most values that a statement may have.
 const MOST_VALUES: usize = 32_766;
 
-/// Writes what a dead letter's row writes, unless something newer is there.
+/// Carries out the writes of a dead letter's row, unless something newer is there.
 ///
 /// # Errors
-/// What is not the row's fault.
+/// Any failure that is not the row's fault.
 pub(crate) fn replay(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -40,7 +40,7 @@ pub(crate) fn replay(
 
 /// Why rows cannot be written together.
 pub(crate) enum Apart {
-    /// Touching fewer rows than there are: a trigger left some out.
+    /// Fewer rows were touched than written: a trigger left some out.
     LeftOut,
     /// A sum is too large for 64 bits.
     TooLarge,
@@ -54,7 +54,7 @@ impl From<Error> for Apart {
 }
 
 impl Apart {
-    /// Says that a batch of `flow` is written row by row, and why.
+    /// Logs that a batch of `flow` is written row by row, and why.
     pub(crate) fn note(&self, flow: &str) {
         counter!(metric::ROW_BY_ROW_BATCHES, "flow" => flow.to_owned()).increment(1);
         let (code, constraint) = match self {
@@ -70,12 +70,12 @@ impl Apart {
             flow,
             code,
             constraint,
-            "a batch cannot be written at once: it is written row by row"
+            "a batch cannot be written at once: writing it row by row"
         );
     }
 }
 
-/// Deletes what an earlier reading of these positions appended.
+/// Deletes the rows that an earlier pass over these positions appended.
 fn clear(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -92,18 +92,18 @@ fn clear(
                 first.into(),
                 last.into(),
             ];
-            execute_made(connection, &table::clear(table), &place)?;
+            execute_dynamic(connection, &table::clear(table), &place)?;
         }
     }
     Ok(())
 }
 
-/// Writes what `rows`, which stand in order of position and were read in `range`, write; answers for each of them, in the
-/// same order, what became of it.
+/// Carries out the writes of `rows`, which are in order of position and were read from `range`; returns the outcome of each
+/// row, in the same order.
 ///
 /// # Errors
-/// When not all of it can be written. A part of it may be: the transaction is to be rolled back, and begun again to write
-/// [one by one](write_singly). (A savepoint to go back to would cost each row a third more.)
+/// When not all of it can be written. A part may be: the caller rolls the transaction back and begins another to write
+/// [row by row](write_singly). (A savepoint would cost each row a third more.)
 pub(crate) fn write_together(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -126,7 +126,7 @@ pub(crate) fn write_together(
             for row in now {
                 table::bind(&mut values, table, origin, row);
             }
-            let mut seen = execute_made(connection, &made.1, &values)?;
+            let mut seen = execute_dynamic(connection, &made.1, &values)?;
             if seen < count {
                 for row in now {
                     if is_newer_there(connection, origin, table, row, false)? {
@@ -144,7 +144,7 @@ pub(crate) fn write_together(
     Ok(writes.outcomes(&verdicts))
 }
 
-/// How many of so many rows one statement writes: powers of two, so that there are few statements to keep.
+/// How many of these rows one statement writes: powers of two, so that few statements are kept.
 fn at_once(table: &Table, rows: usize) -> usize {
     let mut count = AT_ONCE;
     while count > 1 && (count > rows || count * (table.columns.len() + 6) > MOST_VALUES) {
@@ -156,7 +156,7 @@ fn at_once(table: &Table, rows: usize) -> usize {
 /// As [`write_together`], but a row that the database refuses costs only itself.
 ///
 /// # Errors
-/// What is no row's fault: the whole batch is rolled back and tried again.
+/// Any failure that is not a row's fault: the whole batch is rolled back and tried again.
 pub(crate) fn write_singly(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -172,7 +172,7 @@ pub(crate) fn write_singly(
     Ok(writes.outcomes(&verdicts))
 }
 
-/// All that a record writes, or nothing.
+/// Carries out all writes of a record, or none.
 fn write_row(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
@@ -205,7 +205,7 @@ fn write_row(
     Ok(refusal.map_or(Verdict::Done { superseded }, Verdict::Refused))
 }
 
-/// What became of one write.
+/// The outcome of one write.
 enum Alone {
     Written,
     Superseded,
@@ -221,7 +221,7 @@ fn write_alone(
 ) -> QueryResult<Alone> {
     let mut values = Vec::new();
     table::bind(&mut values, table, origin, row);
-    match execute_made(connection, &table::upsert(table, 1, is_replay), &values) {
+    match execute_dynamic(connection, &table::upsert(table, 1, is_replay), &values) {
         Ok(0) if is_newer_there(connection, origin, table, row, is_replay)? => {
             Ok(Alone::Superseded)
         }
@@ -241,7 +241,7 @@ fn is_newer_there(
     let Some(question) = table::is_newer_there(table, is_replay) else { return Ok(false) };
     let mut values = Vec::new();
     table::bind(&mut values, table, origin, row);
-    tell_made(connection, &question, &values)
+    query_bool(connection, &question, &values)
 }
 
 /// Why a constraint refused a row, or the error when it is none.

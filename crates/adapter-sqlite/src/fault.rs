@@ -1,4 +1,4 @@
-//! What an error of `SQLite` means. diesel hides the code, so the kind and `SQLite`'s own fixed texts have to tell.
+//! The meaning of `SQLite`'s errors. diesel hides the code, so only the kind and `SQLite`'s own fixed texts can tell.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ pub(crate) fn at_work(path: &Path, error: &Error) -> Fault {
     }
 }
 
-/// The fault of an error while a database is opened or migrated. No rows are touched, so the text is told in full.
+/// The fault of an error while a database is opened or migrated. No rows are touched, so the text is shown in full.
 pub(crate) fn at_open(path: &Path, error: &Error) -> Fault {
     match meaning(error) {
         Some(Meaning::Passing) => at_work(path, error),
@@ -46,7 +46,7 @@ pub(crate) fn at_open(path: &Path, error: &Error) -> Fault {
     }
 }
 
-/// Whether another connection has what is needed.
+/// Whether another connection holds the lock.
 pub(crate) fn is_locked(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(_, information) if information.message() == "database is locked")
 }
@@ -54,13 +54,13 @@ pub(crate) fn is_locked(error: &Error) -> bool {
 enum Meaning {
     /// Waiting helps.
     Passing,
-    /// It does not.
+    /// Waiting does not help.
     Lasting,
-    /// It does not when a database is opened, but once one was open it may.
+    /// Waiting does not help while a database is opened, but may once it was open.
     LastingAtOpen,
 }
 
-/// What a text of `SQLite`'s own means; `None` for anything else, a trigger's text among it.
+/// The meaning of `SQLite`'s own texts; `None` for anything else, such as a trigger's text.
 fn meaning(error: &Error) -> Option<Meaning> {
     let text = match error {
         Error::DatabaseError(_, information) => information.message(),
@@ -95,9 +95,7 @@ pub(crate) fn text(error: &Error) -> String {
                 "a statement failed, perhaps by a trigger; one that refuses rows must begin its text with {TRIGGER}"
             )
         }
-        Error::DeserializationError(_) => {
-            "a stored value is not of the kind that its column should hold".to_owned()
-        }
+        Error::DeserializationError(_) => "a stored value is not of its column's type".to_owned(),
         Error::SerializationError(_) => "a value cannot be stored".to_owned(),
         Error::RollbackErrorOnCommit { commit_error, .. } => text(commit_error),
         other => other.to_string(),

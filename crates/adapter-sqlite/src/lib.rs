@@ -38,11 +38,11 @@ pub use self::audit::SqliteLedgerReader;
 /// How a database is opened.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The file; it is made when it does not exist.
+    /// The file; it is created when it does not exist.
     pub path: PathBuf,
-    /// How long to wait for another process that writes.
+    /// How long to wait for another writer.
     pub lease: Duration,
-    /// Whether to make or update the tables; without it, missing ones are a fault.
+    /// Whether to create or update the tables; otherwise missing ones are a fault.
     pub migrate: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Sqlite {
     writer: Arc<Writer>,
 }
 
-/// The connection while nobody uses it; `None` before its first use and after it broke.
+/// The idle connection; `None` before its first use and after it broke.
 #[derive(Default)]
 struct Writer(Mutex<Option<SqliteConnection>>);
 
@@ -86,7 +86,7 @@ impl Sqlite {
         let writer = Arc::clone(&self.writer);
         let done = tokio::task::spawn_blocking(move || {
             let mut idle = writer.0.lock().unwrap_or_else(PoisonError::into_inner);
-            // Taken out, so that a connection in the middle of a panic is closed, which rolls back, and not used again.
+            // Taken out, so that after a panic the connection is closed, which rolls back, and not used again.
             let mut connection = match idle.take() {
                 Some(connection) => connection,
                 None => connection::connect(&settings)?,

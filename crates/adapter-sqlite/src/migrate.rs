@@ -1,4 +1,4 @@
-//! Migrations: which were applied, and the ones that are missing.
+//! Migrations.
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Integer, Text};
@@ -34,7 +34,7 @@ impl Statement for Record {
         values (?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'))";
 }
 
-/// Applies what is missing of the ledger's tables and of `flows`, all of it or nothing. Safe to run from several
+/// Applies the pending migrations of the ledger and of `flows`, all of them or nothing. Safe to run from several
 /// processes at once: one does it and the others find it done.
 pub(crate) fn run(
     connection: &mut SqliteConnection,
@@ -97,7 +97,7 @@ fn none_pending(
     Err(Fault::stop(StopKind::Setting, message).into())
 }
 
-/// Whose migrations were applied.
+/// The names whose migrations were applied.
 pub(crate) fn names(connection: &mut SqliteConnection) -> QueryResult<Vec<String>> {
     #[derive(QueryableByName)]
     struct Name {
@@ -109,7 +109,7 @@ pub(crate) fn names(connection: &mut SqliteConnection) -> QueryResult<Vec<String
     Ok(found.into_iter().map(|Name { name }| name).collect())
 }
 
-/// The version that the database has; it may not be newer than ours.
+/// The database's version; it must not be newer than ours.
 fn applied(
     connection: &mut SqliteConnection,
     settings: &Settings,

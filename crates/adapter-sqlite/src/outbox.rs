@@ -1,9 +1,9 @@
-//! Committed dead letters on their way to a topic.
+//! The relay of committed dead letters to a topic.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
-use tally_queries::dead_letters::{BACKLOG, Relayed};
+use tally_queries::dead_letters::{BACKLOG, RelayedRow};
 use uuid::Uuid;
 
 use crate::atomic::transaction;
@@ -13,7 +13,7 @@ use crate::{Failure, Sqlite};
 /// How many bytes of records are handed out at once.
 const BYTES: i64 = 4 * 1024 * 1024;
 
-/// At least one, whatever its size. Sizes are told without reading what is large, so only what is handed out is read.
+/// At least one, whatever its size. Sizes are computed without reading large values, so only what is handed out is read.
 const TAKE: &str = "select letter.id, flow, stream, partition, pass, position, attempt, key, payload, headers, record_timestamp, stage, code, \
     message, letter.failed_at from (\
         select id, failed_at, row_number() over oldest as number, sum(bytes) over oldest as bytes from (\
@@ -24,7 +24,7 @@ const TAKE: &str = "select letter.id, flow, stream, partition, pass, position, a
     ) as counted join dead_letters as letter on letter.id = counted.id \
     where counted.bytes <= ? or counted.number = 1 order by counted.number";
 
-/// Nothing is locked while `publisher` has the letters: two that relay at once may hand out the same.
+/// Nothing is locked while `publisher` works: concurrent relays may hand out the same dead letters.
 impl Outbox for Sqlite {
     async fn relay<P: Publish>(
         &self,
@@ -65,12 +65,12 @@ fn take(
     flow: &str,
     limit: usize,
 ) -> Result<Vec<RelayedDeadLetter>, Failure> {
-    let found: Vec<Relayed> = sql_query(TAKE)
+    let found: Vec<RelayedRow> = sql_query(TAKE)
         .bind::<Text, _>(flow)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind::<BigInt, _>(BYTES)
         .load(connection)?;
-    Ok(found.into_iter().map(Relayed::letter).collect::<Result<_, Fault>>()?)
+    Ok(found.into_iter().map(RelayedRow::dead_letter).collect::<Result<_, Fault>>()?)
 }
 
 fn mark(connection: &mut SqliteConnection, ids: &[Uuid]) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! What people change about positions.
+//! Showing and setting positions.
 
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
@@ -6,12 +6,12 @@ use tally_ports::passed::GAP;
 use tally_ports::{
     Act, Fault, Lease, LoggedAct, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
 };
-use tally_queries::ledger::FoundStanding;
+use tally_queries::ledger::PartitionStateRow;
 use uuid::Uuid;
 
 use crate::acts::note;
 use crate::atomic::transaction;
-use crate::positions::{Place, begin_pass, last_pass, set_back};
+use crate::positions::{LastPassRow, begin_pass, last_pass, set_back};
 use crate::statement::{Statement, execute};
 use crate::{Failure, Sqlite};
 
@@ -56,7 +56,7 @@ fn set(
     lease: Option<&Lease>,
 ) -> Result<OnSet, Failure> {
     let last = last_pass(connection, stream)?;
-    let decision = OnSet::decide(stream, last.as_ref().map(Place::last), to, lease)?;
+    let decision = OnSet::decide(stream, last.as_ref().map(LastPassRow::last), to, lease)?;
     if let Some(last) = &last {
         execute::<GiveUp>(connection, &[last.id.into()])?;
     }
@@ -72,7 +72,7 @@ fn set(
     Ok(decision)
 }
 
-/// The epoch is raised: a commit of an earlier owner that is still under way will be refused.
+/// The epoch is raised: a commit in flight of an earlier owner will be refused.
 struct GiveUp;
 
 impl Statement for GiveUp {
@@ -119,15 +119,15 @@ fn insert_entry(
     execute::<InsertEntry>(connection, &values).map(drop)
 }
 
-/// Where each partition of a stream stands. Of a lease that was renewed at a time that is still to come nobody knows
-/// whether it is alive: a claim finds out.
+/// The state of each partition of a stream. A lease that was renewed in the future, as the clock went back, counts as free
+/// here: a claim finds out whether it is alive.
 pub(crate) fn partition_states(
     connection: &mut SqliteConnection,
     flow: &str,
     stream: &str,
 ) -> QueryResult<Vec<PartitionState>> {
     // With one max() SQLite takes the other columns from the row that has it.
-    let found: Vec<FoundStanding> = sql_query(
+    let found: Vec<PartitionStateRow> = sql_query(
         "select partition, max(pass) as pass, next, updated_at, \
          case when strftime('%Y-%m-%d %H:%M:%f', 'now') between updated_at and lease_until then owner end as owner \
          from positions where flow = ? and stream = ? group by partition order by partition",

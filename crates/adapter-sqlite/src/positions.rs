@@ -121,14 +121,14 @@ fn finish(
     Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
 }
 
-/// What the ledger says of a pass.
+/// A pass's counts in the ledger.
 fn sums(connection: &mut SqliteConnection, position: i64) -> QueryResult<Sums> {
     sql_query(SUMS).bind::<BigInt, _>(position).get_result(connection)
 }
 
-/// Where the last pass of a stream stands, and the time.
+/// The last pass of a stream, and the current time.
 #[derive(QueryableByName)]
-pub(crate) struct Place {
+pub(crate) struct LastPassRow {
     #[diesel(sql_type = BigInt)]
     pub(crate) id: i64,
     #[diesel(sql_type = Integer)]
@@ -157,7 +157,7 @@ pub(crate) struct Place {
     now: NaiveDateTime,
 }
 
-impl Place {
+impl LastPassRow {
     pub(crate) fn last(&self) -> LastPass<'_> {
         LastPass {
             position: self.id,
@@ -171,7 +171,7 @@ impl Place {
         }
     }
 
-    /// Whose lease is alive, and for how long.
+    /// The owner of a live lease, and how long it still lives.
     fn holder(&self) -> Option<(&str, Duration)> {
         let (owner, until) = self.owner.as_deref().zip(self.lease_until)?;
         let remaining =
@@ -180,8 +180,8 @@ impl Place {
     }
 }
 
-/// When the clock went back: the lease of the last pass, whoever holds it, counts from now on, else it would live on for as
-/// long as the clock was ahead.
+/// When the clock went back, the lease of the last pass counts from now on, whoever holds it; otherwise it would live for
+/// as long as the clock was ahead.
 pub(crate) fn set_back(connection: &mut SqliteConnection, stream: &Stream) -> QueryResult<()> {
     let Some(last) = last_pass(connection, stream)? else { return Ok(()) };
     if last.updated_at > last.now
@@ -204,7 +204,7 @@ fn claim(
     set_back(connection, stream)?;
     loop {
         let last = last_pass(connection, stream)?;
-        match OnClaim::decide(last.as_ref().map(Place::last), owner, begin) {
+        match OnClaim::decide(last.as_ref().map(LastPassRow::last), owner, begin) {
             OnClaim::Begin { number, next } => begin_pass(connection, stream, number, next, false)?,
             OnClaim::Take(position) => {
                 let label = stream.label.as_str();
@@ -243,7 +243,7 @@ impl Statement for BeginPass {
             and before.partition = new.partition and before.pass = new.pass - 1";
 }
 
-/// Adds a pass that nobody owns yet, over the same log as the one before or the next one, whose epoch it continues.
+/// Adds a pass without an owner, over the same log as the previous pass or the next one; continues its epoch.
 pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
@@ -266,7 +266,7 @@ pub(crate) fn begin_pass(
 pub(crate) fn last_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
-) -> QueryResult<Option<Place>> {
+) -> QueryResult<Option<LastPassRow>> {
     sql_query(
         "select id, pass, log, next, cursor, stats, epoch, owner, lease_until, ended_at, \
          rejected_at is not null as is_rejected, updated_at, \
@@ -301,7 +301,7 @@ fn owned(
     }))
 }
 
-/// A span of time for a statement.
+/// A duration as a statement takes it.
 pub(crate) fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

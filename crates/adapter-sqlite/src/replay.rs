@@ -1,12 +1,14 @@
-//! A dead letter that is tried once more.
+//! Replay of a dead letter.
 
 use std::sync::Arc;
 
 use diesel::sql_types::Text;
 use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Earlier, Fault, LoggedAct, Outcome, Replay, Replayed, Retry, Row, State};
-use tally_queries::replay::{FIND, Found, Pass};
+use tally_ports::{
+    Earlier, Fault, LoggedAct, Outcome, Replay, ReplayAttempt, Replayed, Row, State,
+};
+use tally_queries::replay::{FIND, Pass, StateRow};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
@@ -15,13 +17,13 @@ use crate::{Failure, Sqlite, acts, earlier, effect};
 impl Replay for Sqlite {
     async fn replay(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> Result<Replayed, Fault> {
-        let (retry, logged_act) = (Arc::clone(retry), logged_act.cloned());
+        let (attempt, logged_act) = (Arc::clone(attempt), logged_act.cloned());
         self.run(move |connection| {
             let done = transaction(connection, |connection| {
-                let replayed = replay(connection, &retry)?;
+                let replayed = replay(connection, &attempt)?;
                 let (Some(logged_act), Some(what)) = (logged_act, replayed.as_str()) else {
                     return Err(NotKept::Tried(Box::new(replayed)));
                 };
@@ -41,7 +43,7 @@ impl Replay for Sqlite {
 
 /// Why a transaction is rolled back.
 enum NotKept {
-    /// Nothing changed, or nothing was to be changed.
+    /// A dry run, or nothing changed.
     Tried(Box<Replayed>),
     Failed(Failure),
 }
@@ -58,17 +60,17 @@ impl From<diesel::result::Error> for NotKept {
     }
 }
 
-fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, Failure> {
-    let id = retry.place.id();
-    let found: Option<Found> =
+fn replay(connection: &mut SqliteConnection, attempt: &ReplayAttempt) -> Result<Replayed, Failure> {
+    let id = attempt.place.id();
+    let found: Option<StateRow> =
         sql_query(FIND).bind::<Text, _>(id.to_string()).get_result(connection).optional()?;
-    let (state, pass) = Found::known(found, retry)?;
+    let (state, pass) = StateRow::known(found, attempt)?;
     if state != State::Open {
-        return Ok(Replayed::Found(state));
+        return Ok(Replayed::NotOpen(state));
     }
-    let replayed = match &retry.result {
-        Ok(row) => write(connection, retry, pass, row)?,
-        Err(reason) => Replayed::again(&retry.place, reason.clone()),
+    let replayed = match &attempt.result {
+        Ok(row) => write(connection, attempt, pass, row)?,
+        Err(reason) => Replayed::again(&attempt.place, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         let values = [
@@ -79,7 +81,7 @@ fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, 
             id.to_string().into(),
         ];
         execute::<NextAttempt>(connection, &values)?;
-        if let Some(kept) = &retry.kept {
+        if let Some(kept) = &attempt.kept {
             let values = [
                 kept.key.as_deref().into(),
                 kept.payload.as_deref().into(),
@@ -96,17 +98,17 @@ fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, 
 
 fn write(
     connection: &mut SqliteConnection,
-    retry: &Retry,
+    attempt: &ReplayAttempt,
     pass: Pass,
     row: &Row,
 ) -> Result<Replayed, Failure> {
-    let origin = pass.origin(retry)?;
+    let origin = pass.origin(attempt)?;
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(connection, &origin, (position, position))?;
     let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
     earlier::close(connection, &origin, &earlier, rows, &outcomes)?;
-    Ok(Replayed::of(&retry.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
+    Ok(Replayed::of(&attempt.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
 struct NextAttempt;
@@ -119,7 +121,7 @@ impl Statement for NextAttempt {
         record_timestamp, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now') from dead_letters where id = ?";
 }
 
-/// Keeps no more than that of the new attempt.
+/// Replaces the bytes of the new attempt.
 struct Keep;
 
 impl Statement for Keep {

@@ -1,4 +1,4 @@
-//! Statements that are prepared once.
+//! Prepared statements.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -91,47 +91,47 @@ impl<S: Statement> QueryFragment<Sqlite> for Bound<'_, S> {
     }
 }
 
-/// Runs a statement whose text was made at run time. A connection prepares it once too, but finds it by its text.
-pub(crate) fn execute_made(
+/// Runs a statement whose text is built at run time. A connection prepares it once too, cached by its text.
+pub(crate) fn execute_dynamic(
     connection: &mut SqliteConnection,
     sql: &str,
     values: &[Value<'_>],
 ) -> QueryResult<usize> {
-    Made { sql, values }.execute(connection)
+    Dynamic { sql, values }.execute(connection)
 }
 
-/// What a query for one truth, called `found`, finds. See [`execute_made`].
-pub(crate) fn tell_made(
+/// Runs a query for one boolean, called `found`. See [`execute_dynamic`].
+pub(crate) fn query_bool(
     connection: &mut SqliteConnection,
     sql: &str,
     values: &[Value<'_>],
 ) -> QueryResult<bool> {
     #[derive(QueryableByName)]
-    struct Found {
+    struct BoolRow {
         #[diesel(sql_type = Bool)]
         found: bool,
     }
-    let Found { found } = Made { sql, values }.get_result(connection)?;
+    let BoolRow { found } = Dynamic { sql, values }.get_result(connection)?;
     Ok(found)
 }
 
-struct Made<'a> {
+struct Dynamic<'a> {
     sql: &'a str,
     values: &'a [Value<'a>],
 }
 
-impl QueryId for Made<'_> {
+impl QueryId for Dynamic<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl RunQueryDsl<SqliteConnection> for Made<'_> {}
+impl RunQueryDsl<SqliteConnection> for Dynamic<'_> {}
 
-impl Query for Made<'_> {
+impl Query for Dynamic<'_> {
     type SqlType = Untyped;
 }
 
-impl QueryFragment<Sqlite> for Made<'_> {
+impl QueryFragment<Sqlite> for Dynamic<'_> {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         walk(self.sql, self.values, out)
     }

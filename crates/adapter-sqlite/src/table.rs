@@ -7,7 +7,7 @@ use tally_ports::{Origin, TogetherRow};
 
 use crate::statement::Value as Bound;
 use tally_queries::writes::{self, Dialect};
-pub(crate) use tally_queries::writes::{Found, difference};
+pub(crate) use tally_queries::writes::{ExistingColumn, difference};
 
 /// Decimals are texts: as numbers they are counted and compared without their point.
 const DIALECT: Dialect = Dialect {
@@ -23,7 +23,7 @@ const DIALECT: Dialect = Dialect {
     },
 };
 
-/// One after the other the values of a row of `table`, as [`bind`] binds them.
+/// The placeholders of a row of `table`, in the order in which [`bind`] binds its values.
 fn row(table: &Table) -> Vec<&'static str> {
     let added = writes::added(table).iter().map(|&name| match name {
         "deleted_at" => "case when ? then strftime('%Y-%m-%d %H:%M:%f', 'now') end",
@@ -50,7 +50,7 @@ pub(crate) fn is_newer_there(table: &Table, is_replay: bool) -> Option<String> {
     Some(format!("select {is_newer} as found from (select {new}) as new"))
 }
 
-/// Deletes what an earlier reading of the same positions appended.
+/// Deletes the rows that an earlier pass over the same positions appended.
 pub(crate) fn clear(table: &Table) -> String {
     writes::clear(table, ["?"; 6])
 }
@@ -75,7 +75,7 @@ pub(crate) fn bind<'a>(
     }));
 }
 
-/// A value as the file holds it.
+/// A value as it is stored.
 pub(crate) fn value(value: &Value) -> Bound<'_> {
     match value {
         Value::Null => Bound::Null,

@@ -1,4 +1,4 @@
-//! Who works: one worker at a time.
+//! The worker: one at a time.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn join_stream(
     lease: Duration,
 ) -> Result<Join, Failure> {
     execute::<SetBack>(connection, &[])?;
-    if let Some(Other { id, seen_until, now }) = living_other(connection, worker)? {
+    if let Some(OtherWorkerRow { id, seen_until, now }) = other_live_worker(connection, worker)? {
         let remaining = (seen_until - now).to_std().unwrap_or_default();
         return Ok(Join::Full { worker: id, remaining, renewal: seen_until });
     }
@@ -62,9 +62,9 @@ fn join_stream(
         i64::from(worker.pid).into(),
         milliseconds(lease).into(),
     ];
-    execute::<Joined>(connection, &values)?;
+    execute::<InsertWorker>(connection, &values)?;
     let partitions = partition_states(connection, &worker.flow, &worker.stream)?;
-    Ok(Join::Joined(Membership { living: 1, partitions }))
+    Ok(Join::Joined(Membership { live_workers: 1, partitions }))
 }
 
 fn begin(
@@ -84,7 +84,7 @@ fn begin(
 }
 
 #[derive(QueryableByName)]
-struct Other {
+struct OtherWorkerRow {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(sql_type = Timestamp)]
@@ -93,7 +93,10 @@ struct Other {
     now: NaiveDateTime,
 }
 
-fn living_other(connection: &mut SqliteConnection, worker: &Worker) -> QueryResult<Option<Other>> {
+fn other_live_worker(
+    connection: &mut SqliteConnection,
+    worker: &Worker,
+) -> QueryResult<Option<OtherWorkerRow>> {
     sql_query(
         "select id, seen_until, strftime('%Y-%m-%d %H:%M:%f', 'now') as now from workers \
          where id <> ? and seen_until > strftime('%Y-%m-%d %H:%M:%f', 'now') \
@@ -104,9 +107,9 @@ fn living_other(connection: &mut SqliteConnection, worker: &Worker) -> QueryResu
     .optional()
 }
 
-struct Joined;
+struct InsertWorker;
 
-impl Statement for Joined {
+impl Statement for InsertWorker {
     const SQL: &'static str = "insert into workers (id, flow, stream, host, pid, seen_at, seen_until) \
         values (?, ?, ?, ?, ?, strftime('%Y-%m-%d %H:%M:%f', 'now'), \
         strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000.0) || ' seconds')) \
@@ -114,7 +117,7 @@ impl Statement for Joined {
         pid = excluded.pid, seen_at = excluded.seen_at, seen_until = excluded.seen_until";
 }
 
-/// When the clock went back: whoever was seen at a time that is still to come counts from now on.
+/// When the clock went back, a worker that was seen in the future counts from now on.
 struct SetBack;
 
 impl Statement for SetBack {

@@ -1,4 +1,4 @@
-//! What a program that people wait for does before its own work.
+//! The start of interactive programs.
 
 use std::io::stderr;
 
@@ -7,13 +7,12 @@ use tally_telemetry::{Shutdown, logging};
 
 use crate::settings::{Settings, wrong};
 use crate::start::{Worker, process};
-use crate::store::Place;
+use crate::store::StoreUrl;
 
-/// Starts logs and the listening for signals: what [`start`](crate::start()) does but for metrics and the endpoints,
-/// which nobody would look at.
+/// Starts logs and listens for signals, like [`start`](crate::start()) but without metrics and endpoints.
 ///
 /// # Errors
-/// When a setting of these is wrong.
+/// When one of these settings is wrong.
 pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Result<Worker, Stop> {
     logging::start(&settings.log.level, settings.log.format, stderr)
         .map_err(|error| wrong(format!("setting log.level: {error}")))?;
@@ -23,15 +22,15 @@ pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Resul
     Ok(Worker { process, shutdown })
 }
 
-/// Refuses a file that is not there: who looks into a store does not mean a new one.
+/// Refuses a file that does not exist, so that a read never creates a new store.
 ///
 /// # Errors
 /// When `settings.database_url` names such a file.
 pub fn existing(settings: &Settings) -> Result<(), Stop> {
-    let missing = match Place::of(&settings.database_url)? {
-        Place::File(path) => Some(path).filter(|path| !path.exists()),
+    let missing = match StoreUrl::of(&settings.database_url)? {
+        StoreUrl::File(path) => Some(path).filter(|path| !path.exists()),
         #[cfg(feature = "postgres")]
-        Place::Server => None,
+        StoreUrl::Server => None,
     };
     match missing {
         Some(path) => {
@@ -42,7 +41,7 @@ pub fn existing(settings: &Settings) -> Result<(), Stop> {
     }
 }
 
-/// Who acts, as far as the machine knows: `USER@HOST`.
+/// `USER@HOST`, for the table of acts.
 pub fn who(host: &str) -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
     format!("{user}@{host}")

@@ -9,10 +9,10 @@ use tokio::runtime::Runtime;
 /// The exit code when standard output or an export cannot be written.
 pub const EXIT_OUTPUT: u8 = StopKind::Output.exit_code();
 
-/// Runs a binary to its end; its exit code. A stop is said on standard error.
+/// Runs a binary and returns its exit code. Prints a stop on standard error.
 ///
 /// # Errors
-/// When no runtime can be made.
+/// When the runtime cannot be started.
 pub fn exit(run: impl Future<Output = Result<u8, Stop>>) -> io::Result<ExitCode> {
     let runtime = Runtime::new()?;
     let code = match runtime.block_on(run) {
@@ -22,16 +22,16 @@ pub fn exit(run: impl Future<Output = Result<u8, Stop>>) -> io::Result<ExitCode>
             stop.kind.exit_code()
         }
     };
-    runtime.shutdown_background(); // whatever still waits for a locked file would hold up the end
+    runtime.shutdown_background(); // a thread that waits for a locked file would delay the exit
     Ok(ExitCode::from(code))
 }
 
-/// Prints `text` on standard output; the exit code. What is wrong is said on standard error.
+/// Prints `text` on standard output and returns the exit code. Prints an error on standard error.
 pub fn print(text: &str) -> u8 {
     printed(text, |problem| say(&format!("error: {problem}")))
 }
 
-/// The same once there is a log, which is told then.
+/// The same, with errors in the log.
 pub fn print_logged(text: &str) -> u8 {
     printed(text, |problem| tracing::error!("{problem}"))
 }
@@ -43,7 +43,7 @@ fn printed(text: &str, tell: impl FnOnce(String)) -> u8 {
     EXIT_OUTPUT
 }
 
-/// Says `text` on standard error; where that is closed there is nobody to tell.
+/// Prints `text` on standard error, if that is open.
 pub fn say(text: &str) {
     let _nobody_to_tell = writeln!(stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Flags that several binaries have.
+//! Flags that several binaries share.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub struct Common {
     pub(crate) no_migrate: bool,
 }
 
-/// The flags of the binaries that take records into a store.
+/// The flags of binaries that write records to a store.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
     /// The database to write to: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
@@ -44,7 +44,7 @@ pub struct Flags {
     pub common: Common,
 }
 
-/// The flags of the binaries that look into a store.
+/// The flags of binaries that read a store.
 #[derive(Args, Clone, Debug, Default)]
 pub struct StoreFlags {
     /// The database to read: sqlite:PATH, postgres:// or postgresql:// [default: sqlite:tally.db]
@@ -55,7 +55,7 @@ pub struct StoreFlags {
     pub common: Common,
 }
 
-/// The flags that say which topic.
+/// The flags of the topic.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TopicFlags {
     /// Some of the brokers, host:port separated by commas [default: 127.0.0.1:9092]
@@ -69,7 +69,7 @@ pub struct TopicFlags {
 /// The flags of a reader of topics.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConsumerFlags {
-    /// The flags that say which topic.
+    /// The flags of the topic.
     #[command(flatten)]
     topic: TopicFlags,
     /// The group whose positions are kept [default: tally]
@@ -83,7 +83,7 @@ pub struct ConsumerFlags {
     dlq_topic: Option<String>,
 }
 
-/// The flags of what compares a group's reading of a topic with the topic.
+/// The flags for comparing a group's positions with its topic.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupFlags {
     /// Also compare with the topic at these brokers: host:port separated by commas

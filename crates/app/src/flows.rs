@@ -1,15 +1,15 @@
-//! The flows that a program knows.
+//! The flows of a program.
 
 use clap::{Args, CommandFactory, FromArgMatches};
 use tally_ports::{KnownFlow, Stop};
 
 use crate::settings::wrong;
 
-/// The flows that a program knows; the first is meant where none is named.
+/// The flows of a program; the first is the default.
 #[derive(Clone, Debug)]
 pub struct Flows(Vec<KnownFlow>);
 
-/// The flag that says which flow.
+/// The flag for the flow.
 #[derive(Args, Clone, Debug, Default)]
 pub struct FlowFlag {
     /// The flow: which kind of records
@@ -25,10 +25,10 @@ impl FlowFlag {
 }
 
 impl Flows {
-    /// These flows.
+    /// A set of flows.
     ///
     /// # Errors
-    /// When one is not well described, two have the same name, or two write the same table.
+    /// When a description is invalid, two flows have the same name, or two write the same table.
     pub fn new(known: Vec<KnownFlow>) -> Result<Self, Stop> {
         KnownFlow::check(&known)?;
         if known.is_empty() {
@@ -42,7 +42,7 @@ impl Flows {
         &self.0
     }
 
-    /// The one that is meant where none is named, and that settings outside of `[flows.NAME]` are about.
+    /// The default flow, to which settings outside of `[flows.NAME]` apply.
     pub fn first(&self) -> &KnownFlow {
         &self.0[0]
     }
@@ -73,7 +73,7 @@ impl Flows {
         self.0.iter().flat_map(|known| known.flow.rules()).map(|rule| &**rule).collect()
     }
 
-    /// The command line, whose `--flow` has to be one of the names; else the process ends with 2 and tells them.
+    /// The command line, whose `--flow` has to be one of the names; otherwise the process lists them and exits with 2.
     pub fn parse<A: CommandFactory + FromArgMatches>(&self) -> A {
         let names: Vec<String> = self.names().into_iter().map(str::to_owned).collect();
         let known = move |name: &str| match names.iter().find(|known| *known == name) {

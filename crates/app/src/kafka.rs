@@ -1,4 +1,4 @@
-//! Topics, as the settings name them.
+//! Brokers, registry and topics from the settings.
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
@@ -48,7 +48,7 @@ fn security(settings: &Settings) -> Result<Security, Stop> {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             tracing::warn!(
-                "kafka.sasl.mechanism is plain and kafka.tls is not set: anybody on the way can read the password"
+                "kafka.sasl.mechanism is plain and kafka.tls is not set: the password is sent in clear text"
             );
         });
     }
@@ -62,7 +62,7 @@ fn security(settings: &Settings) -> Result<Security, Stop> {
 /// The schema registry, if there is one.
 ///
 /// # Errors
-/// When its address is none.
+/// When its address is invalid.
 pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
     let url = settings.kafka.registry_url.expose();
     if url.is_empty() {
@@ -71,13 +71,13 @@ pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
     Registry::new(url, settings.kafka.timeout.length()).map(Some).map_err(Fault::into_stop)
 }
 
-/// The topic of dead letters; looked up when the first one is published, so that it may be unavailable at the start.
+/// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.
 pub(crate) struct DeadLetters {
     kafka: tally_adapter_kafka::Settings,
     registry: Option<Registry>,
     topic: String,
     service: &'static str,
-    /// Out of its place during a call: one that is given up takes its connections with it, for they may hang.
+    /// Taken out during a call: a cancelled call drops its connections, as they may hang.
     opened: Mutex<Option<DeadLetterTopic>>,
 }
 

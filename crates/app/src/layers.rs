@@ -1,4 +1,4 @@
-//! Where settings come from: defaults, then the file, then the environment, then what these say of the flow, then flags.
+//! The layers of settings: defaults, the file, the environment, the flow's section of these, then flags.
 
 mod flows;
 
@@ -18,7 +18,7 @@ use crate::settings::{Settings, wrong};
 use crate::url::Url;
 
 const DEFAULT_FILE: &str = "tally.toml";
-/// Names that other tools know too; every other setting is [`PREFIX`] and its path.
+/// Names that other tools use too; every other setting is [`PREFIX`] and its path.
 const ENVIRONMENT: [(&str, &str); 11] = [
     ("DATABASE_URL", "database_url"),
     ("ML_API_URL", "ml.url"),
@@ -43,8 +43,8 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Puts all layers together for `flow`, one of the `flows`: a binary's `defaults`, the file that `common` names, the
-    /// environment, what these say of the flow, the flags that were `given`.
+    /// Merges all layers for `flow`, one of the `flows`: a binary's `defaults`, the file that `common` names, the
+    /// environment, the flow's section of these, the flags that were `given`.
     ///
     /// # Errors
     /// For an unknown name, a value that cannot be read or is out of range, a file that cannot be read.
@@ -78,7 +78,7 @@ impl Layers {
         for (name, value) in environment {
             if let Some(path) = path_of(&name) {
                 if path.split('.').any(str::is_empty) {
-                    return Err(wrong(format!("the environment's {name} names no setting")));
+                    return Err(wrong(format!("the environment variable {name} is not a setting")));
                 }
                 // A topic may be called 7.
                 let plain = flows::split(&path).map(|(_, setting)| flows::plain(setting));
@@ -90,7 +90,7 @@ impl Layers {
                     .merge(Named::new(format!("environment {name}"), Single { path, value }));
             }
         }
-        // What is written for each flow must make sense, whichever one is meant now.
+        // Every flow's section is checked, not only that of the chosen flow.
         let extracted = |figment: &Figment| -> Result<Settings, Stop> {
             figment.extract().map_err(|error| explained(&error))
         };
@@ -98,13 +98,13 @@ impl Layers {
         for name in written.keys() {
             if flows.named(name).is_none() {
                 let names = flows.names().join(", ");
-                return Err(wrong(format!("flows.{name} is no flow; the flows are {names}")));
+                return Err(wrong(format!("flows.{name} is not a flow; the flows are {names}")));
             }
             extracted(&flows::overridden(&figment, name))?.check(&flows.rules())?;
         }
 
         if flow.name() != flows.first().flow.name() {
-            // What is said of topics outside of [flows.NAME] is about another flow.
+            // The topic settings outside of [flows.NAME] belong to the default flow.
             for (path, value) in [
                 ("kafka.topic", of_flow.topic),
                 ("kafka.group", of_flow.group),
@@ -185,7 +185,7 @@ fn shown_text(value: &Value) -> String {
     value.as_str().map_or_else(|| format!("{value:?}"), |text| format!("{text:?}"))
 }
 
-/// One of the three is what the number is.
+/// The number in the first of the types that fits.
 fn shown_number(number: Num) -> String {
     let unsigned = number.to_u128().map(|number| number.to_string());
     let signed = || number.to_i128().map(|number| number.to_string());
@@ -198,7 +198,7 @@ fn named((name, value): (OsString, OsString)) -> Option<Result<(String, String),
     let name = name.into_string().ok().filter(|name| path_of(name).is_some())?;
     Some(match value.into_string() {
         Ok(value) => Ok((name, value)),
-        Err(_) => Err(wrong(format!("the environment's {name} is not UTF-8"))),
+        Err(_) => Err(wrong(format!("the environment variable {name} is not UTF-8"))),
     })
 }
 
@@ -231,7 +231,7 @@ impl Provider for Single {
     }
 }
 
-/// A layer under the name that people are told.
+/// A layer with a name for messages.
 struct Named<P> {
     name: String,
     layer: P,
@@ -269,15 +269,15 @@ fn explained(error: &figment::Error) -> Stop {
             format!("unknown setting {path}{source}: known here are {}", known.join(", "))
         }
         Kind::UnknownVariant(found, known) => {
-            format!("setting {path}{source}: {found} is none of {}", known.join(", "))
+            format!("setting {path}{source}: {found} is not one of {}", known.join(", "))
         }
-        // What was found may be a password: only its type is told.
+        // The value may be a password: only its type is shown.
         Kind::InvalidType(found, expected) if !path.is_empty() => {
             let found = found.to_string();
             let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
             format!("setting {path}{source}: invalid type: found {kind}, expected {expected}")
         }
-        // The lines between quote the file, and with it perhaps a password.
+        // The lines between quote the file, which may hold a password.
         kind if path.is_empty() => {
             let text = kind.to_string();
             let (first, last) = (text.lines().next(), text.lines().next_back());

@@ -6,10 +6,10 @@ use tally_adapter_sqlite::SqliteLedgerReader;
 use tally_ports::audit::{Asked, Entry, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 
-use crate::store::Place;
+use crate::store::StoreUrl;
 use crate::url::Url;
 
-/// The store that a URL names, opened to be read and nothing else.
+/// The store that a URL names, opened read-only.
 #[derive(Debug)]
 pub enum LedgerReader {
     /// An embedded file.
@@ -25,8 +25,8 @@ impl LedgerReader {
     /// # Errors
     /// An outage when it is unavailable; a stop when a setting is wrong or the database is not a Tally database.
     pub async fn open(url: &Url, flows: &[KnownFlow]) -> Result<Self, Fault> {
-        match Place::of(url)? {
-            Place::File(path) => {
+        match StoreUrl::of(url)? {
+            StoreUrl::File(path) => {
                 let flows = flows.to_vec();
                 let open = move || SqliteLedgerReader::open(path, &flows);
                 match tokio::task::spawn_blocking(open).await {
@@ -35,7 +35,7 @@ impl LedgerReader {
                 }
             }
             #[cfg(feature = "postgres")]
-            Place::Server => {
+            StoreUrl::Server => {
                 PostgresLedgerReader::open(url.expose(), flows).await.map(Self::Postgres)
             }
         }

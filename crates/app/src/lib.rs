@@ -1,4 +1,4 @@
-//! The composition root's parts: settings from all their layers, and the opening of stores by URL.
+//! Parts for composing a binary: settings from all their layers, and stores by URL.
 
 mod console;
 mod exit;

@@ -1,4 +1,4 @@
-//! What the settings say, as the parts of a pipeline take it.
+//! The parts of a pipeline, from the settings.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::Settings;
 /// The flow's model, if it has one.
 ///
 /// # Errors
-/// When its address is none.
+/// When its address is invalid.
 pub fn model(settings: &Settings, flow: &Arc<dyn Flow>) -> Result<Option<Model>, Stop> {
     if flow.model().is_none() {
         return Ok(None);
@@ -25,7 +25,7 @@ pub fn model(settings: &Settings, flow: &Arc<dyn Flow>) -> Result<Option<Model>,
     Model::new(&settings, flow).map(Some)
 }
 
-/// How the pipeline works; which fields it masks is for the format that is read.
+/// The pipeline's settings; the source's format adds the mask.
 pub fn pipeline(settings: &Settings) -> tally_pipeline::Settings {
     tally_pipeline::Settings {
         mask: None,

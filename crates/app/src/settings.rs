@@ -38,17 +38,17 @@ pub struct Settings {
     pub quality: Rules,
     /// How many records may become dead letters.
     pub budget: Budget,
-    /// What must not be kept.
+    /// Masked fields.
     pub privacy: Privacy,
     /// Log lines.
     pub log: Log,
     /// `/metrics`, `/health` and `/ready`.
     pub obs: Obs,
-    /// What differs for a flow, by its name.
+    /// Settings of single flows, by name.
     pub flows: BTreeMap<String, OfFlow>,
 }
 
-/// What may differ for a flow: the settings of the same names, and `kafka.topic`, `kafka.group` and `kafka.dlq_topic`.
+/// Settings of one flow: those of the same names, and `kafka.topic`, `kafka.group` and `kafka.dlq_topic`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfFlow {
@@ -84,7 +84,7 @@ pub struct Kafka {
     pub brokers: String,
     /// The topic that is read, or written by `producer`.
     pub topic: String,
-    /// In whose name positions are kept.
+    /// The group whose positions are kept.
     pub group: String,
     /// Where a new group begins: `earliest`, `latest` or a timestamp.
     pub start: String,
@@ -92,7 +92,7 @@ pub struct Kafka {
     pub dlq_topic: String,
     /// The schema registry's base URL; empty for none.
     pub registry_url: Url,
-    /// What this process calls itself to the brokers.
+    /// The client id sent to the brokers.
     pub client_id: String,
     /// How long a batch waits for more records after its first one.
     pub linger: Span,
@@ -102,11 +102,11 @@ pub struct Kafka {
     pub tls: bool,
     /// The authorities to trust, a PEM file; empty for the system's.
     pub ca_file: String,
-    /// How to say who we are.
+    /// Authentication.
     pub sasl: Sasl,
 }
 
-/// How to say to a broker who we are.
+/// Authentication to brokers.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sasl {
@@ -142,11 +142,11 @@ pub enum Mechanism {
     ScramSha512,
 }
 
-/// What must not be kept.
+/// Masked fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Privacy {
-    /// The fields whose values dead letters must not hold.
+    /// The fields that are masked in dead letters.
     pub masked: Vec<String>,
 }
 
@@ -156,7 +156,7 @@ pub struct Privacy {
 pub struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace`, or levels by crate: `info,tally_pipeline=debug`.
     pub level: String,
-    /// Pretty, JSON, or what standard error suggests.
+    /// Pretty, JSON, or automatic: pretty on a terminal, JSON otherwise.
     pub format: Format,
 }
 
@@ -215,7 +215,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses values that no run could use. `rules` are the names of all quality rules.
+    /// Refuses values out of range. `rules` are the names of all quality rules.
     pub(crate) fn check(&self, rules: &[&str]) -> Result<(), Stop> {
         range("batch_size", self.batch_size, 1, 100_000)?;
         range("ml.concurrency", self.ml.concurrency, 1, 64)?;
@@ -253,7 +253,7 @@ impl Settings {
         for (name, rule) in &self.quality {
             if !rules.contains(&name.as_str()) {
                 return Err(wrong(format!(
-                    "quality.{name} is no rule; the rules are {}",
+                    "quality.{name} is not a rule; the rules are {}",
                     rules.join(", ")
                 )));
             }

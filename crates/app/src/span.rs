@@ -1,4 +1,4 @@
-//! Lengths of time in settings.
+//! Durations in settings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A length of time like `500ms`, `5s` or `5m`, or `never` for one without end.
+/// A duration like `500ms`, `5s` or `5m`, or `never` for an unlimited one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span {
@@ -24,17 +24,17 @@ impl Span {
         Self { limit: Some(Duration::from_millis(milliseconds)) }
     }
 
-    /// The length; `None` for `never`.
+    /// The duration; `None` for `never`.
     pub const fn limit(self) -> Option<Duration> {
         self.limit
     }
 
-    /// Without end.
+    /// Unlimited.
     pub const fn never() -> Self {
         Self { limit: None }
     }
 
-    /// The length, where the settings' ranges leave out `never`.
+    /// The duration, where the settings' ranges exclude `never`.
     pub fn length(self) -> Duration {
         self.limit.unwrap_or(Duration::MAX)
     }
@@ -50,7 +50,7 @@ impl FromStr for Span {
         match humantime::parse_duration(text) {
             Ok(length) => Ok(Self { limit: Some(length) }),
             Err(error) => {
-                Err(format!("{text} is no length of time like 500ms, 5s, 5m or never: {error}"))
+                Err(format!("{text} is not a duration like 500ms, 5s, 5m or never: {error}"))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What every binary does before its own work.
+//! The start of every binary.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::settings::{Settings, wrong};
 
-/// A process that works on records until a signal comes.
+/// A process that works until a signal comes.
 pub struct Worker {
-    /// What runs have of it.
+    /// The part that runs use.
     pub process: Process,
     /// Whether it was asked to stop.
     pub shutdown: Shutdown,
 }
 
-/// Starts logs, metrics, the endpoints that show them, and the listening for signals. Log lines go to `writer`;
+/// Starts logs, metrics and their endpoints, and listens for signals. Log lines go to `writer`;
 /// `source` is the label of the source.
 ///
 /// # Errors
-/// When a setting of these is wrong, or the port is taken.
+/// When one of these settings is wrong, or the port is taken.
 pub async fn start<W>(
     binary: &str,
     source: &'static str,
@@ -51,7 +51,7 @@ where
     Ok(Worker { process, shutdown })
 }
 
-/// What runs have of a process that ends on a signal.
+/// The part that runs use, of a process that ends on a signal.
 pub(crate) fn process(
     binary: &str,
     source: &'static str,

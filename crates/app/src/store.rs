@@ -32,8 +32,8 @@ impl Store {
     /// # Errors
     /// An outage when it is unavailable; a stop when a setting is wrong or the database is not a Tally database.
     pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
-        match Place::of(&settings.database_url)? {
-            Place::File(path) => {
+        match StoreUrl::of(&settings.database_url)? {
+            StoreUrl::File(path) => {
                 let (lease, migrate) = (settings.lease.length(), settings.migrate);
                 let settings = tally_adapter_sqlite::Settings { path, lease, migrate };
                 let flows = flows.to_vec();
@@ -44,7 +44,7 @@ impl Store {
                 }
             }
             #[cfg(feature = "postgres")]
-            Place::Server => Box::pin(Self::open_postgres(settings, flows)).await, // it is large
+            StoreUrl::Server => Box::pin(Self::open_postgres(settings, flows)).await, // it is large
         }
     }
 
@@ -60,8 +60,8 @@ impl Store {
     }
 }
 
-/// Where a store is.
-pub(crate) enum Place {
+/// The kinds of database URLs.
+pub(crate) enum StoreUrl {
     /// A file of SQLite.
     File(PathBuf),
     /// A server of Postgres.
@@ -69,11 +69,11 @@ pub(crate) enum Place {
     Server,
 }
 
-impl Place {
-    /// What a database URL says.
+impl StoreUrl {
+    /// Parses a database URL.
     ///
     /// # Errors
-    /// When it says nothing of the kind.
+    /// When the URL names no store.
     pub(crate) fn of(url: &Url) -> Result<Self, Stop> {
         if let Some(path) = url.expose().strip_prefix("sqlite:") {
             if path.is_empty() {
@@ -91,7 +91,7 @@ impl Place {
             return Err(wrong("this program was built without the feature `postgres`"));
         }
         let known = "sqlite:PATH, postgres://, postgresql://";
-        Err(wrong(format!("database_url {url} is none of {known}")))
+        Err(wrong(format!("database_url {url} is not one of {known}")))
     }
 }
 

@@ -15,7 +15,7 @@ impl Url {
         Self(text.into())
     }
 
-    /// The address with all it holds, for connecting.
+    /// The whole address, for connecting.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -30,7 +30,7 @@ impl fmt::Display for Url {
             None => (String::new(), self.0.as_str()),
         };
         let (user, rest) = match rest.rsplit_once('@') {
-            // Either may hold the other's sign: a password a question mark, a parameter an at sign.
+            // A password may contain a question mark, and a parameter an at sign.
             Some((user, _)) if user.contains('?') => return write!(f, "{scheme}***"),
             Some((_, rest)) => ("***@", rest),
             None => ("", rest),

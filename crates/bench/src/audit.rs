@@ -127,7 +127,7 @@ const ROWS: &str = "
     from s join positions p on p.stream = 'tally/audited' and p.partition = n / {each}
     where n % {each} <> {each} - 1";
 
-const LETTERS: &str = "
+const DEAD_LETTERS: &str = "
     insert into dead_letters (id, flow, stream, partition, pass, position, attempt, batch_id, payload, headers, stage,
         code, message, failed_at)
     select {letter}, b.flow, b.stream, b.partition, b.pass, b.first, 1, b.id, {payload}, '[]', 'decode', 'json',
@@ -174,7 +174,7 @@ async fn fill_postgres(server: &Server, batches: u64) -> anyhow::Result<()> {
             .replace("from s", &format!("from {series}"));
         client.execute(&sql.replace("'1.00'", "1.00"), &[]).await?;
     }
-    let sql = LETTERS
+    let sql = DEAD_LETTERS
         .replace("{letter}", "(g.value ->> 0)::uuid")
         .replace("{batch}", "(g.value ->> 1)::uuid")
         .replace("{payload}", "'{\"id\": 1'::bytea")
@@ -195,7 +195,7 @@ fn fill_sqlite(path: &str, batches: u64) -> anyhow::Result<()> {
         let sql = with_size(sql, batches).replace("{id}", id).replace("{json}", "text");
         connection.batch_execute(&format!("{numbers} {sql}"))?;
     }
-    let sql = LETTERS
+    let sql = DEAD_LETTERS
         .replace("{letter}", "g.value ->> 0")
         .replace("{batch}", "g.value ->> 1")
         .replace("{payload}", "cast('{\"id\": 1' as blob)")

@@ -92,7 +92,7 @@ impl Faults {
     }
 }
 
-/// The reason of a record that is refused without a fault, which no record is.
+/// The reason of a record that is refused without a fault, which cannot happen.
 pub(crate) fn program_error() -> Reason {
     Reason::new(Stage::Validate, "invalid", "invalid")
 }

@@ -1,4 +1,4 @@
-//! What the engine has to know of one kind of record.
+//! What the engine has to know about one kind of record.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::{Incoming, Reason};
 /// A name that is known at compile time or only at run time.
 pub type Name = Cow<'static, str>;
 
-/// One kind of record, end to end: what is read of it, when it is valid, what is unusual about it, what it writes.
+/// One kind of record, end to end: its columns, validation, quality rules and writes.
 ///
 /// A flow is a value. The engine, the sources and the stores hold one as `dyn Flow` and know none by name. They call it
 /// once per batch: the methods that take one record are called by the provided ones that take many.
@@ -28,7 +28,7 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// The columns that an input must have, in the order in which reports list them.
     fn columns(&self) -> &[Column];
 
-    /// What its records are wrapped in on a topic.
+    /// The envelope of its records on a topic.
     fn envelope(&self) -> Envelope {
         Envelope::Plain
     }
@@ -70,11 +70,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What was remembered of earlier batches is not what the flow remembers.
+/// The stored statistics are not the flow's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownStats(pub String);
 
-/// What a record on a topic is wrapped in; it is unwrapped before the columns are looked for.
+/// The envelope of a record on a topic; it is unwrapped before the columns are looked up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Envelope {
     /// Nothing: the value is the record.

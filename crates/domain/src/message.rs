@@ -1,4 +1,4 @@
-//! A record on its way to a topic.
+//! A record to be sent to a topic.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::amount::Notation;
 use crate::faults::{Faults, program_error};
 use crate::{Column, Decimal, Fields, Kind, Reason, Value};
 
-/// A record whose ids, amounts and timestamps can be read, whatever the rules of its flow say of it: whoever reads the
-/// topic judges it. Its `Debug` shows no values.
+/// A record whose ids, amounts and timestamps can be read; the consumer of the topic applies the flow's rules. Its `Debug`
+/// shows no values.
 ///
-/// It serializes with the columns' names. For formats that people read (JSON): an id as lower-case UUID, an amount as an
-/// exact number, a timestamp in ISO 8601. For binary ones as Avro's logical types want it: an id as the same text, an
+/// It serializes with the columns' names. In human-readable formats (JSON): an id as lower-case UUID, an amount as an
+/// exact number, a timestamp in ISO 8601. In binary formats as Avro's logical types: an id as the same text, an
 /// amount as `decimal(12,2)`, a timestamp as microseconds.
 pub struct Message<'a> {
     columns: &'a [Column],
@@ -92,7 +92,7 @@ impl Serialize for Message<'_> {
     }
 }
 
-/// A value as Avro's logical types want it.
+/// A value as Avro's logical types represent it.
 struct Binary<'a>(&'a Value);
 
 impl Serialize for Binary<'_> {
@@ -109,7 +109,7 @@ impl Serialize for Binary<'_> {
     }
 }
 
-/// Two's complement, the highest byte first, as short as can be.
+/// The shortest big-endian two's complement.
 fn shortest(bytes: &[u8; 8]) -> &[u8] {
     let is_sign_only = |at: usize| {
         let next_is_negative = bytes[at + 1] & 0x80 != 0;

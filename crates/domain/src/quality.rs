@@ -1,4 +1,4 @@
-//! Quality of a batch: how many records break each rule, and what follows.
+//! Quality of a batch: how many records break each rule, and the consequence.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::{Flow, Name, Reason, Record, Stage, UnknownStats};
 /// How many positions a report lists per rule.
 const POSITIONS_LISTED: usize = 20;
 
-/// What follows when the rate of a rule is above its threshold.
+/// The consequence when the rate of a rule is above its threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// It is said in the log, the ledger and the metrics.
+    /// It appears in the log, the ledger and the metrics.
     #[default]
     Warn,
     /// The records that break the rule become dead letters.
@@ -29,7 +29,7 @@ pub enum Policy {
 pub struct Rule {
     /// The share of a batch's records, 0 to 1, above which the policy applies.
     pub threshold: f64,
-    /// What follows then.
+    /// The consequence then.
     pub policy: Policy,
 }
 
@@ -42,7 +42,7 @@ impl Default for Rule {
 /// The settings of a flow's rules; a rule that is not named has the default.
 pub type Rules = BTreeMap<String, Rule>;
 
-/// What was found of one rule in one batch.
+/// The finding of one rule in one batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// How many records break it.
@@ -58,7 +58,7 @@ pub struct Finding {
 /// The report of one batch, by rule.
 pub type Report = BTreeMap<String, Finding>;
 
-/// What was found in one batch, and what follows.
+/// The findings in one batch, and their consequences.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
     /// For the ledger.
@@ -69,7 +69,7 @@ pub struct Verdict {
     pub stopped_by: Vec<Name>,
 }
 
-/// Judges the valid records of a batch. `stats` learns from all of them, whatever becomes of them later.
+/// Judges the valid records of a batch. `stats` includes all of them, whatever their later outcome.
 ///
 /// # Errors
 /// When `stats` is not what the flow remembers.
@@ -107,7 +107,7 @@ pub fn judge(
     Ok(verdict)
 }
 
-/// The reason of a record that `rule` sorted out.
+/// The reason of a record that `rule` quarantined.
 pub fn quarantine_reason(rule: &Name) -> Reason {
     let message = format!("quarantined: the batch has too many records that break the rule {rule}");
     Reason { stage: Stage::Quality, code: rule.clone(), message }
@@ -127,7 +127,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Takes one more number in.
+    /// Adds a number.
     #[expect(clippy::cast_precision_loss, reason = "a partition is far below 2^52 records")]
     pub fn add(&mut self, value: f64) {
         self.count += 1;
@@ -136,7 +136,7 @@ impl Moments {
         self.m2 += distance * (value - self.mean);
     }
 
-    /// How many numbers were taken in.
+    /// How many numbers were added.
     pub const fn count(&self) -> u64 {
         self.count
     }

@@ -10,7 +10,7 @@ pub struct Reason {
     pub stage: Stage,
     /// A short stable word; for stage `write` the SQLSTATE or `SQLite`'s constraint kind.
     pub code: Cow<'static, str>,
-    /// All that is wrong, for people. Never quotes a value of the record.
+    /// Everything that is wrong, as a sentence. Never quotes a value of the record.
     pub message: String,
 }
 
@@ -20,8 +20,8 @@ impl Reason {
         Self { stage, code: Cow::Borrowed(code), message: message.into() }
     }
 
-    /// The reason of a row that the database refused with `code`, by the constraint of that name where it told one. What
-    /// is odd in a name is escaped.
+    /// The reason of a row that the database refused with `code`, by the named constraint where it reported one. Control
+    /// characters in the name are escaped.
     pub fn refused_by_database(code: &str, constraint: Option<&str>) -> Self {
         let mut message = format!("the database refused the row: {code}");
         if let Some(name) = constraint {
@@ -40,11 +40,11 @@ impl Reason {
 /// A stage that can refuse a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// Its bytes are no record of the format.
+    /// Its bytes cannot be decoded.
     Decode,
     /// Its values break a rule of the flow.
     Validate,
-    /// A quality rule with the policy `quarantine` sorted it out.
+    /// A quality rule with the policy `quarantine` refused it.
     Quality,
     /// The model refused it or gave no answer.
     Enrich,

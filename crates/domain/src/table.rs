@@ -1,15 +1,15 @@
-//! Tables, described once.
+//! Descriptions of tables.
 
 use crate::flow::{Flow, Name};
 use crate::record::Type;
 
-/// A table that a flow writes: its columns stand here and nowhere else.
+/// A table that a flow writes: the only list of its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     pub name: Name,
     /// Its columns without those that the engine adds.
     pub columns: Vec<TableColumn>,
-    /// How rows come into it.
+    /// How rows are written to it.
     pub kind: TableKind,
 }
 
@@ -25,7 +25,7 @@ pub struct TableColumn {
     pub answer: Option<usize>,
 }
 
-/// How rows come into a table.
+/// How rows are written to a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableKind {
     /// One row for each key, the newest version of it. The engine adds `origin` and `position`: which record wrote it.
@@ -123,20 +123,20 @@ impl TableColumn {
 const RESERVED: [&str; 8] =
     ["origin", "position", "deleted_at", "flow", "stream", "partition", "log", "n"];
 
-/// What is wrong with the tables and the model that a flow describes, for whoever writes it.
+/// Checks the tables and the model that a flow describes.
 ///
 /// # Errors
 /// A sentence that names the flow, the table and the column.
 pub fn check(flow: &dyn Flow) -> Result<(), String> {
     let wrong = |what: String| Err(format!("the flow {} {what}", flow.name()));
     if !is_flow_name(flow.name()) {
-        return wrong("has a name that is no identifier: a-z, 0-9 and - only".to_owned());
+        return wrong("has a name that is not an identifier: a-z, 0-9 and - only".to_owned());
     }
     for (index, table) in flow.tables().iter().enumerate() {
         let name = &table.name;
         if !is_identifier(name) {
             return wrong(format!(
-                "names a table {name:?}, which is no identifier: a-z, 0-9 and _"
+                "names a table {name:?}, which is not an identifier: a-z, 0-9 and _"
             ));
         }
         if flow.tables()[..index].iter().any(|other| other.name == *name) {
@@ -153,10 +153,10 @@ fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {
     for (index, column) in table.columns.iter().enumerate() {
         let name = &column.name;
         if !is_identifier(name) {
-            return Err(format!("a column {name:?}, which is no identifier: a-z, 0-9 and _"));
+            return Err(format!("a column {name:?}, which is not an identifier: a-z, 0-9 and _"));
         }
         if RESERVED.contains(&&**name) {
-            return Err(format!("a column {name}, a name that the engine takes"));
+            return Err(format!("a column {name}, a name that the engine reserves"));
         }
         if table.columns[..index].iter().any(|other| other.name == *name) {
             return Err(format!("the column {name} twice"));
@@ -173,7 +173,7 @@ fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {
         }
     }
     let column = |index: usize| {
-        table.columns.get(index).ok_or(format!("a key or version that is no column: {index}"))
+        table.columns.get(index).ok_or(format!("a key or version that is not a column: {index}"))
     };
     for &index in table.key() {
         let TableColumn { name, is_nullable, .. } = column(index)?;
@@ -204,7 +204,7 @@ fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {
             let sums = table.columns.iter().enumerate().filter(|(index, _)| !key.contains(index));
             for (_, TableColumn { name, kind, .. }) in sums {
                 if !matches!(kind, Type::Integer | Type::Decimal { .. }) {
-                    return Err(format!("a counter {name} that is no number"));
+                    return Err(format!("a counter {name} that is not a number"));
                 }
             }
         }
@@ -229,7 +229,7 @@ fn is_flow_name(name: &str) -> bool {
         && name.chars().all(|char| matches!(char, 'a'..='z' | '0'..='9' | '-'))
 }
 
-/// As the databases take names without quotes. Postgres cuts longer ones.
+/// Names that need no quotes in either database. Postgres truncates longer ones.
 fn is_identifier(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_lowercase())

@@ -1,4 +1,4 @@
-//! Timestamps as texts.
+//! Timestamps in texts.
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 
@@ -9,7 +9,7 @@ pub fn parse(text: &str) -> Option<NaiveDateTime> {
     if !text.is_ascii() || text.len() < "YYYY-MM-DDTHH:MM:SS".len() {
         return None;
     }
-    // RFC 3339 wants an offset with a colon; everything else it checks is what is wanted here.
+    // RFC 3339 requires an offset with a colon; its other checks are the ones needed here.
     let (clock, offset) = match text[19..].find(['Z', 'z', '+', '-']) {
         Some(at) => text.split_at(19 + at),
         None => (text, "Z"),

@@ -188,6 +188,29 @@ impl Target {
         self.execute(sql).await;
     }
 
+    /// Freezes `process` between the rows and the ledger's entry, so that it never sends its COMMIT: a trigger stops the
+    /// server until then. Postgres only, as SQLite has no sessions.
+    pub async fn freeze_before_commit(&self, process: &Process) {
+        let Self::Postgres(database) = self else { panic!("SQLite has no sessions") };
+        let door = database.connect().await;
+        let close = "select pg_advisory_lock(7); \
+            create function wait() returns trigger language plpgsql as \
+            $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$; \
+            create trigger wait before insert on batches for each row execute function wait()";
+        door.batch_execute(close).await.unwrap_or_else(|error| panic!("{close}: {error}"));
+        self.until_a_session("wait_event = 'advisory'").await;
+        process.freeze().await;
+        let open = "select pg_advisory_unlock(7)";
+        door.batch_execute(open).await.unwrap_or_else(|error| panic!("{open}: {error}"));
+        self.until_a_session("state = 'idle in transaction'").await;
+    }
+
+    async fn until_a_session(&self, condition: &str) {
+        let sessions = "select count(*) from pg_stat_activity where datname = current_database()";
+        let sql = format!("{sessions} and {condition}");
+        eventually(LONG, async || self.number(&sql).await > 0).await;
+    }
+
     /// Returns when nobody else has a session any more: a server carries out what a killed process had sent before.
     pub async fn until_left(&self) {
         if let Self::Postgres(_) = self {

@@ -1,4 +1,4 @@
-//! Sample files, and what a database must hold once they are taken in: computed from the file, never by the program.
+//! Sample files, and what a database must hold after reading them: computed from the file, never by the program.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What stops a run because of the data: too many dead letters, or a quality rule whose policy is `stop`.
+//! Stops a run because of its data: too many dead letters, or a quality rule whose policy is `stop`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -15,8 +15,8 @@ const NAMED: usize = 3;
 /// A whole pass of fewer records is not judged.
 const LEAST_OF_PASS: i64 = 20;
 
-/// How many records may become dead letters before something else than the records must be wrong: judged while they are
-/// read, over the last `window` and in a row, and at the end of a pass over all that it read.
+/// How many records may become dead letters before a setting must be wrong rather than the records: judged while they
+/// are read, over the last `window` and in a row, and at the end of a pass over all that it read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
@@ -24,7 +24,7 @@ pub struct Budget {
     pub ratio: f64,
     /// How many records the share is of.
     pub window: usize,
-    /// So many in a row are too many.
+    /// This many in a row are too many.
     pub in_a_row: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// What a whole pass may come to.
+    /// The limits of a whole pass.
     pub const fn of_pass(self) -> Tolerance {
         Tolerance { least: LEAST_OF_PASS, ratio: self.ratio }
     }
@@ -43,8 +43,8 @@ impl Budget {
 
 /// The last records of a process in the order in which their batches were admitted.
 ///
-/// A batch counts from its admission on, not from its commit: partitions commit at once, and each must know of what the
-/// others are about to commit. One that is not committed after all no longer counts.
+/// A batch counts from its admission on, not from its commit: partitions commit concurrently, and each must know what
+/// the others are about to commit. A batch that is not committed no longer counts.
 pub(crate) struct BudgetWindow {
     budget: Budget,
     last: VecDeque<Noted>,
@@ -122,7 +122,7 @@ impl BudgetWindow {
         None
     }
 
-    /// Forgets all records: what comes next is judged by itself.
+    /// Forgets all records: later ones are judged by themselves.
     pub(crate) fn forget(&mut self) {
         self.last.clear();
     }
@@ -170,7 +170,7 @@ impl BudgetedBatch {
         Ok(budgeted)
     }
 
-    /// Its records count from now on whatever becomes of this value.
+    /// Its records now count even after this value is dropped.
     pub(crate) fn was_committed(&self) {
         self.budget_window().in_flight.remove(&self.batch);
     }
@@ -216,7 +216,7 @@ impl DeadLetterBudget for BudgetedBatch {
     }
 }
 
-/// Whether the quality rules let a batch of `judged` records go on, which reaches from `first` to `last`.
+/// Applies the quality rules to a batch of `judged` records from `first` to `last`.
 ///
 /// # Errors
 /// When a rule above its threshold has the policy `stop`.

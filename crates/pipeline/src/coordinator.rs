@@ -1,9 +1,9 @@
-//! A fair share of a stream's partitions, among all the workers that live.
+//! Gives each live worker a fair share of a stream's partitions.
 //!
-//! Every worker says again and again that it lives, and is told who else does and where each partition stands. From
-//! that alone each one decides: who holds fewer than the share claims what is free, who holds more gives the surplus
-//! back once what is in flight is committed. Nobody takes a lease that is alive, so it is of no harm when two of them
-//! see different numbers for a moment.
+//! Every worker regularly registers as alive, and is told how many others are and the state of each partition. From that
+//! alone each one decides: a worker with less than its share claims free partitions, one with more releases the surplus
+//! once what is in flight is committed. A live lease is never taken, so it does no harm when two workers see different
+//! numbers for a moment.
 
 mod assignment;
 
@@ -23,30 +23,30 @@ use self::assignment::{Assignment, Blocked};
 use crate::ownership::Waiting;
 use crate::{Ended, Gates, Heartbeat, Partition, Status};
 
-/// How often a worker looks what has changed, unless a third of the lease is shorter.
+/// How often a worker checks for changes, unless a third of the lease is shorter.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is asked which partitions there are.
+/// How often the partitions are listed.
 const LIST_EVERY: Duration = Duration::from_secs(5);
-/// How often it is said which partition is blocked.
+/// How often a blocked partition is logged.
 const SAID_EVERY: Duration = Duration::from_secs(10);
-/// How long giving a lease back may take; it expires by itself.
+/// How long releasing a lease may take; it expires by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The partitions of a stream, and the work on one of them.
 pub trait Partitions: Send + Sync + 'static {
-    /// Which there are now.
+    /// The current partitions.
     fn list(&self) -> impl Future<Output = Result<Vec<i32>, Fault>> + Send;
 
-    /// Where one begins whose stream was never read.
+    /// Where a partition of a new stream begins.
     fn start(&self, partition: i32) -> impl Future<Output = Result<i64, Fault>> + Send;
 
-    /// The first position of one that was added to its stream later.
+    /// The first position of a partition that was added later.
     fn first(&self, partition: i32) -> impl Future<Output = Result<i64, Fault>> + Send;
 
-    /// The position at which the work on it ends; `None` when it never does.
+    /// The position at which a partition's work ends; `None` when it never does.
     fn end(&self, partition: i32) -> Option<i64>;
 
-    /// Works on a partition that is ours until its end or until `stop` is cancelled. What is in flight then is
+    /// Works on an owned partition until its end or until `stop` is cancelled. What is in flight then is
     /// committed before this returns.
     fn work(
         &self,
@@ -54,19 +54,19 @@ pub trait Partitions: Send + Sync + 'static {
         stop: CancellationToken,
     ) -> impl Future<Output = Result<Ended, Stop>> + Send;
 
-    /// Takes note that a partition is no longer ours.
+    /// Called when a partition is no longer ours.
     fn let_go(&self, partition: i32);
 }
 
-/// A worker among others.
+/// One of the workers of a stream.
 pub struct Coordinator<S, P> {
-    /// Where positions and workers are noted.
+    /// Holds positions and workers.
     pub store: Arc<S>,
-    /// What is worked on.
+    /// The partitions to work on.
     pub partitions: Arc<P>,
-    /// Who we are.
+    /// This process.
     pub worker: Worker,
-    /// What people call the stream.
+    /// The stream's label.
     pub label: String,
     /// How long a worker may be silent before others take over.
     pub lease: Duration,
@@ -77,18 +77,18 @@ pub struct Coordinator<S, P> {
 }
 
 /// How many partitions a worker may hold.
-pub const fn fair_share(partitions: usize, living: usize) -> usize {
-    if living == 0 { partitions } else { partitions.div_ceil(living) }
+pub const fn fair_share(partitions: usize, live_workers: usize) -> usize {
+    if live_workers == 0 { partitions } else { partitions.div_ceil(live_workers) }
 }
 
 impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
-    /// Holds a fair share of the partitions until `stop` is cancelled or all of them are at their ends, whoever brought
-    /// them there. Everything held is given back.
+    /// Holds a fair share of the partitions until `stop` is cancelled or all of them have reached their ends, by this worker
+    /// or others. Releases everything it holds.
     ///
     /// # Errors
-    /// The first [`Stop`] of a partition, once all others have committed what they had in flight. A lost lease is none:
-    /// the partition is let go. A [`StopKind::Blocked`] partition stays held and only ends a run that has an end, after
-    /// the others came to theirs. [`StopKind::Taken`] when the store serves one worker and another one lives.
+    /// The first [`Stop`] of a partition, once all others have committed what they had in flight. A lost lease is not an
+    /// error: the partition is let go. A [`StopKind::Blocked`] partition stays held and only ends a run that has an end,
+    /// after the others reached theirs. [`StopKind::Taken`] when the store serves one worker and another one is alive.
     pub async fn run(self, stop: &CancellationToken) -> Result<Ended, Stop> {
         let list = self.gates.source.pass(|| self.partitions.list());
         let listed = tokio::select! {
@@ -103,7 +103,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
         result
     }
 
-    /// Who lives; `None` when a stop was asked for.
+    /// The live workers; `None` when a stop was requested.
     async fn join_stream(&self, stop: &CancellationToken) -> Result<Option<Membership>, Stop> {
         let mut waiting: Option<Waiting> = None;
         loop {
@@ -114,16 +114,17 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
                 () = stop.cancelled() => return Ok(None),
             };
             let (other, remaining, renewal) = match joined {
-                Join::Joined(living) => return Ok(Some(living)),
+                Join::Joined(membership) => return Ok(Some(membership)),
                 Join::Full { worker, remaining, renewal } => (worker, remaining, renewal),
             };
             let waiting = waiting.get_or_insert_with(|| {
-                tracing::warn!("{other} works with this store, waiting for its end");
+                tracing::warn!("{other} is using this store, waiting until it ends");
                 Waiting::begin(renewal)
             });
             if waiting.finds_alive(renewal, self.lease) {
-                let message =
-                    format!("{other} works with this store, is alive, and it serves one process");
+                let message = format!(
+                    "{other} is using this store and is alive; the store serves one process"
+                );
                 return Err(Stop { kind: StopKind::Taken, message });
             }
             tokio::select! {
@@ -133,12 +134,12 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
         }
     }
 
-    /// Where the partitions stand, without counting among the living; `None` when a stop was asked for.
+    /// The partitions' states, without registering as alive; `None` when a stop was requested.
     async fn watch(&self, stop: &CancellationToken) -> Result<Option<Membership>, Stop> {
         let look = || self.store.partition_states(&self.worker.flow, &self.worker.stream);
         tokio::select! {
             partition_states = self.gates.database.pass(look) => {
-                Ok(Some(Membership { living: 0, partitions: partition_states? }))
+                Ok(Some(Membership { live_workers: 0, partitions: partition_states? }))
             }
             () = stop.cancelled() => Ok(None),
         }
@@ -148,8 +149,8 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
         let _expires_by_itself = timeout(GRACE, self.store.leave(&self.worker)).await;
     }
 
-    /// Begins a stream that was never read, all partitions at once: what is added later is read from its first position
-    /// on, wherever the others began. Waits until it is known where each of them starts.
+    /// Begins a stream that was never read, all partitions at once: a partition that is added later is read from its first
+    /// position on, wherever the others began. Waits until each start is known.
     async fn begin(&self, partitions: &[i32]) -> Result<(), Stop> {
         let mut starts = Vec::with_capacity(partitions.len());
         for &number in partitions {
@@ -193,7 +194,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
         }
     }
 
-    /// Works on a partition and gives its lease back.
+    /// Works on a partition, then releases its lease.
     async fn hold(
         &self,
         partition: Partition,
@@ -222,7 +223,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Coordinator<S, P> {
         result
     }
 
-    /// Holds a partition that cannot be read on, and says so, until a stop is asked for.
+    /// Holds a blocked partition, and logs it regularly, until a stop is requested.
     async fn stay(
         &self,
         number: i32,

@@ -1,4 +1,4 @@
-//! The outage gate: the one place that tries again.
+//! The outage gate: the only place that retries.
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
@@ -14,7 +14,7 @@ use crate::Status;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// An outage is said at once and then this often.
+/// An outage is logged at once and then this often.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// Guards the calls to one dependency. It is shared by all calls in flight: once one of them meets an outage the
@@ -24,7 +24,7 @@ pub struct Gate {
     stage: &'static str,
     max_outage: Option<Duration>,
     status: Arc<Status>,
-    /// Held by the prober; those who wait for it stand in line.
+    /// Held by the prober; the other calls wait for it.
     outage: Mutex<Option<Outage>>,
     /// When a call that was no probe was last answered.
     answered: std::sync::Mutex<Instant>,
@@ -33,7 +33,7 @@ pub struct Gate {
 /// The gates of a pipeline.
 #[derive(Clone)]
 pub struct Gates {
-    /// That of what is read. One for all partitions of a topic.
+    /// The source's. One for all partitions of a topic.
     pub source: Arc<Gate>,
     /// The model's.
     pub model: Arc<Gate>,
@@ -42,7 +42,7 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// Open gates that give up after `max_outage`, if any. `source` is what people call that which is read.
+    /// Open gates that give up after `max_outage`, if any. `source` is the label of the source.
     pub fn new(status: &Arc<Status>, source: &'static str, max_outage: Option<Duration>) -> Self {
         let gate = |dependency, stage| {
             Arc::new(Gate::new(dependency, stage, max_outage, Arc::clone(status)))
@@ -57,7 +57,7 @@ impl Gates {
 
 struct Outage {
     began: Instant,
-    /// When to say it again.
+    /// When to log it again.
     said: Interval,
     pauses: ExponentialBackoff,
     message: String,
@@ -82,7 +82,7 @@ impl Gate {
     /// then, to the probe's success.
     ///
     /// # Errors
-    /// The call's own [`Stop`], or [`StopKind::Away`] when the outage lasts longer than allowed.
+    /// The call's own [`Stop`], or [`StopKind::Unavailable`] when the outage lasts longer than allowed.
     pub async fn pass<T, Call>(&self, mut call: impl FnMut() -> Call) -> Result<T, Stop>
     where
         Call: Future<Output = Result<T, Fault>>,
@@ -151,7 +151,7 @@ impl Gate {
         }
     }
 
-    /// Awaits `attempt`, saying every ten seconds what is unavailable, until the outage has lasted too long.
+    /// Awaits `attempt`, logging every ten seconds what is unavailable, until the outage has lasted too long.
     async fn said_while<T>(
         &self,
         attempt: impl Future<Output = T>,
@@ -176,13 +176,13 @@ impl Gate {
                 () = &mut give_up => {
                     let seconds = self.since(began).elapsed().as_secs();
                     let message = format!("{} stayed unavailable for {seconds} s: {}", self.dependency, message);
-                    return Err(Stop { kind: StopKind::Away, message });
+                    return Err(Stop { kind: StopKind::Unavailable, message });
                 }
             }
         }
     }
 
-    /// Since when an outage that began then has been without an answer.
+    /// The later of the outage's start and the last answer.
     fn since(&self, began: Instant) -> Instant {
         began.max(*self.lock_answered())
     }
@@ -191,7 +191,7 @@ impl Gate {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the gate, unless it is closed, and remembers what is wrong.
+    /// Closes the gate, unless it is closed, and records the fault.
     fn close(&self, message: &str) {
         counter!(metric::ERRORS, "source" => self.dependency, "stage" => self.stage).increment(1);
         let was_open = self.status.outage_began(self.dependency, message);
@@ -208,13 +208,13 @@ impl Gate {
     }
 }
 
-/// A call that is given up by its caller, unless it was answered.
+/// Resets the gate when the caller drops a call that was not answered.
 struct GivenUp<'a> {
     gate: &'a Gate,
     is_answered: bool,
 }
 
-/// Where nobody else waits, nobody probes any more: what was away then says nothing of now.
+/// When no other call waits, nobody probes any more: the old outage says nothing about the present.
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
         let Self { gate, is_answered } = self;

@@ -8,8 +8,8 @@ use crate::Gate;
 
 /// The model's answers to `records`, in order; waits at `gate` while the model is unavailable.
 ///
-/// Each pass of the gate ends with an answer of use. So an outage keeps what was answered before it, and every
-/// such answer ends an outage.
+/// Each pass of the gate ends with a usable answer. So an outage keeps the earlier answers, and every usable answer
+/// ends an outage.
 pub(crate) async fn inquire<E: Enrich>(
     enrich: &E,
     gate: &Gate,

@@ -1,6 +1,6 @@
-//! One batch through every stage, the loop that does so, the outage gate, and the ownership of partitions.
+//! The stages of a batch, the loop over batches, the outage gate, and the ownership of partitions.
 //!
-//! Knows ports and rules only: which source, model or store is behind them is for the binaries to say.
+//! Knows ports and rules only; the binaries choose source, model and store.
 
 mod budget;
 mod coordinator;

@@ -1,4 +1,4 @@
-//! What the metrics tell of batches.
+//! The metrics of batches.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use metrics::{counter, gauge, histogram};
 use tally_domain::{Reason, Stage};
 use tally_ports::{Commit, Committed, metric};
 
-/// A batch that was read and is not committed; whatever becomes of it, it is counted until this is dropped.
+/// Counts a batch as in flight until dropped.
 pub(crate) struct InFlight(());
 
 impl InFlight {
@@ -22,12 +22,12 @@ impl Drop for InFlight {
     }
 }
 
-/// How long a stage took that began at `since`.
+/// Records the duration of a stage that began at `since`.
 pub(crate) fn observe(stage: &'static str, since: Instant) {
     histogram!(metric::STAGE_DURATION, "stage" => stage).record(since.elapsed());
 }
 
-/// A batch that was committed.
+/// Counts a committed batch.
 pub(crate) fn count(commit: &Commit, committed: &Committed) {
     let flow = &commit.stream.flow;
     counter!(metric::BATCHES, "flow" => flow.clone()).increment(1);
@@ -54,7 +54,7 @@ pub(crate) fn count(commit: &Commit, committed: &Committed) {
     gauge!(metric::LAST_SUCCESS).set(now.as_secs_f64());
 }
 
-/// By which a dead letter is counted.
+/// The labels of a dead letter's counter.
 fn labels(flow: &str, stage: Stage, code: &str) -> [(&'static str, String); 3] {
     [("flow", flow.to_owned()), ("stage", stage.to_string()), ("code", code.to_owned())]
 }

@@ -1,4 +1,4 @@
-//! Who reads a partition: waiting for its lease, and keeping it alive.
+//! Ownership of a partition: waiting for its lease, and keeping it alive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ pub enum Ownership {
     Owned(Position),
     /// There is nothing left to do.
     Finished(Finished),
-    /// A stop was asked for while waiting.
+    /// A stop was requested while waiting.
     Interrupted,
 }
 
-/// Claims a partition, waiting while somebody else's lease is alive.
+/// Claims a partition, waiting while another owner's lease is alive.
 ///
 /// # Errors
 /// [`StopKind::Taken`] when after two leases of waiting the owner is found to have renewed it: it is alive.
@@ -71,7 +71,7 @@ pub async fn own<P: Positions>(
     }
 }
 
-/// Waiting for somebody who may be dead.
+/// Waits for an owner that may be dead.
 pub(crate) struct Waiting {
     since: Instant,
     renewal: NaiveDateTime,
@@ -82,7 +82,7 @@ impl Waiting {
         Self { since: Instant::now(), renewal }
     }
 
-    /// Whether after two leases the other is found to be alive, by its last `renewal`.
+    /// Whether the other owner has renewed within two leases of waiting, by its last `renewal`.
     pub(crate) fn finds_alive(&mut self, renewal: NaiveDateTime, lease: Duration) -> bool {
         self.renewal = self.renewal.min(renewal); // earlier than before: the store's clock went back
         self.since.elapsed() >= 2 * lease && renewal > self.renewal
@@ -96,7 +96,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Begins to renew `lease`. An outage of the database is the committer's to report; the heartbeat tries again
+    /// Begins to renew `lease`. The committer reports an outage of the database; the heartbeat tries again
     /// at its next beat.
     pub fn start<P: Positions>(positions: Arc<P>, lease: Lease) -> Self {
         gauge!(metric::OWNED_PARTITIONS).increment(1.0);
@@ -121,7 +121,7 @@ impl Heartbeat {
         Self { lost, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Waits until the lease is found to be lost; that may be never.
+    /// Waits until the lease is lost; possibly forever.
     pub async fn lost(&mut self) -> Stop {
         if let Ok(stop) = self.lost.wait_for(Option::is_some).await
             && let Some(stop) = stop.clone()

@@ -9,7 +9,7 @@ use crate::budget;
 
 /// A batch that is ready for the model.
 pub(crate) struct Prepared {
-    /// What is left, in order of position.
+    /// The records that are left, in order of position.
     pub(crate) records: Vec<Record>,
     /// Where each of them was read, and its bytes.
     pub(crate) places: Vec<(i64, Raw)>,
@@ -55,7 +55,7 @@ pub(crate) fn prepare(
     judge(flow, prepared, rules, stats, (batch.first, batch.last))
 }
 
-/// Takes out what the quality rules do not let pass.
+/// Takes out the records that the quality rules quarantine.
 fn judge(
     flow: &dyn Flow,
     prepared: Prepared,

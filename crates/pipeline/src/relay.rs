@@ -1,4 +1,4 @@
-//! The relay: committed dead letters on to a topic.
+//! The relay: publishes committed dead letters to a topic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +17,17 @@ const BATCH: usize = 500;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the backlog is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// How long to wait after what trying again does not change by itself.
+/// How long to wait after a fault that a retry does not change.
 const AFTER_A_STOP: Duration = Duration::from_secs(10);
 
-/// Publishes the dead letters of a flow beside all other work, which it never holds up: its outages are its own. Ends
-/// when dropped.
+/// Publishes the dead letters of a flow in the background; its outages never delay other work. Ends when dropped.
 pub struct Relay {
     finish: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
 
 impl Relay {
-    /// Begins with what was never published, whoever committed it.
+    /// Begins with what was never published, whichever process committed it.
     pub fn start<O: Outbox>(store: Arc<O>, publisher: impl Publish, flow: &str) -> Self {
         let (finish, flow) = (CancellationToken::new(), flow.to_owned());
         let until = finish.clone();
@@ -42,12 +41,12 @@ impl Relay {
         Self { finish, task }
     }
 
-    /// Publishes what is left, for at most `limit`; what then remains is for the next start.
+    /// Publishes what is left, for at most `limit`; the next start publishes the rest.
     pub async fn drain(self, limit: Duration) {
         self.finish.cancel();
         if timeout(limit, self.task).await.is_err() {
             tracing::warn!(
-                "not all dead letters could be published in time; the next start goes on with them"
+                "not all dead letters could be published in time; the next start publishes the rest"
             );
         }
     }

@@ -1,10 +1,10 @@
-//! Stored records through the stages once more.
+//! Replay: stored records through all stages again.
 
 use std::sync::Arc;
 
 use tally_domain::{AnsweredColumn, Flow, Incoming, Raw};
 use tally_ports::{
-    DecodedRecord, Enrich, LoggedAct, Place, Replay, Replayed, Retry, Row, State, Stop,
+    DecodedRecord, Enrich, LoggedAct, Place, Replay, ReplayAttempt, Replayed, Row, State, Stop,
 };
 
 use crate::Gates;
@@ -12,8 +12,8 @@ use crate::run::ask;
 
 /// Takes dead letters through validation and the model into the store, each behind its gate.
 ///
-/// Quality rules judge batches, not records, and so nothing here: whoever replays a record that one of them sorted out
-/// lets it pass. Their statistics do not learn either; they have learned from it when it was read.
+/// Quality rules judge batches, not records, so they do not apply here: replaying a quarantined record lets it pass.
+/// Their statistics do not change either; they included the record when it was read.
 pub struct Replayer<E, S> {
     flow: Arc<dyn Flow>,
     enrich: Option<Arc<E>>,
@@ -27,19 +27,22 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
         Self { flow, enrich, store, gates }
     }
 
-    /// Everything before the store: for each record, with its bytes and how amounts are written in it, its row, or why it
-    /// is none again; in the same order.
+    /// Runs every stage before the store: for each record, in the same order, its row, or why it failed again.
     ///
     /// # Errors
-    /// When the model stays away.
+    /// When the model stays unavailable.
     pub async fn prepare(
         &self,
         decoded: Vec<(Place, Raw, DecodedRecord)>,
-    ) -> Result<Vec<Retry>, Stop> {
-        let mut retries: Vec<Option<Retry>> = Vec::with_capacity(decoded.len());
+    ) -> Result<Vec<ReplayAttempt>, Stop> {
+        let mut attempts: Vec<Option<ReplayAttempt>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
-        let retry =
-            |place, result| Retry { flow: Arc::clone(&self.flow), place, result, kept: None };
+        let attempt = |place, result| ReplayAttempt {
+            flow: Arc::clone(&self.flow),
+            place,
+            result,
+            kept: None,
+        };
         for (index, (place, raw, read)) in decoded.into_iter().enumerate() {
             let read = read.and_then(|(fields, notation)| {
                 self.flow.read(Incoming { fields, notation, raw: &raw })
@@ -48,9 +51,9 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
                 Ok(record) => {
                     records.push(record);
                     places.push((index, place));
-                    retries.push(None);
+                    attempts.push(None);
                 }
-                Err(reason) => retries.push(Some(retry(place, Err(reason)))),
+                Err(reason) => attempts.push(Some(attempt(place, Err(reason)))),
             }
         }
 
@@ -64,38 +67,38 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
                 record.take_answer(&columns, &answer.unwrap_or_default());
                 Row { position, record, raw: Raw::default() }
             });
-            retries[index] = Some(retry(place, row));
+            attempts[index] = Some(attempt(place, row));
         }
-        Ok(retries.into_iter().flatten().collect())
+        Ok(attempts.into_iter().flatten().collect())
     }
 
-    /// What becomes of the dead letter; without `logged_act` only what would.
+    /// Replays one dead letter; a dry run without `logged_act`.
     ///
     /// # Errors
-    /// When the database stays away, or does not know the dead letter.
+    /// When the database stays unavailable, or does not know the dead letter.
     pub async fn commit(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> Result<Replayed, Stop> {
         let mut calls = 0;
         let replaying = || {
             calls += 1;
-            self.store.replay(retry, logged_act)
+            self.store.replay(attempt, logged_act)
         };
         let replayed = self.gates.database.pass(replaying).await?;
-        if calls > 1 { Ok(settled(replayed, retry)) } else { Ok(replayed) }
+        if calls > 1 { Ok(settled(replayed, attempt)) } else { Ok(replayed) }
     }
 }
 
-/// What is found done after the outcome of an earlier COMMIT was unknown: it was that one. If it was somebody else in
-/// between, it is done all the same.
-fn settled(replayed: Replayed, retry: &Retry) -> Replayed {
-    match (&replayed, &retry.result) {
-        (Replayed::Found(State::Replayed), Ok(_)) => Replayed::Written,
-        (Replayed::Found(State::Outdated), Ok(_)) => Replayed::Outdated,
-        (Replayed::Found(State::Retried), Err(reason)) => {
-            Replayed::FailedAgain { next: retry.place.next_attempt(), reason: reason.clone() }
+/// The outcome when an earlier call's COMMIT was unknown and the dead letter is now closed: that COMMIT succeeded. Had
+/// another process replayed it in between, the result would be the same.
+fn settled(replayed: Replayed, attempt: &ReplayAttempt) -> Replayed {
+    match (&replayed, &attempt.result) {
+        (Replayed::NotOpen(State::Replayed), Ok(_)) => Replayed::Written,
+        (Replayed::NotOpen(State::Outdated), Ok(_)) => Replayed::Outdated,
+        (Replayed::NotOpen(State::Retried), Err(reason)) => {
+            Replayed::FailedAgain { next: attempt.place.next_attempt(), reason: reason.clone() }
         }
         _ => replayed,
     }

@@ -18,7 +18,7 @@ use self::stages::{Run, joined};
 use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
 use crate::{Gates, Status, Totals};
 
-/// How often it is said that a quality rule is above its threshold.
+/// How often a quality rule above its threshold is logged.
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// How a pipeline works.
@@ -28,13 +28,13 @@ pub struct Settings {
     pub batch_size: usize,
     /// How many batches may be at the model, or wait to be committed, beside the one that is committed.
     pub ahead: usize,
-    /// How long what is in flight may take once a stop was asked for.
+    /// How long what is in flight may take after a stop request.
     pub drain: Duration,
     /// The quality rules' settings.
     pub rules: Rules,
     /// How many records may become dead letters.
     pub budget: Budget,
-    /// Takes out of dead letters what must not be kept.
+    /// Masks fields in dead letters.
     pub mask: Option<Arc<dyn Mask>>,
 }
 
@@ -63,11 +63,11 @@ pub struct Pipeline<E, S> {
     /// One permit for each batch that may be at the model.
     at_model: Arc<Semaphore>,
     budget_window: Arc<std::sync::Mutex<BudgetWindow>>,
-    /// When each quality rule was last said to be above its threshold.
+    /// When each quality rule above its threshold was last logged.
     said: std::sync::Mutex<BTreeMap<String, Instant>>,
 }
 
-/// How a run ended that nothing stopped.
+/// How a run ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The source has no more records; all are committed and `next` follows the last one.
@@ -75,18 +75,18 @@ pub enum Ended {
         /// The position after the last record.
         next: i64,
     },
-    /// A stop was asked for; what was in flight is committed unless the time for it ran out.
+    /// A stop was requested; what was in flight is committed unless the time for it ran out.
     Interrupted,
 }
 
-/// A partition that we own: what every batch of a run has in common.
+/// An owned partition: what every batch of a run has in common.
 #[derive(Clone, Debug)]
 pub struct Partition {
     /// Its name in the ledger.
     pub stream: Arc<Stream>,
     /// Who commits.
     pub worker: Arc<str>,
-    /// Where to go on, and the right to commit.
+    /// The position to start from, and the right to commit.
     pub position: Position,
 }
 
@@ -106,8 +106,8 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         Self { flow, enrich, sink, gates, status, settings, at_model, budget_window, said }
     }
 
-    /// Whether to say again that a quality rule is above its threshold. The ledger holds every finding; a stream's batches
-    /// are many and small.
+    /// Whether to log again that a quality rule is above its threshold. The ledger holds every finding; a stream has many
+    /// small batches.
     fn may_say(&self, rule: &str) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let may = said.get(rule).is_none_or(|at| at.elapsed() >= SAID_EVERY);
@@ -117,18 +117,17 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         may
     }
 
-    /// Begins to judge the budget again: the records before were judged otherwise, and must not stop what comes after. For a
-    /// time between two runs.
+    /// Restarts the budget between two runs: the records of the first must not stop the second.
     pub fn forget_records(&self) {
         self.budget_window.lock().unwrap_or_else(PoisonError::into_inner).forget();
     }
 
-    /// The gates that its calls pass.
+    /// The gates of its dependencies.
     pub const fn gates(&self) -> &Gates {
         &self.gates
     }
 
-    /// Reads `source`, which stands at the partition's position, to its end and commits every batch, in order.
+    /// Reads `source` from the partition's position to its end and commits every batch, in order.
     ///
     /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with what was
     /// committed. When `stop` is cancelled, reading stops and what is in flight is committed.
@@ -174,7 +173,7 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         tokio::select! {
             result = commit_all => result,
             () = out_of_time => {
-                tracing::warn!("what was in flight could not be committed in time; what the ledger lacks will be read again");
+                tracing::warn!("what was in flight could not be committed in time; uncommitted records will be read again");
                 Ok(Ended::Interrupted)
             }
         }

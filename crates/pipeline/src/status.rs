@@ -1,10 +1,10 @@
-//! What `/ready` says.
+//! The status behind `/ready`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Whether work is going on and what holds it up; shared by everything that knows a part of it.
+/// Whether work is in progress and what blocks it; shared by all parts that report to it.
 #[derive(Debug, Default)]
 pub struct Status {
     inner: Mutex<Snapshot>,
@@ -17,7 +17,7 @@ pub struct Snapshot {
     pub in_progress: bool,
     /// What is unavailable, by dependency.
     pub outages: BTreeMap<&'static str, String>,
-    /// Which partitions cannot be read on, and why.
+    /// The blocked partitions, and why.
     pub blocked: BTreeMap<i32, String>,
     /// The last fault, even when it is over.
     pub last_error: Option<String>,
@@ -48,7 +48,7 @@ impl Status {
         self.lock().last_commit = Some(SystemTime::now());
     }
 
-    /// A partition cannot be read on.
+    /// A partition is blocked.
     pub(crate) fn block(&self, partition: i32, message: &str) {
         let mut inner = self.lock();
         inner.last_error = Some(message.to_owned());
@@ -59,7 +59,7 @@ impl Status {
         self.lock().blocked.remove(&partition);
     }
 
-    /// Notes an outage, or what is wrong by now; whether it was not known before.
+    /// Records an outage, or its latest message; returns whether it is new.
     pub(crate) fn outage_began(&self, dependency: &'static str, message: &str) -> bool {
         let mut inner = self.lock();
         inner.last_error = Some(format!("{dependency}: {message}"));

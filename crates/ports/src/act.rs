@@ -5,15 +5,15 @@ use serde_json::Value;
 /// What somebody did, for the table `acts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
-    /// Who, as far as the machine knows.
+    /// `USER@HOST`.
     pub who: String,
     /// `positions set`, `gap accepted`, `replay`, `discard` or `purge`.
     pub verb: &'static str,
     /// The flow's name.
     pub flow: String,
-    /// What it was done to.
+    /// The dead letters or the partition that it changes.
     pub target: String,
     pub reason: String,
-    /// What came of it.
+    /// Its result.
     pub result: Value,
 }

@@ -1,4 +1,4 @@
-//! What a store holds, for whoever checks it.
+//! What a store holds, for an audit.
 
 use std::fmt;
 use std::future::Future;
@@ -9,13 +9,13 @@ use crate::{Fault, Place};
 
 mod traces;
 
-/// What a store holds, for whoever checks it. Nothing is ever written.
+/// What a store holds, for an audit. Read-only.
 pub trait Audit: Send + Sync + 'static {
-    /// Shows all of it to `auditor`, as it was at one moment: what others commit meanwhile is not seen, and nobody waits.
+    /// Shows all of it to `auditor` in one snapshot: what others commit meanwhile is not seen, and nobody is blocked.
     /// Facts come in the order in which [`Fact`] lists them. Memory does not depend on how many there are.
     fn show<A: Auditor>(&self, auditor: A) -> impl Future<Output = Result<A, Fault>> + Send;
 
-    /// The entries of a pass that begin at `first` or later, in order, at most `limit`, as they are now.
+    /// The current entries of a pass that begin at `first` or later, in order, at most `limit`.
     fn entries(
         &self,
         pass: &PassName,
@@ -23,11 +23,11 @@ pub trait Audit: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Entry>, Fault>> + Send;
 
-    /// What the store has by now of the records that `asked` is about; nothing where it has no tables of the flow.
+    /// What the store currently holds of the records that `asked` is about; nothing where it has no tables of the flow.
     fn traces(&self, asked: Asked) -> impl Future<Output = Result<Traces, Fault>> + Send;
 }
 
-/// Whoever checks a store.
+/// Checks a store, fact by fact.
 pub trait Auditor: Send + 'static {
     /// Takes in one fact.
     fn see(&mut self, fact: Fact);
@@ -40,13 +40,13 @@ pub enum Fact {
     Pass(Pass),
     /// An entry of the ledger, all of a pass together and in order of `first`.
     Entry(Entry),
-    /// A pass that the ledger has entries of and the positions do not know.
+    /// A pass with entries in the ledger but no position.
     Stray(PassName),
-    /// A dead letter, in order of its place.
+    /// A dead letter, in order of [`Place`].
     Letter(Letter),
     /// The rows of one origin in a flow's table.
     Rows(Rows),
-    /// Rows of one pass that were read where, by the ledger, nothing was.
+    /// Rows of one pass at positions where, according to the ledger, nothing was read.
     RowsFromNothing(RowsFromNothing),
     /// What the records of an entry appended: of the entries that no later pass over the same log has read again.
     Appended(Appended),
@@ -95,13 +95,13 @@ pub struct Pass {
     pub origin: i64,
     /// Which log of that name it is over, from 1.
     pub log: i64,
-    /// What people call the stream: a topic, a path.
+    /// The stream's label: a topic or a path.
     pub label: String,
     /// The next position to read.
     pub next: i64,
     /// Whether it was marked as finished.
     pub has_ended: bool,
-    /// Where `next` is in the source's own words, as JSON.
+    /// The source's cursor at `next`, as JSON.
     pub cursor: Option<String>,
     /// How many entries the ledger has.
     pub batches: i64,
@@ -111,7 +111,7 @@ pub struct Pass {
     pub sums: Counts,
 }
 
-/// What became of records.
+/// Records by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// How many were read.
@@ -120,7 +120,7 @@ pub struct Counts {
     pub written: i64,
     /// Those of which a newer version was written.
     pub superseded: i64,
-    /// Those that by the flow's rule have no effect.
+    /// Those that have no effect by the flow's rule.
     pub skipped: i64,
     /// Those that became dead letters.
     pub dead_lettered: i64,
@@ -158,20 +158,20 @@ pub struct Entry {
     pub last: i64,
     /// What became of its records.
     pub counts: Counts,
-    /// Whether it says why a range without records was passed.
+    /// Whether it gives a reason for passing a range without records.
     pub is_gap: bool,
-    /// How many positions it says have no record.
+    /// How many of its positions have no record.
     pub passed: i64,
-    /// How many dead letters of a first attempt in its range name it.
+    /// How many first-attempt dead letters in its range name it.
     pub dead_letters: i64,
 }
 
 /// A row of the dead letters, without its bytes.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// The id that it has.
+    /// The stored id.
     pub id: String,
-    /// Where it was read; the id that it should have follows from that.
+    /// What identifies it; its id must follow from this.
     pub place: Place,
     /// What became of it, as text.
     pub state: String,
@@ -202,7 +202,7 @@ pub struct Rows {
     /// The origin that the rows name.
     pub origin: i64,
     pub count: i64,
-    /// How many records wrote them, or at least as many; a record may write several.
+    /// How many records wrote them, or an upper bound of that; a record may write several.
     pub records: i64,
     /// The least of their positions.
     pub least: i64,
@@ -222,11 +222,11 @@ pub struct PassOfRows {
     pub next: i64,
     /// How many rows its batches wrote.
     pub written: i64,
-    /// How many of its dead letters were, or may have been, written after all.
+    /// How many of its dead letters were, or may have been, replayed.
     pub replayed: i64,
 }
 
-/// Rows of one pass that were read where, by the ledger, nothing was.
+/// Rows of one pass at positions where, according to the ledger, nothing was read.
 #[derive(Clone, Debug)]
 pub struct RowsFromNothing {
     /// The table.
@@ -253,7 +253,7 @@ pub struct Appended {
     pub last: i64,
     /// How many of its records were written.
     pub written: i64,
-    /// How many of its dead letters were, or may have been, written after all.
+    /// How many of its dead letters were, or may have been, replayed.
     pub replayed: i64,
     /// How many of its records have rows.
     pub records: i64,
@@ -271,7 +271,8 @@ pub struct AppendedRows {
     /// The log, as the rows name it.
     pub log: String,
     pub count: i64,
-    /// How many of them come from where, by the ledger, nothing was read, and the least and greatest position of these.
+    /// How many of them are at positions where, according to the ledger, nothing was read, and the least and greatest of
+    /// these positions.
     pub from_nothing: Option<(i64, i64, i64)>,
 }
 

@@ -30,7 +30,7 @@ pub struct DeadLetter {
     pub attempt: i32,
     /// Why it failed.
     pub reason: Reason,
-    /// Its bytes as they were.
+    /// Its bytes, unchanged.
     pub raw: Raw,
 }
 
@@ -46,14 +46,14 @@ impl DeadLetter {
         Self { position, attempt: 1, reason, raw }
     }
 
-    /// The same for the same failure, however often it is committed.
+    /// Deterministic: the same for the same failure, however often it is committed.
     pub fn id(&self, stream: &Stream, pass: i32) -> Uuid {
         let Stream { flow, name, partition, .. } = stream;
         identity(flow, name, *partition, pass, self.position, self.attempt)
     }
 }
 
-/// The id of a dead letter, wherever it is known from.
+/// The id of a dead letter.
 pub(crate) fn identity(
     flow: &str,
     stream: &str,
@@ -83,7 +83,7 @@ pub struct RelayedDeadLetter {
     pub position: i64,
     /// 1 for the first failure.
     pub attempt: i32,
-    /// Its bytes as they were.
+    /// Its bytes, unchanged.
     pub raw: Raw,
     /// The stage that refused it.
     pub stage: String,

@@ -1,4 +1,4 @@
-//! What people see of dead letters and do to them.
+//! Listing, counting and changing dead letters.
 
 use std::fmt;
 use std::future::Future;
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::dead_letter::identity;
 use crate::{Fault, LoggedAct, Raw};
 
-/// The dead letters of a store. All of them have an order: that of their [`Place`]s.
+/// The dead letters of a store, ordered by [`Place`].
 pub trait DeadLetters: Send + Sync + 'static {
-    /// The first dead letters that `filter` chooses, at most `limit`, without payloads and headers; those behind
-    /// `after` only. So what was there at the start is listed once, however many pages that takes.
+    /// The first dead letters after `after` that `filter` matches, at most `limit`, without payloads and headers. So what
+    /// was there at the start is listed once, however many pages that takes.
     fn list(
         &self,
         filter: &Filter,
@@ -22,18 +22,18 @@ pub trait DeadLetters: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<DeadLetterSummary>, Fault>> + Send;
 
-    /// The dead letters with these ids, whole; an unknown id is left out. How many bytes that is at once is for the
-    /// caller to bound: [`DeadLetterSummary::bytes`] tells.
+    /// The dead letters with these ids, whole; an unknown id is left out. The caller bounds how many bytes it fetches at
+    /// once, by [`DeadLetterSummary::bytes`].
     fn fetch(
         &self,
         ids: &[Uuid],
     ) -> impl Future<Output = Result<Vec<StoredDeadLetter>, Fault>> + Send;
 
-    /// How many dead letters that `filter` chooses failed in each hour, by stage and code; the first hour first.
+    /// How many dead letters that `filter` matches failed in each hour, by stage and code; the first hour first.
     fn count(&self, filter: &Filter) -> impl Future<Output = Result<Vec<Count>, Fault>> + Send;
 
-    /// Changes the dead letters with these ids that the change concerns, and writes `logged_act` with their number added
-    /// under the change's name, in one transaction. Answers the number. A second call changes nothing more.
+    /// Applies the change to those of these dead letters that it concerns, and writes `logged_act` with their number added
+    /// under the change's name, in one transaction. Returns the number. Idempotent.
     fn change(
         &self,
         ids: &[Uuid],
@@ -42,7 +42,7 @@ pub trait DeadLetters: Send + Sync + 'static {
     ) -> impl Future<Output = Result<i64, Fault>> + Send;
 }
 
-/// Which dead letters; what is `None` does not matter.
+/// Which dead letters; `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only these.
@@ -51,13 +51,13 @@ pub struct Filter {
     pub flow: Option<String>,
     /// Only those of this stream: `GROUP/TOPIC` or `file/FINGERPRINT`.
     pub stream: Option<String>,
-    /// Only those of streams that people call this: a topic, a path.
+    /// Only those of streams with this label: a topic or a path.
     pub label: Option<String>,
     /// Only those of this partition.
     pub partition: Option<i32>,
-    /// Only those of this reading of the stream.
+    /// Only those of this pass over the stream.
     pub pass: Option<i32>,
-    /// Only those read there.
+    /// Only those at this position.
     pub position: Option<i64>,
     /// Only those that this stage refused.
     pub stage: Option<String>,
@@ -103,7 +103,7 @@ impl Place {
         Self { attempt: self.attempt + 1, ..self.clone() }
     }
 
-    /// Behind all attempts of the same record, those still to come among them.
+    /// After all attempts at the same record, including future ones.
     #[must_use]
     pub fn behind_attempts(&self) -> Self {
         Self { attempt: i32::MAX, ..self.clone() }
@@ -117,7 +117,7 @@ pub struct DeadLetterSummary {
     pub id: Uuid,
     /// Where it was read.
     pub place: Place,
-    /// What people call the stream: a topic, a path; `None` when the positions do not know it.
+    /// The stream's label: a topic or a path; `None` when it has no position.
     pub label: Option<String>,
     /// The batch of the first failure.
     pub batch_id: Uuid,
@@ -137,7 +137,7 @@ pub struct DeadLetterSummary {
     pub state: State,
     /// When it failed, in UTC.
     pub failed_at: NaiveDateTime,
-    /// When a topic had it, in UTC.
+    /// When it was published to a topic, in UTC.
     pub published_at: Option<NaiveDateTime>,
 }
 
@@ -158,26 +158,26 @@ impl fmt::Debug for DeadLetterSummary {
 /// A whole dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
-    /// All but its bytes.
+    /// Everything but its bytes.
     pub summary: DeadLetterSummary,
-    /// Its bytes as they were.
+    /// Its bytes, unchanged.
     pub raw: Raw,
 }
 
 /// What became of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing yet.
+    /// Not handled yet.
     Open,
     /// It failed again: a later attempt exists.
     Retried,
-    /// Its effect was written after all.
+    /// A replay wrote its effect.
     Replayed,
-    /// Something newer is where it would have been written.
+    /// A replay found something newer in its place.
     Outdated,
     /// A corrected record is on its way to its source.
     Repaired,
-    /// Somebody decided that nobody needs it.
+    /// It was discarded.
     Discarded,
     /// Key, payload and headers were blanked.
     Purged,
@@ -221,16 +221,16 @@ impl FromStr for State {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = || Self::ALL.map(Self::as_str).join(", ");
         let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| format!("{text} is none of {}", names()))
+        found.ok_or_else(|| format!("{text} is not one of {}", names()))
     }
 }
 
-/// What somebody does to dead letters.
+/// A change to dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Open ones become [`State::Discarded`].
     Discard,
-    /// Those in any state but [`State::Purged`] become that: their key, payload and headers are blanked.
+    /// Those in any other state become [`State::Purged`]: their key, payload and headers are blanked.
     Purge,
 }
 

@@ -5,7 +5,7 @@ mod writes;
 
 use tally_domain::{Flow, Reason};
 
-pub use self::earlier::{Earlier, OpenLetter, counts};
+pub use self::earlier::{Earlier, OpenDeadLetter, counts};
 pub use self::writes::{Together, TogetherRow, Verdict, Writes};
 
 /// What became of one row.
@@ -15,7 +15,7 @@ pub enum Outcome {
     Written,
     /// A newer version of its key was written, in this batch or before it.
     Superseded,
-    /// By the flow's rule it has no effect.
+    /// It has no effect by the flow's rule.
     Skipped,
     /// The database refused it.
     Refused(Refusal),
@@ -26,7 +26,7 @@ pub enum Outcome {
 pub struct Refusal {
     /// The SQLSTATE or `SQLite`'s constraint kind.
     pub code: String,
-    /// The name of the constraint, where the database tells one. Never a value of the row.
+    /// The name of the constraint, where the database names one. Never a value of the row.
     pub constraint: Option<String>,
 }
 

@@ -1,14 +1,14 @@
-//! What goes wrong at a port answers one question: try again (and when), or not.
+//! Faults at a port: each says whether to try again, and when.
 
 use std::time::Duration;
 
-/// Why a call at a port has no result.
+/// Why a call to a port failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The dependency is unavailable. The same call may succeed later; nothing is lost by waiting.
     #[error("{message}")]
     Outage {
-        /// What happened, naming the dependency; holds no secret and no record's content.
+        /// What happened, naming the dependency; holds no secret and no content of records.
         message: String,
         /// The pause that the dependency asked for.
         retry_after: Option<Duration>,
@@ -19,16 +19,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// An outage without a wish for the length of the pause.
+    /// An outage without a requested pause.
     pub fn outage(message: impl Into<String>) -> Self {
         Self::Outage { message: message.into(), retry_after: None }
     }
 
-    /// The end of a caller that does not wait: an outage is [`StopKind::Away`] then.
+    /// For a caller that does not wait: an outage becomes [`StopKind::Unavailable`].
     pub fn into_stop(self) -> Stop {
         match self {
             Self::Stop(stop) => stop,
-            Self::Outage { message, .. } => Stop { kind: StopKind::Away, message },
+            Self::Outage { message, .. } => Stop { kind: StopKind::Unavailable, message },
         }
     }
 
@@ -38,13 +38,13 @@ impl Fault {
     }
 }
 
-/// Why the work ends before its end.
+/// Why the work ends early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Stop {
-    /// What kind of cause it is; the exit code follows from it.
+    /// The kind of cause; it decides the exit code.
     pub kind: StopKind,
-    /// What happened and what to do; holds no secret and no record's content.
+    /// What happened and what to do; holds no secret and no content of records.
     pub message: String,
 }
 
@@ -53,16 +53,15 @@ pub struct Stop {
 pub enum StopKind {
     /// The data themselves: a quality policy, a file that changed while it was read.
     Data,
-    /// A partition's log cannot be read on where its position stands. The message names the range; other partitions go
-    /// on.
+    /// A partition's log cannot be read at its position. The message names the range; other partitions continue.
     Blocked,
     /// The input cannot be read or is not a CSV table.
     Input,
     /// A dependency stayed unavailable longer than allowed.
-    Away,
+    Unavailable,
     /// Standard output or a file cannot be written.
     Output,
-    /// Somebody else owns it.
+    /// Another process owns it.
     Taken,
     /// A setting is wrong.
     Setting,
@@ -74,7 +73,7 @@ impl StopKind {
         match self {
             Self::Data | Self::Blocked => 65,
             Self::Input => 66,
-            Self::Away => 69,
+            Self::Unavailable => 69,
             Self::Output => 74,
             Self::Taken => 75,
             Self::Setting => 78,

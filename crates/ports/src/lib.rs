@@ -32,7 +32,8 @@ pub use dead_letters::{
     Change, Count, DeadLetterSummary, DeadLetters, Filter, Place, State, StoredDeadLetter,
 };
 pub use effect::{
-    Earlier, OpenLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes, counts,
+    Earlier, OpenDeadLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
+    counts,
 };
 pub use fault::{Fault, Stop, StopKind};
 pub use logged_act::{Acts, LoggedAct};
@@ -43,7 +44,7 @@ pub use position::{
     Begin, Claim, Finished, Lease, PartitionState, Position, SetTo, Stream, Tolerance,
 };
 pub use privacy::Mask;
-pub use replay::{DecodedRecord, Replay, Replayed, Retry};
+pub use replay::{DecodedRecord, Replay, ReplayAttempt, Replayed};
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};
 pub use worker::{Join, Membership, Worker};
@@ -54,8 +55,8 @@ pub trait Source: Send {
     /// answers an [idle](Batch::is_idle) batch when there is nothing new within a second or so.
     ///
     /// Batches leave no gap and no overlap. What cannot be decoded is an item, not an error. Memory is bounded,
-    /// whatever the input. `None` is answered only once the input is known to be unchanged since the start. Safe
-    /// to call again after a fault that allows it: nothing was lost.
+    /// whatever the input. `None` is returned only once the input is known to be unchanged since the start. Safe
+    /// to call again after a fault that allows it: nothing is lost.
     fn next_batch(
         &mut self,
         limit: usize,
@@ -64,13 +65,13 @@ pub trait Source: Send {
 
 /// Asks a model about records, a batch at a time, in as many requests as that takes.
 pub trait Enrich: Send + Sync + 'static {
-    /// What one batch was asked and what was answered so far.
+    /// The questions about one batch and the answers so far.
     type Inquiry: Send;
 
     /// An inquiry about `records`. Sends nothing yet.
     fn begin(&self, records: &[&Record]) -> Result<Self::Inquiry, Stop>;
 
-    /// Asks on until the model has an answer for some record; `None` while there is more to ask. At the end, for each
+    /// Asks until the model has answered for some record; `None` while there is more to ask. At the end, for each
     /// record, in order, the answer or why there is none.
     ///
     /// The inquiry keeps every answer. So after a fault that allows it, and after this future was dropped, the caller
@@ -88,12 +89,12 @@ pub type Answers = Vec<Result<Answer, Reason>>;
 /// What the model says of a record: a value for each field of its answer, in the order of the flow's description.
 pub type Answer = Arc<[Value]>;
 
-/// Where rows, dead letters, the ledger and positions are written, together.
+/// Writes rows, dead letters, the ledger and the position in one transaction.
 pub trait Sink: Send + Sync + 'static {
     /// Writes all of the batch in one transaction, or nothing.
     ///
     /// Idempotent by the batch's id: when the ledger already holds it, the earlier result is returned and nothing
-    /// changes. So after a fault that allows it, the outcome of a COMMIT unknown among them, the caller calls again
+    /// changes. So after a fault that allows it, including an unknown outcome of a COMMIT, the caller calls again
     /// with the same batch. When the lease's epoch is no longer the position's, nothing is written and the fault is
     /// [`StopKind::Taken`]. A row that only the database refuses becomes a dead letter of the same transaction; for
     /// one key the last row that is not refused wins. The batch is shared, so that a store that blocks can finish what
@@ -103,11 +104,11 @@ pub trait Sink: Send + Sync + 'static {
 }
 
 /// Who owns which partition, and how far it was read. All times are the database's. When its clock went back, so that a
-/// lease lies further ahead than it is long, the lease counts from the next claim on, unless it is renewed.
+/// lease would outlast its duration, the lease counts from the next claim on, unless it is renewed.
 pub trait Positions: Send + Sync + 'static {
     /// Claims the stream's partition for `owner`: the pass in progress, else (the first time, or with `again`
     /// after a finished pass) a new pass, as `begin` says. Every claim that succeeds raises the epoch, so that an earlier owner can
-    /// no longer commit. A live lease of somebody else is never taken. [`OnClaim`] decides.
+    /// no longer commit. Another owner's live lease is never taken. [`OnClaim`] decides.
     fn claim(
         &self,
         stream: &Stream,
@@ -116,14 +117,14 @@ pub trait Positions: Send + Sync + 'static {
         begin: Begin,
     ) -> impl Future<Output = Result<Claim, Fault>> + Send;
 
-    /// Prolongs the lease; [`StopKind::Taken`] when it is no longer ours.
+    /// Extends the lease; [`StopKind::Taken`] when it is no longer ours.
     fn renew(&self, lease: &Lease) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Gives the lease back at once; no fault when it is no longer ours.
+    /// Releases the lease at once; no fault when it is no longer ours.
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Marks the pass as finished and gives the lease back, if the epoch is ours and `next` is where the pass ends;
-    /// else [`StopKind::Taken`]. The pass is rejected when its dead letters are more than `tolerance` allows: judged in
+    /// Marks the pass as finished and releases the lease, if the epoch is ours and `next` is where the pass ends;
+    /// else [`StopKind::Taken`]. The pass is rejected when it has more dead letters than `tolerance` allows, judged in
     /// the same transaction by all ledger entries of the pass, whichever run committed them. Safe to call again: the
     /// first verdict stays.
     fn finish(
@@ -134,20 +135,20 @@ pub trait Positions: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Finished, Fault>> + Send;
 }
 
-/// Who works on a stream together. All times are the database's; when its clock went back, whoever was said to live
-/// longer than its lease lives for its lease from when it next joins on, unless it says so again.
+/// The workers of a stream. All times are the database's; when its clock went back, so that a worker would count as alive
+/// for longer than its lease, its lease counts from the next join on, unless it is renewed.
 pub trait Workers: Send + Sync + 'static {
-    /// Says that `worker` lives for another `lease`, and answers who else does and where each partition stands. A
-    /// store that serves one process answers [`Join::Full`], and notes nothing, while another worker lives, on
-    /// whatever stream.
+    /// Registers `worker` as alive for another `lease`, and returns how many workers are alive and the state of each
+    /// partition. A store that serves one process answers [`Join::Full`], and registers nothing, while another worker is
+    /// alive, on any stream.
     fn join_stream(
         &self,
         worker: &Worker,
         lease: Duration,
     ) -> impl Future<Output = Result<Join, Fault>> + Send;
 
-    /// Begins the worker's stream if it has no position yet: a first pass of each partition where `starts` says, owned
-    /// by nobody, all of them or none. Of two that call at once one row of each partition is left.
+    /// Begins the worker's stream if it has no position yet: a first pass over each partition from where `starts` says,
+    /// without an owner, all of them or none. Concurrent calls leave one row for each partition.
     fn begin(
         &self,
         worker: &Worker,
@@ -155,28 +156,28 @@ pub trait Workers: Send + Sync + 'static {
         starts: &[(i32, i64)],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Says that `worker` is gone; its leases are not touched. Safe to call again.
+    /// Removes `worker`; its leases are not touched. Safe to call again.
     fn leave(&self, worker: &Worker) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
-/// What people change about positions.
+/// Showing and setting positions.
 pub trait PositionAdmin: Send + Sync + 'static {
-    /// Where each partition of a stream stands, in order; none for a stream that was never read.
+    /// The state of each partition of a stream, in order; none for a stream that was never read.
     fn partition_states(
         &self,
         flow: &str,
         stream: &str,
     ) -> impl Future<Output = Result<Vec<PartitionState>, Fault>> + Send;
 
-    /// Moves a partition's position to `to`, writes `act`, and gives the lease back, in one transaction.
+    /// Moves a partition's position to `to`, writes `act`, and releases the lease, in one transaction.
     ///
-    /// Further on within its pass, with a ledger entry over the range passed: `read` 0, the act's reason its `gap`. Back,
-    /// or to where it stands, by a new pass that begins there, with such an entry over the range from 0 to `to`
-    /// unless that is empty. In a recreated topic by a new pass, too, whose log is the next one of that name. A partition that
-    /// was never read gets its first pass there.
+    /// Forward: within its pass, with a ledger entry over the skipped range, whose `read` is 0 and whose `gap` is the act's
+    /// reason. Back, or to the same position: by a new pass that begins there, with such an entry over the range from 0 to
+    /// `to` unless that is empty. In a recreated topic: by a new pass, too, whose log is the next one of that name. A
+    /// partition that was never read gets its first pass there.
     ///
-    /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, or without one while somebody's
-    /// lease is alive. [`StopKind::Setting`] for a position below 0, or further on in a pass that has ended. [`OnSet`]
+    /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, or without one while a lease is
+    /// alive. [`StopKind::Setting`] for a position below 0, or after the end of a pass that has ended. [`OnSet`]
     /// decides.
     fn set(
         &self,
@@ -190,10 +191,10 @@ pub trait PositionAdmin: Send + Sync + 'static {
 /// Committed dead letters on their way to a topic.
 pub trait Outbox: Send + Sync + 'static {
     /// Hands the oldest dead letters of the flow that were never published, at most `limit` of them and closed
-    /// earlier at 4 MiB, to `publisher`, and marks them as published once it has succeeded. Answers how many.
+    /// earlier at 4 MiB, to `publisher`, and marks them as published once it has succeeded. Returns how many.
     ///
-    /// At least once: when the mark cannot be written they are handed out again. On a server, two that call at once
-    /// never hand out the same one, and neither waits for the other. Purged ones are left out.
+    /// At least once: when the mark cannot be written they are handed out again. On a server, concurrent calls never hand
+    /// out the same one and do not wait for each other. Purged ones are left out.
     fn relay<P: Publish>(
         &self,
         flow: &str,
@@ -205,11 +206,11 @@ pub trait Outbox: Send + Sync + 'static {
     fn backlog(&self, flow: &str) -> impl Future<Output = Result<i64, Fault>> + Send;
 }
 
-/// Tells a topic of dead letters.
+/// Publishes dead letters to a topic.
 pub trait Publish: Send + Sync + 'static {
-    /// Publishes all of `letters` in order; returns once all are acknowledged. After a fault some may be there.
+    /// Publishes all of `dead_letters` in order; returns once all are acknowledged. After a fault some may be in the topic.
     fn publish(
         &self,
-        letters: &[RelayedDeadLetter],
+        dead_letters: &[RelayedDeadLetter],
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -1,4 +1,4 @@
-//! An act that takes its time.
+//! An act over several transactions.
 
 use std::future::Future;
 
@@ -9,12 +9,12 @@ use crate::{Act, Fault};
 
 /// Where acts are written.
 pub trait Acts: Send + Sync + 'static {
-    /// Writes the row of `logged_act`, or what has come of it since.
+    /// Writes the row of `logged_act`, or updates its result.
     fn note(&self, logged_act: &LoggedAct) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
-/// An act in many transactions: one row of `acts`, whose result counts what each of them changed. So the counts hold
-/// also when it is cut off.
+/// An act over many transactions: one row of `acts`, whose result counts what each of them changed. So the counts are
+/// right even when it is interrupted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedAct {
     /// The id of the row.
@@ -24,7 +24,7 @@ pub struct LoggedAct {
 }
 
 impl LoggedAct {
-    /// Nothing was done yet.
+    /// An act with no counts yet.
     pub fn new(act: Act) -> Self {
         let result = Value::Object(Map::new());
         Self { id: Uuid::now_v7(), act: Act { result, ..act } }

@@ -1,6 +1,6 @@
-//! All metrics: their names, and what is told of them.
+//! All metrics: names and descriptions.
 
-/// A metric, as it is told of.
+/// A metric and its description.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     pub name: &'static str,
@@ -17,7 +17,7 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
-    /// It is counted by its size.
+    /// Its values are counted by size.
     Histogram,
 }
 

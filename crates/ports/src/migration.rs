@@ -44,7 +44,7 @@ impl KnownFlow {
     /// Makes sure that the flows can work in one database.
     ///
     /// # Errors
-    /// A wrong setting: a flow that is not well described, two of one name, or two writers of one table.
+    /// A wrong setting: a flow with an invalid description, two flows of one name, or two writers of one table.
     pub fn check(flows: &[Self]) -> Result<(), Stop> {
         let wrong = |message| Err(Stop { kind: StopKind::Setting, message });
         let mut writers: Vec<(&str, &str)> = ENGINE.map(|table| (table, "the engine")).into();

@@ -1,4 +1,4 @@
-//! What a store does about the last pass over a partition when somebody claims it or sets its position.
+//! What a store does with the last pass over a partition on a claim or when its position is set.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use chrono::NaiveDateTime;
 
 use crate::{Begin, Claim, Fault, Lease, SetTo, StopKind, Stream};
 
-/// The last pass over a partition, as a store finds it.
+/// The last pass over a partition, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastPass<'a> {
     /// The position's row.
@@ -19,34 +19,34 @@ pub struct LastPass<'a> {
     pub next: i64,
     /// When it was finished, in UTC.
     pub ended_at: Option<NaiveDateTime>,
-    /// Whether it was rejected then.
+    /// Whether it was rejected.
     pub is_rejected: bool,
-    /// Whose lease is alive, and for how long.
+    /// The owner of a live lease, and how long it still lives.
     pub holder: Option<(&'a str, Duration)>,
     /// When it was last changed, in UTC.
     pub updated_at: NaiveDateTime,
 }
 
-/// What a store does about a claim.
+/// What a store does on a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OnClaim {
-    /// It adds a pass that nobody owns, and decides again about that one.
+    /// Add a pass without an owner, and decide again about that one.
     Begin {
         number: i32,
         /// Its first position.
         next: i64,
     },
-    /// It raises the epoch of the last pass, whose row this is, and the claimant owns it.
+    /// Raise the epoch of the last pass, whose row this is, and make the claimant its owner.
     Take(i64),
-    /// It answers this.
+    /// Return this.
     Answer(Claim),
-    /// It answers what the ledger says of the last pass.
+    /// Return the ledger's counts of the last pass.
     Finished {
         /// The position's row.
         position: i64,
         /// When it was finished.
         at: NaiveDateTime,
-        /// Whether it was rejected then.
+        /// Whether it was rejected.
         is_rejected: bool,
     },
 }
@@ -71,28 +71,28 @@ impl OnClaim {
     }
 }
 
-/// What a store does about a position that somebody sets. Whichever it is, it first gives up the last pass, if there is one:
-/// it raises the epoch and ends the lease, so that a commit that is still under way is refused.
+/// What a store does when a position is set. In either case it first gives up the last pass, if there is one: it raises
+/// the epoch and ends the lease, so that a commit in flight is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSet {
-    /// It adds the pass of this number, which nobody owns and which begins where the position is set.
+    /// Add the pass of this number, without an owner, which begins where the position is set.
     Begin {
         number: i32,
-        /// Whether it begins the next log of that name.
+        /// Whether the topic was recreated, so that it begins the next log of that name.
         is_other_log: bool,
     },
-    /// It moves the last pass.
+    /// Move the last pass.
     Advance {
         /// The position's row.
         position: i64,
         number: i32,
-        /// Where it stands.
+        /// The next position to read.
         next: i64,
     },
 }
 
 impl OnSet {
-    /// [`StopKind::Taken`] when `lease` is not that of the last pass, or without one when somebody's is alive.
+    /// [`StopKind::Taken`] when `lease` is not that of the last pass, or without one when a lease is alive.
     /// [`StopKind::Setting`] for a position below 0, or after the end of a pass that has ended.
     pub fn decide(
         stream: &Stream,
@@ -125,14 +125,13 @@ impl OnSet {
             return Ok(Self::Begin { number: number + 1, is_other_log: is_recreated });
         }
         if ended_at.is_some() {
-            let message = format!("{label} has ended at {next}: there is nothing further on");
+            let message = format!("{label} ended at {next}: there is nothing after that");
             return Err(Fault::stop(StopKind::Setting, message));
         }
         Ok(Self::Advance { position, number, next })
     }
 
-    /// The pass that the position is in from now on, and the first of the positions before it that are passed without being
-    /// read.
+    /// The pass that the position is in from now on, and the first of the positions before it that are skipped.
     pub const fn passed(self) -> (i32, i64) {
         match self {
             Self::Begin { number, .. } => (number, 0),

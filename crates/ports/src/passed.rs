@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// Somebody decided to pass over them.
+/// They were skipped on purpose.
 pub const GAP: &str = "gap";
-/// Nothing is left there: they were compacted away.
+/// They were compacted away.
 pub const HOLE: &str = "hole";
-/// The end of a transaction, or what was compacted away: nobody can tell.
+/// The end of a transaction or a compacted record: the client cannot tell which.
 pub const UNKNOWN: &str = "unknown";
 
-/// How many positions of a range have no record, by why. None in a file.
+/// How many positions of a range have no record, by reason. None in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed(BTreeMap<&'static str, i64>);
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{Fault, StopKind};
 
-/// With this the names of files' streams begin, and no other stream's.
+/// The prefix of the names of files' streams, and of no other stream's.
 pub const FILE: &str = "file/";
 
 /// A partition of a stream, as the ledger names it.
@@ -19,7 +19,7 @@ pub struct Stream {
     pub name: String,
     /// 0 for a file.
     pub partition: i32,
-    /// What people call it: a topic, a path.
+    /// Its label: a topic or a path.
     pub label: String,
 }
 
@@ -56,7 +56,7 @@ pub struct Position {
     pub log: i64,
     /// The next position to read.
     pub next: i64,
-    /// Where that is, in the source's own words; null at the start.
+    /// The source's cursor there; null at the start.
     pub cursor: Value,
     /// What the flow remembers of earlier batches; null at the start.
     pub stats: Value,
@@ -86,7 +86,7 @@ impl From<i64> for SetTo {
     }
 }
 
-/// Where the last pass over a partition stands.
+/// The state of the last pass over a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionState {
     pub partition: i32,
@@ -94,18 +94,18 @@ pub struct PartitionState {
     pub pass: i32,
     /// The next position to read.
     pub next: i64,
-    /// Whose lease is alive.
+    /// The owner of a live lease.
     pub owner: Option<String>,
     /// When it was last changed, in UTC.
     pub updated_at: NaiveDateTime,
 }
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
     /// It is ours.
     Owned(Position),
-    /// Somebody's lease is alive.
+    /// Another owner's lease is alive.
     Held {
         owner: String,
         /// How long the lease lives unless it is renewed.

@@ -1,4 +1,4 @@
-//! What must not be kept of a dead letter.
+//! Masking of fields in dead letters.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use crate::{Headers, Raw};
 /// The header that says which fields of a dead letter were masked; such a dead letter cannot be replayed.
 pub const MASKED: &str = "masked";
 
-/// What stands for a masked value.
+/// The text that replaces a masked value.
 pub const MASK: &str = "***";
 
-/// Takes the values of named fields out of a record's bytes, in the format of the source they come from.
+/// Masks the values of named fields in a record's bytes, in the format of its source.
 pub trait Mask: fmt::Debug + Send + Sync + 'static {
     /// The record without the values of those fields, at whatever depth, its key and headers among them, and with the
-    /// header [`MASKED`]. Of a payload in which the fields cannot be told only length and hash are kept, of such a key
-    /// nothing.
+    /// header [`MASKED`]. A payload that cannot be parsed is replaced by its length and hash, such a key is
+    /// dropped.
     fn mask(&self, raw: &Raw) -> Raw;
 }
 
-/// A record of which `payload` is left, and its other bytes as they were.
+/// The record with the masked `payload` and its other bytes unchanged.
 pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
     let is_named = |name: &str| {
         fields.iter().any(|field| field == name || field.rsplit('.').next() == Some(name))
@@ -31,7 +31,7 @@ pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
     Raw { key: raw.key.clone(), payload, headers, ..*raw }
 }
 
-/// A record of which only length and hash are left: the fields cannot be told in it, and its key may be one of them.
+/// The record reduced to length and hash: it cannot be parsed, and its key may be a masked field.
 pub fn unreadable(raw: &Raw, fields: &[String]) -> Raw {
     let payload = raw.payload.as_ref().map(|payload| {
         let hash = blake3::hash(payload).to_hex();

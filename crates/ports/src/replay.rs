@@ -1,4 +1,4 @@
-//! A dead letter that is tried once more.
+//! Replay of a dead letter.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,42 +8,42 @@ use tally_domain::{Fields, Flow, Raw, Reason};
 
 use crate::{Fault, LoggedAct, Outcome, Place, Row, State};
 
-/// Where what was a dead letter is written after all.
+/// Writes replayed dead letters.
 pub trait Replay: Send + Sync + 'static {
-    /// Writes the row, or the reason why the record failed again, and the dead letter's new state, and `logged_act` with one
-    /// more of what became of it; all in one transaction, or nothing. So however often and by how many at once it
-    /// is called, and wherever it is cut off, a dead letter has its effect once.
+    /// Writes the row, or the reason why the record failed again, the dead letter's new state, and `logged_act` with its
+    /// outcome counted; all in one transaction, or nothing. So a dead letter has its effect once, however often and
+    /// concurrently this is called, and wherever it is interrupted.
     ///
-    /// Only an open dead letter changes. The row never overwrites anything newer: by one statement it is written where
-    /// nothing is, or an earlier record of the same origin; a later one, and any of another origin, stays. A row that
+    /// Only an open dead letter changes. The row never overwrites anything newer: one statement writes it where there is
+    /// nothing, or an earlier record of the same origin; a later one, and any of another origin, stays. A row that
     /// the database refuses has failed again, too. Then the next attempt is a dead letter of its own with the bytes
-    /// of this one, or those that are kept of it.
+    /// of this one, or those in `kept`.
     ///
-    /// Without `logged_act` all is tried and then rolled back: the answer is what would become of it.
+    /// Without `logged_act` it is a dry run: everything is rolled back, and the answer is what the outcome would be.
     fn replay(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> impl Future<Output = Result<Replayed, Fault>> + Send;
 }
 
-/// The record of a dead letter as its source read it, and how amounts are written in it; or why it is none.
+/// The record of a dead letter as its source reads it, and how amounts are written in it; or why it cannot be decoded.
 pub type DecodedRecord = Result<(Fields, Notation), Reason>;
 
-/// A record that went through all stages before the store once more.
+/// A dead letter's record after all stages before the store.
 #[derive(Debug)]
-pub struct Retry {
-    /// What the record is.
+pub struct ReplayAttempt {
+    /// The flow of the record.
     pub flow: Arc<dyn Flow>,
-    /// The attempt that this one follows.
+    /// The attempt before this one.
     pub place: Place,
-    /// The row, or why it is none again.
+    /// The row, or why the record failed again.
     pub result: Result<Row, Reason>,
-    /// What is kept should it fail again, where that is less than before: a mask was set since.
+    /// The bytes to keep if it fails again, where a mask has been set since.
     pub kept: Option<Raw>,
 }
 
-/// What became of a dead letter that was replayed.
+/// The outcome of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replayed {
     /// The store holds its effect; it is [`State::Replayed`].
@@ -57,11 +57,11 @@ pub enum Replayed {
         reason: Reason,
     },
     /// It was not open, and nothing changed.
-    Found(State),
+    NotOpen(State),
 }
 
 impl Replayed {
-    /// What the effect's `outcome` makes of the dead letter at `place`.
+    /// The dead letter at `place` after this `outcome`.
     pub fn of(place: &Place, outcome: Outcome) -> Self {
         match outcome {
             Outcome::Written | Outcome::Skipped => Self::Written,
@@ -81,7 +81,7 @@ impl Replayed {
             Self::Written => Some("replayed"),
             Self::Outdated => Some("outdated"),
             Self::FailedAgain { .. } => Some("failed_again"),
-            Self::Found(_) => None,
+            Self::NotOpen(_) => None,
         }
     }
 
@@ -91,7 +91,7 @@ impl Replayed {
             Self::Written => State::Replayed,
             Self::Outdated => State::Outdated,
             Self::FailedAgain { .. } => State::Retried,
-            Self::Found(state) => *state,
+            Self::NotOpen(state) => *state,
         }
     }
 }

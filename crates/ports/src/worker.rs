@@ -1,4 +1,4 @@
-//! Who works on a stream.
+//! The workers of a stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::PartitionState;
 /// A process that works on partitions of a stream, also while it owns none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
-    /// Its name, which no other process ever has; the owner of its leases.
+    /// Its unique name; the owner of its leases.
     pub id: Arc<str>,
     /// The flow's name.
     pub flow: String,
     /// `GROUP/TOPIC`.
     pub stream: String,
-    /// The machine's name, for people.
+    /// The machine's name, for display.
     pub host: String,
-    /// The process id, for people.
+    /// The process id, for display.
     pub pid: u32,
 }
 
@@ -27,21 +27,21 @@ pub struct Worker {
 pub enum Join {
     /// It may.
     Joined(Membership),
-    /// The store serves one worker, and another one lives.
+    /// The store serves one worker, and another one is alive.
     Full {
         worker: String,
-        /// How long it lives unless it says so again.
+        /// How long it counts as alive unless it renews.
         remaining: Duration,
-        /// Grows whenever it says so: equal values mean that it did not. Falls when the store's clock went back.
+        /// Grows whenever it renews: equal values mean that it did not. Falls when the store's clock went back.
         renewal: NaiveDateTime,
     },
 }
 
-/// All who work on a stream, and how far they are.
+/// The live workers of a stream and the state of its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// How many workers live, at least one.
-    pub living: usize,
+    /// How many workers are alive, including this one.
+    pub live_workers: usize,
     /// The partitions that have a position, in order.
     pub partitions: Vec<PartitionState>,
 }

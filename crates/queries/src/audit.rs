@@ -1,12 +1,14 @@
-//! The queries of an audit and the rows that they find.
+//! The queries of an audit and their rows.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use tally_domain::{Flow, Table, TableKind};
+use tally_ports::Passed;
 use tally_ports::audit::{
     BatchOfLetter, Counts, Entry, Letter, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
 };
-use tally_ports::{Passed, Place};
+
+use crate::dead_letters::IdentityRow;
 
 mod traces;
 
@@ -14,7 +16,7 @@ pub use self::traces::*;
 
 pub const PASSES: &str = include_str!("audit/passes.sql");
 pub const STRAYS: &str = include_str!("audit/strays.sql");
-pub const LETTERS: &str = include_str!("audit/letters.sql");
+pub const DEAD_LETTERS: &str = include_str!("audit/dead_letters.sql");
 const ENTRIES: &str = include_str!("audit/entries.sql");
 const ROWS: &str = include_str!("audit/rows.sql");
 const ROWS_FROM_NOTHING: &str = include_str!("audit/rows_from_nothing.sql");
@@ -55,7 +57,7 @@ pub fn rows(table: &Table, flow: &dyn Flow) -> String {
     about(ROWS, table, flow)
 }
 
-/// The rows in a table with keys that were read where nothing was.
+/// The rows in a table with keys at positions where nothing was read.
 pub fn rows_from_nothing(table: &Table, flow: &dyn Flow) -> String {
     about(ROWS_FROM_NOTHING, table, flow)
 }
@@ -66,9 +68,9 @@ fn about(sql: &str, table: &Table, flow: &dyn Flow) -> String {
 
 /// A row of [`PASSES`].
 #[derive(QueryableByName)]
-pub struct FoundPass {
+pub struct PassRow {
     #[diesel(embed)]
-    name: FoundName,
+    name: PassNameRow,
     #[diesel(sql_type = BigInt)]
     origin: i64,
     #[diesel(sql_type = BigInt)]
@@ -86,10 +88,10 @@ pub struct FoundPass {
     #[diesel(sql_type = Nullable<BigInt>)]
     last: Option<i64>,
     #[diesel(embed)]
-    counts: FoundCounts,
+    counts: CountsRow,
 }
 
-impl FoundPass {
+impl PassRow {
     pub fn pass(self) -> Pass {
         Pass {
             name: self.name.name(),
@@ -108,7 +110,7 @@ impl FoundPass {
 
 /// A row of [`STRAYS`], and a part of others.
 #[derive(QueryableByName)]
-pub struct FoundName {
+pub struct PassNameRow {
     #[diesel(sql_type = Text)]
     flow: String,
     #[diesel(sql_type = Text)]
@@ -119,7 +121,7 @@ pub struct FoundName {
     pass: i32,
 }
 
-impl FoundName {
+impl PassNameRow {
     pub fn name(self) -> PassName {
         let Self { flow, stream, partition, pass } = self;
         PassName { flow, stream, partition, pass }
@@ -127,7 +129,7 @@ impl FoundName {
 }
 
 #[derive(QueryableByName)]
-struct FoundCounts {
+struct CountsRow {
     #[diesel(sql_type = BigInt)]
     read: i64,
     #[diesel(sql_type = BigInt)]
@@ -140,7 +142,7 @@ struct FoundCounts {
     dead_lettered: i64,
 }
 
-impl FoundCounts {
+impl CountsRow {
     const fn counts(&self) -> Counts {
         let Self { read, written, superseded, skipped, dead_lettered } = *self;
         Counts { read, written, superseded, skipped, dead_lettered }
@@ -149,17 +151,17 @@ impl FoundCounts {
 
 /// A row of [`entries`].
 #[derive(QueryableByName)]
-pub struct FoundEntry {
+pub struct EntryRow {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(embed)]
-    pass: FoundName,
+    pass: PassNameRow,
     #[diesel(sql_type = BigInt)]
     first: i64,
     #[diesel(sql_type = BigInt)]
     last: i64,
     #[diesel(embed)]
-    counts: FoundCounts,
+    counts: CountsRow,
     #[diesel(sql_type = Integer)]
     is_gap: i32,
     #[diesel(sql_type = Text)]
@@ -168,7 +170,7 @@ pub struct FoundEntry {
     dead_letters: i64,
 }
 
-impl FoundEntry {
+impl EntryRow {
     pub fn entry(self) -> Entry {
         Entry {
             id: self.id,
@@ -183,17 +185,11 @@ impl FoundEntry {
     }
 }
 
-/// A row of [`LETTERS`].
+/// A row of [`DEAD_LETTERS`].
 #[derive(QueryableByName)]
-pub struct FoundLetter {
-    #[diesel(sql_type = Text)]
-    id: String,
+pub struct DeadLetterRow {
     #[diesel(embed)]
-    pass: FoundName,
-    #[diesel(sql_type = BigInt)]
-    position: i64,
-    #[diesel(sql_type = Integer)]
-    attempt: i32,
+    name: IdentityRow,
     #[diesel(sql_type = Text)]
     state: String,
     #[diesel(sql_type = Text)]
@@ -206,15 +202,13 @@ pub struct FoundLetter {
     is_of_pass: i32,
 }
 
-impl FoundLetter {
-    pub fn letter(self) -> Letter {
-        let FoundName { flow, stream, partition, pass } = self.pass;
-        let (position, attempt) = (self.position, self.attempt);
+impl DeadLetterRow {
+    pub fn dead_letter(self) -> Letter {
         let is_of_pass = self.is_of_pass != 0;
         let range = self.first.zip(self.last);
         Letter {
-            id: self.id,
-            place: Place { flow, stream, partition, pass, position, attempt },
+            id: self.name.id.clone(),
+            place: self.name.place(),
             state: self.state,
             batch_id: self.batch_id,
             batch: range.map(|(first, last)| BatchOfLetter { is_of_pass, first, last }),
@@ -224,7 +218,7 @@ impl FoundLetter {
 
 /// A row of [`rows`].
 #[derive(QueryableByName)]
-pub struct FoundRows {
+pub struct OriginRow {
     #[diesel(sql_type = BigInt)]
     origin: i64,
     #[diesel(sql_type = BigInt)]
@@ -236,7 +230,7 @@ pub struct FoundRows {
     #[diesel(sql_type = BigInt)]
     greatest: i64,
     #[diesel(embed)]
-    pass: Option<FoundName>,
+    pass: Option<PassNameRow>,
     #[diesel(sql_type = Nullable<BigInt>)]
     next: Option<i64>,
     #[diesel(sql_type = BigInt)]
@@ -247,7 +241,7 @@ pub struct FoundRows {
     replayed: i64,
 }
 
-impl FoundRows {
+impl OriginRow {
     pub fn rows(self, table: &str, flow: &str) -> Rows {
         let Self { begins, written, replayed, .. } = self;
         let pass = self.pass.zip(self.next).map(|(name, next)| PassOfRows {
@@ -272,9 +266,9 @@ impl FoundRows {
 
 /// A row of [`rows_from_nothing`].
 #[derive(QueryableByName)]
-pub struct FoundRowsFromNothing {
+pub struct RowsFromNothingRow {
     #[diesel(embed)]
-    pass: FoundName,
+    pass: PassNameRow,
     #[diesel(sql_type = BigInt)]
     number: i64,
     #[diesel(sql_type = BigInt)]
@@ -283,7 +277,7 @@ pub struct FoundRowsFromNothing {
     greatest: i64,
 }
 
-impl FoundRowsFromNothing {
+impl RowsFromNothingRow {
     pub fn rows(self, table: &str) -> RowsFromNothing {
         RowsFromNothing {
             table: table.to_owned(),

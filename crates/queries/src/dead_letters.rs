@@ -1,12 +1,13 @@
-//! What people see of dead letters, and what a relay hands out.
+//! Listing, counting and relaying dead letters.
 
 mod row;
 mod search;
 
-pub use row::{Counted, FoundLetter, Listing, Relayed};
+pub(crate) use row::IdentityRow;
+pub use row::{CountRow, DeadLetterRow, RelayedRow, SummaryRow};
 pub use search::Search;
 
-/// All but the bytes; what is large is not read for its length.
+/// All but the bytes; lengths are computed without reading large values.
 macro_rules! listed {
     () => {
         "select cast(d.id as text) as id, d.flow, d.stream, d.partition, d.pass, d.position, d.attempt, p.label,
@@ -25,13 +26,13 @@ macro_rules! dead_letters {
     };
 }
 
-/// For a [`Search`] that finds [`Listing`]s.
+/// For a [`Search`] that finds [`SummaryRow`]s.
 pub const LIST: &str = concat!(listed!(), dead_letters!(), "where true");
 
 pub const LIST_ORDER: &str =
     " order by d.flow, d.stream, d.partition, d.pass, d.position, d.attempt limit ";
 
-/// Finds [`FoundLetter`]s. A condition on the row `d` follows.
+/// Finds [`DeadLetterRow`]s. A condition on the row `d` follows.
 pub const FETCH: &str = concat!(
     listed!(),
     ", d.key, d.payload, cast(d.headers as text) as headers, d.record_timestamp",
@@ -39,7 +40,7 @@ pub const FETCH: &str = concat!(
     "where "
 );
 
-/// For a [`Search`] that finds [`Counted`]; `hour` is an expression for the hour of `d.failed_at`.
+/// For a [`Search`] that finds [`CountRow`]; `hour` is an expression for the hour of `d.failed_at`.
 pub fn count(hour: &str) -> String {
     let from = dead_letters!();
     format!("select {hour} as hour, d.stage, d.code, d.flow, count(*) as number{from}where true")
@@ -47,5 +48,5 @@ pub fn count(hour: &str) -> String {
 
 pub const COUNT_ORDER: &str = " group by 1, 2, 3, 4 order by 1, 2, 3, 4";
 
-/// How many dead letters of the flow `$1` wait to be relayed.
+/// How many dead letters of the flow `$1` are not published yet.
 pub const BACKLOG: &str = "select count(*) as number from dead_letters where flow = $1 and published_at is null and state <> 'purged'";

@@ -1,11 +1,11 @@
-//! The SQL about what earlier passes over a log left behind. The first four parameters are flow, stream, partition and log.
+//! SQL about what earlier passes over a log left in the store. The first four parameters are flow, stream, partition and log.
 
 use diesel::backend::Backend;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, Bool, HasSqlType, Integer, Text};
 use diesel::{QueryableByName, sql_query};
-use tally_ports::{OpenLetter, Origin};
+use tally_ports::{OpenDeadLetter, Origin};
 
 /// A statement with its first four parameters; the others are to be bound.
 pub fn about<'a, DB>(sql: &str, origin: &Origin<'a>) -> BoxedSqlQuery<'a, DB, SqlQuery>
@@ -52,13 +52,13 @@ pub struct Open {
     is_uncounted: bool,
 }
 
-impl From<Open> for OpenLetter {
+impl From<Open> for OpenDeadLetter {
     fn from(Open { position, is_uncounted }: Open) -> Self {
         Self { position, is_uncounted }
     }
 }
 
-/// The ranges that were counted and have something of the positions from the fifth parameter to the sixth.
+/// The counted ranges that overlap the positions from the fifth parameter to the sixth.
 pub const COUNTED: &str = "
     select c.first, c.last from counted c
     where c.flow = $1 and c.stream = $2 and c.partition = $3 and c.log = $4 and c.last >= $5 and c.first <= $6";
@@ -78,7 +78,7 @@ impl From<Counted> for (i64, i64) {
     }
 }
 
-/// One range of those that touch each other.
+/// `range` merged with those that touch it.
 pub fn merged(range: (i64, i64), touching: &[(i64, i64)]) -> (i64, i64) {
     let wider =
         |(first, last): (i64, i64), other: &(i64, i64)| (first.min(other.0), last.max(other.1));
@@ -92,15 +92,15 @@ pub const FORGET: &str = "
 pub const NOTE: &str = "
     insert into counted (flow, stream, partition, log, first, last) values ($1, $2, $3, $4, $5, $6)";
 
-/// The open dead letters of the position that is the fifth parameter are replayed.
+/// Marks the open dead letters of the position in the fifth parameter as replayed.
 pub const CLOSE: &str = "
     update dead_letters set state = 'replayed'
     where flow = $1 and stream = $2 and partition = $3 and state = 'open' and pass in (
             select p.pass from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4
         ) and position = $5";
 
-/// The dead letters of the batch that is the fifth parameter take the states of earlier ones of the same positions, where
-/// somebody has decided what becomes of them.
+/// Copies the states `repaired` and `discarded` from earlier dead letters of the same positions to those of the batch in
+/// the fifth parameter.
 pub const TAKE_OVER: &str = "
     update dead_letters set state = (
         select e.state from positions p cross join dead_letters e

@@ -1,4 +1,4 @@
-//! What the ledger says of a pass and of a batch.
+//! A pass and a batch in the ledger.
 
 use chrono::NaiveDateTime;
 use diesel::QueryableByName;
@@ -21,7 +21,7 @@ pub struct Sums {
     pub dead_lettered: i64,
 }
 
-/// What a pass that is finished comes to.
+/// The verdict on a finished pass.
 #[derive(QueryableByName)]
 pub struct Verdict {
     #[diesel(sql_type = Timestamp)]
@@ -44,26 +44,26 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    pub fn committed(self, refused: Vec<FoundRefused>) -> Committed {
+    pub fn committed(self, refused: Vec<RefusedRow>) -> Committed {
         let Self { written, superseded, skipped } = self;
         let refused = refused.into_iter();
-        let refused = refused.map(|FoundRefused { position, code }| Refused { position, code });
+        let refused = refused.map(|RefusedRow { position, code }| Refused { position, code });
         Committed { written, superseded, skipped, refused: refused.collect() }
     }
 }
 
-/// A dead letter that the database made of a record.
+/// A dead letter of a record that the database refused.
 #[derive(QueryableByName)]
-pub struct FoundRefused {
+pub struct RefusedRow {
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = Text)]
     code: String,
 }
 
-/// Where the last pass over a partition stands.
+/// The state of the last pass over a partition.
 #[derive(QueryableByName)]
-pub struct FoundStanding {
+pub struct PartitionStateRow {
     #[diesel(sql_type = Integer)]
     partition: i32,
     #[diesel(sql_type = Integer)]
@@ -76,9 +76,9 @@ pub struct FoundStanding {
     owner: Option<String>,
 }
 
-impl From<FoundStanding> for PartitionState {
-    fn from(found: FoundStanding) -> Self {
-        let FoundStanding { partition, pass, next, updated_at, owner } = found;
+impl From<PartitionStateRow> for PartitionState {
+    fn from(found: PartitionStateRow) -> Self {
+        let PartitionStateRow { partition, pass, next, updated_at, owner } = found;
         Self { partition, pass, next, owner, updated_at }
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger's SQL and the rows that it finds, as far as Postgres and SQLite understand the same text.
+//! The ledger's SQL and its rows, where Postgres and SQLite share the same text.
 //!
 //! Parameters are `$1`, `$2`, ... and each stands first in the order of its number: SQLite counts them so.
 

@@ -1,11 +1,11 @@
-//! The SQL that writes a table, made from its description and a [`Dialect`]. All names are quoted: they may be SQL's own
-//! words.
+//! The SQL that writes a table, built from its description and a [`Dialect`]. All names are quoted: they may be SQL
+//! keywords.
 
 use tally_domain::{Table, TableKind, Type, Version};
 
 /// What differs between databases.
 pub struct Dialect {
-    /// A value of a version, as it is compared.
+    /// The expression by which a version's value is compared.
     pub ordered: fn(Type, String) -> String,
     /// The sum of two values.
     pub sum: fn(Type, &str, &str) -> String,
@@ -37,7 +37,7 @@ pub fn insert(table: &Table) -> String {
     format!("insert into {} as t ({})", quoted(&table.name), columns(table).join(", "))
 }
 
-/// What becomes of a row whose key is there; `is_replay` is an expression, where both are to be told apart.
+/// The `on conflict` clause of an insert; `is_replay` is an expression, where replays and commits differ.
 pub fn on_conflict(dialect: &Dialect, table: &Table, is_replay: Option<&str>) -> String {
     let key: Vec<String> = names(table, table.key());
     let others = (0..table.columns.len()).filter(|column| !table.key().contains(column));
@@ -61,7 +61,7 @@ pub fn on_conflict(dialect: &Dialect, table: &Table, is_replay: Option<&str>) ->
     let only = wins.map(|wins| format!(" where {wins}")).unwrap_or_default();
     let key = key.join(", ");
     if set.is_empty() {
-        // A counter that counts nothing; updated all the same, so that it is one of the rows touched.
+        // A counter without values; updated anyway, so that it is one of the rows touched.
         return format!(
             " on conflict ({key}) do update set {0} = excluded.{0}",
             names(table, table.key())[0]
@@ -70,7 +70,7 @@ pub fn on_conflict(dialect: &Dialect, table: &Table, is_replay: Option<&str>) ->
     format!(" on conflict ({key}) do update set {}{only}", set.join(", "))
 }
 
-/// Whether something newer than the row called `new` is in the table; `None` where nothing can be.
+/// Whether the table holds something newer than the row called `new`; `None` where that is impossible.
 pub fn is_newer_there(dialect: &Dialect, table: &Table, is_replay: Option<&str>) -> Option<String> {
     let wins = wins(dialect, table, "new", is_replay)?;
     let same: Vec<String> =
@@ -79,7 +79,7 @@ pub fn is_newer_there(dialect: &Dialect, table: &Table, is_replay: Option<&str>)
     Some(format!("exists (select 1 from {name} as t where {same} and not ({wins}))"))
 }
 
-/// The condition under which the row called `new` takes the place of the one called `t`; `None` where it always does.
+/// The condition under which the row called `new` replaces the one called `t`; `None` where it always does.
 fn wins(dialect: &Dialect, table: &Table, new: &str, is_replay: Option<&str>) -> Option<String> {
     let TableKind::Keyed { version, .. } = &table.kind else { return None };
     let replaying = |replayed: String, committed: Option<String>| match (is_replay, committed) {
@@ -120,9 +120,10 @@ fn wins(dialect: &Dialect, table: &Table, new: &str, is_replay: Option<&str>) ->
     }
 }
 
-/// Deletes what an earlier reading appended: `place` are expressions for flow, stream, partition, log, first and last position.
-pub fn clear(table: &Table, place: [&str; 6]) -> String {
-    let [flow, stream, partition, log, first, last] = place;
+/// Deletes the rows that an earlier pass appended: `range` are expressions for flow, stream, partition, log, first and last
+/// position.
+pub fn clear(table: &Table, range: [&str; 6]) -> String {
+    let [flow, stream, partition, log, first, last] = range;
     format!(
         "delete from {} where flow = {flow} and stream = {stream} and partition = {partition} and log = {log} \
          and position between {first} and {last}",
@@ -134,27 +135,26 @@ fn names(table: &Table, columns: &[usize]) -> Vec<String> {
     columns.iter().map(|&column| quoted(&table.columns[column].name)).collect()
 }
 
-/// A column as a database has it.
-pub struct Found {
+/// A column as the database has it.
+pub struct ExistingColumn {
     pub name: String,
-    /// Its type in the database's words.
+    /// Its type, as the database names it.
     pub kind: String,
-    /// `None` where the database does not tell, as of a view.
+    /// `None` where the database does not tell, as for a view.
     pub takes_null: Option<bool>,
     /// Whether a row can be inserted without it.
     pub may_be_left_out: bool,
 }
 
-/// What in a database is not as the table is described. `fits` tells for a column, with its type unless the engine adds it,
-/// whether a type of the database's is the right one. Columns that somebody added are nobody's business while rows can do
-/// without them.
+/// The first difference between a database's table and its description. `fits` returns for a column, with its type unless
+/// the engine adds it, whether the database's type is the right one. Extra columns are allowed if they can be left out.
 pub fn difference(
     table: &Table,
-    found: &[Found],
+    found: &[ExistingColumn],
     fits: impl Fn(&str, Option<Type>, &str) -> bool,
 ) -> Option<String> {
     if found.is_empty() {
-        return Some("it is not there".to_owned());
+        return Some("it does not exist".to_owned());
     }
     let own = table.columns.iter().enumerate();
     let own =
@@ -173,7 +173,7 @@ pub fn difference(
             return Some(format!("its column {name} {not} null"));
         }
     }
-    let is_ours = |found: &Found| described.iter().any(|(name, ..)| *name == found.name);
+    let is_ours = |found: &ExistingColumn| described.iter().any(|(name, ..)| *name == found.name);
     let other = found.iter().find(|found| !is_ours(found) && !found.may_be_left_out)?;
     Some(format!("its column {} needs a value", other.name))
 }

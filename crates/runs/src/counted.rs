@@ -1,4 +1,4 @@
-//! How many records a source hands out.
+//! Counts the records of a source.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Whole runs, generic over flow, model and store: [`Files`] takes files into a store, [`stream`] the partitions of a topic,
-//! [`replay`] what became dead letters; [`audit`] compares a store with what was read into it.
+//! [`replay`] dead letters; [`audit`] compares a store with its sources.
 //!
-//! What a program does besides is to parse its command line, open the parts, run, and report.
+//! A program only parses its command line, opens the parts, runs, and reports.
 
 #[cfg(feature = "audit")]
 pub mod audit;

@@ -1,4 +1,4 @@
-//! What a run has of the process that it is in.
+//! The process that a run works in.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use tally_pipeline::{CancellationToken, Gates, Status};
 use uuid::Uuid;
 
-/// How long a call beside the commits may take once the run is to end: giving a lease back, for one, which is then left
-/// to expire.
+/// How long a call other than a commit may take while the run ends, such as releasing a lease, which is then left to
+/// expire.
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// A process that works on records.
@@ -27,8 +27,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// This process, which gives up after an outage of `max_outage`; `source` is the label of what it reads. Its name is for
-    /// people, `PROGRAM@HOST:PID:` and a part that tells apart what has the same of these, as containers may.
+    /// This process, which gives up after an outage of `max_outage`; `source` is the label of the source. Its name is
+    /// `PROGRAM@HOST:PID:` and a random part, as containers may share the rest.
     pub fn new(program: &str, source: &'static str, max_outage: Option<Duration>) -> Self {
         let status = Arc::new(Status::default());
         let gates = Gates::new(&status, source, max_outage);
@@ -39,7 +39,7 @@ impl Process {
         Self { name: name.into(), host, status, gates, stop: CancellationToken::new() }
     }
 
-    /// What `work` gives; `None` when it still waits for a dependency a moment after a stop was asked for.
+    /// The result of `work`; `None` when it still waits for a dependency shortly after a stop request.
     pub fn unless_stopped<T>(
         &self,
         work: impl Future<Output = T>,
@@ -47,7 +47,7 @@ impl Process {
         self.finish(work, GRACE)
     }
 
-    /// What `work` gives; `None` when it takes longer than `drain` after a stop was asked for.
+    /// The result of `work`; `None` when it takes longer than `drain` after a stop request.
     pub async fn finish<T>(&self, work: impl Future<Output = T>, drain: Duration) -> Option<T> {
         let out_of_time = async {
             self.stop.cancelled().await;

@@ -1,4 +1,4 @@
-//! What people see of a running process: logs, `/metrics`, `/health`, `/ready`; and the signals that stop it.
+//! Observability of a running process: logs, `/metrics`, `/health`, `/ready`; and the signals that stop it.
 
 pub mod logging;
 pub mod recorder;

@@ -9,14 +9,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Pretty on a terminal, JSON otherwise.
     #[default]
     Auto,
-    /// For people.
+    /// For reading on a terminal.
     Pretty,
     /// One JSON object per line.
     Json,
@@ -30,17 +30,17 @@ pub fn start<W>(levels: &str, format: Format, writer: W) -> Result<(), String>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // A bare word that is no level would be taken for a crate, of which everything is then logged, and of others nothing.
+    // A bare word that is not a level would be taken for a crate: everything of it would be logged, and nothing else.
     for word in levels.split(',').filter(|directive| !directive.contains('=')) {
         if word.parse::<LevelFilter>().is_err() {
-            return Err(format!("{word} is none of off, error, warn, info, debug, trace"));
+            return Err(format!("{word} is not one of off, error, warn, info, debug, trace"));
         }
     }
     let parse =
         |levels: &str| levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"));
     parse(levels)?;
-    // It tells of each connection, and calls the end of a transaction an error; what matters of that our own lines say.
-    // Whoever wants it names it in `levels`, which wins.
+    // The Kafka client logs each connection, and the end of a transaction as an error; our own lines say what matters.
+    // Naming it in `levels` overrides this.
     let filter = parse(&format!("rskafka=off,{levels}"))?;
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);

@@ -41,7 +41,7 @@ impl Metrics {
         Ok(Self { handle })
     }
 
-    /// Their values now, in Prometheus' text format.
+    /// Their current values in Prometheus' text format.
     pub fn render(&self) -> String {
         self.handle.render()
     }

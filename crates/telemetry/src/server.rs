@@ -19,7 +19,7 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4";
 /// The body of `/ready`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Readiness {
-    /// Whether records are being taken in; 503 otherwise.
+    /// Whether a source is being read and nothing is unavailable; 503 otherwise.
     pub ready: bool,
     /// Whether a source is being read.
     pub in_progress: bool,

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C: the first one asks for an orderly end, the second one ends at once.
+//! SIGTERM and Ctrl-C: the first one requests a graceful shutdown, the second one ends at once.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Whether and by what the process was asked to stop.
+/// Whether and by which signal the process was asked to stop.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     /// Cancelled by the first signal.
@@ -16,7 +16,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Begins to listen.
+    /// Listens for the signals.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -43,7 +43,7 @@ impl Shutdown {
     }
 }
 
-/// The exit code that stands for the next signal.
+/// Waits for the next signal; returns its exit code.
 async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> u8 {
     tokio::select! {
         _ = interrupt.recv() => 130,

@@ -1,4 +1,4 @@
-//! A flow that only tests know: it writes in every way that there is, and each record says itself what.
+//! A flow for tests: it has every kind of write, and each record says which.
 
 use std::sync::Arc;
 
@@ -128,7 +128,7 @@ impl Flow for Accounts {
     }
 }
 
-/// A row of a record that writes all of this.
+/// A row of a record with these writes.
 pub fn record(position: i64, writes: impl IntoIterator<Item = Write>) -> Row {
     let record = Record { writes: writes.into_iter().collect(), ..Record::default() };
     Row { position, record, raw: Raw::default() }

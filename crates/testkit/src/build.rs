@@ -49,7 +49,7 @@ pub fn worker<F: Flow + Default>(id: &str, name: &str) -> Worker {
     }
 }
 
-/// What somebody called `ann` does to positions, because of `reason`.
+/// An act of `ann` on positions, because of `reason`.
 pub fn act(reason: &str) -> Act {
     Act {
         who: "ann".to_owned(),
@@ -119,7 +119,7 @@ pub fn dead_letter(position: i64) -> DeadLetter {
     )
 }
 
-/// One of the flows that tests know.
+/// The test flow of this name.
 pub fn flow_named(name: &str) -> Arc<dyn Flow> {
     match name {
         Transactions::NAME => Arc::new(Transactions::default()),

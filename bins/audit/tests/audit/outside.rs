@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use tally_harness::eventually;
 use tally_harness::job::{ModelService, Target};
 use tally_harness::postgres::{OwnPostgres, TestDatabase};
-use tally_harness::process::{Launch, Output};
+use tally_harness::process::{Launch, Output, Process};
 use tempfile::TempDir;
 
 use crate::support::{LONG, Sample, audit, audit_of, audited};
@@ -66,7 +66,11 @@ async fn a_database_that_is_not_utf8() {
 fn settings_that_are_wrong() {
     let run =
         |flags: &[&str]| Launch::new(env!("CARGO_BIN_EXE_audit")).args(flags).spawn().wait(LONG);
-    assert_refused(&run(&["--database-url=mysql://x"]), 78, &["mysql://x is none of sqlite:PATH"]);
+    assert_refused(
+        &run(&["--database-url=mysql://x"]),
+        78,
+        &["mysql://x is not one of sqlite:PATH"],
+    );
     assert_eq!(run(&["--batch-size=1"]).code, Some(2));
     assert_eq!(run(&["--source"]).code, Some(2));
     assert_eq!(run(&["--output=xml"]).code, Some(2));
@@ -132,25 +136,26 @@ mod serial {
     const WAITING: &str =
         "select count(*) from pg_locks where not granted and relation = 'dead_letters'::regclass";
 
-    fn ledger(server: &OwnPostgres) -> Launch {
+    /// An audit in the middle of its work, held up by a lock.
+    async fn waiting_audit(server: &OwnPostgres) -> (Process, impl Send + use<>) {
         let job = tally_harness::job::Job::new(&server.url());
         let (sample, model) = (Sample::new(50, 0.1), ModelService::start());
         let output = job.model(model.url()).file(sample.path()).spawn().wait(LONG);
         assert_eq!(output.code, Some(0), "{output}");
-        audit_of(&server.url(), &NONE)
+        let lock = server.connect().await;
+        lock.batch_execute("begin; lock table dead_letters in access exclusive mode")
+            .await
+            .unwrap();
+        let process = audit_of(&server.url(), &NONE).spawn();
+        eventually(LONG, async || server.query_text(WAITING).await == [[Some("1".to_owned())]])
+            .await;
+        (process, lock)
     }
 
     #[tokio::test]
     async fn a_server_that_freezes_in_the_middle() {
         let server = OwnPostgres::start().await;
-        let audit = ledger(&server);
-        let lock = server.connect().await;
-        lock.batch_execute("begin; lock table dead_letters in access exclusive mode")
-            .await
-            .unwrap();
-        let process = audit.spawn();
-        eventually(LONG, async || server.query_text(WAITING).await == [[Some("1".to_owned())]])
-            .await;
+        let (process, _lock) = waiting_audit(&server).await;
         server.freeze();
         let output = process.wait(LONG);
         server.thaw();
@@ -160,14 +165,7 @@ mod serial {
     #[tokio::test]
     async fn a_server_that_stops_in_the_middle() {
         let server = OwnPostgres::start().await;
-        let audit = ledger(&server);
-        let lock = server.connect().await;
-        lock.batch_execute("begin; lock table dead_letters in access exclusive mode")
-            .await
-            .unwrap();
-        let process = audit.spawn();
-        eventually(LONG, async || server.query_text(WAITING).await == [[Some("1".to_owned())]])
-            .await;
+        let (process, _lock) = waiting_audit(&server).await;
         server.kill().await;
         assert_refused(&process.wait(LONG), 69, &["postgres"]);
     }

@@ -53,7 +53,7 @@ async fn freeze_and_succeed(target: Target, moment: Moment) {
     until_it_commits(&frozen, &target).await;
     match moment {
         Moment::Any => freeze_outside_of_sqlite_transactions(&target, &frozen).await,
-        Moment::BeforeCommit => freeze_before_commit(&target, &frozen).await,
+        Moment::BeforeCommit => target.freeze_before_commit(&frozen).await,
     }
 
     let successor = job(&target, &sample, &later).spawn();
@@ -86,27 +86,6 @@ async fn freeze_outside_of_sqlite_transactions(target: &Target, process: &Proces
         is_free
     })
     .await;
-}
-
-/// A trigger stops the server between the rows and the ledger's entry until the process is frozen, so that it never
-/// sends its COMMIT.
-async fn freeze_before_commit(target: &Target, process: &Process) {
-    let Target::Postgres(database) = target else { unreachable!("SQLite has no sessions") };
-    let door = database.connect().await;
-    door.batch_execute(
-        "select pg_advisory_lock(7); \
-         create function wait() returns trigger language plpgsql as \
-         $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$; \
-         create trigger wait before insert on batches for each row execute function wait()",
-    )
-    .await
-    .unwrap();
-    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'advisory'";
-    eventually(LONG, async || target.number(waiting).await == 1).await;
-    process.freeze().await;
-    door.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
-    let open = "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'";
-    eventually(LONG, async || target.number(open).await == 1).await;
 }
 
 /// Two at the same moment on a short file: one takes it, the other waits and finds it finished.

@@ -119,7 +119,7 @@ async fn a_quality_rule_stops_the_run() {
     assert_eq!(output.code, Some(0), "{output}");
     assert_eq!(
         said(&output),
-        ["INFO DIR/stop.csv: going on at row 5", "WARN quality rule above its threshold"]
+        ["INFO DIR/stop.csv: resuming at row 5", "WARN quality rule above its threshold"]
             .map(|line| line.replace("DIR", folder.path().to_str().unwrap()))
     );
     assert_eq!(summary(&output)["files"][0]["resumed_at"], 5);

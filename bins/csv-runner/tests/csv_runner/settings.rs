@@ -71,12 +71,12 @@ fn flags_that_are_unknown_or_cannot_be_read() {
     wrong_flags(&["--summary", "xml"], "invalid value 'xml' for '--summary <SUMMARY>'");
     wrong_flags(
         &["--lease", "5"],
-        "invalid value '5' for '--lease <TIME>': 5 is no length of time like 500ms, 5s, 5m or never: \
+        "invalid value '5' for '--lease <TIME>': 5 is not a duration like 500ms, 5s, 5m or never: \
          time unit needed, for example 5sec or 5ms",
     );
     wrong_flags(
         &["--max-outage", "soon"],
-        "invalid value 'soon' for '--max-outage <TIME>': soon is no length of time like 500ms, 5s, 5m or never: \
+        "invalid value 'soon' for '--max-outage <TIME>': soon is not a duration like 500ms, 5s, 5m or never: \
          expected number at 0",
     );
     let output = Job::new("sqlite:made.db").launch().current_dir("/").spawn().wait(SOON);
@@ -129,11 +129,11 @@ fn names_that_are_unknown() {
         );
     }
     for name in ["TALLY_", "TALLY_ML__", "TALLY___LEASE"] {
-        wrong_env(name, "1", &format!("the environment's {name} names no setting"));
+        wrong_env(name, "1", &format!("the environment variable {name} is not a setting"));
     }
     let rules =
         "missing_description, missing_merchant, outlier, unknown_operation_type, repeated_id";
-    wrong_toml("[quality.nope]", &format!("quality.nope is no rule; the rules are {rules}"));
+    wrong_toml("[quality.nope]", &format!("quality.nope is not a rule; the rules are {rules}"));
 }
 
 #[test]
@@ -201,19 +201,19 @@ fn values_that_cannot_be_read() {
         "migrate = 'maybe'",
         &file("migrate", "invalid type: found string, expected a boolean"),
     );
-    wrong_toml("csv.decimal = 'dot'", &file("csv.decimal", "dot is none of auto, comma, point"));
-    wrong_toml("log.format = 'loud'", &file("log.format", "loud is none of auto, pretty, json"));
+    wrong_toml("csv.decimal = 'dot'", &file("csv.decimal", "dot is not one of auto, comma, point"));
+    wrong_toml("log.format = 'loud'", &file("log.format", "loud is not one of auto, pretty, json"));
     wrong_toml(
         "quality.outlier.policy = 'shout'",
-        &file("quality.outlier.policy", "shout is none of warn, quarantine, stop"),
+        &file("quality.outlier.policy", "shout is not one of warn, quarantine, stop"),
     );
     for name in ["lease", "drain", "max_outage", "ml.connect_timeout", "ml.answer_timeout"] {
-        let problem = "5 parsecs is no length of time like 500ms, 5s, 5m or never: \
+        let problem = "5 parsecs is not a duration like 500ms, 5s, 5m or never: \
             unknown time unit \"parsecs\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years \
             (and few variations)";
         wrong_toml(&format!("{name} = '5 parsecs'"), &file(name, problem));
     }
-    let minus = "-5s is no length of time like 500ms, 5s, 5m or never: expected number at 0";
+    let minus = "-5s is not a duration like 500ms, 5s, 5m or never: expected number at 0";
     wrong_env("TALLY_LEASE", "-5s", &format!("setting lease (environment TALLY_LEASE): {minus}"));
     wrong_env(
         "TALLY_BATCH_SIZE",
@@ -221,7 +221,7 @@ fn values_that_cannot_be_read() {
         "setting batch_size (environment TALLY_BATCH_SIZE): invalid type: found string, expected usize",
     );
     let level = |value: &str| {
-        format!("setting log.level: {value} is none of off, error, warn, info, debug, trace")
+        format!("setting log.level: {value} is not one of off, error, warn, info, debug, trace")
     };
     wrong_env("LOG_LEVEL", "loud", &level("loud"));
     wrong_env("LOG_LEVEL", "info,tally_pipeline", &level("tally_pipeline"));
@@ -259,7 +259,7 @@ fn urls_that_name_nothing() {
         );
         assert_eq!(folder.names(), ["good.csv"]);
     };
-    let none = "is none of sqlite:PATH, postgres://, postgresql://";
+    let none = "is not one of sqlite:PATH, postgres://, postgresql://";
     for (url, shown) in [
         ("mysql://me:hidden@db/x", "mysql://***@db/x"),
         ("me:hidden@db/x", "***@db/x"),

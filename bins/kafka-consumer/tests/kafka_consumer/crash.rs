@@ -187,7 +187,7 @@ async fn frozen(moment: Moment) {
     let frozen = stream.consumer().spawn();
     until_it_commits(&frozen, &stream.target).await;
     if moment == Moment::BeforeCommit {
-        freeze_before_commit(&stream.target, &frozen).await;
+        stream.target.freeze_before_commit(&frozen).await;
     } else {
         frozen.freeze().await;
     }
@@ -207,32 +207,6 @@ async fn frozen(moment: Moment) {
     let output = frozen.wait(LONG);
     assert!(matches!(output.code, Some(75 | 143)), "{output}");
     stream.check_taken(&sample).await;
-}
-
-/// A trigger stops the server between the rows and the ledger's entry until the process is frozen, so that it never
-/// sends its COMMIT.
-async fn freeze_before_commit(target: &Target, process: &Process) {
-    let Target::Postgres(database) = target else { unreachable!("SQLite has no sessions") };
-    let door = database.connect().await;
-    door.batch_execute(
-        "select pg_advisory_lock(7); \
-         create function wait() returns trigger language plpgsql as \
-         $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$; \
-         create trigger wait before insert on batches for each row execute function wait()",
-    )
-    .await
-    .unwrap();
-    let sessions = |what: &str| {
-        format!(
-            "select count(*) from pg_stat_activity where datname = current_database() and {what}"
-        )
-    };
-    let waiting = sessions("wait_event = 'advisory'");
-    eventually(LONG, async || target.number(&waiting).await > 0).await;
-    process.freeze().await;
-    door.batch_execute("select pg_advisory_unlock(7)").await.unwrap();
-    let open = sessions("state = 'idle in transaction'");
-    eventually(LONG, async || target.number(&open).await > 0).await;
 }
 
 /// Each ends as it was asked to, with all that it had in flight committed.

@@ -17,7 +17,7 @@ async fn a_misspelt_topic_is_a_wrong_setting_and_is_not_made() {
     stream.topic = format!("{topic}s");
     let output = stream.consumer().spawn().wait(LONG);
     assert_code(&output, 78);
-    assert!(output.stderr.contains(&format!("near name is {topic}")), "{output}");
+    assert!(output.stderr.contains(&format!("did you mean {topic}?")), "{output}");
     let output = stream.consumer().spawn().wait(LONG);
     assert_code(&output, 78); // the first one made none
 }

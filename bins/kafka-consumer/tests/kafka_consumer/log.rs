@@ -158,18 +158,20 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     stream.check_ledger().await;
 }
 
+/// Good records into partition 0.
+async fn produce(broker: &Broker, stream: &Stream, ids: std::ops::Range<u32>) {
+    let records = ids.map(|id| record(None, Some(good(id).to_string().as_bytes())));
+    broker.produce(&stream.topic, 0, records.collect()).await;
+}
+
 #[tokio::test]
-async fn a_topic_that_was_deleted_and_made_again() {
+async fn a_topic_that_was_deleted_and_recreated() {
     let (broker, stream) = (Broker::shared().await, Stream::new().await);
-    let produce = async |ids: std::ops::Range<u32>| {
-        let records = ids.map(|id| record(None, Some(good(id).to_string().as_bytes())));
-        broker.produce(&stream.topic, 0, records.collect()).await;
-    };
-    produce(0..10).await;
+    produce(broker, &stream, 0..10).await;
     stream.consume_to_end();
     broker.delete_topic(&stream.topic).await;
     broker.create_topic(&stream.topic, 6).await;
-    produce(100..120).await;
+    produce(broker, &stream, 100..120).await;
     let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
     assert_code(&output, 65);
     let range = format!("{}/0@0-9", stream.topic);
@@ -194,13 +196,9 @@ async fn a_topic_that_was_deleted_and_made_again() {
 #[tokio::test]
 async fn records_that_were_deleted_before_they_were_read() {
     let (broker, stream) = (Broker::shared().await, Stream::new().await);
-    let produce = async |ids: std::ops::Range<u32>| {
-        let records = ids.map(|id| record(None, Some(good(id).to_string().as_bytes())));
-        broker.produce(&stream.topic, 0, records.collect()).await;
-    };
-    produce(0..10).await;
+    produce(broker, &stream, 0..10).await;
     stream.consume_to_end();
-    produce(10..20).await;
+    produce(broker, &stream, 10..20).await;
     broker.delete_records(&stream.topic, 0, 15).await;
     let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
     assert_code(&output, 65);

@@ -96,13 +96,13 @@ impl Stream {
 
     /// Returns when exactly these processes hold all six partitions, each as many as the others. The lease of one that
     /// was killed lives on, so how many somebody holds does not tell who.
-    pub async fn until_shared_by(&self, living: impl IntoIterator<Item = &Process>) {
-        let mut living: Vec<String> =
-            living.into_iter().map(|process| process.id().to_string()).collect();
-        living.sort();
-        let each = (6 / living.len()).to_string();
+    pub async fn until_shared_by(&self, running: impl IntoIterator<Item = &Process>) {
+        let mut running: Vec<String> =
+            running.into_iter().map(|process| process.id().to_string()).collect();
+        running.sort();
+        let each = (6 / running.len()).to_string();
         let expected: Vec<_> =
-            living.into_iter().map(|pid| [Some(pid), Some(each.clone())]).collect();
+            running.into_iter().map(|pid| [Some(pid), Some(each.clone())]).collect();
         let sql = "select split_part(owner, ':', 2), count(*) from positions \
             where lease_until > clock_timestamp() group by 1 order by 1";
         eventually(LONG, async || {

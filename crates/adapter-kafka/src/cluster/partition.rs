@@ -1,4 +1,4 @@
-//! One partition, as its leader answers.
+//! One partition, as seen by its leader.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tally_ports::Fault;
 
 use super::{Cluster, topics};
 
-/// One partition over a connection of its own. To be reopened after any fault.
+/// One partition over its own connection. Must be reopened after any fault.
 pub(crate) struct Partition {
     cluster: Cluster,
     client: PartitionClient,
     generation: u64,
 }
 
-/// What the log holds from an offset on.
+/// The log from an offset on.
 pub(crate) enum Answer {
     /// The records of the batches that were sent, and the high watermark.
     Records { records: Vec<RecordAndOffset>, high: i64 },
@@ -24,11 +24,11 @@ pub(crate) enum Answer {
     Marker,
     /// One of the batches cannot be decoded, for this reason; all of them are lost.
     Undecodable(String),
-    /// The log does not reach there.
+    /// The offset is out of range.
     OutOfRange,
 }
 
-/// Why records were not taken.
+/// Why records were not appended.
 pub(crate) enum Refused {
     /// Together they are over the topic's limit.
     TooLarge,
@@ -119,7 +119,7 @@ impl Partition {
     }
 }
 
-/// What an error of a fetch says about the log, if it does.
+/// What an error of a fetch says about the log, if anything.
 fn unusable(error: &Error) -> Option<Answer> {
     match error {
         Error::ServerError { protocol_error: ProtocolError::OffsetOutOfRange, .. } => {
@@ -131,7 +131,7 @@ fn unusable(error: &Error) -> Option<Answer> {
             | RequestError::TooMuchData { .. }),
         ) => {
             let text = error.to_string();
-            // The client misreads the record of every control batch, and says this of nothing else: it takes the
+            // The client misreads the record of every control batch, and reports this for nothing else: it takes the
             // first two bytes of its frame, a length that is never 0 and attributes, for a version that must be 0.
             // The cleaner may leave a control batch without its record.
             let is_marker = text.contains("Unknown control batch record version")

@@ -6,7 +6,7 @@ use tally_ports::Fault;
 
 use super::Cluster;
 
-/// So many names a message lists.
+/// How many names a message lists.
 const NAMES: usize = 5;
 
 /// The topic's partitions, ascending; the fault that `missing` makes of a message where there is none. To be asked before a topic is opened: the client's requests for one topic's
@@ -33,8 +33,8 @@ fn is_missing(topic: &str, topics: &[Topic]) -> String {
     let names = near(topic, topics.iter().map(|topic| topic.name.as_str()));
     match names.as_slice() {
         [] => format!("there is no topic {topic}"),
-        [name] => format!("there is no topic {topic}: a near name is {name}"),
-        names => format!("there is no topic {topic}: near names are {}", names.join(", ")),
+        [name] => format!("there is no topic {topic}: did you mean {name}?"),
+        names => format!("there is no topic {topic}: similar names are {}", names.join(", ")),
     }
 }
 

@@ -1,11 +1,11 @@
-//! What tells whether a log is still the one that was read.
+//! The cursor, which tells whether a log is still the one that was read.
 
 use rskafka::record::RecordAndOffset;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tally_ports::{Fault, StopKind};
 
-/// The last record that was read: where it is, when it was made, and a checksum of what it holds.
+/// The last record that was read: its offset, its timestamp, and a checksum of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cursor {
@@ -37,7 +37,7 @@ impl Cursor {
         match json {
             Value::Null => Ok(None),
             other => Self::deserialize(other).map(Some).map_err(|_| {
-                let message = format!("the position's cursor {other} is none of a topic");
+                let message = format!("the position's cursor {other} is not one of a topic");
                 Fault::stop(StopKind::Data, message)
             }),
         }

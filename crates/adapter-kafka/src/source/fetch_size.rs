@@ -1,13 +1,13 @@
-//! How much a fetch asks for.
+//! The size of a fetch.
 
-/// Asked for so little, a broker sends exactly one batch.
+/// For so small a size, a broker sends exactly one batch.
 pub(super) const ONE_BATCH: i32 = 1;
 
 /// How many bytes the next fetch asks for.
 ///
-/// One batch that the client cannot decode costs all others of the answer, and in a topic full of small transactions
-/// every second batch is one. So after such an answer a single batch is asked for, and less from then on; more
-/// again as long as that goes well.
+/// One batch that the client cannot decode costs all others of the response, and in a topic full of small transactions
+/// every second batch is one. So after such a response a single batch is fetched, then small sizes that grow again as
+/// long as that goes well.
 #[derive(Debug)]
 pub(super) struct FetchSize {
     limit: i32,
@@ -25,18 +25,18 @@ impl FetchSize {
         if self.single { ONE_BATCH } else { self.limit }
     }
 
-    /// The most that is ever asked for.
+    /// The largest fetch.
     pub(super) const fn most(&self) -> i32 {
         self.most
     }
 
-    /// Several batches were asked for, and one cannot be decoded.
+    /// A fetch of several batches held one that cannot be decoded.
     pub(super) fn failed(&mut self) {
         self.limit = (self.limit / 2).max(ONE_BATCH);
         self.single = true;
     }
 
-    /// There was an answer.
+    /// A fetch succeeded.
     pub(super) fn went_well(&mut self) {
         if !self.single {
             self.limit = self.limit.saturating_mul(2).min(self.most);

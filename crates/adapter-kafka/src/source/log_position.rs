@@ -1,4 +1,4 @@
-//! A place in a log, and whether it is still there.
+//! A position in a log, and whether it is still valid.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::Gap;
 use crate::cluster::{Answer, Cluster, Partition};
 use crate::fault::setting;
 
-/// A place in a partition's log.
+/// A position in a partition's log.
 #[derive(Clone)]
 pub(super) struct LogPosition {
     pub(super) cluster: Cluster,
@@ -23,16 +23,16 @@ pub(super) struct LogPosition {
     pub(super) next: i64,
     /// The last record before it that was read, if one was.
     pub(super) tail: Option<Cursor>,
-    /// Whether the topic was there before: if it is gone now, somebody may be about to recreate it.
+    /// Whether the topic existed before: if it is gone now, it may be about to be recreated.
     pub(super) was_there: bool,
 }
 
 /// Why reading ends.
 pub(super) enum Halt {
-    /// The log cannot be read on.
+    /// The partition is blocked.
     Blocked(Box<(Gap, Stop)>),
     Fault(Fault),
-    /// Nobody listens any more.
+    /// The receiver is gone.
     Abandoned,
 }
 
@@ -48,7 +48,7 @@ impl LogPosition {
         Partition::open(&self.cluster, &self.topic, self.partition, missing).await
     }
 
-    /// Makes sure that the log is still the one that was read up to here, and still holds what comes next.
+    /// Makes sure that the log is still the one that was read up to here, and still holds the next offset.
     ///
     /// Without a tail, or where that was deleted or compacted away, only the log's ends can tell.
     pub(super) async fn verify(&self, log: &Partition) -> Result<(), Halt> {
@@ -68,12 +68,12 @@ impl LogPosition {
             Answer::Records { records, .. } => records
                 .first()
                 .is_some_and(|found| found.offset == tail.offset && Cursor::of(found) != tail),
-            // Either it is there, or the record was compacted away and it comes next.
+            // Either it is that record, or the record was compacted away and this is the next one.
             Answer::Marker => {
                 let next = log.fetch(tail.offset + 1, ONE_BATCH, Duration::ZERO).await?;
                 matches!(next, Answer::Records { .. })
             }
-            // There was a record in a batch that could be decoded.
+            // The record was in a batch that could be decoded.
             Answer::Undecodable(_) => true,
             Answer::OutOfRange => return Err(self.moved().into()),
         };
@@ -86,8 +86,8 @@ impl LogPosition {
         Ok(())
     }
 
-    /// The batch here cannot be decoded: looks for its end, offset by offset, for all that the client tells of it is
-    /// that it cannot.
+    /// The batch here cannot be decoded: looks for its end, offset by offset, as the client reports nothing else about
+    /// it.
     pub(super) async fn undecodable(&self, log: &Partition, why: &str) -> Halt {
         match self.end_of_undecodable(log).await {
             Ok(last) => {
@@ -113,7 +113,7 @@ impl LogPosition {
         Ok(last)
     }
 
-    /// The log's ends changed while they were asked for.
+    /// The log's ends changed while they were looked up.
     pub(super) fn moved(&self) -> Fault {
         let Self { topic, partition, .. } = self;
         Fault::outage(format!("{}: {topic}/{partition} changes", self.cluster.name()))
@@ -134,7 +134,7 @@ impl LogPosition {
         let (topic, partition) = (self.topic.to_string(), self.partition);
         let gap = Gap { topic, partition, first, last, resume, is_recreated };
         let message = format!(
-            "{}: {}/{partition}, offsets {first} to {last}: {why}; to go on at {resume} without them, once: --accept-gap {gap}",
+            "{}: {}/{partition}, offsets {first} to {last}: {why}; to resume at {resume} without them, once: --accept-gap {gap}",
             self.cluster.name(),
             self.topic,
         );

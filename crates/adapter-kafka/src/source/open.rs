@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::cursor::Cursor;
 
-/// A batch holds no more than so many bytes of records, or one record.
+/// A batch holds at most this many bytes of records, or one record.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// A record that was received.
@@ -38,7 +38,7 @@ impl Received {
             key: record.key.map(Bytes::from),
             payload: record.value.map(Bytes::from),
             headers,
-            // Kafka says -1 for none.
+            // Kafka sends -1 for none.
             timestamp: (timestamp >= 0).then_some(record.timestamp),
             line: None,
         };
@@ -49,11 +49,11 @@ impl Received {
 /// A batch that is being collected.
 pub(super) struct Open {
     first: i64,
-    /// Behind the last offset passed.
+    /// The offset after the last one passed.
     next: i64,
     items: Vec<Item>,
     bytes: usize,
-    /// Whether it passes a range of which nothing is left; it then has no items.
+    /// Whether it passes a compacted range; it then has no items.
     is_compacted: bool,
     closes_at: Option<Instant>,
     first_timestamp: Option<i64>,
@@ -121,19 +121,19 @@ impl Open {
         self.pass(offset + 1, linger);
     }
 
-    /// There is no record left before `next`.
+    /// Passes the offsets before `next`, which have no records.
     pub(super) fn pass(&mut self, next: i64, linger: Duration) {
         self.next = next;
         self.closes_at.get_or_insert_with(|| Instant::now() + linger);
     }
 
-    /// The same, where something was once.
+    /// The same for records that were compacted away.
     pub(super) fn pass_compacted(&mut self, next: i64, linger: Duration) {
         self.is_compacted = true;
         self.pass(next, linger);
     }
 
-    /// Takes it; the next one begins behind it. `cursor` is that of the batch before, and becomes this one's.
+    /// Closes the batch; the next one begins after it. `cursor` is that of the previous batch, and becomes this one's.
     pub(super) fn close(&mut self, cursor: &mut Value) -> Batch {
         let open = std::mem::replace(self, Self::new(self.next));
         if let Some(Item { position, raw, .. }) = open.items.last() {

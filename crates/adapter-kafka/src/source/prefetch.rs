@@ -17,14 +17,14 @@ use super::log_position::{Halt, LogPosition};
 use crate::cluster::{Answer, Partition};
 use crate::{Gap, PartitionProgress};
 
-/// So long a fetch waits for something new.
+/// How long a fetch waits for new records.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// After so long without a fetch the log is compared again: a topic that is deleted, recreated and filled again
+/// After this long without a fetch the cursor is verified again: a topic that was deleted, recreated and filled
 /// meanwhile would answer the next fetch as if nothing had happened.
 const UNSEEN: Duration = Duration::from_secs(1);
 
-/// What was found in the log, in order.
+/// An event of the log, in order.
 pub(super) enum Event {
     /// The log is the one that was read before.
     Verified,
@@ -34,13 +34,13 @@ pub(super) enum Event {
     Passed { next: i64, is_compacted: bool },
     /// The source's end is reached.
     End,
-    /// The log cannot be read on.
+    /// The partition is blocked.
     Blocked(Box<(Gap, Stop)>),
-    /// It may be that it can be read on later.
+    /// A fault; a later fetch may succeed.
     Fault(Fault),
 }
 
-/// A task that reads on while the one before is worked on: one answer is in the channel and one waits for its place.
+/// A task that reads ahead: one response is in the channel and one waits to be sent.
 pub(super) struct Prefetch {
     pub(super) events: mpsc::Receiver<Event>,
     _task: AbortOnDropHandle<()>,
@@ -86,7 +86,7 @@ impl Reader {
         let log = self.open().await?;
         self.send(Event::Verified).await?;
         let mut seen = Instant::now();
-        // The end of the log as it was before the fetch; where an answer held no record at all, and how much to ask for
+        // The end of the log before the fetch; the offset of a response without records, and how much to fetch
         // there.
         let (mut end, mut nothing) = (i64::MIN, None);
         while self.until.is_none_or(|until| self.log_position.next < until) {
@@ -100,7 +100,7 @@ impl Reader {
             let asked = Instant::now();
             let answer = log.fetch(next, limit, wait).await?;
             seen = Instant::now();
-            // A broker waits only as long as it has nothing to send: what came sooner is a batch, with records or not.
+            // A broker waits only while it has nothing to send: a response that came sooner holds a batch, with records or not.
             let is_batch = seen - asked < wait;
             match answer {
                 Answer::Records { records, high } if !records.is_empty() => {
@@ -109,7 +109,7 @@ impl Reader {
                 }
                 Answer::Records { high, .. } if high <= next => self.reached_end(),
                 Answer::Records { .. } if next >= end => {
-                    // An undecided transaction, or something that came just now, or nothing is left of what was here.
+                    // An open transaction, or records that just arrived, or a compacted range.
                     end = log.offset(OffsetAt::Latest).await?;
                     if end <= next {
                         self.reached_end();
@@ -122,7 +122,7 @@ impl Reader {
                 Answer::Records { .. } => {
                     nothing = Some((next, bare.unwrap_or(self.fetch_size.most())));
                 }
-                // It may be one behind the batch that holds this offset.
+                // It may be one after the batch that holds this offset.
                 Answer::Marker | Answer::Undecodable(_) if bare.is_some() && limit > ONE_BATCH => {
                     nothing = Some((next, ONE_BATCH));
                 }
@@ -143,7 +143,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Opens the log and compares it, all within the time that one call may take: whoever probes waits for it.
+    /// Opens the log and verifies the cursor, within the timeout of one call: the gate's probe waits for it.
     async fn open(&self) -> Result<Partition, Halt> {
         let opening = async {
             let log = self.log_position.open().await?;
@@ -154,7 +154,7 @@ impl Reader {
         cluster.within(cluster.generation(), &format!("open {topic}/{partition}"), opening).await?
     }
 
-    /// Hands on what lies before the end.
+    /// Sends the records before the end.
     async fn take(&mut self, mut records: Vec<RecordAndOffset>, high: i64) -> Result<(), Halt> {
         let until = self.until.unwrap_or(i64::MAX);
         let before_end = records.partition_point(|record| record.offset < until);

@@ -66,7 +66,7 @@ async fn a_misspelt_topic_is_never_asked_for() {
     assert_eq!(cluster.partitions(&topic).await, Ok(vec![0, 1, 2]));
 
     let misspelt = format!("{topic}s");
-    let expected = format!("there is no topic {misspelt}: a near name is {topic}");
+    let expected = format!("there is no topic {misspelt}: did you mean {topic}?");
     check_setting(cluster.partitions(&misspelt).await, &expected);
     check_setting(cluster.offset(&misspelt, 0, Start::Latest).await, &expected);
     check_setting(Publisher::open(&cluster, &misspelt).await, &expected);

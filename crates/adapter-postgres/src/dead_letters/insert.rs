@@ -10,14 +10,14 @@ use diesel_async::RunQueryDsl;
 use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Fault, Headers};
-use tally_queries::ledger::FoundRefused;
+use tally_queries::ledger::RefusedRow;
 use uuid::Uuid;
 
 use crate::connection::{Session, answer, within};
 use crate::fault;
 use crate::query::prepared;
 
-/// Where all that identifies a dead letter is there already, nothing is written.
+/// A dead letter that exists already is not written again.
 const INSERT: &str = "
     insert into dead_letters
         (id, flow, stream, partition, pass, position, attempt, batch_id, key, payload, headers,
@@ -28,7 +28,7 @@ const INSERT: &str = "
         as u(id, position, attempt, key, payload, headers, stage, code, message, record_timestamp)
     on conflict do nothing";
 
-/// Writes those that are not there yet and answers how many those were.
+/// Writes those that do not exist yet and returns how many those were.
 pub(crate) async fn insert(
     session: &mut Session,
     commit: &Commit,
@@ -69,13 +69,13 @@ pub(crate) async fn insert(
         .bind::<Array<Text>, _>(messages)
         .bind::<Array<Text>, _>(distinct)
         .bind::<Array<Nullable<Timestamptz>>, _>(timestamps);
-    // Not as for other statements: what the server says of it may quote the records.
+    // Not as for other statements: the server's message may quote the records.
     let inserted = within(limit, prepared(query).execute(connection)).await?;
     inserted.map_err(|error| fault::of_dead_letters(&error))
 }
 
-/// For each dead letter the place of its headers, from 1, among those that differ: a file's are long, and the same for
-/// all of its records.
+/// The distinct headers, and for each dead letter their number, from 1: a file's headers are long, and the same for all
+/// of its records.
 fn distinct_headers(dead_letters: &[&DeadLetter]) -> (Vec<i32>, Vec<String>) {
     let (mut places, mut distinct) = (Vec::with_capacity(dead_letters.len()), Vec::new());
     let mut last: Option<&Headers> = None;
@@ -93,10 +93,7 @@ fn distinct_headers(dead_letters: &[&DeadLetter]) -> (Vec<i32>, Vec<String>) {
 }
 
 /// The rows of a committed batch that the database refused, in order of position.
-pub(crate) async fn refused(
-    session: &mut Session,
-    batch: Uuid,
-) -> Result<Vec<FoundRefused>, Fault> {
+pub(crate) async fn refused(session: &mut Session, batch: Uuid) -> Result<Vec<RefusedRow>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(
         "select position, code from dead_letters where batch_id = $1 and stage = $2 and attempt = 1 order by position",

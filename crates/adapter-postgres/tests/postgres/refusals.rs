@@ -8,7 +8,7 @@ use crate::support::{contents, open, outage, own, setting};
 use tally_adapter_postgres::Postgres;
 use tally_domain::transactions::Transactions;
 use tally_harness::postgres::TestDatabase;
-use tally_ports::{Commit, Committed, Place, Refused, Replay, Replayed, Retry, Sink};
+use tally_ports::{Commit, Committed, Place, Refused, Replay, ReplayAttempt, Replayed, Sink};
 use tally_testkit::build::{self, LONG, row};
 
 /// A trigger that runs `body` before each row is written, or, `deferred`, before COMMIT.
@@ -53,8 +53,9 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
         attempt: 1,
     };
     let flow = Arc::clone(&batch.flow);
-    let retry = Arc::new(Retry { flow, place, result: Ok(row(3, 3, "-12.34")), kept: None });
-    match store.replay(&retry, None).await {
+    let attempt =
+        Arc::new(ReplayAttempt { flow, place, result: Ok(row(3, 3, "-12.34")), kept: None });
+    match store.replay(&attempt, None).await {
         Ok(Replayed::FailedAgain { reason, .. }) => assert_eq!(reason.message, message),
         other => panic!("{code}: {other:?}"),
     }

@@ -38,11 +38,11 @@ async fn a_mark_that_did_not_arrive_is_made_with_the_next_relay() {
     let topic = Topic::default();
     outage(store.relay(FLOW, 10, &topic).await);
     assert_eq!(
-        (proxy.fired(), topic.letters().len(), &*published(&database).await),
+        (proxy.fired(), topic.dead_letters().len(), &*published(&database).await),
         (1, 3, "0 of 3")
     );
     assert_eq!(store.relay(FLOW, 10, &topic).await, Ok(3));
-    assert_eq!((topic.letters().len(), &*published(&database).await), (6, "3 of 3"));
+    assert_eq!((topic.dead_letters().len(), &*published(&database).await), (6, "3 of 3"));
 }
 
 /// The mark is there though its answer was lost: nothing is told again.
@@ -58,7 +58,7 @@ async fn a_mark_whose_answer_is_lost_is_found() {
     outage(store.relay(FLOW, 10, &topic).await);
     assert_eq!((proxy.fired(), &*published(&database).await), (1, "3 of 3"));
     assert_eq!(store.relay(FLOW, 10, &topic).await, Ok(0));
-    assert_eq!(topic.letters().len(), 3);
+    assert_eq!(topic.dead_letters().len(), 3);
 }
 
 /// Others may lock a row after that.
@@ -121,7 +121,7 @@ mod serial {
         assert_eq!(theirs.relay(FLOW, 10, &topic).await, Ok(1), "the others are not held up");
         let all_told = async || {
             theirs.relay(FLOW, 10, &topic).await.unwrap();
-            topic.letters().len() == 3
+            topic.dead_letters().len() == 3
         };
         eventually(Duration::from_secs(20), all_told).await;
         assert!(began.elapsed() >= LEASE / 2, "{:?}", began.elapsed());

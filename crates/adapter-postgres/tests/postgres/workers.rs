@@ -22,9 +22,9 @@ async fn open(database: &TestDatabase) -> Postgres {
     Postgres::open(&settings, &tally_flows::all()).await.unwrap()
 }
 
-async fn living(store: &Postgres, worker: &Worker) -> usize {
+async fn live_workers(store: &Postgres, worker: &Worker) -> usize {
     match store.join_stream(worker, LONG).await.unwrap() {
-        Join::Joined(membership) => membership.living,
+        Join::Joined(membership) => membership.live_workers,
         full @ Join::Full { .. } => panic!("{full:?}"),
     }
 }
@@ -81,7 +81,7 @@ async fn heartbeats_that_wait_hold_up_no_others() {
     let others = async {
         for _ in 0..3 {
             store.renew(&idle.lease).await.unwrap();
-            assert_eq!(living(&store, &worker::<Transactions>("a", "group/idle")).await, 1);
+            assert_eq!(live_workers(&store, &worker::<Transactions>("a", "group/idle")).await, 1);
         }
     };
     timeout(PATIENCE, others).await.expect("a session for them");
@@ -118,8 +118,8 @@ async fn workers_that_died_long_ago_are_forgotten() {
         .await;
     let new: Vec<_> =
         (0..4).map(|number| worker::<Transactions>(&format!("new {number}"), "group/0")).collect();
-    join_all(new.iter().map(|worker| living(&store, worker))).await;
-    assert_eq!(living(&store, &new[0]).await, 4);
+    join_all(new.iter().map(|worker| live_workers(&store, worker))).await;
+    assert_eq!(live_workers(&store, &new[0]).await, 4);
     let ids = database.query_text("select string_agg(id, ', ' order by id) from workers").await;
     assert_eq!(ids[0][0].as_deref(), Some("dead, new 0, new 1, new 2, new 3"));
 }
@@ -131,11 +131,11 @@ async fn the_database_clock_says_who_lives() {
     let store = open(&database).await;
     let (ann, bob) =
         (worker::<Transactions>("ann", "group/0"), worker::<Transactions>("bob", "group/0"));
-    living(&store, &bob).await;
+    live_workers(&store, &bob).await;
     let seen = "select seen_until - now() between interval '40 s' and interval '60 s' from workers where id = 'bob'";
     assert_eq!(database.query_text(seen).await, [[Some("t".to_owned())]]);
-    assert_eq!(living(&store, &ann).await, 2);
+    assert_eq!(live_workers(&store, &ann).await, 2);
     database.execute("update workers set seen_until = now() where id = 'bob'").await;
-    assert_eq!(living(&store, &ann).await, 1);
-    assert_eq!(living(&store, &bob).await, 2);
+    assert_eq!(live_workers(&store, &ann).await, 1);
+    assert_eq!(live_workers(&store, &bob).await, 2);
 }

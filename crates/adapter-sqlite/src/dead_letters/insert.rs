@@ -1,4 +1,4 @@
-//! Dead letters: written with their batch, and read again for the answer to a batch that was committed before.
+//! Dead letters: written with their batch, and re-read for the answer to a batch that was committed before.
 
 use bytes::Bytes;
 use diesel::sql_types::{BigInt, Integer, Text};
@@ -6,7 +6,7 @@ use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_domain::Stage;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{Commit, DeadLetter, Headers};
-use tally_queries::ledger::FoundRefused;
+use tally_queries::ledger::RefusedRow;
 
 use crate::statement::{Statement, execute};
 
@@ -77,7 +77,7 @@ impl HeadersText {
 pub(crate) fn refused(
     connection: &mut SqliteConnection,
     commit: &Commit,
-) -> QueryResult<Vec<FoundRefused>> {
+) -> QueryResult<Vec<RefusedRow>> {
     sql_query(
         "select position, code from dead_letters where flow = ? and stream = ? and partition = ? and pass = ? \
          and position between ? and ? and attempt = 1 and stage = ? and batch_id = ? order by position",

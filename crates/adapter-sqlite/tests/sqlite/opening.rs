@@ -255,7 +255,7 @@ fn tables_that_are_not_as_described_are_refused() {
             "its column more needs a value",
         ),
         ("alter table accounts drop column origin", "it has no column origin"),
-        ("drop table totals", "it is not there"),
+        ("drop table totals", "it does not exist"),
     ] {
         let database = Database::new();
         database.try_open().unwrap();
@@ -289,7 +289,7 @@ fn a_table_has_one_writer() {
     assert_eq!(open(&[Visits::known(), others("others", "visits")]), message);
     let message = "the flow others writes batches, a table of the engine";
     assert_eq!(open(&[others("others", "batches")]), message);
-    assert!(open(&[others("others", "no identifier")]).contains("no identifier"));
+    assert!(open(&[others("others", "not an identifier")]).contains("not an identifier"));
     assert!(database.texts("select name as text from sqlite_schema").is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! What `[flows.NAME]` says in the place of the settings outside of it.
+//! The settings of `[flows.NAME]`, which replace those outside of it.
 
 use figment::Figment;
 use figment::value::Value;
@@ -18,7 +18,7 @@ pub(super) fn plain(setting: &str) -> String {
     }
 }
 
-/// The settings with those of the flow `name` in their place; each value still tells where it came from.
+/// The settings, replaced by those of the flow `name`; each value keeps its source.
 pub(super) fn overridden(figment: &Figment, name: &str) -> Figment {
     match figment.find_value(&format!("flows.{name}")) {
         Ok(value) => put(figment.clone(), "", &value),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tally_ports::{
     Acts, Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place, Replay,
-    Replayed, Retry, StoredDeadLetter,
+    ReplayAttempt, Replayed, StoredDeadLetter,
 };
 use uuid::Uuid;
 
@@ -47,9 +47,9 @@ impl Acts for Store {
 impl Replay for Store {
     async fn replay(
         &self,
-        retry: &Arc<Retry>,
+        attempt: &Arc<ReplayAttempt>,
         logged_act: Option<&LoggedAct>,
     ) -> Result<Replayed, Fault> {
-        on_store!(self, store => store.replay(retry, logged_act))
+        on_store!(self, store => store.replay(attempt, logged_act))
     }
 }

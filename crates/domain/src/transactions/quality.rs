@@ -19,10 +19,10 @@ pub(super) const RULES: &[Name] = &[
 
 const KNOWN_OPERATION_TYPES: [&str; 4] = ["payment", "transfer", "direct_debit", "refund"];
 const OUTLIER_SIGMAS: f64 = 3.0;
-/// Before that many records nothing is called an outlier.
+/// Outliers are judged after this many records.
 const OUTLIER_MIN_RECORDS: u64 = 1_000;
 
-/// What is remembered of a partition's earlier batches.
+/// The statistics of a partition's earlier batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     amount: Moments,

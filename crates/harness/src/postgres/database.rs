@@ -11,7 +11,8 @@ use crate::service::{WIPE_IDLE, shared_folder};
 
 const DROP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An empty database of its own, on the shared server unless an [`OwnPostgres`](super::OwnPostgres) made it; dropped, whoever is still connected, with this value.
+/// An empty database of the test's own, on the shared server unless an [`OwnPostgres`](super::OwnPostgres) made it. Dropped
+/// with this value, even with open connections.
 ///
 /// Roles belong to the server, not to the database: name those a test makes after [`name`](Self::name).
 pub struct TestDatabase {

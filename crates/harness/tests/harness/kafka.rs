@@ -1,11 +1,9 @@
 //! The real Kafka and the real schema registry of the tests.
 
-use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, process};
 
 use rskafka::BackoffConfig;
 use rskafka::client::{ClientBuilder, Credentials, SaslConfig};
@@ -19,6 +17,8 @@ use tally_harness::kafka::{
 use tally_harness::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::support::assert_wiped;
 
 #[tokio::test]
 async fn a_topic_is_the_tests_own() {
@@ -205,25 +205,8 @@ mod serial {
     /// What happens to the brokers of tests that are killed: the kernel lets go of their lock.
     #[tokio::test]
     async fn a_broker_that_nobody_uses_is_wiped() {
-        let folder = env::temp_dir().join(format!("tally-watch-kafka-{}", process::id()));
-        fs::create_dir(&folder).unwrap();
-        let users = File::create(folder.join("users")).unwrap();
-        users.lock_shared().unwrap();
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../infra/native/kafka.sh");
         let settings = [("KAFKA_PORT", "0"), ("KAFKA_HEAP", "256m"), ("KAFKA_WIPE_IDLE", "0")];
-        let start = Command::new(script)
-            .arg("start")
-            .env("INFRA_STATE", &folder)
-            .envs(settings)
-            .status()
-            .unwrap();
-        assert!(start.success());
-        let port = fs::read_to_string(folder.join("kafka/port")).unwrap();
-        let port: u16 = port.trim().parse().unwrap();
-
-        drop(users);
-        eventually(Duration::from_secs(30), async || !folder.exists()).await;
-        assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+        assert_wiped("kafka", &settings).await;
     }
 }
 

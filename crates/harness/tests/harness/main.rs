@@ -9,3 +9,4 @@ mod postgres;
 mod process;
 mod proxy;
 mod scripts;
+mod support;

@@ -1,20 +1,17 @@
 //! The real Postgres of the tests.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, process};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tally_harness::eventually;
 use tally_harness::postgres::{OwnPostgres, TestDatabase, connect, query_text};
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::support::assert_wiped;
 
 #[tokio::test]
 async fn a_database_is_the_tests_own_and_goes_with_its_value() {
@@ -113,23 +110,6 @@ async fn an_own_server_is_killed_frozen_stopped_and_started_again() {
 /// What happens to the servers of tests that are killed: the kernel lets go of their lock.
 #[tokio::test]
 async fn a_server_that_nobody_uses_is_wiped() {
-    let folder = env::temp_dir().join(format!("tally-watch-{}", process::id()));
-    fs::create_dir(&folder).unwrap();
-    let users = File::create(folder.join("users")).unwrap();
-    users.lock_shared().unwrap();
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../infra/native/postgres.sh");
     let settings = [("PG_PORT", "0"), ("PG_FSYNC", "off"), ("PG_WIPE_IDLE", "0")];
-    let start = Command::new(script)
-        .arg("start")
-        .env("INFRA_STATE", &folder)
-        .envs(settings)
-        .status()
-        .unwrap();
-    assert!(start.success());
-    let port: u16 =
-        fs::read_to_string(folder.join("postgres/port")).unwrap().trim().parse().unwrap();
-
-    drop(users);
-    eventually(Duration::from_secs(30), async || !folder.exists()).await;
-    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    assert_wiped("postgres", &settings).await;
 }

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Coordinator, LIST_EVERY, LOOK_EVERY, Partitions, fair_share};
 use crate::Ended;
 
-/// The partitions that cannot be read on.
+/// The blocked partitions.
 #[derive(Clone, Default)]
 pub(super) struct Blocked(Arc<Mutex<BTreeMap<i32, Stop>>>);
 
@@ -49,13 +49,13 @@ pub(super) struct Assignment<S, P> {
     pub(super) coordinator: Arc<Coordinator<S, P>>,
     held: Held,
     tasks: JoinSet<(i32, Result<Ended, Stop>)>,
-    /// Whether we count among the living. Who has an end and nothing left to get does not, for the others are to share
-    /// all partitions.
+    /// Whether we are registered as alive. A worker whose work has an end and that has nothing left to get is not, so that the
+    /// others share all partitions.
     is_present: bool,
 }
 
 impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
-    /// An empty-handed one; `stop` makes it give back whatever it holds.
+    /// A worker without partitions; `stop` makes it release whatever it holds.
     pub(super) fn begin(coordinator: Arc<Coordinator<S, P>>, stop: CancellationToken) -> Self {
         Self { coordinator, held: Held::new(stop), tasks: JoinSet::new(), is_present: true }
     }
@@ -101,7 +101,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
                 look.reset_immediately();
                 continue;
             }
-            let share = fair_share(partitions.len(), membership.living);
+            let share = fair_share(partitions.len(), membership.live_workers);
             self.give_surplus(share);
             // A claim whose answer is not waited for expires by itself.
             tokio::select! {
@@ -115,22 +115,22 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         }
     }
 
-    /// Whether the work has an end, we hold nothing, and neither is anything free nor will anybody give us some.
+    /// Whether the work has an end, we hold nothing, nothing is free, and no worker has a surplus for us.
     ///
-    /// Whoever holds a lease counts here, even if it has not said for a while that it lives: it may say so again.
+    /// An owner of a lease counts here, even if it has not renewed for a while: it may still do so.
     fn has_nothing_to_get(&self, partitions: &[i32], membership: &Membership) -> bool {
         let mut shares = BTreeMap::<&str, usize>::new();
         for owner in membership.partitions.iter().filter_map(|state| state.owner.as_deref()) {
             *shares.entry(owner).or_default() += 1;
         }
-        let share = fair_share(partitions.len(), membership.living.max(shares.len() + 1));
+        let share = fair_share(partitions.len(), membership.live_workers.max(shares.len() + 1));
         partitions.iter().all(|number| self.coordinator.partitions.end(*number).is_some())
             && self.held.partitions.is_empty()
             && self.free(partitions, membership).next().is_none()
             && shares.values().all(|count| *count <= share)
     }
 
-    /// Those of `partitions` that nobody holds and that are not at their ends, and whether they were ever read.
+    /// Those of `partitions` without an owner that are not at their ends, and whether they were ever read.
     fn free<'a>(
         &'a self,
         partitions: &'a [i32],
@@ -149,13 +149,13 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         })
     }
 
-    /// Gives up what is more than the share, those first that can be read.
+    /// Releases what exceeds the share, blocked partitions last.
     fn give_surplus(&self, share: usize) {
         let mut kept = self.held.kept();
         let surplus = kept.len().saturating_sub(share);
         kept.sort_by_key(|number| (!self.held.blocked.lock().contains_key(number), *number));
         for number in kept.into_iter().rev().take(surplus) {
-            tracing::info!(partition = number, share, "more than the share, giving it back");
+            tracing::info!(partition = number, share, "more than the share, releasing it");
             self.held.partitions[&number].cancel();
         }
     }
@@ -185,7 +185,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         Ok(())
     }
 
-    /// How the run ended, if every partition is at its end or cannot get there.
+    /// How the run ended, if every partition has reached its end or is blocked.
     fn ended(&self, partitions: &[i32], membership: &Membership) -> Option<Result<Ended, Stop>> {
         let blocked = self.held.blocked.lock();
         let mut next = 0;
@@ -204,7 +204,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         })
     }
 
-    /// Takes note of a partition that is no longer held.
+    /// Records that a partition is no longer held.
     fn note(
         &mut self,
         ended: Result<(i32, Result<Ended, Stop>), tokio::task::JoinError>,
@@ -223,7 +223,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
         }
     }
 
-    /// Lets go of everything once what is in flight is committed.
+    /// Releases everything once what is in flight is committed.
     pub(super) async fn give_back(&mut self) -> Result<(), Stop> {
         self.held.stop.cancel();
         let mut first = Ok(());
@@ -234,7 +234,7 @@ impl<S: Positions + Workers + PositionAdmin, P: Partitions> Assignment<S, P> {
     }
 }
 
-/// Asks again and again which partitions there are. While that cannot be answered, those known stay.
+/// Lists the partitions regularly. While they cannot be listed, the known ones stay.
 async fn list<S, P: Partitions>(
     coordinator: Arc<Coordinator<S, P>>,
     listed: watch::Sender<Vec<i32>>,

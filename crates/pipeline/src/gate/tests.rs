@@ -61,7 +61,7 @@ async fn it_gives_up_after_the_longest_outage() {
     let (status, gate) = gate(Some(Duration::from_mins(1)));
     let began = Instant::now();
     let stop = gate.pass(|| async { away(None) }).await.unwrap_err();
-    assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 60));
+    assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Unavailable, 60));
     assert_eq!(stop.message, "model stayed unavailable for 60 s: 503");
     assert!(!status.has_no_outage_of("model"));
 }
@@ -94,7 +94,7 @@ async fn an_answer_to_a_call_in_flight_starts_the_longest_outage_anew() {
     let (answer, stop, is_open) = tokio::join!(in_flight, failing, looking);
     assert_eq!((answer, is_open), (Ok(7), false));
     let stop = stop.unwrap_err();
-    assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Away, 100));
+    assert_eq!((stop.kind, began.elapsed().as_secs()), (StopKind::Unavailable, 100));
     assert_eq!(stop.message, "model stayed unavailable for 60 s: 503");
 }
 

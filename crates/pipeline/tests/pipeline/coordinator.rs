@@ -1,4 +1,5 @@
-//! Workers that share partitions, on the store in memory and tokio's clock.
+//! Workers that share partitions, on the store in memory and tokio's paused clock: a `sleep` lets the workers do all that
+//! is due until then and takes no real time.
 
 mod support;
 
@@ -16,10 +17,14 @@ use self::support::{LEASE, Stage, stop, stream, worker};
 
 #[test]
 fn a_share_is_rounded_up() {
-    for (partitions, living, share) in
+    for (partitions, live_workers, share) in
         [(6, 1, 6), (6, 2, 3), (6, 4, 2), (6, 6, 1), (6, 7, 1), (0, 3, 0)]
     {
-        assert_eq!(fair_share(partitions, living), share, "{partitions} among {living}");
+        assert_eq!(
+            fair_share(partitions, live_workers),
+            share,
+            "{partitions} among {live_workers}"
+        );
     }
 }
 
@@ -42,7 +47,7 @@ async fn shares_even_out_as_workers_come_and_go() {
     let works =
         || a.partitions.begun.load(Ordering::SeqCst) + c.partitions.begun.load(Ordering::SeqCst);
     let before = works();
-    sleep(20 * LEASE).await;
+    sleep(20 * LEASE).await; // paused clock: many rounds of both workers
     assert_eq!(works(), before);
     assert_eq!(stage.shares().len(), 2);
     a.end().await.unwrap();
@@ -55,11 +60,15 @@ async fn a_partition_that_was_never_read_begins_where_it_should() {
     let stage = Stage::new();
     let a = stage.start("a", stage.fake(1));
     stage.until_shares(&[("a", 1)]).await;
-    let standing = stage.standing(0).await.unwrap();
-    assert_eq!((standing.pass, standing.next), (1, 7));
+    let partition_state = stage.partition_state(0).await.unwrap();
+    assert_eq!((partition_state.pass, partition_state.next), (1, 7));
     a.partitions.count.store(2, Ordering::SeqCst);
     stage.until_shares(&[("a", 2)]).await;
-    assert_eq!(stage.standing(1).await.unwrap().next, 3, "added later: from its first position on");
+    assert_eq!(
+        stage.partition_state(1).await.unwrap().next,
+        3,
+        "added later: from its first position on"
+    );
     a.end().await.unwrap();
 }
 
@@ -93,7 +102,7 @@ async fn a_blocked_partition_stays_held_and_the_others_go_on() {
     fake.outcomes.lock().unwrap().insert(0, Err(stop(StopKind::Blocked)));
     let a = stage.start("a", fake);
     stage.until_shares(&[("a", 1)]).await;
-    sleep(5 * LEASE).await;
+    sleep(5 * LEASE).await; // paused clock: time for any retry
     let snapshot = a.status.snapshot();
     assert!(!snapshot.is_ready());
     assert_eq!(snapshot.blocked.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([0]));

@@ -68,7 +68,7 @@ async fn an_outage_that_no_answer_ends_lasts_from_the_last_one() {
     let model = Hesitant { most: Some(15), ..Hesitant::default() };
 
     let stop = bench.run(Scripted::new((0..40).map(good)), model).await.unwrap_err();
-    assert_eq!(stop.kind, StopKind::Away);
+    assert_eq!(stop.kind, StopKind::Unavailable);
     assert_eq!(stop.message, "model stayed unavailable for 60 s: 503");
     assert_eq!(bench.ranges(), [(0, 9)]);
 }

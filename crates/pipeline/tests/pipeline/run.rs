@@ -57,18 +57,16 @@ async fn every_record_is_accounted_for() {
     assert_eq!(codes, [("23514", 1), ("amount_missing", 1), ("fields", 1), ("model_refused", 1)]);
 
     let letters = bench.store.dead_letters();
-    let found: Vec<_> =
-        letters.iter().map(|stored| (stored.letter.position, stored.letter.reason.stage)).collect();
+    let found: Vec<_> = letters
+        .iter()
+        .map(|stored| (stored.dead_letter.position, stored.dead_letter.reason.stage))
+        .collect();
     assert_eq!(
         found,
         [(1, Stage::Decode), (3, Stage::Validate), (6, Stage::Enrich), (5, Stage::Write)]
     );
-    assert!(
-        letters
-            .iter()
-            .all(|stored| stored.letter.raw.payload
-                == Some(stored.letter.position.to_string().into()))
-    );
+    assert!(letters.iter().all(|stored| stored.dead_letter.raw.payload
+        == Some(stored.dead_letter.position.to_string().into())));
     let entry = &bench.store.batches()[0];
     assert_eq!((entry.read, entry.dead_lettered), (9, 4));
 }
@@ -118,7 +116,7 @@ async fn a_run_gives_up_when_the_outage_lasts_too_long() {
     bench.max_outage = Some(Duration::from_mins(1));
     let model = Model::new(|_, _| (Duration::ZERO, Err(Fault::outage("503"))));
     let stop = bench.run(Scripted::new((0..30).map(good)), model).await.unwrap_err();
-    assert_eq!(stop.kind, StopKind::Away);
+    assert_eq!(stop.kind, StopKind::Unavailable);
     assert_eq!(bench.store.next(&bench.stream), Some((0, false)));
     assert!(bench.store.dead_letters().is_empty());
 }
@@ -217,7 +215,7 @@ async fn quarantined_records_become_dead_letters_and_never_reach_the_model() {
     let letters = bench.store.dead_letters();
     let found: Vec<_> = letters
         .iter()
-        .map(|stored| (stored.letter.position, &*stored.letter.reason.code))
+        .map(|stored| (stored.dead_letter.position, &*stored.dead_letter.reason.code))
         .collect();
     assert_eq!(found, [(0, "repeated_id"), (1, "fields")]);
     assert_eq!((bench.totals.written, bench.totals.superseded), (2, 0));

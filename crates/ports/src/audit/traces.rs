@@ -1,4 +1,4 @@
-//! What records that were read left behind.
+//! What records left in the store.
 
 use tally_domain::Value;
 
@@ -8,7 +8,7 @@ use crate::State;
 /// The records of a log, in a range of positions, whose traces are wanted.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The pass that has read them.
+    /// The pass that read them.
     pub pass: PassName,
     /// Which log of that name it is over, from 1.
     pub log: i64,
@@ -29,7 +29,7 @@ pub struct Keys {
     pub keys: Vec<Vec<Value>>,
 }
 
-/// What records that were read left behind.
+/// What records left in the store.
 #[derive(Clone, Debug, Default)]
 pub struct Traces {
     /// The newest attempt of each dead letter of these positions, of all passes over the log, in order of position and pass.
@@ -49,7 +49,7 @@ pub struct LetterTrace {
     pub pass: i32,
     /// What became of it.
     pub state: State,
-    /// Whether the pass is the first one that has read this position of the log: what it left out was not counted.
+    /// Whether the pass is the first that read this position of the log: a record that it refused was not counted.
     pub is_first: bool,
 }
 

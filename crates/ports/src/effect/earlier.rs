@@ -1,4 +1,4 @@
-//! What earlier passes over a log left behind.
+//! What earlier passes over a log left in the store.
 
 use std::borrow::Cow;
 
@@ -7,28 +7,28 @@ use tally_domain::{Action, Flow, TableKind};
 use super::Outcome;
 use crate::Row;
 
-/// What earlier passes over a log left behind in a range of positions.
+/// What earlier passes over a log left in the store for a range of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
     /// The ranges of positions, inclusive, whose records were counted.
     pub counted: Vec<(i64, i64)>,
     /// The open dead letters.
-    pub open: Vec<OpenLetter>,
+    pub open: Vec<OpenDeadLetter>,
 }
 
 /// A dead letter that a write of its position closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenLetter {
+pub struct OpenDeadLetter {
     /// Where it was read.
     pub position: i64,
-    /// Whether the pass that counted its position left it out: nothing was counted of it then.
+    /// Whether the pass that counted its position refused the record, so that it was not counted.
     pub is_uncounted: bool,
 }
 
 impl Earlier {
     /// Whether the record at this position is in the counters already.
     fn has_counted(&self, position: i64) -> bool {
-        let is_open = |letter: &OpenLetter| letter.position == position && letter.is_uncounted;
+        let is_open = |letter: &OpenDeadLetter| letter.position == position && letter.is_uncounted;
         let has = |&(first, last): &(i64, i64)| (first..=last).contains(&position);
         self.counted.iter().any(has) && !self.open.iter().any(is_open)
     }

@@ -1,4 +1,4 @@
-//! The writes of a batch's rows: in which order, which of them wins, what they come to.
+//! The writes of a batch's rows: their order, which of them win, and their outcomes.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -14,7 +14,7 @@ use crate::{Row, Stop, StopKind};
 pub struct Writes<'a> {
     tables: &'a [Table],
     rows: &'a [Row],
-    /// By table, key, version and position: so two writers do not wait for each other in a circle, and the last of each key
+    /// By table, key, version and position: so two writers do not deadlock, and the last of each key
     /// wins.
     versioned: Vec<Versioned<'a>>,
     order: Vec<usize>,
@@ -76,7 +76,7 @@ impl<'a> Writes<'a> {
     /// The writes of `rows`.
     ///
     /// # Errors
-    /// When a write is not what its table is described for: a fault of the flow.
+    /// When a write does not fit its table's description: a bug in the flow.
     pub fn new(flow: &'a dyn Flow, rows: &'a [Row]) -> Result<Self, Stop> {
         let tables = flow.tables();
         let mut versioned = Vec::with_capacity(rows.len());
@@ -100,7 +100,7 @@ impl<'a> Writes<'a> {
             let by_key = compare_keys(tables, one, other);
             by_key.then_with(|| compare_versions(&tables[one.table], one.values, other.values))
         });
-        // Where a record has several, no order is that of all keys; two writers that wait for each other are an outage.
+        // Where a record has several, no single order fits all keys; a deadlock is then an outage.
         let is_single = rows.iter().all(|row| row.record.writes.len() == 1);
         let order = if is_single && versioned.len() == rows.len() {
             versioned.iter().map(|write| write.row).collect()
@@ -300,10 +300,10 @@ fn check(tables: &[Table], write: &Write) -> Result<(), String> {
     };
     let name = &table.name;
     if !fits {
-        return Err(format!("writes {name} in a way that the table is not described for"));
+        return Err(format!("writes {name} in a way that its description does not allow"));
     }
     if write.values.len() != table.columns.len() {
-        return Err(format!("writes {name} with as many values as the table has no columns"));
+        return Err(format!("writes {name} with the wrong number of values"));
     }
     for (index, (column, value)) in table.columns.iter().zip(&write.values).enumerate() {
         let is_left = write.action != Action::Delete || table.outlives_a_delete(index);
@@ -312,7 +312,10 @@ fn check(tables: &[Table], write: &Write) -> Result<(), String> {
             (value, kind) => value.is(kind),
         };
         if !(is_of_kind && (is_left || *value == Value::Null)) {
-            return Err(format!("writes a value into {name}.{} that is none of it", column.name));
+            return Err(format!(
+                "writes a value into {name}.{} that is not of its type",
+                column.name
+            ));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
--- The rows in {table} by origin, and the pass of {flow} that it is. Written after all may be what was purged since. How many
+-- The rows in {table} by origin, and the pass of {flow} that it is. A purged dead letter may have been replayed before. How many
 -- records wrote the rows is counted only where they are more than records were written.
 select x.*,
     case when x.number > x.written + x.replayed

@@ -1,4 +1,4 @@
-//! What records left in the tables that a flow appends to or counts in, and of each record its traces.
+//! What records left in the tables that a flow appends to or counts in, and the traces of each record.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
@@ -8,9 +8,9 @@ use tally_ports::audit::{
     Appended, AppendedRows, AppendedTrace, Counted, Counter, LetterTrace, RowTrace, WrongNumbers,
 };
 
-use super::{FoundName, about, is_appended, tables};
+use super::{PassNameRow, about, is_appended, tables};
 
-pub const TRACES_OF_LETTERS: &str = include_str!("traces_of_letters.sql");
+pub const TRACES_OF_DEAD_LETTERS: &str = include_str!("traces_of_dead_letters.sql");
 const APPENDED: &str = include_str!("appended.sql");
 const APPENDED_ROWS: &str = include_str!("appended_rows.sql");
 const WRONG_NUMBERS: &str = include_str!("wrong_numbers.sql");
@@ -31,7 +31,7 @@ pub fn appended(flow: &dyn Flow) -> Option<String> {
     (!positions.is_empty()).then(|| sql.replace("{flow}", flow.name()))
 }
 
-/// The rows in a table that rows are appended to, by log.
+/// The rows of an append-only table, by log.
 pub fn appended_rows(table: &Table, flow: &dyn Flow) -> String {
     about(APPENDED_ROWS, table, flow)
 }
@@ -41,12 +41,12 @@ pub fn wrong_numbers(table: &Table, flow: &dyn Flow) -> String {
     about(WRONG_NUMBERS, table, flow)
 }
 
-/// The ranges that were counted.
+/// The counted ranges.
 pub fn counted(flow: &dyn Flow) -> String {
     COUNTED.replace("{flow}", flow.name())
 }
 
-/// The rows of a table that counts, each as a list of texts that `list` makes.
+/// The rows of a table of counters, each as a list of texts built by `list`.
 pub fn counters(table: &Table, list: &str) -> String {
     let texts = table.columns.iter().map(|column| format!("cast(t.\"{}\" as text)", column.name));
     let texts: Vec<String> = texts.collect();
@@ -66,7 +66,7 @@ pub fn traces_of_appended(table: &Table) -> String {
     )
 }
 
-/// The rows of keys that come `from` somewhere with their places as `slot`, the columns of the key being those that `of` makes.
+/// The rows of the keys in `from`, which numbers them as `slot`; `of` is the expression for a column of the key.
 pub fn traces_of_keys(table: &Table, from: &str, of: impl Fn(usize) -> String) -> String {
     let same: Vec<String> = table
         .key()
@@ -85,11 +85,11 @@ pub fn traces_of_keys(table: &Table, from: &str, of: impl Fn(usize) -> String) -
 
 /// A row of [`appended`].
 #[derive(QueryableByName)]
-pub struct FoundAppended {
+pub struct AppendedRow {
     #[diesel(sql_type = Text)]
     id: String,
     #[diesel(embed)]
-    pass: FoundName,
+    pass: PassNameRow,
     #[diesel(sql_type = BigInt)]
     first: i64,
     #[diesel(sql_type = BigInt)]
@@ -102,7 +102,7 @@ pub struct FoundAppended {
     records: i64,
 }
 
-impl FoundAppended {
+impl AppendedRow {
     pub fn appended(self, flow: &dyn Flow) -> Appended {
         let Self { id, pass, first, last, written, replayed, records } = self;
         let is_all = flow.tables().iter().all(|table| is_appended(&table.kind));
@@ -112,7 +112,7 @@ impl FoundAppended {
 
 /// A log, as appended rows name it.
 #[derive(QueryableByName)]
-struct FoundLog {
+struct LogRow {
     #[diesel(sql_type = Text)]
     flow: String,
     #[diesel(sql_type = Text)]
@@ -123,7 +123,7 @@ struct FoundLog {
     log: i64,
 }
 
-impl FoundLog {
+impl LogRow {
     fn name(&self) -> String {
         let Self { flow, stream, partition, log } = self;
         format!("{flow} {stream} partition {partition} log {log}")
@@ -132,9 +132,9 @@ impl FoundLog {
 
 /// A row of [`appended_rows`].
 #[derive(QueryableByName)]
-pub struct FoundAppendedRows {
+pub struct AppendedRowsRow {
     #[diesel(embed)]
-    log: FoundLog,
+    log: LogRow,
     #[diesel(sql_type = BigInt)]
     number: i64,
     #[diesel(sql_type = BigInt)]
@@ -145,7 +145,7 @@ pub struct FoundAppendedRows {
     greatest: Option<i64>,
 }
 
-impl FoundAppendedRows {
+impl AppendedRowsRow {
     pub fn rows(self, table: &Table, flow: &dyn Flow) -> AppendedRows {
         let range = self.least.zip(self.greatest);
         AppendedRows {
@@ -160,9 +160,9 @@ impl FoundAppendedRows {
 
 /// A row of [`wrong_numbers`].
 #[derive(QueryableByName)]
-pub struct FoundWrongNumbers {
+pub struct WrongNumbersRow {
     #[diesel(embed)]
-    log: FoundLog,
+    log: LogRow,
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = BigInt)]
@@ -171,7 +171,7 @@ pub struct FoundWrongNumbers {
     greatest: i64,
 }
 
-impl FoundWrongNumbers {
+impl WrongNumbersRow {
     pub fn numbers(self, table: &Table) -> WrongNumbers {
         let Self { log, position, number, greatest } = self;
         let (table, log) = (table.name.to_string(), log.name());
@@ -181,40 +181,40 @@ impl FoundWrongNumbers {
 
 /// A row of [`counted`].
 #[derive(QueryableByName)]
-pub struct FoundCounted {
+pub struct CountedRow {
     #[diesel(embed)]
-    log: FoundLog,
+    log: LogRow,
     #[diesel(sql_type = BigInt)]
     first: i64,
     #[diesel(sql_type = BigInt)]
     last: i64,
 }
 
-impl FoundCounted {
+impl CountedRow {
     pub fn counted(self) -> Counted {
-        let Self { log: FoundLog { flow, stream, partition, log }, first, last } = self;
+        let Self { log: LogRow { flow, stream, partition, log }, first, last } = self;
         Counted { flow, stream, partition, log, first, last }
     }
 }
 
 /// A row of [`counters`].
 #[derive(QueryableByName)]
-pub struct FoundCounter {
+pub struct CounterRow {
     #[diesel(sql_type = Text)]
     values: String,
 }
 
-impl FoundCounter {
+impl CounterRow {
     pub fn counter(self, table: usize, flow: &dyn Flow) -> Counter {
-        // A list of texts and nulls is what was asked for.
+        // The query returns a list of texts and nulls.
         let values = serde_json::from_str(&self.values).unwrap_or_default();
         Counter { flow: flow.name().to_owned(), table, values }
     }
 }
 
-/// A row of [`TRACES_OF_LETTERS`].
+/// A row of [`TRACES_OF_DEAD_LETTERS`].
 #[derive(QueryableByName)]
-pub struct FoundLetterTrace {
+pub struct DeadLetterTraceRow {
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = Integer)]
@@ -225,7 +225,7 @@ pub struct FoundLetterTrace {
     is_first: i32,
 }
 
-impl FoundLetterTrace {
+impl DeadLetterTraceRow {
     pub fn trace(self) -> LetterTrace {
         let Self { position, pass, state, is_first } = self;
         let state = state.parse().unwrap_or(State::Open);
@@ -235,14 +235,14 @@ impl FoundLetterTrace {
 
 /// A row of [`traces_of_appended`].
 #[derive(QueryableByName)]
-pub struct FoundAppendedTrace {
+pub struct AppendedTraceRow {
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = BigInt)]
     number: i64,
 }
 
-impl FoundAppendedTrace {
+impl AppendedTraceRow {
     pub const fn trace(&self, table: usize) -> AppendedTrace {
         AppendedTrace { table, position: self.position, count: self.number }
     }
@@ -250,7 +250,7 @@ impl FoundAppendedTrace {
 
 /// A row of [`traces_of_keys`].
 #[derive(QueryableByName)]
-pub struct FoundRowTrace {
+pub struct KeyTraceRow {
     #[diesel(sql_type = BigInt)]
     slot: i64,
     #[diesel(sql_type = BigInt)]
@@ -261,10 +261,10 @@ pub struct FoundRowTrace {
     is_deleted: i32,
 }
 
-/// For each of `count` keys its row, of those that were `found`, the first one's slot being `from`.
-pub fn in_slots(found: Vec<FoundRowTrace>, count: usize, from: i64) -> Vec<Option<RowTrace>> {
+/// For each of `count` keys its row among those `found`; slots count from `from`.
+pub fn in_slots(found: Vec<KeyTraceRow>, count: usize, from: i64) -> Vec<Option<RowTrace>> {
     let mut rows = vec![None; count];
-    for FoundRowTrace { slot, origin, position, is_deleted } in found {
+    for KeyTraceRow { slot, origin, position, is_deleted } in found {
         let index = usize::try_from(slot - from).ok();
         if let Some(row) = index.and_then(|index| rows.get_mut(index)) {
             *row = Some(RowTrace { origin, position, is_deleted: is_deleted != 0 });

@@ -2,17 +2,20 @@ use bytes::Bytes;
 use chrono::NaiveDateTime;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text, Timestamp};
+use tally_ports::audit::PassName;
 use tally_ports::dead_letter::headers_from_json;
 use tally_ports::{
     Count, DeadLetterSummary, Fault, Place, Raw, RelayedDeadLetter, StopKind, StoredDeadLetter,
 };
 use uuid::Uuid;
 
+use crate::audit::PassNameRow;
+
 /// A row of [`LIST`](super::LIST).
 #[derive(QueryableByName)]
-pub struct Listing {
+pub struct SummaryRow {
     #[diesel(embed)]
-    name: FoundName,
+    name: IdentityRow,
     #[diesel(sql_type = Nullable<Text>)]
     label: Option<String>,
     #[diesel(sql_type = Text)]
@@ -24,17 +27,17 @@ pub struct Listing {
     #[diesel(sql_type = BigInt)]
     bytes: i64,
     #[diesel(embed)]
-    reason: FoundReason,
+    reason: ReasonRow,
     #[diesel(sql_type = Text)]
     state: String,
     #[diesel(sql_type = Nullable<Timestamp>)]
     published_at: Option<NaiveDateTime>,
 }
 
-impl Listing {
+impl SummaryRow {
     pub fn summary(self) -> Result<DeadLetterSummary, Fault> {
         let id = self.name.id()?;
-        let FoundReason { stage, code, message, failed_at } = self.reason;
+        let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(DeadLetterSummary {
             id,
             label: self.label,
@@ -55,23 +58,23 @@ impl Listing {
 
 /// A row of [`FETCH`](super::FETCH).
 #[derive(QueryableByName)]
-pub struct FoundLetter {
+pub struct DeadLetterRow {
     #[diesel(embed)]
-    listing: Listing,
+    summary: SummaryRow,
     #[diesel(embed)]
-    raw: FoundRaw,
+    raw: RawRow,
 }
 
-impl FoundLetter {
+impl DeadLetterRow {
     pub fn stored(self) -> Result<StoredDeadLetter, Fault> {
-        let raw = self.raw.raw(&self.listing.name)?;
-        Ok(StoredDeadLetter { summary: self.listing.summary()?, raw })
+        let raw = self.raw.raw(&self.summary.name)?;
+        Ok(StoredDeadLetter { summary: self.summary.summary()?, raw })
     }
 }
 
 /// A row of [`count`](super::count).
 #[derive(QueryableByName)]
-pub struct Counted {
+pub struct CountRow {
     #[diesel(sql_type = Timestamp)]
     hour: NaiveDateTime,
     #[diesel(sql_type = Text)]
@@ -84,28 +87,28 @@ pub struct Counted {
     number: i64,
 }
 
-impl From<Counted> for Count {
-    fn from(Counted { hour, stage, code, flow, number }: Counted) -> Self {
+impl From<CountRow> for Count {
+    fn from(CountRow { hour, stage, code, flow, number }: CountRow) -> Self {
         Self { flow, hour, stage, code, count: number }
     }
 }
 
 /// A dead letter that a relay hands out: the columns of the table, with `id` and `headers` as text.
 #[derive(QueryableByName)]
-pub struct Relayed {
+pub struct RelayedRow {
     #[diesel(embed)]
-    name: FoundName,
+    name: IdentityRow,
     #[diesel(embed)]
-    raw: FoundRaw,
+    raw: RawRow,
     #[diesel(embed)]
-    reason: FoundReason,
+    reason: ReasonRow,
 }
 
-impl Relayed {
-    pub fn letter(self) -> Result<RelayedDeadLetter, Fault> {
+impl RelayedRow {
+    pub fn dead_letter(self) -> Result<RelayedDeadLetter, Fault> {
         let (id, raw) = (self.name.id()?, self.raw.raw(&self.name)?);
-        let FoundName { flow, stream, partition, pass, position, attempt, .. } = self.name;
-        let FoundReason { stage, code, message, failed_at } = self.reason;
+        let Place { flow, stream, partition, pass, position, attempt } = self.name.place();
+        let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(RelayedDeadLetter {
             id,
             flow,
@@ -123,43 +126,40 @@ impl Relayed {
     }
 }
 
+/// What identifies a dead letter, and a part of other rows.
 #[derive(QueryableByName)]
-struct FoundName {
+pub(crate) struct IdentityRow {
     #[diesel(sql_type = Text)]
-    id: String,
-    #[diesel(sql_type = Text)]
-    flow: String,
-    #[diesel(sql_type = Text)]
-    stream: String,
-    #[diesel(sql_type = Integer)]
-    partition: i32,
-    #[diesel(sql_type = Integer)]
-    pass: i32,
+    pub(crate) id: String,
+    #[diesel(embed)]
+    pass: PassNameRow,
     #[diesel(sql_type = BigInt)]
     position: i64,
     #[diesel(sql_type = Integer)]
     attempt: i32,
 }
 
-impl FoundName {
+impl IdentityRow {
     fn id(&self) -> Result<Uuid, Fault> {
         self.id.parse().map_err(|_| self.unreadable("id"))
     }
 
-    fn place(self) -> Place {
-        let Self { flow, stream, partition, pass, position, attempt, .. } = self;
+    pub(crate) fn place(self) -> Place {
+        let PassName { flow, stream, partition, pass } = self.pass.name();
+        let (position, attempt) = (self.position, self.attempt);
         Place { flow, stream, partition, pass, position, attempt }
     }
 
     fn unreadable(&self, what: &str) -> Fault {
         let id = &self.id;
-        let message = format!("the {what} of the dead letter {id} is not of the form Tally writes");
+        let message =
+            format!("the {what} of the dead letter {id} is not in the form that Tally writes");
         Fault::stop(StopKind::Data, message)
     }
 }
 
 #[derive(QueryableByName)]
-struct FoundReason {
+struct ReasonRow {
     #[diesel(sql_type = Text)]
     stage: String,
     #[diesel(sql_type = Text)]
@@ -171,7 +171,7 @@ struct FoundReason {
 }
 
 #[derive(QueryableByName)]
-struct FoundRaw {
+struct RawRow {
     #[diesel(sql_type = Nullable<Binary>)]
     key: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<Binary>)]
@@ -182,8 +182,8 @@ struct FoundRaw {
     record_timestamp: Option<NaiveDateTime>,
 }
 
-impl FoundRaw {
-    fn raw(self, name: &FoundName) -> Result<Raw, Fault> {
+impl RawRow {
+    fn raw(self, name: &IdentityRow) -> Result<Raw, Fault> {
         let headers = serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json);
         let headers = headers.ok_or_else(|| name.unreadable("headers"))?;
         let (key, payload) = (self.key.map(Bytes::from), self.payload.map(Bytes::from));

@@ -5,7 +5,7 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Binary, HasSqlType, Integer, Text};
 use tally_ports::{Filter, Place, State};
 
-/// A query that grows by the conditions that there are.
+/// A query that is built condition by condition.
 #[must_use]
 pub struct Search<'a, DB: Backend> {
     query: BoxedSqlQuery<'a, DB, SqlQuery>,
@@ -25,7 +25,7 @@ where
         Self { query: sql_query(sql).into_boxed(), bound: 0 }
     }
 
-    /// All of `filter` but ids and moments, which every database has in its own form: see [`Search::and`].
+    /// The conditions of `filter` but for ids and moments, whose form differs between databases: see [`Search::and`].
     pub fn chosen(self, filter: &'a Filter) -> Self {
         let Filter { flow, stream, label, partition, pass, position, stage, code, .. } = filter;
         let Filter { state, key, .. } = filter;

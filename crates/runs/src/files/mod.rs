@@ -1,4 +1,4 @@
-//! Files, one after the other, into a store.
+//! Runs over files.
 
 mod null_store;
 mod profile;
@@ -11,9 +11,9 @@ pub use self::profile::{ColumnProfile, Extreme, Profiles};
 pub use self::report::{FileReport, Refused, Report, State};
 pub use self::run::{Files, Input, Settings};
 
-/// Whoever watches a run over files.
+/// An observer of a run over files.
 pub trait Watch: Send + Sync {
-    /// A file of `bytes` bytes is read, from byte `done` on.
+    /// Reading of a file of `bytes` bytes begins, from byte `done` on.
     fn begin(&self, path: &str, bytes: u64, done: u64) {
         let _ = (path, bytes, done);
     }
@@ -27,5 +27,5 @@ pub trait Watch: Send + Sync {
     fn close(&self) {}
 }
 
-/// Nobody.
+/// No observer.
 impl Watch for () {}

@@ -1,4 +1,4 @@
-//! A store that holds nothing, for runs that write nothing.
+//! A store that discards everything, for dry runs.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tally_ports::{
     Tolerance,
 };
 
-/// Takes every row and keeps none; every stream is new to it. Counts the records of the stream that was claimed last.
+/// Accepts every row and keeps none; every stream is new to it. Counts the records of the stream that was claimed last.
 #[derive(Default)]
 pub struct NullStore {
     read: AtomicI64,

@@ -1,4 +1,4 @@
-//! What each column of the files holds.
+//! Profiles of the files' columns.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ const FEW: usize = 12;
 /// Values with more characters than this are not listed.
 const SHORT: usize = 64;
 
-/// What each column holds, by name.
+/// The profile of each column, by name.
 pub type Profiles = Arc<Mutex<BTreeMap<String, ColumnProfile>>>;
 
-/// What one column holds.
+/// The profile of one column.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ColumnProfile {
     /// How many records have no value or a blank one.
@@ -37,13 +37,13 @@ pub struct ColumnProfile {
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Extreme {
-    /// As it stands in the file.
+    /// Its text in the file.
     pub text: String,
     #[serde(skip)]
     value: Value,
 }
 
-/// What values are compared by.
+/// The value for comparisons.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
     Id(u128),
@@ -52,16 +52,16 @@ enum Value {
     Text(String),
 }
 
-/// A source whose records' columns are noted as they pass.
+/// A source that profiles the columns of its records.
 pub struct Profiled<S> {
     source: S,
     flow: Arc<dyn Flow>,
-    /// Where to note them, if anywhere.
+    /// The profiles, if wanted.
     columns: Option<Profiles>,
 }
 
 impl<S> Profiled<S> {
-    /// Notes what `source` reads for `flow`, where there are `columns` to note it in.
+    /// Profiles what `source` reads for `flow` in `columns`, if given.
     pub fn new(source: S, flow: &Arc<dyn Flow>, columns: Option<Profiles>) -> Self {
         Self { source, flow: Arc::clone(flow), columns }
     }

@@ -1,4 +1,4 @@
-//! What is said of a file of which too many rows became dead letters.
+//! The message about a file with too many dead letters.
 
 use tally_ports::{Finished, Stop, StopKind};
 
@@ -12,7 +12,7 @@ pub(super) fn now(
 ) -> Stop {
     let counts = counts(finished);
     let codes = if top_codes.is_empty() {
-        String::new() // an earlier run has read all of it
+        String::new() // an earlier run read all of it
     } else {
         format!(", mostly {top_codes}")
     };

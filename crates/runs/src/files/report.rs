@@ -1,4 +1,4 @@
-//! What became of a run over files.
+//! The report of a run over files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,25 +11,25 @@ use tally_ports::StopKind;
 
 use super::ColumnProfile;
 
-/// What a run did.
+/// The report of a run.
 #[derive(Default)]
 pub struct Report {
     /// This run's counts over all files.
     pub totals: Totals,
     /// How long it took.
     pub took: Duration,
-    /// What became of each file that was begun, and of those that could not be read.
+    /// Each file that was begun or could not be read.
     pub files: Vec<FileReport>,
-    /// What each column holds, where that was asked for.
+    /// The profile of each column, if wanted.
     pub columns: Option<BTreeMap<String, ColumnProfile>>,
     /// Whether a first batch began, or a file was found finished.
     pub began: bool,
-    /// What the exit code tells of: what ended the run before its last file, else a file that was rejected, else one that
-    /// could not be read.
+    /// The cause of the exit code: what ended the run early, else a file that was rejected, else one that could not be
+    /// read.
     pub stop: Option<StopKind>,
 }
 
-/// What became of a file.
+/// The outcome of a file.
 #[derive(Debug, Serialize)]
 pub struct FileReport {
     /// As it was given.
@@ -44,22 +44,22 @@ pub struct FileReport {
     pub dead_lettered: i64,
     /// The first of these.
     pub first_dead_letters: Vec<Refused>,
-    /// The row at which this run went on, where an earlier one had begun.
+    /// The row at which this run resumed, where an earlier one had begun.
     pub resumed_at: Option<i64>,
     /// The decimal sign of its amounts in one word, where rows were read.
     decimal: Option<&'static str>,
     /// The physical line that shows it.
     decimal_line: Option<u64>,
-    /// The same for people.
+    /// The same as a sentence.
     #[serde(skip)]
     pub amounts: Option<String>,
-    /// How many blank rows this run passed.
+    /// How many blank rows this run ignored.
     #[serde(skip)]
     pub blank: u64,
 }
 
 impl FileReport {
-    /// A file of which nothing was read yet.
+    /// A file before reading.
     pub(super) fn new(path: &Path) -> Self {
         let path = path.display().to_string();
         Self {
@@ -77,7 +77,7 @@ impl FileReport {
         }
     }
 
-    /// Its rows were read, amounts so, and as many blank ones were passed.
+    /// Records that its rows were read, how amounts are read, and how many blank rows were ignored.
     pub(super) fn note(&mut self, amounts: &Amounts, blank: u64) {
         self.decimal = Some(amounts.decimal());
         self.decimal_line = amounts.line();
@@ -85,7 +85,7 @@ impl FileReport {
         self.blank = blank;
     }
 
-    /// Takes over what this run counted.
+    /// Takes this run's counts.
     pub(super) fn count(&mut self, totals: &Totals) {
         self.read = totals.read;
         self.dead_lettered = totals.dead_lettered;
@@ -110,7 +110,7 @@ pub struct Refused {
 pub enum State {
     /// All its rows are committed.
     Done,
-    /// An earlier run had finished it.
+    /// An earlier run finished it.
     AlreadyDone,
     /// All its rows are committed, and too many of them are dead letters; found by this run or an earlier one.
     Rejected,
@@ -119,7 +119,7 @@ pub enum State {
 }
 
 impl State {
-    /// For people.
+    /// Its text in the summary.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -131,7 +131,7 @@ impl State {
 }
 
 impl Report {
-    /// How many rows were passed that have nothing in them.
+    /// How many blank rows were ignored.
     pub fn blank(&self) -> u64 {
         self.files.iter().map(|file| file.blank).sum()
     }

@@ -1,4 +1,4 @@
-//! The run over all files: one after the other through the pipeline into the store.
+//! The run over all files: one after another through the pipeline into the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -19,7 +19,7 @@ use super::{Watch, rejection};
 use crate::counted::Counted;
 use crate::{GRACE, Process};
 
-/// A path as it was given, and the file behind it if it is a table with the flow's columns.
+/// A path as given, and its file if that is a CSV table with the flow's columns.
 pub type Input = (PathBuf, Result<CsvFile, Stop>);
 
 /// How a run over files works.
@@ -31,7 +31,7 @@ pub struct Settings {
     pub lease: Duration,
     /// Whether finished and rejected files are read again.
     pub again: bool,
-    /// Whether to tell what each column holds.
+    /// Whether to profile the columns.
     pub profiles: bool,
     /// Whether nothing is written, so that there is nothing to read again.
     pub is_dry: bool,
@@ -71,7 +71,7 @@ pub struct Files<E, S> {
     again: bool,
     is_dry: bool,
     profiles: Option<Profiles>,
-    /// Those of the files before.
+    /// The counts of the earlier files.
     totals: Totals,
     began: bool,
 }
@@ -110,7 +110,7 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
         }
     }
 
-    /// Takes the files, in order. One that cannot be read is reported and the rest go on.
+    /// Takes the files, in order. One that cannot be read is reported and the rest continue.
     pub async fn take(mut self, inputs: Vec<Input>, watch: &impl Watch) -> Report {
         let started = Instant::now();
         let mut files = Vec::with_capacity(inputs.len());
@@ -130,7 +130,7 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
             if let Err(stop) = result {
                 watch.close();
                 tracing::error!("{stop}");
-                // What ends the run has the last word; of files, one that was rejected.
+                // What ends the run decides; among files, one that was rejected.
                 if !others_go_on || stopped != Some(StopKind::Data) {
                     stopped = Some(stop.kind);
                 }
@@ -255,7 +255,7 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
         totals: &mut Totals,
     ) -> Result<Ended, Stop> {
         if position.next > 0 {
-            tracing::info!("{}: going on at row {}", stream.label, position.next);
+            tracing::info!("{}: resuming at row {}", stream.label, position.next);
         }
         watch.begin(&stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
         let reader = file.read_from(position.next, &position.cursor).await?;

@@ -1,4 +1,4 @@
-//! A stored record, read again as it was where it came from.
+//! Decodes a stored record as its source does.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tally_domain::amount::Notation;
 use tally_ports::position::FILE;
 use tally_ports::{DecodedRecord, Fault, Mask, Raw, StoredDeadLetter};
 
-/// The formats of all sources of one flow, and what must not be kept of them.
+/// The formats of all sources of one flow, and the masks of its fields.
 pub(super) struct Decoder {
     flow: Arc<dyn Flow>,
     topics: wire::Decoder,
@@ -30,7 +30,7 @@ impl Decoder {
         }
     }
 
-    /// The record and how amounts are written in it, or why it is none; a fault is the schema registry's.
+    /// The record and how amounts are written in it, or why it cannot be decoded; a fault is the schema registry's.
     pub(super) async fn decode(&self, stored: &StoredDeadLetter) -> Result<DecodedRecord, Fault> {
         if is_of_file(stored) {
             return Ok(tally_adapter_csv::decode(&stored.raw, self.flow.columns()).await);
@@ -39,7 +39,7 @@ impl Decoder {
         Ok(fields.map(|fields| (fields, Notation::Plain)))
     }
 
-    /// What the mask leaves of it, if there is one by now.
+    /// The masked record, if a mask is set.
     pub(super) fn mask(&self, stored: &StoredDeadLetter) -> Option<Raw> {
         let mask: &dyn Mask = if is_of_file(stored) { &self.of_file } else { &self.of_topic };
         self.has_mask.then(|| mask.mask(&stored.raw))

@@ -1,4 +1,4 @@
-//! Dead letters through all stages again.
+//! Replay of dead letters.
 
 mod decode;
 mod outcome;
@@ -12,12 +12,12 @@ pub use self::pages::{Pages, parts};
 pub use self::run::{Settings, Stages, flows, run};
 use crate::Process;
 
-/// Why work on dead letters did not come to its end.
+/// Why work on dead letters ended early.
 #[derive(Debug)]
 pub enum Ended {
-    /// There is a cause to tell.
+    /// An error.
     Stopped(Stop),
-    /// A stop was asked for while it waited.
+    /// A stop was requested while it waited.
     Interrupted,
 }
 
@@ -27,10 +27,10 @@ impl From<Stop> for Ended {
     }
 }
 
-/// What the store answers, once it does.
+/// The store's answer, after any outage.
 ///
 /// # Errors
-/// When it stays away, and when a stop is asked for meanwhile.
+/// When it stays unavailable, and when a stop is requested meanwhile.
 pub async fn ask<T, Call>(process: &Process, call: impl FnMut() -> Call) -> Result<T, Ended>
 where
     Call: Future<Output = Result<T, Fault>>,
@@ -38,11 +38,11 @@ where
     wait(process, process.gates.database.pass(call)).await
 }
 
-/// What `work` gives.
+/// The result of `work`.
 async fn wait<T>(
     process: &Process,
     work: impl Future<Output = Result<T, Stop>>,
 ) -> Result<T, Ended> {
-    // What waits for a store is large.
+    // Futures that wait for a store are large.
     Ok(process.unless_stopped(Box::pin(work)).await.ok_or(Ended::Interrupted)??)
 }

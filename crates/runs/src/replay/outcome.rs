@@ -1,17 +1,17 @@
-//! What became of each record that was replayed.
+//! The outcome of each replayed record.
 
 use tally_ports::Replayed;
 
-/// What became of a record, or why nothing did.
+/// The outcome of a record, or why it was not replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The store answered.
     Replayed(Replayed),
-    /// Its bytes are not all there.
+    /// Its bytes are incomplete.
     NotReplayable(&'static str),
-    /// It has failed so often already.
+    /// It has too many failed attempts.
     Exhausted {
-        /// How often that may be.
+        /// The limit of attempts.
         most: i32,
     },
 }

@@ -1,4 +1,4 @@
-//! Dead letters, some at a time.
+//! Dead letters in pages.
 
 use tally_ports::{DeadLetterSummary, DeadLetters, Filter, Place};
 use uuid::Uuid;
@@ -26,10 +26,10 @@ impl<'a, S: DeadLetters> Pages<'a, S> {
         Self { process, store, filter, after: None }
     }
 
-    /// The next ones, `most` of them or a thousand; none at the end.
+    /// The next page, of at most `most` or a thousand; empty at the end.
     ///
     /// # Errors
-    /// When the store stays away, and when a stop is asked for meanwhile.
+    /// When the store stays unavailable, and when a stop is requested meanwhile.
     pub async fn next(&mut self, most: usize) -> Result<Vec<DeadLetterSummary>, Ended> {
         let limit = most.min(PAGE);
         if limit == 0 {
@@ -43,7 +43,7 @@ impl<'a, S: DeadLetters> Pages<'a, S> {
         Ok(page)
     }
 
-    /// Goes on behind all attempts at the last record, those that come of it among them.
+    /// Continues after all attempts at the last record, including new ones.
     pub(super) fn skip_attempts(&mut self) {
         self.after = self.after.as_ref().map(Place::behind_attempts);
     }

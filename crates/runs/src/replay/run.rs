@@ -1,4 +1,4 @@
-//! The run over all dead letters that were chosen.
+//! The run over all selected dead letters.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
     Acts, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Raw, Replay,
-    Replayed, Retry, State, Stop, StopKind, StoredDeadLetter,
+    ReplayAttempt, Replayed, State, Stop, StopKind, StoredDeadLetter,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -25,11 +25,11 @@ use crate::Process;
 pub struct Settings {
     /// The most records per second.
     pub rate: Option<NonZeroU32>,
-    /// The most records that are tried.
+    /// The most records to replay.
     pub limit: Option<usize>,
-    /// A record that failed so often is left alone.
+    /// A record with this many failed attempts is left alone.
     pub max_attempts: i32,
-    /// Whether nothing changes.
+    /// Whether it is a dry run.
     pub is_dry: bool,
 }
 
@@ -59,10 +59,10 @@ impl<E: Enrich, S: Replay> Stages<E, S> {
     }
 }
 
-/// Those of the `known` flows that `filter` has dead letters of.
+/// Those of the `known` flows that have dead letters matching `filter`.
 ///
 /// # Errors
-/// When it has some of a flow that is not known.
+/// When it matches some of a flow that is not known.
 pub async fn flows(
     process: &Process,
     store: &impl DeadLetters,
@@ -91,10 +91,11 @@ fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
     Stop { kind: StopKind::Setting, message }
 }
 
-/// Replays what `filter` says of each flow, and notes in `store` what came of it; tells `watch` of each record.
+/// Replays the dead letters of each flow that `filter` matches, and records the counts in `store`; passes each outcome to
+/// `watch`.
 ///
 /// # Errors
-/// What ended the run before, as `watch` may: what was done until then is noted all the same.
+/// What ended the run early, which may be an error of `watch`: the counts until then are recorded anyway.
 pub async fn run<E, S, X>(
     process: &Process,
     store: &S,
@@ -133,7 +134,7 @@ struct Run<'a, S, W> {
     settings: Settings,
     logged_act: LoggedAct,
     rate_limiter: RateLimiter,
-    /// How many more may be tried.
+    /// How many more may be replayed.
     left: usize,
     watch: W,
 }
@@ -168,7 +169,7 @@ where
             for letter in exhausted {
                 let outcome = match letter.state {
                     State::Open => Outcome::Exhausted { most },
-                    state => Outcome::Replayed(Replayed::Found(state)),
+                    state => Outcome::Replayed(Replayed::NotOpen(state)),
                 };
                 self.tell(&letter, &outcome)?;
             }
@@ -182,7 +183,7 @@ where
         }
     }
 
-    /// Replays what was read at once.
+    /// Replays one part.
     async fn part<E: Enrich, X: From<Ended>>(
         &mut self,
         stages: &Stages<E, S>,
@@ -197,7 +198,7 @@ where
             let obstacle = obstacle(&stored.raw).map(Outcome::NotReplayable);
             let outcome = match stored.summary.state {
                 State::Open => obstacle,
-                state => Some(Outcome::Replayed(Replayed::Found(state))),
+                state => Some(Outcome::Replayed(Replayed::NotOpen(state))),
             };
             if let Some(outcome) = outcome {
                 self.tell(&stored.summary, &outcome)?;
@@ -209,22 +210,22 @@ where
             decoded.push((stored.summary.place.clone(), stored.raw, read));
             letters.push((kept, stored.summary));
         }
-        let retries = wait(self.process, replayer.prepare(decoded)).await?;
-        for ((kept, letter), retry) in letters.into_iter().zip(retries) {
+        let attempts = wait(self.process, replayer.prepare(decoded)).await?;
+        for ((kept, letter), attempt) in letters.into_iter().zip(attempts) {
             self.rate_limiter.wait(self.process).await;
             if self.process.stop.is_cancelled() {
                 return Ok(());
             }
-            let retry = Arc::new(Retry { kept, ..retry });
+            let attempt = Arc::new(ReplayAttempt { kept, ..attempt });
             let logged_act = (!self.settings.is_dry).then_some(&self.logged_act);
-            let replayed = wait(self.process, replayer.commit(&retry, logged_act)).await?;
+            let replayed = wait(self.process, replayer.commit(&attempt, logged_act)).await?;
             self.tell(&letter, &Outcome::Replayed(replayed))?;
             self.left -= 1;
         }
         Ok(())
     }
 
-    /// Counts and says what became of one.
+    /// Counts an outcome and reports it.
     fn tell<X>(&mut self, letter: &DeadLetterSummary, outcome: &Outcome) -> Result<(), X>
     where
         W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
@@ -233,7 +234,7 @@ where
         (self.watch)(letter, outcome)
     }
 
-    /// The act with all its counts, those that changed nothing among them.
+    /// Writes the act with all its counts, including records that did not change.
     async fn note(&self) -> Result<(), Ended> {
         if self.settings.is_dry {
             return Ok(());
@@ -242,7 +243,7 @@ where
     }
 }
 
-/// Why a record cannot be taken through the stages again.
+/// Why a record cannot be replayed.
 fn obstacle(raw: &Raw) -> Option<&'static str> {
     let has = |name: &str| raw.headers.iter().any(|(found, _)| found == name);
     if has(TRUNCATED) {
@@ -251,7 +252,7 @@ fn obstacle(raw: &Raw) -> Option<&'static str> {
     has(MASKED).then_some("fields of it are masked")
 }
 
-/// Holds records up so that there are no more per second than wanted.
+/// Limits the records per second.
 struct RateLimiter {
     each: Option<Duration>,
     next: Instant,
@@ -263,7 +264,7 @@ impl RateLimiter {
         Self { each, next: Instant::now() }
     }
 
-    /// Returns early when a stop is asked for.
+    /// Returns early when a stop is requested.
     async fn wait(&mut self, process: &Process) {
         let Some(each) = self.each else { return };
         tokio::select! {

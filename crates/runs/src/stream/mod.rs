@@ -1,4 +1,4 @@
-//! The partitions of a topic into a store, shared with all that run beside.
+//! Runs over the partitions of a topic, shared with other processes.
 
 mod progress;
 mod topic;
@@ -26,13 +26,13 @@ pub struct Settings {
     pub lease: Duration,
     /// Which topic.
     pub topic: String,
-    /// In whose name positions are kept.
+    /// The group whose positions are kept.
     pub group: String,
-    /// Where a group begins that is new to the topic.
+    /// Where a new group begins.
     pub start: Start,
     /// Whether the run ends at the partitions' ends as they are when it begins.
     pub until_end: bool,
-    /// The ranges that may be passed over, each once.
+    /// The ranges that may be skipped, each once.
     pub accepted: Vec<Gap>,
     /// Who accepted them.
     pub who: String,
@@ -65,13 +65,13 @@ pub fn stream_name(group: &str, topic: &str) -> String {
     format!("{group}/{topic}")
 }
 
-/// A topic that exists, and where the run ends if it does.
-pub struct Found {
+/// A topic that exists, and where the run ends, if it has an end.
+pub struct ExistingTopic {
     cluster: Cluster,
     ends: Option<Ends>,
 }
 
-impl Found {
+impl ExistingTopic {
     /// Looks the topic up.
     ///
     /// # Errors
@@ -90,17 +90,17 @@ impl Found {
     }
 }
 
-/// Consumes our share of the topic's partitions through `model`, if the flow has one, into `store`, until a stop is asked
-/// for or, where the settings say so, until the end.
+/// Consumes our share of the topic's partitions through `model`, if the flow has one, into `store`, until a stop is
+/// requested or, with [`Settings::until_end`], until the end.
 ///
 /// # Errors
-/// What ended the run before.
+/// What ended the run early.
 pub async fn run<E, S>(
     process: &Process,
     flow: &Arc<dyn Flow>,
     model: Option<E>,
     store: &Arc<S>,
-    found: Found,
+    found: ExistingTopic,
     registry: Option<Registry>,
     settings: Settings,
 ) -> Result<(), Stop>
@@ -108,7 +108,7 @@ where
     E: Enrich,
     S: Sink + Positions + Workers + PositionAdmin,
 {
-    let Found { cluster, ends } = found;
+    let ExistingTopic { cluster, ends } = found;
     let (name, drain, stream) =
         (settings.topic.clone(), settings.pipeline.drain, settings.stream());
     let pipeline = Arc::new(Pipeline::new(

@@ -1,4 +1,4 @@
-//! What is said and measured while the topic is read.
+//! Logs and metrics while the topic is read.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,15 +14,15 @@ use tokio::time::{MissedTickBehavior, interval};
 const MEASURED_EVERY: Duration = Duration::from_secs(1);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// What is said and measured while the topic is read.
+/// Logs and metrics while the topic is read.
 pub(super) struct Progress {
     topic: String,
     began: Instant,
     /// Records committed.
     read: AtomicI64,
-    /// What is held.
+    /// The partitions held.
     partitions: Mutex<BTreeMap<i32, Arc<PartitionProgress>>>,
-    /// What was read by those that are done.
+    /// The counts of partitions that are no longer held.
     totals: Mutex<Totals>,
 }
 
@@ -33,29 +33,29 @@ impl Progress {
         Self { topic, began: Instant::now(), read: AtomicI64::new(0), partitions, totals }
     }
 
-    /// A partition is ours, and is shown until [`end`](Self::end).
+    /// Shows an owned partition until [`end`](Self::end).
     pub(super) fn begin(&self, partition: i32, progress: Arc<PartitionProgress>) {
         self.partitions().insert(partition, progress);
     }
 
-    /// It is no longer: another worker measures it from now on.
+    /// Stops showing a partition: another worker measures it from now on.
     pub(super) fn end(&self, partition: i32) {
         if self.partitions().remove(&partition).is_some() {
             self.export(partition, 0, Duration::ZERO);
         }
     }
 
-    /// So many records more were committed.
+    /// Counts committed records.
     pub(super) fn add(&self, read: i64) {
         self.read.fetch_add(read, Ordering::Relaxed);
     }
 
-    /// What a partition's reader did.
+    /// Adds the counts of a partition's reader.
     pub(super) fn merge(&self, totals: Totals) {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).merge(totals);
     }
 
-    /// Says and measures until dropped.
+    /// Logs and measures until dropped.
     pub(super) async fn show(self: Arc<Self>, cluster: Cluster) {
         let mut measured = interval(MEASURED_EVERY);
         measured.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,7 +68,7 @@ impl Progress {
                 .map(|(number, progress)| (*number, Arc::clone(progress)))
                 .collect();
             for (partition, progress) in &partitions {
-                // While the broker is unavailable the last end that was seen stays.
+                // While the broker is unavailable the last known end stays.
                 if let Ok(end) = cluster.offset(&self.topic, *partition, Start::Latest).await {
                     progress.saw_end(end);
                 }
@@ -83,7 +83,7 @@ impl Progress {
         }
     }
 
-    /// Says what was done.
+    /// Logs the summary.
     pub(super) fn summarize(&self) {
         let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let Totals { read, written, superseded, skipped, dead_lettered, dead_letters, .. } =
@@ -94,7 +94,7 @@ impl Progress {
         );
     }
 
-    /// Exports each partition's lag; how much it is over all that is being read.
+    /// Exports each partition's lag; returns the sum.
     fn measure(&self) -> i64 {
         let mut sum = 0;
         for (partition, progress) in &*self.partitions() {

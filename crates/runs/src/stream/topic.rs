@@ -1,4 +1,4 @@
-//! The topic as a coordinator works on it.
+//! The topic as the coordinator sees it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,19 @@ use crate::counted::Counted;
 /// The offset at which each partition ends.
 pub(super) type Ends = BTreeMap<i32, i64>;
 
-/// A topic on its way into the store.
+/// A topic that is read into the store.
 pub(super) struct Topic<E, S> {
     pub(super) flow: Arc<dyn Flow>,
     pub(super) cluster: Cluster,
     pub(super) decoder: Arc<Decoder>,
     pub(super) name: String,
-    /// Where a group begins that is new to the topic.
+    /// Where a new group begins.
     pub(super) start: Start,
-    /// Where the run ends, if it does.
+    /// Where the run ends, if it has an end.
     pub(super) ends: Option<Ends>,
     pub(super) pipeline: Arc<Pipeline<E, S>>,
     pub(super) store: Arc<S>,
-    /// The ranges that may be passed over, each once.
+    /// The ranges that may be skipped, each once.
     pub(super) accepted: Mutex<Vec<Gap>>,
     /// Who accepted them.
     pub(super) who: String,
@@ -88,7 +88,7 @@ impl<E: Enrich, S: Sink + PositionAdmin> Partitions for Topic<E, S> {
                 };
                 tokio::select! {
                     passed = self.pass_over(&partition, &gap) => passed?,
-                    () = out_of_time => tracing::warn!("{gap} was not passed over in time"),
+                    () = out_of_time => tracing::warn!("{gap} was not skipped in time"),
                 }
                 Ok(Ended::Interrupted) // it is free now, and claimed again where it stands
             }

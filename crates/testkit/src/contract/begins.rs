@@ -9,7 +9,7 @@ use super::commits::commit;
 use crate::build::{LONG, TOLERANCE, plain_commit, stream, worker};
 use crate::visits::Visits;
 
-/// The start that is asked for is the first pass's only: neither a pass in progress nor another pass cares.
+/// The requested start applies to the first pass only, neither to a pass in progress nor to another pass.
 pub async fn a_first_claim_begins_where_it_is_told(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("group/topic");
@@ -32,7 +32,7 @@ pub async fn a_first_claim_begins_where_it_is_told(store: &impl Store) {
     assert_eq!((second.pass, second.next), (2, 0));
 }
 
-/// All partitions at once, owned by nobody; a stream that has a position is left as it is, whichever partition has it.
+/// All partitions at once, without owners; a stream with a position in any partition is left as it is.
 pub async fn only_a_new_stream_is_begun(store: &impl Store) {
     let sink = store.open().await;
     let ann = worker::<Transactions>("ann", "group/topic");
@@ -47,7 +47,7 @@ pub async fn only_a_new_stream_is_begun(store: &impl Store) {
     assert!(first.cursor.is_null() && first.stats.is_null(), "{first:?}");
 }
 
-/// Each partition has one row, and where they begin is what one of the two said.
+/// Each partition has one row, and all of them begin where the same one of the two calls said.
 pub async fn of_two_beginnings_at_once_one_row_is_left(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let [ann, bob] = ["ann", "bob"].map(|id| worker::<Transactions>(id, "group/topic"));
@@ -60,15 +60,9 @@ pub async fn of_two_beginnings_at_once_one_row_is_left(store: &impl Store) {
     assert!(found == all_at(40) || found == all_at(50), "{found:?}");
 }
 
-/// Partition, pass and next position; nobody owns them.
+/// Partition, pass and next position; none has an owner.
 async fn begun(sink: &impl PositionAdmin) -> Vec<(i32, i32, i64)> {
     let partition_states = sink.partition_states("transactions", "group/topic").await.unwrap();
-    assert!(
-        partition_states.iter().all(|standing| standing.owner.is_none()),
-        "{partition_states:?}"
-    );
-    partition_states
-        .into_iter()
-        .map(|standing| (standing.partition, standing.pass, standing.next))
-        .collect()
+    assert!(partition_states.iter().all(|state| state.owner.is_none()), "{partition_states:?}");
+    partition_states.into_iter().map(|state| (state.partition, state.pass, state.next)).collect()
 }

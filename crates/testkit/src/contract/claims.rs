@@ -1,4 +1,4 @@
-//! Who owns a partition.
+//! Ownership of a partition.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) async fn own<P: Positions>(
     }
 }
 
-/// Claims for `owner` until somebody else's lease has expired.
+/// Claims for `owner` until another owner's lease has expired.
 pub(super) async fn take_over<P: Positions>(
     positions: &P,
     stream: &Stream,
@@ -94,7 +94,7 @@ pub async fn a_first_claim_starts_at_zero(store: &impl Store) {
     );
 }
 
-/// A live lease is not taken, by no kind of claim, and another stream's or partition's is another.
+/// No kind of claim takes a live lease; another stream or partition has its own.
 pub async fn a_live_lease_of_somebody_else_is_not_taken(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let stream = stream::<Transactions>("file/1");
@@ -131,7 +131,7 @@ pub async fn an_expired_lease_is_taken_over(store: &impl Store) {
     assert_eq!(held_by(&ours.claim(&stream, "a", SHORT, Begin::default()).await.unwrap()), "b");
 }
 
-/// Also a claim by who owns it already: a restart.
+/// Also a claim by the current owner: a restart.
 pub async fn every_claim_raises_the_epoch(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");
@@ -146,7 +146,7 @@ pub async fn every_claim_raises_the_epoch(store: &impl Store) {
     sink.renew(&third.lease).await.unwrap();
 }
 
-/// Renewing prolongs the lease, and others can see it.
+/// Renewing extends the lease, and others can see it.
 pub async fn a_renewed_lease_lives_on(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let stream = stream::<Transactions>("file/1");
@@ -171,8 +171,8 @@ pub async fn a_renewed_lease_lives_on(store: &impl Store) {
     .await;
 }
 
-/// Who was killed while the clock was a day ahead is not waited for any longer than its lease, however often it is looked
-/// at, and its lease is not taken any earlier.
+/// The lease of an owner that was killed while the clock was a day ahead ends after its duration, neither later, however
+/// often it is looked at, nor earlier.
 pub async fn a_lease_of_a_clock_that_was_ahead_ends_after_its_length(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (short, long) = (stream::<Transactions>("file/1"), stream::<Transactions>("file/2"));
@@ -199,7 +199,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_ends_after_its_length(store: &imp
     assert!(then < first && same == renewal, "it goes on ending: {first:?}, then {then:?}");
 }
 
-/// Whoever lives through it stays the owner.
+/// An owner that is alive stays the owner.
 pub async fn a_lease_of_a_clock_that_was_ahead_can_be_renewed(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let stream = stream::<Transactions>("file/1");
@@ -226,7 +226,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_can_be_renewed(store: &impl Store
     assert!(remaining > LONG / 2 && remaining <= LONG, "{remaining:?}");
 }
 
-/// Who releases need not be waited for; releasing again is no fault.
+/// A released lease is free at once; releasing again is no fault.
 pub async fn a_released_lease_is_free_at_once(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let stream = stream::<Transactions>("file/1");
@@ -243,7 +243,7 @@ pub async fn a_released_lease_is_free_at_once(store: &impl Store) {
     assert!(own(&theirs, &stream, "b", LONG).await.lease.epoch > lease.epoch);
 }
 
-/// Who was replaced notices it, and cannot disturb the successor.
+/// A replaced owner notices it, and cannot disturb its successor.
 pub async fn a_lost_lease_can_be_neither_renewed_nor_released(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let stream = stream::<Transactions>("file/1");

@@ -139,7 +139,7 @@ pub async fn an_empty_batch_moves_the_position(store: &impl Store) {
     assert_eq!(own(&sink, &stream, "a", LONG).await.next, 42);
 }
 
-/// Whoever does not know whether a COMMIT came through calls again: the answer is the same and nothing changes.
+/// After a COMMIT with an unknown outcome the caller calls again: the answer is the same and nothing changes.
 pub async fn the_same_batch_twice_changes_nothing(store: &impl Store) {
     store.refuse_amounts_above(100).await;
     let sink = store.open().await;
@@ -156,7 +156,7 @@ pub async fn the_same_batch_twice_changes_nothing(store: &impl Store) {
     assert_eq!(store.open().await.commit(&batch).await.unwrap(), first);
     assert_eq!(everything(store).await, before);
 
-    // Also after later batches, and when somebody else owns the position by now.
+    // Also after later batches, and when another process owns the position now.
     commit(&sink, plain_commit(&position, &stream, 6..=7)).await.unwrap();
     own(&sink, &stream, "a", LONG).await;
     let before = everything(store).await;
@@ -164,7 +164,7 @@ pub async fn the_same_batch_twice_changes_nothing(store: &impl Store) {
     assert_eq!(everything(store).await, before);
 }
 
-/// The store gives back cursor and statistics as they were, floats bit by bit.
+/// The store returns cursor and statistics unchanged, floats bit by bit.
 pub async fn cursor_and_statistics_come_back_exactly(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");

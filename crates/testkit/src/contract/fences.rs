@@ -12,8 +12,8 @@ use super::commits::{commit, everything};
 use super::{BATCHES, Store, TRANSACTIONS};
 use crate::build::{self, LONG, dead_letter, plain_commit, rows, stream};
 
-/// Whoever claimed later has the position; nothing of the earlier one's batch is written: no rows, no dead letters,
-/// no entry in the ledger.
+/// After a later claim nothing of the earlier owner's batch is written: no rows, no dead letters, no entry in the
+/// ledger.
 pub async fn an_earlier_epoch_writes_nothing(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let stream = stream::<Transactions>("file/1");
@@ -35,7 +35,7 @@ pub async fn an_earlier_epoch_writes_nothing(store: &impl Store) {
     assert_eq!(everything(store).await, before);
 }
 
-/// A batch that does not begin where the position stands is not written, whichever side it errs to.
+/// A batch that does not begin at the position is not written, whether it begins before or after it.
 pub async fn a_batch_from_elsewhere_writes_nothing(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");

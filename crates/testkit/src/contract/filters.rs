@@ -1,4 +1,4 @@
-//! Dead letters that people look at, discard and purge.
+//! Listing, discarding and purging dead letters.
 
 use std::collections::BTreeSet;
 
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// A moment is part of what begins with it, and not of what ends with it.
+/// `since` is inclusive, `until` exclusive.
 pub async fn moments_choose_dead_letters_exactly<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -252,7 +252,7 @@ where
     assert!(whole[0].raw == dead_letter(0).raw, "its bytes are kept");
 }
 
-/// Key, payload and headers, whatever the state; all else stays, and the topic is not told.
+/// Key, payload and headers, whatever the state; everything else stays, and nothing is published.
 pub async fn purging_blanks_the_record<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -292,18 +292,18 @@ pub async fn a_purged_dead_letter_is_not_replayed<S: Store>(store: &S)
 where
     S::Sink: Replays,
 {
-    use tally_ports::{Replayed, Retry};
+    use tally_ports::{ReplayAttempt, Replayed};
     let sink = fail(store).await;
     let place = place::<Transactions>("file/1", 1, 2, 1);
     sink.change(&[place.id()], Change::Purge, &logged_act("purge")).await.unwrap();
-    let retry = std::sync::Arc::new(Retry {
+    let attempt = std::sync::Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         place,
         result: Ok(build::row(2, 2, "5")),
         kept: None,
     });
-    let replayed = sink.replay(&retry, Some(&replay_act())).await;
-    assert_eq!(replayed, Ok(Replayed::Found(State::Purged)));
+    let replayed = sink.replay(&attempt, Some(&replay_act())).await;
+    assert_eq!(replayed, Ok(Replayed::NotOpen(State::Purged)));
 }
 
 /// Large keys are shown in part, and headers count.

@@ -134,7 +134,7 @@ pub async fn a_rejected_pass_is_followed_by_another_when_asked(store: &impl Stor
     assert!(passes[0].get("rejected_at").is_some() && passes[1].get("rejected_at").is_none());
 }
 
-/// Who asks again, because the answer was lost, is answered the same, whatever is tolerated by then.
+/// A repeated call, after a lost answer, has the same answer, whatever its tolerance.
 pub async fn the_first_verdict_on_a_pass_stays(store: &impl Store) {
     let sink = store.open().await;
     let any = Tolerance { least: 20, ratio: 1.0 };
@@ -148,7 +148,7 @@ pub async fn the_first_verdict_on_a_pass_stays(store: &impl Store) {
     }
 }
 
-/// A range that somebody passed over holds no records.
+/// A skipped range holds no records.
 pub async fn a_range_that_was_set_does_not_count(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");

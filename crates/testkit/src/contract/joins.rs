@@ -1,4 +1,4 @@
-//! Who works on a stream together.
+//! The workers of a stream.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SHORT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(20);
 const NAME: &str = "group/topic";
 
-/// A worker that must be let in.
+/// A join that must succeed.
 async fn join_stream(workers: &impl Workers, worker: &Worker, lease: Duration) -> Membership {
     match workers.join_stream(worker, lease).await.unwrap() {
         Join::Joined(membership) => membership,
@@ -36,13 +36,13 @@ pub async fn a_worker_that_joins_is_noted_until_it_leaves(store: &impl Store) {
     let workers = store.open().await;
     let ann = worker::<Transactions>("ann", NAME);
     let membership = join_stream(&workers, &ann, LONG).await;
-    assert_eq!(membership, Membership { living: 1, partitions: Vec::new() });
+    assert_eq!(membership, Membership { live_workers: 1, partitions: Vec::new() });
     let [row] = store.read(&WORKERS).await.try_into().unwrap();
     assert_eq!((&row["id"], &row["flow"], &row["stream"]), ("ann", "transactions", NAME));
     assert_eq!((&row["host"], &row["pid"]), ("here", "4711"));
 
     let seen_until = row["seen_until"].to_owned();
-    assert_eq!(join_stream(&workers, &ann, 2 * LONG).await.living, 1);
+    assert_eq!(join_stream(&workers, &ann, 2 * LONG).await.live_workers, 1);
     let [row] = store.read(&WORKERS).await.try_into().unwrap();
     assert!(row["seen_until"] > *seen_until, "{row:?}");
 
@@ -51,7 +51,7 @@ pub async fn a_worker_that_joins_is_noted_until_it_leaves(store: &impl Store) {
     workers.leave(&ann).await.unwrap();
 }
 
-/// Another flow or another stream is somebody else's work.
+/// Workers of other flows and streams are not counted.
 pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
     let workers = store.open().await;
     let three = [
@@ -60,7 +60,7 @@ pub async fn workers_of_other_streams_do_not_count(store: &impl Store) {
         worker::<Visits>("cem", NAME),
     ];
     for worker in three.iter().chain(&three) {
-        assert_eq!(join_stream(&workers, worker, LONG).await.living, 1, "{}", worker.id);
+        assert_eq!(join_stream(&workers, worker, LONG).await.live_workers, 1, "{}", worker.id);
     }
     workers.leave(&three[0]).await.unwrap();
     assert_eq!(ids(store).await, ["bob", "cem"]);
@@ -86,9 +86,9 @@ pub async fn a_worker_that_joins_is_told_where_partitions_stand(store: &impl Sto
 
     eventually(PATIENCE, || async {
         let membership = join_stream(&sink, &ann, LONG).await;
-        assert_eq!(membership.living, 1, "owning is not joining");
-        let describe = |standing: &PartitionState| {
-            let PartitionState { partition, pass, next, owner, .. } = standing;
+        assert_eq!(membership.live_workers, 1, "owning is not joining");
+        let describe = |state: &PartitionState| {
+            let PartitionState { partition, pass, next, owner, .. } = state;
             (*partition, *pass, *next, owner.as_deref().unwrap_or("-").to_owned())
         };
         let partition_states: Vec<_> = membership.partitions.iter().map(describe).collect();
@@ -103,7 +103,8 @@ pub async fn a_worker_that_joins_is_told_where_partitions_stand(store: &impl Sto
     .await;
 }
 
-/// A lease that was noted by a clock that was a day ahead keeps nobody from claiming: that finds out whether it is alive.
+/// A lease that was renewed while the clock was a day ahead counts as free for joining workers: a claim finds out whether
+/// it is alive.
 pub async fn a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds(store: &impl Store) {
     let sink = store.open().await;
     let (ann, stream) = (worker::<Transactions>("ann", NAME), stream::<Transactions>(NAME));
@@ -124,45 +125,46 @@ pub async fn a_worker_that_joins_claims_what_a_clock_that_was_ahead_holds(store:
     assert_eq!(owner().await.as_deref(), Some("dead"));
 }
 
-/// Everybody counts everybody who lives, and nobody twice.
+/// Each worker counts all live workers, and none twice.
 pub async fn workers_count_each_other(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
-    assert_eq!(join_stream(&ours, &ann, LONG).await.living, 1);
-    assert_eq!(join_stream(&theirs, &bob, LONG).await.living, 2);
+    assert_eq!(join_stream(&ours, &ann, LONG).await.live_workers, 1);
+    assert_eq!(join_stream(&theirs, &bob, LONG).await.live_workers, 2);
     for _ in 0..3 {
-        let crews = tokio::join!(join_stream(&ours, &ann, LONG), join_stream(&theirs, &bob, LONG));
-        assert_eq!((crews.0.living, crews.1.living), (2, 2));
+        let memberships =
+            tokio::join!(join_stream(&ours, &ann, LONG), join_stream(&theirs, &bob, LONG));
+        assert_eq!((memberships.0.live_workers, memberships.1.live_workers), (2, 2));
     }
     theirs.leave(&bob).await.unwrap();
-    assert_eq!(join_stream(&ours, &ann, LONG).await.living, 1);
+    assert_eq!(join_stream(&ours, &ann, LONG).await.live_workers, 1);
 }
 
-/// Who stops saying that it lives is dead when its lease is over.
+/// A worker that stops renewing is dead when its lease is over.
 pub async fn a_dead_worker_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
     join_stream(&workers, &bob, LONG).await;
-    assert_eq!(join_stream(&workers, &ann, LONG).await.living, 2);
+    assert_eq!(join_stream(&workers, &ann, LONG).await.live_workers, 2);
     join_stream(&workers, &bob, SHORT).await;
-    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 1).await;
-    assert_eq!(join_stream(&workers, &bob, LONG).await.living, 2);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 1).await;
+    assert_eq!(join_stream(&workers, &bob, LONG).await.live_workers, 2);
 }
 
-/// Who was killed while the clock was a day ahead counts for its lease and no longer; who lives goes on to count.
+/// A worker that was killed while the clock was a day ahead counts for its lease and no longer; a live one still counts.
 pub async fn a_worker_of_a_clock_that_was_ahead_no_longer_counts(store: &impl Store) {
     let workers = store.open().await;
     let [ann, bob, cem] = ["ann", "bob", "cem"].map(|id| worker::<Transactions>(id, NAME));
     join_stream(&workers, &bob, Duration::from_secs(1)).await;
     join_stream(&workers, &cem, LONG).await;
     store.turn_clock_back_a_day().await;
-    assert_eq!(join_stream(&workers, &ann, LONG).await.living, 3);
-    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 2).await;
-    assert_eq!(join_stream(&workers, &cem, SHORT).await.living, 2);
-    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.living == 1).await;
+    assert_eq!(join_stream(&workers, &ann, LONG).await.live_workers, 3);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 2).await;
+    assert_eq!(join_stream(&workers, &cem, SHORT).await.live_workers, 2);
+    eventually(PATIENCE, async || join_stream(&workers, &ann, LONG).await.live_workers == 1).await;
 }
 
-/// It is told who is there and whether that one is alive, and nothing is noted of it.
+/// It is told which worker is there and whether that one renews, and is not registered.
 pub async fn a_second_worker_is_kept_out(store: &impl Store) {
     let (ours, theirs) = (store.open().await, store.open().await);
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
@@ -189,7 +191,7 @@ pub async fn a_second_worker_is_kept_out(store: &impl Store) {
     assert_eq!(ids(store).await, ["bob"]);
 }
 
-/// Another flow or another stream is no other store.
+/// Another flow or stream makes no difference.
 pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
     let workers = store.open().await;
     join_stream(&workers, &worker::<Transactions>("ann", NAME), LONG).await;
@@ -200,7 +202,7 @@ pub async fn a_worker_of_another_stream_is_kept_out(store: &impl Store) {
     assert_eq!(ids(store).await, ["ann"]);
 }
 
-/// One that was killed while the clock was a day ahead keeps others out for its lease and no longer.
+/// A worker that was killed while the clock was a day ahead keeps others out for its lease and no longer.
 pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));
@@ -225,7 +227,7 @@ pub async fn a_worker_of_a_clock_that_was_ahead_is_replaced(store: &impl Store) 
     eventually(PATIENCE, async || look().await.is_none()).await;
 }
 
-/// One that does not say any more that it lives keeps nobody out.
+/// A worker that no longer renews keeps no other out.
 pub async fn a_dead_worker_is_replaced(store: &impl Store) {
     let workers = store.open().await;
     let (ann, bob) = (worker::<Transactions>("ann", NAME), worker::<Transactions>("bob", NAME));

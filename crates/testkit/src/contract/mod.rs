@@ -1,9 +1,9 @@
 //! What every store must pass: one function per guarantee, each for a store that is still empty.
 //!
 //! A test implements [`Store`] for its store and calls [`store_contract!`](crate::store_contract), which makes one
-//! test of each function; and besides [`server_contract!`](crate::server_contract) where many processes may work
+//! test of each function; and also [`server_contract!`](crate::server_contract) where many processes may work
 //! together, else [`single_contract!`](crate::single_contract); and [`replay_contract!`](crate::replay_contract) where
-//! people act on dead letters.
+//! dead letters can be listed, changed and replayed.
 
 mod appends;
 mod begins;
@@ -47,9 +47,9 @@ use tally_ports::{Outbox, PositionAdmin, Positions, Sink, Workers};
 pub use versions::*;
 pub use writes::*;
 
-/// A store of its own for one test, which can look inside past the ports.
+/// A test's own store, which the test can inspect past the ports.
 pub trait Store: Send + Sync {
-    /// What the contract is about.
+    /// The store under test.
     type Sink: Sink + Positions + Workers + PositionAdmin + Outbox;
 
     /// Opens the store once more, as another process would.
@@ -58,7 +58,7 @@ pub trait Store: Send + Sync {
     /// All rows of `table`, in its order, each value as text ([`Table::select`] helps where there is SQL).
     fn read(&self, table: &'static Table) -> impl Future<Output = Vec<Record>> + Send;
 
-    /// Somebody purges the dead letters of a position.
+    /// Purges the dead letters of a position.
     fn purge(&self, position: i64) -> impl Future<Output = ()> + Send;
 
     /// From now on the database itself refuses transactions with an amount above `limit`.
@@ -67,13 +67,13 @@ pub trait Store: Send + Sync {
     /// The topics of all passes in progress are recreated and that is accepted: another log, whose positions begin again.
     fn restart_logs(&self) -> impl Future<Output = ()> + Send;
 
-    /// The store's clock goes back a day: what was noted of leases and heartbeats lies a day further ahead.
+    /// Turns the store's clock back a day: leases and heartbeats then lie a day further ahead.
     fn turn_clock_back_a_day(&self) -> impl Future<Output = ()> + Send;
 
-    /// The code that such a refusal has.
+    /// The code of such a refusal.
     fn refusal_code(&self) -> &'static str;
 
-    /// The name of the constraint that refuses then.
+    /// The name of the constraint of such a refusal.
     fn refusing_constraint(&self) -> Option<&'static str> {
         None
     }
@@ -106,7 +106,7 @@ macro_rules! single_contract {
     };
 }
 
-/// As [`store_contract!`](crate::store_contract), for a store whose dead letters people look at and act on.
+/// As [`store_contract!`](crate::store_contract), for a store whose dead letters can be listed, changed and replayed.
 #[macro_export]
 macro_rules! replay_contract {
     ($store:expr) => {

@@ -1,4 +1,4 @@
-//! Committed dead letters on their way to a topic.
+//! The relay of committed dead letters.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::visits::{Visits, visit};
 const FLOW: &str = "transactions";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A topic in memory; it can refuse everything, or hold it up.
+/// A topic in memory; it can refuse or hold up everything.
 #[derive(Default)]
 pub struct Topic {
-    letters: Mutex<Vec<RelayedDeadLetter>>,
+    dead_letters: Mutex<Vec<RelayedDeadLetter>>,
     calls: Mutex<usize>,
     fault: Option<Fault>,
     hold: Option<Hold>,
@@ -35,12 +35,12 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Waits until letters have arrived.
+    /// Waits until dead letters have arrived.
     pub async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// Takes them.
+    /// Accepts them.
     pub fn go_on(&self) {
         self.go_on.notify_one();
     }
@@ -52,19 +52,19 @@ impl Topic {
         Self { fault: Some(fault), ..Self::default() }
     }
 
-    /// Takes nothing before it is told to go on.
+    /// Accepts nothing before it is told to go on.
     pub fn holding(hold: &Hold) -> Self {
         Self { hold: Some(hold.clone()), ..Self::default() }
     }
 
-    /// What it took.
-    pub fn letters(&self) -> Vec<RelayedDeadLetter> {
-        self.letters.lock().unwrap().clone()
+    /// What it accepted.
+    pub fn dead_letters(&self) -> Vec<RelayedDeadLetter> {
+        self.dead_letters.lock().unwrap().clone()
     }
 
-    /// The positions of what it took.
+    /// The positions of what it accepted.
     pub fn positions(&self) -> Vec<i64> {
-        self.letters.lock().unwrap().iter().map(|letter| letter.position).collect()
+        self.dead_letters.lock().unwrap().iter().map(|letter| letter.position).collect()
     }
 
     /// How often it was called.
@@ -74,7 +74,7 @@ impl Topic {
 }
 
 impl Publish for Topic {
-    async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
+    async fn publish(&self, dead_letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         *self.calls.lock().unwrap() += 1;
         if let Some(Hold { arrived, go_on }) = &self.hold {
             arrived.notify_one();
@@ -83,7 +83,7 @@ impl Publish for Topic {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
-        self.letters.lock().unwrap().extend_from_slice(letters);
+        self.dead_letters.lock().unwrap().extend_from_slice(dead_letters);
         Ok(())
     }
 }
@@ -129,7 +129,7 @@ pub async fn dead_letters_are_relayed_once_and_whole(store: &impl Store) {
     assert_eq!(sink.relay(FLOW, 2, &topic).await, Ok(0));
     assert_eq!((topic.calls(), sink.backlog(FLOW).await), (2, Ok(0)));
 
-    let mut letters = topic.letters();
+    let mut letters = topic.dead_letters();
     let now = DateTime::<Utc>::from(std::time::SystemTime::now()).naive_utc();
     for letter in &mut letters {
         let age = now - letter.failed_at;
@@ -174,11 +174,11 @@ pub async fn dead_letters_of_other_flows_are_not_relayed(store: &impl Store) {
 
     let topic = Topic::default();
     assert_eq!(sink.relay("visits", 10, &topic).await, Ok(1));
-    assert_eq!(topic.letters()[0].flow, "visits");
+    assert_eq!(topic.dead_letters()[0].flow, "visits");
     assert_eq!((sink.backlog("visits").await, sink.backlog(FLOW).await), (Ok(0), Ok(1)));
 }
 
-/// The topic's fault is the answer, and what it did not take is still to be told.
+/// The topic's fault is the answer, and what it did not accept is relayed again.
 pub async fn what_was_not_published_is_relayed_again(store: &impl Store) {
     fail(store, "group/topic", &[1, 2, 3]).await;
     let sink = store.open().await;
@@ -195,7 +195,7 @@ pub async fn what_was_not_published_is_relayed_again(store: &impl Store) {
     assert_eq!(topic.positions(), [0, 1], "the oldest ones first");
 }
 
-/// What was purged is nobody's business any more.
+/// Purged dead letters are left out.
 pub async fn purged_dead_letters_are_not_relayed(store: &impl Store) {
     fail(store, "group/topic", &[1, 2, 3]).await;
     let sink = store.open().await;
@@ -236,7 +236,7 @@ pub async fn nothing_waits_for_a_relay(store: &impl Store) {
     assert_eq!(sink.backlog(FLOW).await, Ok(1));
 }
 
-/// When the caller's future is dropped, its letters are soon free again.
+/// When the caller's future is dropped, its dead letters are soon free again.
 pub async fn a_relay_without_its_caller_is_repeated(store: &impl Store) {
     fail(store, "group/topic", &[1, 2]).await;
     let sink = store.open().await;
@@ -251,7 +251,7 @@ pub async fn a_relay_without_its_caller_is_repeated(store: &impl Store) {
     assert_eq!(topic.positions(), [0, 1]);
 }
 
-/// Neither waits for the other, and together they tell each one once.
+/// Neither waits for the other, and together they publish each one once.
 pub async fn two_relays_at_once_hand_out_different_ones(store: &impl Store) {
     fail(store, "group/topic", &[1; 10]).await;
     let (ours, theirs) = (store.open().await, store.open().await);

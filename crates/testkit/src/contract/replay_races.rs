@@ -3,14 +3,14 @@
 use tally_ports::{Replay, Replayed, State};
 
 use super::commits::commit;
-use super::replays::{Replays, fail, replay_act, retry, state, states, still_bad};
+use super::replays::{Replays, attempt, fail, replay_act, state, states, still_bad};
 use super::{DEAD_LETTERS, Store, TRANSACTIONS};
 use crate::build::{self, row};
 
 /// Rounds of a race.
 const ROUNDS: i64 = 1_000;
 
-/// Whoever comes second finds it done.
+/// The second one finds it done.
 pub async fn of_two_replays_at_once_one_succeeds<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -20,14 +20,14 @@ where
     let logged_acts = [replay_act(), replay_act()];
     let mut counts = [0, 0];
     for position in 0..50 {
-        let retry = if position % 2 == 0 {
-            retry(row(position, 7 + u128::from(position.unsigned_abs()), "5"))
+        let attempt = if position % 2 == 0 {
+            attempt(row(position, 7 + u128::from(position.unsigned_abs()), "5"))
         } else {
             still_bad(position, 1)
         };
         let (one, two) = tokio::join!(
-            ours.replay(&retry, Some(&logged_acts[0])),
-            theirs.replay(&retry, Some(&logged_acts[1]))
+            ours.replay(&attempt, Some(&logged_acts[0])),
+            theirs.replay(&attempt, Some(&logged_acts[1]))
         );
         let (one, two) = (one.unwrap(), two.unwrap());
         let done = [&one, &two].map(|replayed| replayed.as_str().is_some());
@@ -50,10 +50,10 @@ where
     fail(&sink, 20).await;
     let logged_act = replay_act();
     for position in 0..20 {
-        let retry = retry(row(position, u128::from(position.unsigned_abs()), "5"));
+        let attempt = attempt(row(position, u128::from(position.unsigned_abs()), "5"));
         let pause = std::time::Duration::from_micros(200 * position.unsigned_abs());
-        let _dropped = tokio::time::timeout(pause, sink.replay(&retry, Some(&logged_act))).await;
-        let again = sink.replay(&retry, Some(&logged_act)).await.unwrap();
+        let _dropped = tokio::time::timeout(pause, sink.replay(&attempt, Some(&logged_act))).await;
+        let again = sink.replay(&attempt, Some(&logged_act)).await.unwrap();
         assert_eq!(again.state(), State::Replayed, "at {position}");
     }
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 20);
@@ -75,7 +75,7 @@ where
         let first = ROUNDS + 2 * round;
         let rows = vec![row(first, id, "1"), row(first + 1, id, "2")];
         let batch = build::commit(&position, &stream, first..=first + 1, rows, vec![]);
-        let earlier = retry(row(round, id, "-3"));
+        let earlier = attempt(row(round, id, "-3"));
         let committing = commit(&live, batch);
         let replaying = people.replay(&earlier, Some(&logged_act));
         let (committed, replayed) = match round % 10 {

@@ -1,4 +1,4 @@
-//! Dead letters that are tried once more.
+//! Replay of dead letters.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Flow, Reason, Stage};
 use tally_ports::{
-    Acts, DeadLetters, Fault, LoggedAct, Place, Position, Raw, Replay, Replayed, Retry, Row, Sink,
-    State, StopKind, Stream,
+    Acts, DeadLetters, Fault, LoggedAct, Place, Position, Raw, Replay, ReplayAttempt, Replayed,
+    Row, Sink, State, StopKind, Stream,
 };
 
 use super::claims::own;
@@ -17,7 +17,7 @@ use super::{ACTS, DEAD_LETTERS, Record, Store, TRANSACTIONS, VISITS};
 use crate::build::{self, LONG, act, dead_letter, flow_named, row, stream};
 use crate::visits::{Visits, visit};
 
-/// What a store can do with dead letters.
+/// All ports about dead letters.
 pub trait Replays: DeadLetters + Acts + Replay {}
 
 impl<T: DeadLetters + Acts + Replay> Replays for T {}
@@ -36,9 +36,9 @@ pub(super) fn replay_act() -> LoggedAct {
     LoggedAct::new(tally_ports::Act { verb: "replay", ..act("because") })
 }
 
-/// The first attempt at a position of `file/1`, valid by now.
-pub(super) fn retry(row: Row) -> Arc<Retry> {
-    Arc::new(Retry {
+/// The first attempt at a position of `file/1`, valid now.
+pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
+    Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         place: place::<Transactions>("file/1", 1, row.position, 1),
         result: Ok(row),
@@ -46,10 +46,15 @@ pub(super) fn retry(row: Row) -> Arc<Retry> {
     })
 }
 
-pub(super) fn still_bad(position: i64, attempt: i32) -> Arc<Retry> {
+pub(super) fn still_bad(position: i64, attempt: i32) -> Arc<ReplayAttempt> {
     let reason = Reason::new(Stage::Enrich, "model_refused", "the model refused it");
     let place = place::<Transactions>("file/1", 1, position, attempt);
-    Arc::new(Retry { flow: flow_named(Transactions::NAME), place, result: Err(reason), kept: None })
+    Arc::new(ReplayAttempt {
+        flow: flow_named(Transactions::NAME),
+        place,
+        result: Err(reason),
+        kept: None,
+    })
 }
 
 /// A batch of `file/1` whose first positions are dead letters.
@@ -75,7 +80,7 @@ pub(super) fn state(position: i64, attempt: i64, state: State) -> (i64, i64, Str
     (position, attempt, state.to_string())
 }
 
-/// The row, the state and the act; and another time changes nothing.
+/// The row, the state and the act; repeating it changes nothing.
 pub async fn a_replayed_row_is_written_once<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -83,7 +88,7 @@ where
     let sink = store.open().await;
     let (position, _) = fail(&sink, 2).await;
     let mut logged_act = replay_act();
-    let replayed = sink.replay(&retry(row(1, 7, "-12.34")), Some(&logged_act)).await;
+    let replayed = sink.replay(&attempt(row(1, 7, "-12.34")), Some(&logged_act)).await;
     assert_eq!(replayed, Ok(Replayed::Written));
 
     let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
@@ -103,11 +108,14 @@ where
 
     logged_act.add("replayed", 1);
     let before = (everything(store).await, store.read(&ACTS).await);
-    let again = sink.replay(&retry(row(1, 7, "-99")), Some(&logged_act)).await;
-    assert_eq!(again, Ok(Replayed::Found(State::Replayed)));
+    let again = sink.replay(&attempt(row(1, 7, "-99")), Some(&logged_act)).await;
+    assert_eq!(again, Ok(Replayed::NotOpen(State::Replayed)));
     assert_eq!((everything(store).await, store.read(&ACTS).await), before);
 
-    assert_eq!(sink.replay(&retry(row(0, 8, "5")), Some(&logged_act)).await, Ok(Replayed::Written));
+    assert_eq!(
+        sink.replay(&attempt(row(0, 8, "5")), Some(&logged_act)).await,
+        Ok(Replayed::Written)
+    );
     let [act] = store.read(&ACTS).await.try_into().unwrap();
     assert_eq!(act.json("result"), json!({"replayed": 2}));
 }
@@ -131,7 +139,7 @@ where
     let before = store.read(&TRANSACTIONS).await;
     let logged_act = replay_act();
     for (position, id) in [(0, 1), (9, 2), (5, 3)] {
-        let replayed = sink.replay(&retry(row(position, id, "-1")), Some(&logged_act)).await;
+        let replayed = sink.replay(&attempt(row(position, id, "-1")), Some(&logged_act)).await;
         assert_eq!(replayed, Ok(Replayed::Outdated), "key {id}");
     }
     assert_eq!(store.read(&TRANSACTIONS).await, before);
@@ -156,14 +164,14 @@ where
     let logged_act = replay_act();
     for (at, expected) in [(1, Replayed::Written), (3, Replayed::Written), (2, Replayed::Outdated)]
     {
-        let replayed = sink.replay(&retry(row(at, 7, "-1")), Some(&logged_act)).await;
+        let replayed = sink.replay(&attempt(row(at, 7, "-1")), Some(&logged_act)).await;
         assert_eq!(replayed, Ok(expected), "at {at}");
     }
     let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
     assert_eq!((written.number("position"), &written["amount"]), (3, "-1.00"));
 }
 
-/// Byte for byte the same record, with the new reason; replay goes on with this one only.
+/// The record unchanged, with the new reason; only this attempt can be replayed further.
 pub async fn a_record_that_fails_again_is_the_next_attempt<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -191,9 +199,9 @@ where
     }
     assert_eq!(store.read(&ACTS).await[0].json("result"), json!({"failed_again": 1}));
 
-    let earlier = sink.replay(&retry(row(0, 7, "5")), Some(&logged_act)).await;
-    assert_eq!(earlier, Ok(Replayed::Found(State::Retried)));
-    let newest = Arc::new(Retry {
+    let earlier = sink.replay(&attempt(row(0, 7, "5")), Some(&logged_act)).await;
+    assert_eq!(earlier, Ok(Replayed::NotOpen(State::Retried)));
+    let newest = Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         place: next,
         result: Ok(row(0, 7, "5")),
@@ -204,7 +212,7 @@ where
     assert_eq!(states(store).await, expected);
 }
 
-/// A mask that was set since its first failure holds for what is written from now on.
+/// A mask that was set since the first failure applies to the next attempt.
 pub async fn of_a_record_that_fails_again_no_more_is_kept_than_said<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -215,20 +223,20 @@ where
     let payload = Some(Bytes::from_static(b"7;***"));
     let kept =
         Raw { payload, headers, timestamp: dead_letter(1).raw.timestamp, line: None, key: None };
-    let Retry { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
-    let retry = Arc::new(Retry {
+    let ReplayAttempt { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
+    let attempt = Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         place: failed,
         result,
         kept: Some(kept.clone()),
     });
-    sink.replay(&retry, Some(&replay_act())).await.unwrap();
+    sink.replay(&attempt, Some(&replay_act())).await.unwrap();
     let ids = [1, 2].map(|attempt| place::<Transactions>("file/1", 1, 1, attempt).id());
     let stored = sink.fetch(&ids).await.unwrap();
     assert!(stored[0].raw == dead_letter(1).raw && stored[1].raw == kept);
 }
 
-/// As its first time: with the database's own code.
+/// As the first time: with the database's own code.
 pub async fn a_row_that_the_database_refuses_has_failed_again<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -237,11 +245,11 @@ where
     let sink = store.open().await;
     fail(&sink, 2).await;
     let logged_act = replay_act();
-    let refused = sink.replay(&retry(row(0, 7, "500")), Some(&logged_act)).await.unwrap();
+    let refused = sink.replay(&attempt(row(0, 7, "500")), Some(&logged_act)).await.unwrap();
     let Replayed::FailedAgain { reason, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!((reason.stage, &*reason.code), (Stage::Write, store.refusal_code()));
     assert_eq!(
-        sink.replay(&retry(row(1, 8, "50")), Some(&logged_act)).await,
+        sink.replay(&attempt(row(1, 8, "50")), Some(&logged_act)).await,
         Ok(Replayed::Written)
     );
     let expected =
@@ -250,7 +258,7 @@ where
     assert_eq!(store.read(&TRANSACTIONS).await.len(), 1);
 }
 
-/// It tells what would become of them, the refusal of the database among it.
+/// It returns what the outcomes would be, including the database's refusal.
 pub async fn trying_a_replay_changes_nothing<S: Store>(store: &S)
 where
     S::Sink: Replays,
@@ -262,27 +270,27 @@ where
         .await
         .unwrap();
     let before = everything(store).await;
-    for (retry, expected) in [
-        (retry(row(0, 1, "-1")), "outdated"),
-        (retry(row(1, 2, "-1")), "replayed"),
-        (retry(row(2, 3, "500")), "failed_again"),
+    for (attempt, expected) in [
+        (attempt(row(0, 1, "-1")), "outdated"),
+        (attempt(row(1, 2, "-1")), "replayed"),
+        (attempt(row(2, 3, "500")), "failed_again"),
         (still_bad(3, 1), "failed_again"),
     ] {
-        let would_be = sink.replay(&retry, None).await.unwrap();
-        assert_eq!(would_be.as_str(), Some(expected), "{:?}", retry.place);
+        let would_be = sink.replay(&attempt, None).await.unwrap();
+        assert_eq!(would_be.as_str(), Some(expected), "{:?}", attempt.place);
     }
     assert_eq!(everything(store).await, before);
     assert_eq!(store.read(&ACTS).await, []);
 }
 
-/// The caller may ask for what is not there.
+/// The caller may name a dead letter that does not exist.
 pub async fn a_dead_letter_that_is_not_there_is_not_replayed<S: Store>(store: &S)
 where
     S::Sink: Replays,
 {
     let sink = store.open().await;
     fail(&sink, 1).await;
-    let Err(Fault::Stop(stop)) = sink.replay(&retry(row(1, 7, "5")), Some(&replay_act())).await
+    let Err(Fault::Stop(stop)) = sink.replay(&attempt(row(1, 7, "5")), Some(&replay_act())).await
     else {
         panic!("there is none at 1")
     };
@@ -304,14 +312,19 @@ where
     commit(&sink, batch).await.unwrap();
 
     let logged_act = replay_act();
-    let retry = |position, page| {
+    let attempt = |position, page| {
         let place = place::<Visits>("file/1", 1, position, 1);
         let flow = flow_named(Visits::NAME);
-        Arc::new(Retry { flow, place, result: Ok(visit(position, "ann", page)), kept: None })
+        Arc::new(ReplayAttempt {
+            flow,
+            place,
+            result: Ok(visit(position, "ann", page)),
+            kept: None,
+        })
     };
-    let (good, bad) = (retry(2, "/"), retry(0, ""));
+    let (good, bad) = (attempt(2, "/"), attempt(0, ""));
     assert_eq!(sink.replay(&good, Some(&logged_act)).await, Ok(Replayed::Written));
-    assert_eq!(sink.replay(&good, Some(&logged_act)).await, Ok(Replayed::Found(State::Replayed)));
+    assert_eq!(sink.replay(&good, Some(&logged_act)).await, Ok(Replayed::NotOpen(State::Replayed)));
     let refused = sink.replay(&bad, Some(&logged_act)).await.unwrap();
     assert_eq!(refused.state(), State::Retried);
     let positions: Vec<_> =

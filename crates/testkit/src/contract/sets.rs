@@ -1,4 +1,4 @@
-//! What people change about positions.
+//! Setting positions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::eventually;
 
 const NAME: &str = "group/topic";
 
-/// Reads 0 to 9 and lets go.
+/// Reads 0 to 9 and releases the lease.
 async fn read_ten<S: Store>(store: &S) -> (S::Sink, Stream, Position) {
     let sink = store.open().await;
     let stream = stream::<Transactions>(NAME);
@@ -42,11 +42,11 @@ fn entry(pass: i32, first: i64, last: i64, gap: &str) -> (String, String, String
     (pass.to_string(), first.to_string(), last.to_string(), gap.to_owned())
 }
 
-/// Pass and place of the one partition, which nobody owns.
-async fn standing(sink: &impl PositionAdmin) -> (i32, i64) {
-    let [standing] = sink.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
-    assert_eq!((standing.partition, standing.owner.as_deref()), (0, None));
-    (standing.pass, standing.next)
+/// Pass and next position of the one partition, which has no owner.
+async fn pass_and_next(sink: &impl PositionAdmin) -> (i32, i64) {
+    let [state] = sink.partition_states("transactions", NAME).await.unwrap().try_into().unwrap();
+    assert_eq!((state.partition, state.owner.as_deref()), (0, None));
+    (state.pass, state.next)
 }
 
 /// The range is passed with an entry that says who and why; statistics stay, the cursor is forgotten.
@@ -55,7 +55,7 @@ pub async fn setting_forward_passes_a_range(store: &impl Store) {
     assert_eq!(sink.partition_states("transactions", "group/other").await.unwrap(), []);
     sink.set(&stream, 25.into(), None, &act("too old")).await.unwrap();
 
-    assert_eq!(standing(&sink).await, (1, 25));
+    assert_eq!(pass_and_next(&sink).await, (1, 25));
     let [_, entry] = store.read(&BATCHES).await.try_into().unwrap();
     let place = ["flow", "stream", "partition", "pass", "first", "last"].map(|name| &entry[name]);
     assert_eq!(place, ["transactions", NAME, "0", "1", "10", "24"]);
@@ -82,7 +82,7 @@ pub async fn setting_forward_passes_a_range(store: &impl Store) {
     commit(&sink, plain_commit(&position, &stream.into(), 25..=29)).await.unwrap();
 }
 
-/// A lease that was noted by a clock that was a day ahead is spared for as long as it is, and no longer.
+/// A lease that was renewed while the clock was a day ahead is spared for its duration, and no longer.
 pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &impl Store) {
     let sink = store.open().await;
     let stream = stream::<Transactions>(NAME);
@@ -93,7 +93,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &
         sink.set(&stream, 7.into(), None, &act("its owner is gone")).await.is_ok()
     })
     .await;
-    assert_eq!(standing(&sink).await, (1, 7));
+    assert_eq!(pass_and_next(&sink).await, (1, 7));
     let reasons: Vec<_> =
         store.read(&ACTS).await.iter().map(|act| act["reason"].to_owned()).collect();
     assert_eq!(reasons, ["its owner is gone"]);
@@ -103,7 +103,7 @@ pub async fn a_lease_of_a_clock_that_was_ahead_is_spared_for_its_length(store: &
 pub async fn setting_back_begins_another_pass(store: &impl Store) {
     let (sink, stream, before) = read_ten(store).await;
     sink.set(&stream, 4.into(), None, &act("once more")).await.unwrap();
-    assert_eq!(standing(&sink).await, (2, 4));
+    assert_eq!(pass_and_next(&sink).await, (2, 4));
     let position = own(&sink, &stream, "b", LONG).await;
     assert_eq!((position.pass, position.next), (2, 4));
     assert_ne!(position.lease.position_id, before.lease.position_id, "an origin of its own");
@@ -112,9 +112,9 @@ pub async fn setting_back_begins_another_pass(store: &impl Store) {
     sink.release(&position.lease).await.unwrap();
 
     sink.set(&stream, 6.into(), None, &act("where it stands")).await.unwrap();
-    assert_eq!(standing(&sink).await, (3, 6));
+    assert_eq!(pass_and_next(&sink).await, (3, 6));
     sink.set(&stream, 0.into(), None, &act("all of it")).await.unwrap();
-    assert_eq!(standing(&sink).await, (4, 0));
+    assert_eq!(pass_and_next(&sink).await, (4, 0));
     assert_eq!(
         passed(store).await,
         [entry(2, 0, 3, "once more"), entry(3, 0, 5, "where it stands")]
@@ -131,7 +131,7 @@ pub async fn a_partition_never_read_is_set_by_its_first_pass(store: &impl Store)
     let sink = store.open().await;
     let stream = stream::<Transactions>(NAME);
     sink.set(&stream, 7.into(), None, &act("not needed")).await.unwrap();
-    assert_eq!(standing(&sink).await, (1, 7));
+    assert_eq!(pass_and_next(&sink).await, (1, 7));
     assert_eq!(passed(store).await, [entry(1, 0, 6, "not needed")]);
 
     let elsewhere = Begin { at: 99, again: false };
@@ -161,7 +161,7 @@ pub async fn a_recreated_topic_raises_the_log(store: &impl Store) {
     assert_eq!(own(&sink, &stream, "a", LONG).await.log, 3);
 }
 
-/// Only while nobody owns it; who does is not disturbed.
+/// Only without an owner; an owner is not disturbed.
 pub async fn without_a_lease_a_live_one_is_spared(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
     let position = own(&sink, &stream, "a", LONG).await;
@@ -175,13 +175,13 @@ pub async fn without_a_lease_a_live_one_is_spared(store: &impl Store) {
     commit(&sink, plain_commit(&position, &stream.into(), 10..=19)).await.unwrap();
 }
 
-/// The owner itself may; it owns nothing afterwards.
+/// The owner itself may; it has no lease afterwards.
 pub async fn setting_with_its_lease_gives_it_back(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
     for to in [25, 3] {
         let position = own(&sink, &stream, "a", LONG).await;
         sink.set(&stream, to.into(), Some(&position.lease), &act("a hole")).await.unwrap();
-        assert_eq!(standing(&sink).await.1, to);
+        assert_eq!(pass_and_next(&sink).await.1, to);
         assert_taken(sink.renew(&position.lease).await);
         assert_taken(
             sink.set(&stream, (to + 9).into(), Some(&position.lease), &act("again")).await,
@@ -212,7 +212,7 @@ pub async fn setting_with_a_lost_lease_changes_nothing(store: &impl Store) {
     assert_eq!(store.read(&ACTS).await, []);
 }
 
-/// Whoever still commits for an owner from before writes nothing, wherever its batch begins.
+/// A late commit of an earlier owner writes nothing, wherever its batch begins.
 pub async fn a_late_commit_after_setting_is_refused(store: &impl Store) {
     let sink = store.open().await;
     for (partition, to) in [(0, 25), (1, 3)] {
@@ -246,7 +246,7 @@ pub async fn a_position_that_cannot_be_is_a_wrong_setting(store: &impl Store) {
     assert_eq!((position.pass, position.next), (2, 8));
 }
 
-/// A claim that waited while somebody began another pass gets that one.
+/// A claim that waited while another pass was begun gets that one.
 pub async fn a_claim_beside_a_set_never_owns_an_earlier_pass(store: &impl Store) {
     let (ours, stream, _) = read_ten(store).await;
     let theirs = store.open().await;

@@ -59,7 +59,7 @@ pub const PRICES: Table = Table {
     order: &["item"],
 };
 
-/// What happened.
+/// The happenings.
 pub const HAPPENINGS: Table = Table {
     name: "happenings",
     texts: &[
@@ -160,7 +160,7 @@ pub const DEAD_LETTERS: Table = Table {
     order: &["flow", "stream", "partition", "pass", "position", "attempt"],
 };
 
-/// Who lives.
+/// The workers.
 pub const WORKERS: Table = Table {
     name: "workers",
     texts: &["id", "flow", "stream", "host", "pid", "seen_until"],
@@ -168,7 +168,7 @@ pub const WORKERS: Table = Table {
     order: &["id"],
 };
 
-/// What people did.
+/// The acts.
 pub const ACTS: Table = Table {
     name: "acts",
     texts: &["id", "at", "who", "verb", "flow", "target", "reason", "result"],

@@ -1,9 +1,10 @@
-//! Which of several versions of a row stays.
+//! Versions of rows: which one stays.
 
 use std::sync::Arc;
 
 use tally_ports::{
-    Claim, Position, Positions, Refused, Replay as _, Replayed, Retry, Row, Sink, State, Stream,
+    Claim, Position, Positions, Refused, Replay as _, ReplayAttempt, Replayed, Row, Sink, State,
+    Stream,
 };
 
 use super::commits::commit;
@@ -12,10 +13,10 @@ use super::{ACCOUNTS, PRICES, Record, Store};
 use crate::accounts::{Accounts, account, happening, no_account, no_price, price, record};
 use crate::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, flow_named, stream};
 
-/// A batch is written together or, when one of its records is refused, one by one: the same must come of it.
+/// A batch is written together or, when one of its records is refused, row by row: with the same result.
 pub(super) const IS_SPOILT: [bool; 2] = [false, true];
 
-/// Somebody who reads a partition of the accounts.
+/// A reader of a partition of the accounts.
 pub(super) struct Reader<'a, S> {
     sink: &'a S,
     pub(super) stream: Arc<Stream>,
@@ -31,7 +32,7 @@ impl<'a, S: Sink + Positions> Reader<'a, S> {
         Self { sink, stream, position, is_spoilt }
     }
 
-    /// Commits the rows; answers how many were written and superseded.
+    /// Commits the rows; returns how many were written and superseded.
     pub(super) async fn read(&mut self, mut rows: Vec<Row>) -> (i64, i64) {
         let mut last = rows.last().expect("a row").position;
         if self.is_spoilt {
@@ -137,7 +138,7 @@ pub async fn across_partitions_the_later_write_wins(store: &impl Store) {
     }
 }
 
-/// What costs what, in order of the items.
+/// The price of each item, in order.
 async fn prices(store: &impl Store) -> Vec<(String, String)> {
     let price = |row: &Record| (row["item"].to_owned(), row.get("price").unwrap_or("-").to_owned());
     store.read(&PRICES).await.iter().map(price).collect()
@@ -205,8 +206,8 @@ pub async fn a_deleted_row_is_not_resurrected(store: &impl Store) {
         ];
         assert_eq!(reader.read(rows).await, (2, 0));
         assert_eq!(names(store).await[place], named(id, "back", 4));
-        let living = &store.read(&PRICES).await[place];
-        assert!(&living["price"] == "3.00" && living.get("deleted_at").is_none());
+        let live = &store.read(&PRICES).await[place];
+        assert!(&live["price"] == "3.00" && live.get("deleted_at").is_none());
         sink.release(&reader.position.lease).await.unwrap();
     }
 }
@@ -225,9 +226,9 @@ pub async fn a_delete_of_nothing_leaves_a_mark(store: &impl Store) {
     }
 }
 
-/// A dead letter of the accounts at this position, valid by now.
-pub(super) fn retry(row: Row) -> Arc<Retry> {
-    Arc::new(Retry {
+/// A dead letter of the accounts at this position, valid now.
+pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
+    Arc::new(ReplayAttempt {
         flow: flow_named(Accounts::NAME),
         place: place::<Accounts>("group/topic", 1, row.position, 1),
         result: Ok(row),
@@ -267,8 +268,8 @@ where
         (0, 3, State::Outdated),
         (1, 4, State::Replayed),
     ] {
-        let retry = retry(record(position, [account(id, "replayed")]));
-        let replayed = sink.replay(&retry, Some(&logged_act)).await.unwrap();
+        let attempt = attempt(record(position, [account(id, "replayed")]));
+        let replayed = sink.replay(&attempt, Some(&logged_act)).await.unwrap();
         assert_eq!(replayed.state(), expected, "{position} of {id}");
     }
     let expected = [
@@ -299,8 +300,8 @@ where
         (3, "rum", "09:00:00", State::Outdated),
         (4, "rum", "09:00:01", State::Replayed),
     ] {
-        let retry = retry(record(position, [price(item, since, 500 + position)]));
-        let replayed = sink.replay(&retry, Some(&logged_act)).await.unwrap();
+        let attempt = attempt(record(position, [price(item, since, 500 + position)]));
+        let replayed = sink.replay(&attempt, Some(&logged_act)).await.unwrap();
         assert_eq!(replayed.state(), expected, "{position} of {item}");
     }
     let expected = [("rum", "5.04"), ("tea", "5.02")];
@@ -308,9 +309,9 @@ where
         prices(store).await,
         expected.map(|(item, price)| (item.to_owned(), price.to_owned()))
     );
-    let nothing = Arc::new(Retry {
+    let nothing = Arc::new(ReplayAttempt {
         place: place::<Accounts>("group/topic", 1, 5, 1),
-        ..Arc::into_inner(retry(record(5, [no_price("tea", "08:00:00")]))).unwrap()
+        ..Arc::into_inner(attempt(record(5, [no_price("tea", "08:00:00")]))).unwrap()
     });
     assert_eq!(sink.replay(&nothing, Some(&logged_act)).await, Ok(Replayed::Outdated));
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tally_domain::transactions::Transactions;
 use tally_ports::dead_letter::headers_to_json;
 
-use super::{Entry, Joined, MemoryStore, Place, StoredAct, StoredLetter};
+use super::{DeadLetterRow, Entry, MemoryStore, PositionRow, StoredAct, WorkerRow};
 use crate::accounts::Accounts;
 use crate::contract::{
     ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, Store, TOTALS,
@@ -38,7 +38,7 @@ impl Store for MemoryStore {
         }
         let state = self.state();
         if table.name == POSITIONS.name {
-            return (1..).zip(&state.places).map(|(id, place)| place_record(id, place)).collect();
+            return (1..).zip(&state.positions).map(|(id, row)| position_record(id, row)).collect();
         }
         if table.name == ACTS.name {
             return state.acts.iter().map(act_record).collect();
@@ -55,14 +55,14 @@ impl Store for MemoryStore {
         }
         let mut letters: Vec<_> = state.dead_letters.iter().collect();
         letters.sort_by_key(|stored| {
-            let StoredLetter { stream, pass, letter, .. } = stored;
+            let DeadLetterRow { stream, pass, dead_letter: letter, .. } = stored;
             (stream.name.clone(), stream.partition, *pass, letter.position, letter.attempt)
         });
-        letters.into_iter().map(letter_record).collect()
+        letters.into_iter().map(dead_letter_record).collect()
     }
 
     async fn purge(&self, position: i64) {
-        self.state().dead_letters.retain(|stored| stored.letter.position != position);
+        self.state().dead_letters.retain(|stored| stored.dead_letter.position != position);
     }
 
     async fn refuse_amounts_above(&self, limit: i64) {
@@ -74,8 +74,8 @@ impl Store for MemoryStore {
     }
 
     async fn restart_logs(&self) {
-        for place in self.state().places.iter_mut().filter(|place| place.ended_at.is_none()) {
-            place.log += 1;
+        for row in self.state().positions.iter_mut().filter(|row| row.ended_at.is_none()) {
+            row.log += 1;
         }
     }
 
@@ -88,24 +88,24 @@ impl Store for MemoryStore {
     }
 }
 
-fn place_record(id: i64, place: &Place) -> Record {
+fn position_record(id: i64, row: &PositionRow) -> Record {
     POSITIONS.record([
         Some(id.to_string()),
-        Some(place.stream.flow.clone()),
-        Some(place.stream.name.clone()),
-        Some(place.stream.partition.to_string()),
-        Some(place.pass.to_string()),
-        Some(place.log.to_string()),
-        Some(place.stream.label.clone()),
-        Some(place.next.to_string()),
-        Some(place.cursor.to_string()),
-        Some(place.stats.to_string()),
-        Some(place.epoch.to_string()),
-        place.owner.clone(),
-        place.lease_until.map(|at| at.to_string()),
-        place.ended_at.map(|at| at.to_string()),
-        place.rejected_at.map(|at| at.to_string()),
-        Some(place.updated_at.to_string()),
+        Some(row.stream.flow.clone()),
+        Some(row.stream.name.clone()),
+        Some(row.stream.partition.to_string()),
+        Some(row.pass.to_string()),
+        Some(row.log.to_string()),
+        Some(row.stream.label.clone()),
+        Some(row.next.to_string()),
+        Some(row.cursor.to_string()),
+        Some(row.stats.to_string()),
+        Some(row.epoch.to_string()),
+        row.owner.clone(),
+        row.lease_until.map(|at| at.to_string()),
+        row.ended_at.map(|at| at.to_string()),
+        row.rejected_at.map(|at| at.to_string()),
+        Some(row.updated_at.to_string()),
     ])
 }
 
@@ -134,8 +134,16 @@ fn entry_record(entry: &Entry) -> Record {
     ])
 }
 
-fn letter_record(stored: &StoredLetter) -> Record {
-    let StoredLetter { stream, pass, batch_id, letter, state, failed_at, published_at } = stored;
+fn dead_letter_record(stored: &DeadLetterRow) -> Record {
+    let DeadLetterRow {
+        stream,
+        pass,
+        batch_id,
+        dead_letter: letter,
+        state,
+        failed_at,
+        published_at,
+    } = stored;
     DEAD_LETTERS.record([
         Some(letter.id(stream, *pass).to_string()),
         Some(stream.flow.clone()),
@@ -172,8 +180,8 @@ fn act_record(stored: &StoredAct) -> Record {
     ACTS.record(texts.map(Some))
 }
 
-fn worker_record(present: &Joined) -> Record {
-    let Joined { worker, seen_until, .. } = present;
+fn worker_record(present: &WorkerRow) -> Record {
+    let WorkerRow { worker, seen_until, .. } = present;
     let texts = [
         worker.id.to_string(),
         worker.flow.clone(),

@@ -6,7 +6,7 @@ use chrono::NaiveDateTime;
 use tally_domain::{Decimal, Table, TableKind, Value, Version};
 use tally_ports::{Commit, Origin, Outcome, Refusal, Row, Stop, TogetherRow, Verdict, Writes};
 
-use super::{Place, RefusalRule};
+use super::{PositionRow, RefusalRule};
 use crate::contract::Record;
 
 /// Rows by their keys, by table.
@@ -26,7 +26,7 @@ pub(super) struct Stored {
 pub(super) fn apply(
     tables: &mut Tables,
     rules: &[RefusalRule],
-    places: &[Place],
+    positions: &[PositionRow],
     commit: &Commit,
     rows: &[Row],
     now: NaiveDateTime,
@@ -36,7 +36,7 @@ pub(super) fn apply(
     let writes = Writes::new(origin.flow, rows)?;
     let mut verdicts = vec![Verdict::DONE; rows.len()];
     for &index in writes.order() {
-        verdicts[index] = write_row(tables, rules, places, &origin, &writes, index, now);
+        verdicts[index] = write_row(tables, rules, positions, &origin, &writes, index, now);
     }
     Ok(writes.outcomes(&verdicts))
 }
@@ -44,16 +44,16 @@ pub(super) fn apply(
 /// Deletes what an earlier reading of these positions appended.
 fn clear(tables: &mut Tables, origin: &Origin<'_>, first: i64, last: i64) {
     for table in origin.flow.tables().iter().filter(|table| table.kind == TableKind::Appended) {
-        let place = place(origin);
+        let log = log_key(origin);
         let is_earlier = |key: &Vec<Value>| {
             let Value::Integer(position) = key[4] else { unreachable!("as it was appended") };
-            key[..4] == place && (first..=last).contains(&position)
+            key[..4] == log && (first..=last).contains(&position)
         };
         tables.entry(table.name.to_string()).or_default().retain(|key, _| !is_earlier(key));
     }
 }
 
-fn place(origin: &Origin<'_>) -> [Value; 4] {
+fn log_key(origin: &Origin<'_>) -> [Value; 4] {
     [
         Value::Text(origin.flow.name().into()),
         Value::Text(origin.stream.into()),
@@ -66,7 +66,7 @@ fn place(origin: &Origin<'_>) -> [Value; 4] {
 fn write_row(
     tables: &mut Tables,
     rules: &[RefusalRule],
-    places: &[Place],
+    positions: &[PositionRow],
     origin: &Origin<'_>,
     writes: &Writes<'_>,
     index: usize,
@@ -78,7 +78,7 @@ fn write_row(
         let rows = tables.entry(table.name.to_string()).or_default();
         let key = key_of(table, origin, &row);
         let found = rows.get(&key);
-        if found.is_some_and(|found| !wins(table, places, origin, found, &row)) {
+        if found.is_some_and(|found| !wins(table, positions, origin, found, &row)) {
             superseded.push(number);
             continue;
         }
@@ -103,7 +103,7 @@ fn key_of(table: &Table, origin: &Origin<'_>, row: &TogetherRow<'_>) -> Vec<Valu
     match &table.kind {
         TableKind::Appended => {
             let number = [Value::Integer(row.position), Value::Integer(row.n.into())];
-            place(origin).into_iter().chain(number).collect()
+            log_key(origin).into_iter().chain(number).collect()
         }
         TableKind::Keyed { key, .. } | TableKind::Counters { key } => {
             key.iter().map(|&column| row.values[column].clone()).collect()
@@ -114,7 +114,7 @@ fn key_of(table: &Table, origin: &Origin<'_>, row: &TogetherRow<'_>) -> Vec<Valu
 /// Whether a row takes the place of the one that is found under its key.
 fn wins(
     table: &Table,
-    places: &[Place],
+    positions: &[PositionRow],
     origin: &Origin<'_>,
     found: &Stored,
     row: &TogetherRow<'_>,
@@ -122,7 +122,7 @@ fn wins(
     let TableKind::Keyed { version, .. } = &table.kind else { return true };
     let by_position = || {
         let index = usize::try_from(found.origin - 1).expect("an id");
-        let Place { stream, log, .. } = &places[index];
+        let PositionRow { stream, log, .. } = &positions[index];
         let is_elsewhere = (&*stream.name, stream.partition) != (origin.stream, origin.partition);
         is_elsewhere || (*log, found.position) <= (origin.log, row.position)
     };

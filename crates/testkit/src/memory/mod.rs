@@ -18,7 +18,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
-    Act, Committed, DeadLetter, Fault, Passed, State as LetterState, Stream, Worker,
+    Act, Committed, DeadLetter, Fault, Passed, State as DeadLetterState, Stream, Worker,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -36,13 +36,13 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     tables: Tables,
-    places: Vec<Place>,
+    positions: Vec<PositionRow>,
     batches: Vec<Entry>,
     /// The ranges that were counted, by log.
     counted: BTreeMap<Log, Vec<(i64, i64)>>,
-    dead_letters: Vec<StoredLetter>,
+    dead_letters: Vec<DeadLetterRow>,
     acts: Vec<StoredAct>,
-    workers: Vec<Joined>,
+    workers: Vec<WorkerRow>,
     serves_one: bool,
     /// How far the clock went back.
     turned_back: Duration,
@@ -63,7 +63,7 @@ type Log = (String, String, i32, i64);
 type RefusalRule = Box<dyn Fn(&str, &Record) -> Option<String> + Send>;
 
 /// A row of `positions`; its id is its index, from 1.
-struct Place {
+struct PositionRow {
     stream: Stream,
     pass: i32,
     log: i64,
@@ -112,7 +112,7 @@ pub struct Entry {
 
 /// A dead letter and its batch.
 #[derive(Clone, Debug)]
-pub struct StoredLetter {
+pub struct DeadLetterRow {
     /// What was read.
     pub stream: Arc<Stream>,
     /// In which reading of it.
@@ -120,9 +120,9 @@ pub struct StoredLetter {
     /// The batch.
     pub batch_id: Uuid,
     /// The dead letter.
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     /// What became of it.
-    pub state: LetterState,
+    pub state: DeadLetterState,
     /// When it was committed.
     pub failed_at: NaiveDateTime,
     /// When a topic had it.
@@ -138,7 +138,7 @@ pub struct StoredAct {
 }
 
 /// A row of `workers`.
-struct Joined {
+struct WorkerRow {
     worker: Worker,
     seen_at: NaiveDateTime,
     seen_until: NaiveDateTime,
@@ -187,12 +187,12 @@ impl MemoryStore {
         self.state().serves_one = true;
     }
 
-    /// Somebody else, called `thief`, takes the stream's partition over, whoever's lease is alive.
+    /// Another owner, called `thief`, takes over the stream's partition, even from a live lease.
     pub fn steal(&self, stream: &Stream) {
-        for place in self.state().places.iter_mut().filter(|place| is_same(&place.stream, stream)) {
-            place.epoch += 1;
-            place.owner = Some("thief".to_owned());
-            place.lease_until = Some(NaiveDateTime::MAX);
+        for row in self.state().positions.iter_mut().filter(|row| is_same(&row.stream, stream)) {
+            row.epoch += 1;
+            row.owner = Some("thief".to_owned());
+            row.lease_until = Some(NaiveDateTime::MAX);
         }
     }
 
@@ -214,7 +214,7 @@ impl MemoryStore {
     }
 
     /// The dead letters, in order of the commits.
-    pub fn dead_letters(&self) -> Vec<StoredLetter> {
+    pub fn dead_letters(&self) -> Vec<DeadLetterRow> {
         self.state().dead_letters.clone()
     }
 
@@ -223,24 +223,24 @@ impl MemoryStore {
         self.state().acts.clone()
     }
 
-    /// The ids of the workers that live, in the order in which they came.
-    pub fn living(&self) -> Vec<Arc<str>> {
+    /// The ids of the live workers, in the order in which they joined.
+    pub fn live_workers(&self) -> Vec<Arc<str>> {
         let now = self.now();
         let state = self.state();
-        let living = state.workers.iter().filter(|present| present.seen_until > now);
-        living.map(|present| Arc::clone(&present.worker.id)).collect()
+        let live_workers = state.workers.iter().filter(|present| present.seen_until > now);
+        live_workers.map(|present| Arc::clone(&present.worker.id)).collect()
     }
 
-    /// Where the last pass of a stream stands: its next position, and whether it was finished.
+    /// The last pass of a stream: its next position, and whether it was finished.
     pub fn next(&self, stream: &Stream) -> Option<(i64, bool)> {
         let state = self.state();
-        let place = state.places.iter().rfind(|place| is_same(&place.stream, stream))?;
-        Some((place.next, place.ended_at.is_some()))
+        let row = state.positions.iter().rfind(|row| is_same(&row.stream, stream))?;
+        Some((row.next, row.ended_at.is_some()))
     }
 
-    /// Who holds the last pass of a stream.
+    /// The owner of the last pass of a stream.
     pub fn owner(&self, stream: &Stream) -> Option<String> {
-        self.state().places.iter().rfind(|place| is_same(&place.stream, stream))?.owner.clone()
+        self.state().positions.iter().rfind(|row| is_same(&row.stream, stream))?.owner.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

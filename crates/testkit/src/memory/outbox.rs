@@ -4,7 +4,7 @@
 use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
 use uuid::Uuid;
 
-use super::{MemoryStore, State, StoredLetter, outage, takes_one};
+use super::{DeadLetterRow, MemoryStore, State, outage, takes_one};
 
 const BYTES: usize = 4 * 1024 * 1024;
 
@@ -44,7 +44,7 @@ impl Outbox for MemoryStore {
     }
 }
 
-/// Dead letters that nobody else is handed until this is dropped.
+/// Dead letters that no other call is handed until this is dropped.
 struct Locked<'a> {
     store: &'a MemoryStore,
     ids: Vec<Uuid>,
@@ -57,7 +57,7 @@ impl Drop for Locked<'_> {
 }
 
 impl State {
-    /// The oldest that nobody else has, which are then locked.
+    /// Locks and returns the oldest free dead letters.
     fn take(&mut self, flow: &str, limit: usize) -> Vec<RelayedDeadLetter> {
         let mut bytes = 0;
         let mut letters: Vec<RelayedDeadLetter> = Vec::new();
@@ -65,7 +65,7 @@ impl State {
             if self.locked.contains(&stored.id()) {
                 continue;
             }
-            let raw = &stored.letter.raw;
+            let raw = &stored.dead_letter.raw;
             bytes += [&raw.key, &raw.payload]
                 .into_iter()
                 .flatten()
@@ -74,33 +74,33 @@ impl State {
             if letters.len() == limit || (bytes > BYTES && !letters.is_empty()) {
                 break;
             }
-            letters.push(stored.letter());
+            letters.push(stored.relayed());
         }
         self.locked.extend(letters.iter().map(|letter| letter.id));
         letters
     }
 }
 
-impl StoredLetter {
+impl DeadLetterRow {
     fn id(&self) -> Uuid {
-        self.letter.id(&self.stream, self.pass)
+        self.dead_letter.id(&self.stream, self.pass)
     }
 
     fn is_waiting(&self, flow: &str) -> bool {
         self.stream.flow == flow && self.published_at.is_none()
     }
 
-    fn letter(&self) -> RelayedDeadLetter {
-        let reason = &self.letter.reason;
+    fn relayed(&self) -> RelayedDeadLetter {
+        let reason = &self.dead_letter.reason;
         RelayedDeadLetter {
             id: self.id(),
             flow: self.stream.flow.clone(),
             stream: self.stream.name.clone(),
             partition: self.stream.partition,
             pass: self.pass,
-            position: self.letter.position,
-            attempt: self.letter.attempt,
-            raw: self.letter.raw.clone(),
+            position: self.dead_letter.position,
+            attempt: self.dead_letter.attempt,
+            raw: self.dead_letter.raw.clone(),
             stage: reason.stage.to_string(),
             code: reason.code.to_string(),
             message: reason.message.clone(),

@@ -69,20 +69,20 @@ impl State {
         let last = self.last_pass(stream, now);
         let decision = OnSet::decide(stream, last, to, lease)?;
         if let Some(position) = last.map(|last| last.position) {
-            let place = &mut self.places[index(position)];
-            place.epoch += 1;
-            place.give_back(now);
+            let row = &mut self.positions[index(position)];
+            row.epoch += 1;
+            row.give_back(now);
         }
         match decision {
             OnSet::Begin { number, is_other_log } => {
                 let added = self.add(stream, number, to.next, now);
-                self.places[added].log += i64::from(is_other_log);
+                self.positions[added].log += i64::from(is_other_log);
             }
             OnSet::Advance { position, .. } => {
-                let place = &mut self.places[index(position)];
-                place.next = to.next;
-                place.cursor = Value::Null;
-                stream.label.clone_into(&mut place.stream.label);
+                let row = &mut self.positions[index(position)];
+                row.next = to.next;
+                row.cursor = Value::Null;
+                stream.label.clone_into(&mut row.stream.label);
             }
         }
         Ok(decision)
@@ -96,22 +96,21 @@ impl State {
         now: NaiveDateTime,
     ) -> Vec<PartitionState> {
         let mut partition_states: Vec<PartitionState> = Vec::new();
-        for place in self.places.iter().rev() {
-            let partition = place.stream.partition;
-            let is_asked = place.stream.flow == flow && place.stream.name == stream;
-            if !is_asked || partition_states.iter().any(|standing| standing.partition == partition)
-            {
+        for row in self.positions.iter().rev() {
+            let partition = row.stream.partition;
+            let is_asked = row.stream.flow == flow && row.stream.name == stream;
+            if !is_asked || partition_states.iter().any(|state| state.partition == partition) {
                 continue;
             }
             partition_states.push(PartitionState {
                 partition,
-                pass: place.pass,
-                next: place.next,
-                owner: place.holder(now).filter(|_| place.updated_at <= now).map(str::to_owned),
-                updated_at: place.updated_at,
+                pass: row.pass,
+                next: row.next,
+                owner: row.holder(now).filter(|_| row.updated_at <= now).map(str::to_owned),
+                updated_at: row.updated_at,
             });
         }
-        partition_states.sort_by_key(|standing| standing.partition);
+        partition_states.sort_by_key(|state| state.partition);
         partition_states
     }
 }

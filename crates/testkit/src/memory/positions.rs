@@ -8,7 +8,7 @@ use tally_ports::{
     Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
 };
 
-use super::{Entry, MemoryStore, Place, State, is_same, outage, takes_one};
+use super::{Entry, MemoryStore, PositionRow, State, is_same, outage, takes_one};
 
 impl Positions for MemoryStore {
     async fn claim(
@@ -31,39 +31,39 @@ impl Positions for MemoryStore {
             }
         };
 
-        let place = &mut state.places[index];
-        place.epoch += 1;
-        place.owner = Some(owner.to_owned());
-        place.lease_until = Some(now + lease);
-        place.updated_at = now;
-        stream.label.clone_into(&mut place.stream.label);
+        let row = &mut state.positions[index];
+        row.epoch += 1;
+        row.owner = Some(owner.to_owned());
+        row.lease_until = Some(now + lease);
+        row.updated_at = now;
+        stream.label.clone_into(&mut row.stream.label);
         Ok(Claim::Owned(Position {
-            lease: Lease { position_id: id(index), epoch: place.epoch, duration: lease },
-            pass: place.pass,
-            log: place.log,
-            next: place.next,
-            cursor: place.cursor.clone(),
-            stats: place.stats.clone(),
+            lease: Lease { position_id: id(index), epoch: row.epoch, duration: lease },
+            pass: row.pass,
+            log: row.log,
+            next: row.next,
+            cursor: row.cursor.clone(),
+            stats: row.stats.clone(),
         }))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
-        let place = state
-            .place(lease)
-            .filter(|place| place.owner.is_some())
+        let row = state
+            .position_row(lease)
+            .filter(|row| row.owner.is_some())
             .ok_or_else(|| lease.taken())?;
-        place.lease_until = Some(now + lease.duration);
-        place.updated_at = now;
+        row.lease_until = Some(now + lease.duration);
+        row.updated_at = now;
         Ok(())
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
-        if let Some(place) = state.place(lease) {
-            place.give_back(now);
+        if let Some(row) = state.position_row(lease) {
+            row.give_back(now);
         }
         Ok(())
     }
@@ -76,15 +76,15 @@ impl Positions for MemoryStore {
     ) -> Result<Finished, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
-        state.place(lease).filter(|place| place.next == next).ok_or_else(|| lease.taken())?;
+        state.position_row(lease).filter(|row| row.next == next).ok_or_else(|| lease.taken())?;
         let (read, dead_lettered) = state.sums(index(lease.position_id));
-        let place = &mut state.places[index(lease.position_id)];
-        if place.ended_at.is_none() {
-            place.rejected_at = tolerance.is_exceeded(read, dead_lettered).then_some(now);
+        let row = &mut state.positions[index(lease.position_id)];
+        if row.ended_at.is_none() {
+            row.rejected_at = tolerance.is_exceeded(read, dead_lettered).then_some(now);
         }
-        let at = *place.ended_at.get_or_insert(now);
-        place.give_back(now);
-        Ok(Finished { at, read, dead_lettered, is_rejected: place.rejected_at.is_some() })
+        let at = *row.ended_at.get_or_insert(now);
+        row.give_back(now);
+        Ok(Finished { at, read, dead_lettered, is_rejected: row.rejected_at.is_some() })
     }
 }
 
@@ -96,41 +96,41 @@ impl MemoryStore {
 }
 
 impl State {
-    /// The place of a lease that is still good.
-    pub(super) fn place(&mut self, lease: &Lease) -> Option<&mut Place> {
+    /// The row of a lease that is still good.
+    pub(super) fn position_row(&mut self, lease: &Lease) -> Option<&mut PositionRow> {
         let index = usize::try_from(lease.position_id - 1).ok()?;
-        self.places.get_mut(index).filter(|place| place.epoch == lease.epoch)
+        self.positions.get_mut(index).filter(|row| row.epoch == lease.epoch)
     }
 
     /// The last pass over the stream's partition.
     pub(super) fn last_pass(&self, stream: &Stream, now: NaiveDateTime) -> Option<LastPass<'_>> {
-        let index = self.places.iter().rposition(|place| is_same(&place.stream, stream))?;
-        let place = &self.places[index];
-        let remaining = place.lease_until.and_then(|until| (until - now).to_std().ok());
+        let index = self.positions.iter().rposition(|row| is_same(&row.stream, stream))?;
+        let row = &self.positions[index];
+        let remaining = row.lease_until.and_then(|until| (until - now).to_std().ok());
         Some(LastPass {
             position: id(index),
-            epoch: place.epoch,
-            number: place.pass,
-            next: place.next,
-            ended_at: place.ended_at,
-            is_rejected: place.rejected_at.is_some(),
-            holder: place.holder(now).zip(remaining),
-            updated_at: place.updated_at,
+            epoch: row.epoch,
+            number: row.pass,
+            next: row.next,
+            ended_at: row.ended_at,
+            is_rejected: row.rejected_at.is_some(),
+            holder: row.holder(now).zip(remaining),
+            updated_at: row.updated_at,
         })
     }
 
     /// When the clock went back: the lease of the last pass counts from now on.
     pub(super) fn set_back(&mut self, stream: &Stream, now: NaiveDateTime) {
-        let last = self.places.iter_mut().rfind(|place| is_same(&place.stream, stream));
-        if let Some(place) = last.filter(|place| place.updated_at > now) {
-            place.lease_until = place.lease_until.map(|until| now + (until - place.updated_at));
-            place.updated_at = now;
+        let last = self.positions.iter_mut().rfind(|row| is_same(&row.stream, stream));
+        if let Some(row) = last.filter(|row| row.updated_at > now) {
+            row.lease_until = row.lease_until.map(|until| now + (until - row.updated_at));
+            row.updated_at = now;
         }
     }
 
     /// How many records the pass at `index` read by the ledger, and how many of them became dead letters.
     fn sums(&self, index: usize) -> (i64, i64) {
-        let Place { stream, pass, .. } = &self.places[index];
+        let PositionRow { stream, pass, .. } = &self.positions[index];
         let is_its = |entry: &&Entry| is_same(&entry.stream, stream) && entry.pass == *pass;
         let entries = self.batches.iter().filter(is_its);
         entries.fold((0, 0), |(read, dead_lettered), entry| {
@@ -139,8 +139,8 @@ impl State {
         })
     }
 
-    /// Adds a pass that nobody owns yet, over the same log as the one before, whose epoch it continues;
-    /// answers its index.
+    /// Adds a pass without an owner, over the same log as the previous one, whose epoch it continues;
+    /// returns its index.
     pub(super) fn add(
         &mut self,
         stream: &Stream,
@@ -148,9 +148,9 @@ impl State {
         next: i64,
         now: NaiveDateTime,
     ) -> usize {
-        let before = self.places.iter().rfind(|place| is_same(&place.stream, stream));
-        let (log, epoch) = before.map_or((1, 0), |place| (place.log, place.epoch));
-        self.places.push(Place {
+        let before = self.positions.iter().rfind(|row| is_same(&row.stream, stream));
+        let (log, epoch) = before.map_or((1, 0), |row| (row.log, row.epoch));
+        self.positions.push(PositionRow {
             stream: stream.clone(),
             pass,
             log,
@@ -164,11 +164,11 @@ impl State {
             rejected_at: None,
             updated_at: now,
         });
-        self.places.len() - 1
+        self.positions.len() - 1
     }
 }
 
-impl Place {
+impl PositionRow {
     /// Whose lease is alive.
     pub(super) fn holder(&self, now: NaiveDateTime) -> Option<&str> {
         self.owner.as_deref().filter(|_| self.lease_until.is_some_and(|until| until > now))

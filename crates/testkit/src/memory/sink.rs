@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 use tally_ports::{
-    Commit, Committed, Earlier, Fault, Sink, State as LetterState, StopKind, counts,
+    Commit, Committed, Earlier, Fault, Sink, State as DeadLetterState, StopKind, counts,
 };
 
-use super::{Entry, MemoryStore, State, StoredLetter, effect, outage, takes_one};
+use super::{DeadLetterRow, Entry, MemoryStore, State, effect, outage, takes_one};
 
 impl Sink for MemoryStore {
     async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
@@ -29,9 +29,9 @@ impl State {
         if let Some(entry) = self.batches.iter().find(|entry| entry.id == commit.id) {
             return Ok(entry.committed.clone());
         }
-        match self.place(&commit.lease) {
+        match self.position_row(&commit.lease) {
             None => return Err(Fault::stop(StopKind::Taken, "the position is somebody else's")),
-            Some(place) if place.next != commit.first => {
+            Some(row) if row.next != commit.first => {
                 return Err(Fault::outage("the position does not stand where the batch begins"));
             }
             Some(_) => {}
@@ -41,7 +41,7 @@ impl State {
         let earlier = self.earlier(commit);
         let rows = earlier.without_counted(&commit.rows);
         let outcomes =
-            effect::apply(&mut tables, &self.refusals, &self.places, commit, &rows, now)?;
+            effect::apply(&mut tables, &self.refusals, &self.positions, commit, &rows, now)?;
         let outcomes = Earlier::outcomes(&commit.rows, outcomes);
         let (committed, refused) = commit.conclude(&outcomes)?;
         self.tables = tables;
@@ -66,21 +66,21 @@ impl State {
             worker: Arc::clone(&commit.worker),
             committed_at: now,
         });
-        self.dead_letters.extend(letters.into_iter().map(|letter| StoredLetter {
+        self.dead_letters.extend(letters.into_iter().map(|letter| DeadLetterRow {
             stream: Arc::clone(&commit.stream),
             pass: commit.pass,
             batch_id: commit.id,
-            letter,
-            state: LetterState::Open,
+            dead_letter: letter,
+            state: DeadLetterState::Open,
             failed_at: now,
             published_at: None,
         }));
-        if let Some(place) = self.place(&commit.lease) {
-            place.next = commit.last + 1;
-            place.cursor = commit.cursor.clone();
-            place.stats = commit.stats.clone();
-            place.lease_until = place.owner.is_some().then(|| now + commit.lease.duration);
-            place.updated_at = now;
+        if let Some(row) = self.position_row(&commit.lease) {
+            row.next = commit.last + 1;
+            row.cursor = commit.cursor.clone();
+            row.stats = commit.stats.clone();
+            row.lease_until = row.owner.is_some().then(|| now + commit.lease.duration);
+            row.updated_at = now;
         }
         Ok(committed)
     }

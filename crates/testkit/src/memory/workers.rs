@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tally_ports::{Fault, Join, Membership, Stream, Worker, Workers};
 
-use super::{Joined, MemoryStore, State, outage, takes_one};
+use super::{MemoryStore, State, WorkerRow, outage, takes_one};
 
 impl Workers for MemoryStore {
     async fn join_stream(&self, worker: &Worker, lease: Duration) -> Result<Join, Fault> {
@@ -15,13 +15,14 @@ impl Workers for MemoryStore {
             present.seen_until = now + (present.seen_until - present.seen_at);
             present.seen_at = now;
         }
-        let lives = |present: &&Joined| present.worker.id != worker.id && present.seen_until > now;
-        let is_other = |present: &&Joined| {
+        let lives =
+            |present: &&WorkerRow| present.worker.id != worker.id && present.seen_until > now;
+        let is_other = |present: &&WorkerRow| {
             let Worker { flow, stream, .. } = &present.worker;
             (flow, stream) == (&worker.flow, &worker.stream) && lives(present)
         };
         if state.serves_one
-            && let Some(Joined { worker, seen_until, .. }) = state.workers.iter().find(lives)
+            && let Some(WorkerRow { worker, seen_until, .. }) = state.workers.iter().find(lives)
         {
             return Ok(Join::Full {
                 worker: worker.id.to_string(),
@@ -29,17 +30,17 @@ impl Workers for MemoryStore {
                 renewal: *seen_until,
             });
         }
-        let living = state.workers.iter().filter(is_other).count() + 1;
+        let live_workers = state.workers.iter().filter(is_other).count() + 1;
 
         let day = chrono::TimeDelta::days(1);
         state.workers.retain(|present| present.seen_until >= now - day);
-        let seen = Joined { worker: worker.clone(), seen_at: now, seen_until: now + lease };
+        let seen = WorkerRow { worker: worker.clone(), seen_at: now, seen_until: now + lease };
         match state.workers.iter_mut().find(|present| present.worker.id == worker.id) {
             Some(present) => *present = seen,
             None => state.workers.push(seen),
         }
         let partitions = state.partition_states(&worker.flow, &worker.stream, now);
-        Ok(Join::Joined(Membership { living, partitions }))
+        Ok(Join::Joined(Membership { live_workers, partitions }))
     }
 
     async fn begin(

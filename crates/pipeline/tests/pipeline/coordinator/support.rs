@@ -150,14 +150,14 @@ impl Stage {
         assert!(has_come, "{:?} instead of {wanted:?}", self.shares());
     }
 
-    pub async fn standing(&self, partition: i32) -> Option<PartitionState> {
+    pub async fn partition_state(&self, partition: i32) -> Option<PartitionState> {
         let partition_states =
             self.store.partition_states(Transactions::NAME, "group/topic").await.unwrap();
-        partition_states.into_iter().find(|standing| standing.partition == partition)
+        partition_states.into_iter().find(|state| state.partition == partition)
     }
 
     pub async fn owner(&self, partition: i32) -> Option<String> {
-        self.standing(partition).await.and_then(|standing| standing.owner)
+        self.partition_state(partition).await.and_then(|state| state.owner)
     }
 
     pub async fn claim(&self, partition: i32, owner: &str) {
