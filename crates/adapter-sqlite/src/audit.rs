@@ -222,7 +222,8 @@ fn show_tables(
         })?;
     }
     for (index, table) in tables(flow, is_counters) {
-        each(connection, &queries::counters(table, "json_array"), |found: FoundCounter| {
+        let rows = queries::counters(table, |texts| format!("json_array({texts})"));
+        each(connection, &rows, |found: FoundCounter| {
             auditor.see(Fact::Counter(found.counter(index, flow)));
         })?;
     }
