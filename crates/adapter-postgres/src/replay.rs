@@ -94,7 +94,7 @@ async fn lock(session: &mut Session, retry: &Retry) -> Result<(State, Pass), Fau
     let lock = format!("{FIND} for update of d");
     let query = prepared(sql_query(lock).bind::<SqlUuid, _>(retry.place.id()));
     let found = answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    Found::known(found, retry)
+    Found::known(found, &retry.place)
 }
 
 async fn insert_next(

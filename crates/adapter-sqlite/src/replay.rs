@@ -62,7 +62,7 @@ fn replay(connection: &mut SqliteConnection, retry: &Retry) -> Result<Replayed, 
     let id = retry.place.id();
     let found: Option<Found> =
         sql_query(FIND).bind::<Text, _>(id.to_string()).get_result(connection).optional()?;
-    let (state, pass) = Found::known(found, retry)?;
+    let (state, pass) = Found::known(found, &retry.place)?;
     if state != State::Open {
         return Ok(Replayed::Found(state));
     }
