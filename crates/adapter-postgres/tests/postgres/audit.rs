@@ -8,8 +8,12 @@ use tally_domain::{
     Column, Flow, Incoming, Reason, Record, Stage, Table, TableColumn, TableKind, Type,
 };
 use tally_harness::postgres::TestDatabase;
-use tally_ports::audit::{Counter, Fact};
-use tally_ports::{Audit, Auditor, KnownFlow, Migrations};
+use tally_ports::audit::{Counter, Fact, Rows};
+use tally_ports::{Audit, Auditor, KnownFlow, Migrations, Sink};
+use tally_testkit::accounts::{Accounts, account, price, record};
+use tally_testkit::build::{self, LONG};
+
+use crate::support::own;
 
 /// A flow with more counters than a function takes arguments, by times.
 #[derive(Debug)]
@@ -65,12 +69,20 @@ impl Flow for Wide {
 }
 
 #[derive(Default)]
-struct Counters(Vec<Vec<Option<String>>>);
+struct Seen {
+    counters: Vec<Vec<Option<String>>>,
+    /// Of each table and origin how many rows there are, and how many records wrote them.
+    rows: Vec<(String, i64, i64)>,
+}
 
-impl Auditor for Counters {
+impl Auditor for Seen {
     fn see(&mut self, fact: Fact) {
-        if let Fact::Counter(Counter { values, .. }) = fact {
-            self.0.push(values);
+        match fact {
+            Fact::Counter(Counter { values, .. }) => self.counters.push(values),
+            Fact::Rows(Rows { table, count, records, .. }) => {
+                self.rows.push((table, count, records));
+            }
+            _ => {}
         }
     }
 }
@@ -91,9 +103,27 @@ async fn counters_are_shown_as_texts_of_one_form() {
     );
     database.execute(&sql).await;
     let reader = PostgresLedgerReader::open(&database.url(), &flows).await.unwrap();
-    let Counters(rows) = reader.show(Counters::default()).await.unwrap();
+    let Seen { counters, .. } = reader.show(Seen::default()).await.unwrap();
     let mut expected = vec![Some("0".to_owned()); COUNTERS + 2];
     expected[0] = Some("2024-01-15 08:30:00.5".to_owned());
     expected[1] = Some("2024-01-15 08:30:00+00".to_owned());
-    assert_eq!(rows, [expected]);
+    assert_eq!(counters, [expected]);
+}
+
+#[tokio::test]
+async fn a_record_that_writes_several_rows_is_one_of_those_that_wrote_them() {
+    let database = TestDatabase::create().await;
+    let flows = [Accounts::known()];
+    let store = Postgres::open(&Settings::new(database.url()), &flows).await.unwrap();
+    for (name, offset) in [("file/1", 0), ("file/2", 10)] {
+        let (position, stream) = own::<Accounts>(&store, name, LONG).await;
+        let many = record(0, (1..=3).map(|id| account(offset + id, "ann")));
+        let one = record(1, [account(offset + 4, "bob"), price(name, "10:00:00", 1)]);
+        let commit = build::commit(&position, &stream, 0..=1, vec![many, one], vec![]);
+        store.commit(&Arc::new(commit)).await.unwrap();
+    }
+    let reader = PostgresLedgerReader::open(&database.url(), &flows).await.unwrap();
+    let Seen { rows, .. } = reader.show(Seen::default()).await.unwrap();
+    let expected = [("accounts", 4, 2), ("accounts", 4, 2), ("prices", 1, 1), ("prices", 1, 1)];
+    assert_eq!(rows, expected.map(|(table, count, records)| (table.to_owned(), count, records)));
 }
