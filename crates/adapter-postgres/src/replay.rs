@@ -94,7 +94,7 @@ async fn lock(session: &mut Session, attempt: &ReplayAttempt) -> Result<(State, 
     let lock = format!("{FIND} for update of d");
     let query = prepared(sql_query(lock).bind::<SqlUuid, _>(attempt.place.id()));
     let found = answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    StateRow::known(found, attempt)
+    StateRow::known(found, &attempt.place)
 }
 
 async fn insert_next(

@@ -224,7 +224,8 @@ fn show_tables(
         })?;
     }
     for (index, table) in tables(flow, is_counters) {
-        each(connection, &queries::counters(table, "json_array"), |found: CounterRow| {
+        let rows = queries::counters(table, |texts| format!("json_array({texts})"));
+        each(connection, &rows, |found: CounterRow| {
             auditor.see(Fact::Counter(found.counter(index, flow)));
         })?;
     }

@@ -64,7 +64,7 @@ fn replay(connection: &mut SqliteConnection, attempt: &ReplayAttempt) -> Result<
     let id = attempt.place.id();
     let found: Option<StateRow> =
         sql_query(FIND).bind::<Text, _>(id.to_string()).get_result(connection).optional()?;
-    let (state, pass) = StateRow::known(found, attempt)?;
+    let (state, pass) = StateRow::known(found, &attempt.place)?;
     if state != State::Open {
         return Ok(Replayed::NotOpen(state));
     }

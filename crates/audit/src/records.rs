@@ -50,10 +50,16 @@ pub fn check_records(
     traces: &Traces,
     violations: &mut Violations,
 ) {
-    let mut letters: BTreeMap<i64, &LetterTrace> = BTreeMap::new();
+    let mut letters: BTreeMap<i64, (i32, State)> = BTreeMap::new();
     // The newest decides: a pass that began meanwhile may have read the record again.
-    for letter in traces.letters.iter().filter(|letter| letter.pass >= read.pass.pass) {
-        letters.insert(letter.position, letter);
+    for &LetterTrace { position, pass, mut state, .. } in &traces.letters {
+        // Where an earlier one was replayed, nobody knows whether that was after the newest one's pass: as of a purged one.
+        if matches!(state, State::Discarded | State::Repaired)
+            && matches!(letters.get(&position), Some((_, State::Replayed | State::Purged)))
+        {
+            state = State::Purged;
+        }
+        letters.insert(position, (pass, state));
     }
     let appended = traces.appended.iter();
     let appended: BTreeMap<(usize, i64), i64> =
@@ -61,9 +67,11 @@ pub fn check_records(
     for expected in expected {
         let position = expected.position;
         let of_record = Record { read, expected, traces };
-        let state = letters.get(&position).map(|letter| letter.state);
+        let newest = letters.get(&position).filter(|(pass, _)| *pass >= read.pass.pass);
+        let state = newest.map(|(_, state)| *state);
         // A rule may have been another one when a dead letter was replayed.
-        let may_differ = !expected.is_valid && state == Some(State::Replayed);
+        let may_differ =
+            !expected.is_valid && matches!(state, Some(State::Replayed | State::Purged));
         if !may_differ {
             for &table in read.appended {
                 let found = appended.get(&(table, position)).copied().unwrap_or(0);
@@ -205,11 +213,34 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_dead_letter_may_be_replayed_before_or_after_the_newest_one_was_settled() {
+        let letter = |pass, state| LetterTrace { position: POSITION, pass, state, is_first: false };
+        let check = |first: State, newest: State, count: i64, kinds: &[Kind]| {
+            let letters = vec![letter(1, first), letter(2, newest)];
+            check(&written(), &Traces { letters, ..left(count, OWN, None) }, kinds);
+        };
+        for first in [State::Replayed, State::Purged] {
+            for newest in [State::Discarded, State::Repaired] {
+                check(first, newest, 0, &[]);
+                check(first, newest, 2, &[]);
+                check(first, newest, 1, &[Kind::AppendedRows]);
+            }
+            // A replay would have closed it.
+            check(first, State::Open, 0, &[]);
+            check(first, State::Open, 2, &[Kind::AppendedRows]);
+        }
+        check(State::Discarded, State::Discarded, 2, &[Kind::AppendedRows]);
+    }
+
+    #[test]
     fn an_invalid_record_has_a_dead_letter_and_a_skipped_one_nothing() {
         let invalid = Expected { position: POSITION, ..Expected::default() };
         check(&invalid, &left(0, None, Some(State::Open)), &[]);
         check(&invalid, &left(0, None, None), &[Kind::RecordMissing]);
         check(&invalid, &left(2, None, Some(State::Open)), &[Kind::AppendedRows]);
+        for state in [State::Replayed, State::Purged] {
+            check(&invalid, &left(2, None, Some(state)), &[]);
+        }
         let skipped = Expected { is_valid: true, ..invalid };
         check(&skipped, &left(0, None, None), &[]);
         check(&skipped, &left(1, None, None), &[Kind::AppendedRows]);

@@ -78,15 +78,17 @@ impl Table {
         }
     }
 
+    /// The indices of the columns that tell which of two versions is newer; none where no column does.
+    pub fn version(&self) -> &[usize] {
+        match &self.kind {
+            TableKind::Keyed { version: Version::Columns(columns), .. } => columns,
+            _ => &[],
+        }
+    }
+
     /// Whether the column at this index holds its value also where the row is marked as deleted: key and version do.
     pub fn outlives_a_delete(&self, column: usize) -> bool {
-        let is_version = match &self.kind {
-            TableKind::Keyed { version: Version::Columns(columns), .. } => {
-                columns.contains(&column)
-            }
-            _ => false,
-        };
-        is_version || self.key().contains(&column)
+        self.version().contains(&column) || self.key().contains(&column)
     }
 
     /// Whether the database has to take null in the column at this index.

@@ -28,15 +28,18 @@ pub struct Pass {
 }
 
 impl StateRow {
-    /// The state of the dead letter and its pass; [`StopKind::Input`] where there is no such dead letter.
-    pub fn known(found: Option<Self>, attempt: &ReplayAttempt) -> Result<(State, Pass), Fault> {
-        let known = found.and_then(|Self { state, origin, log }| {
-            Some((state.parse().ok()?, Pass { found: origin.zip(log) }))
-        });
-        known.ok_or_else(|| {
-            let id = attempt.place.id();
-            Fault::stop(StopKind::Input, format!("there is no dead letter {id}"))
-        })
+    /// The state of the dead letter and its pass; [`StopKind::Input`] where there is no such dead letter,
+    /// [`StopKind::Data`] where its state is unknown.
+    pub fn known(found: Option<Self>, place: &Place) -> Result<(State, Pass), Fault> {
+        let id = place.id();
+        let Some(Self { state, origin, log }) = found else {
+            return Err(Fault::stop(StopKind::Input, format!("there is no dead letter {id}")));
+        };
+        let state = state.parse().map_err(|error| {
+            let message = format!("the state of the dead letter {id} is unknown: {error}");
+            Fault::stop(StopKind::Data, message)
+        })?;
+        Ok((state, Pass { found: origin.zip(log) }))
     }
 }
 
@@ -49,5 +52,35 @@ impl Pass {
             Fault::stop(StopKind::Data, format!("there is no position for {what}"))
         })?;
         Ok(Origin { flow: &*attempt.flow, id, stream, partition: *partition, log })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_nobody_knows_is_named() {
+        let place = Place {
+            flow: "f".to_owned(),
+            stream: "file/f".to_owned(),
+            partition: 0,
+            pass: 1,
+            position: 7,
+            attempt: 1,
+        };
+        let known = |state: Option<&str>| {
+            let found =
+                state.map(|state| StateRow { state: state.to_owned(), origin: None, log: None });
+            StateRow::known(found, &place).map(|(state, _)| state)
+        };
+        assert_eq!(known(Some("open")), Ok(State::Open));
+        let id = place.id();
+        let missing = Fault::stop(StopKind::Input, format!("there is no dead letter {id}"));
+        assert_eq!(known(None), Err(missing));
+        let unknown =
+            format!("the state of the dead letter {id} is unknown: lost is none of open, ");
+        let is_named = |fault: Fault| matches!(fault, Fault::Stop(stop) if stop.kind == StopKind::Data && stop.message.starts_with(&unknown));
+        assert!(known(Some("lost")).is_err_and(is_named));
     }
 }

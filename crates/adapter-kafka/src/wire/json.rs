@@ -18,7 +18,6 @@ use tally_domain::{ByteString, Envelope, Field, Fields, Kind};
 use super::broken::Broken;
 use super::columns::{Columns, Level, Member};
 use super::decimal;
-use super::members::Members;
 
 /// The fields of the record that `payload` is, out of its `envelope`.
 pub(super) fn decode(
@@ -53,17 +52,19 @@ pub(super) fn decode(
     }
 }
 
-/// The payload of an object that says its schema too.
+/// The payload of an object that says its schema too, and nothing else.
 fn unwrapped(object: &str) -> Option<&str> {
-    let Members(members) = serde_json::from_str(object).ok()?;
-    match members.as_slice() {
-        [(schema, _), (name, payload)] | [(name, payload), (schema, _)]
-            if schema == "schema" && name == "payload" =>
-        {
-            Some(payload.get())
-        }
-        _ => None,
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wrapper<'a> {
+        #[serde(rename = "schema")]
+        _schema: IgnoredAny,
+        #[serde(borrow)]
+        payload: &'a RawValue,
     }
+    let is_object = object.trim_ascii_start().starts_with('{'); // a list of the two is taken as well
+    let Wrapper { payload, .. } = serde_json::from_str(object).ok().filter(|_| is_object)?;
+    Some(payload.get())
 }
 
 /// A record that is being read.

@@ -1,6 +1,7 @@
 //! The store on a real Postgres.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod audit;
 mod commits;
 mod connecting;
 mod contract;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use tally_domain::{Action, Decimal, Flow, Table, TableKind, Type, Value, Version, Write};
+use tally_domain::{Action, Decimal, Flow, Table, TableKind, Type, Value, Write};
 
 use super::{Outcome, Refusal};
 use crate::{Row, Stop, StopKind};
@@ -98,7 +98,7 @@ impl<'a> Writes<'a> {
         }
         versioned.sort_by(|one, other| {
             let by_key = compare_keys(tables, one, other);
-            by_key.then_with(|| compare_versions(&tables[one.table], one.values, other.values))
+            by_key.then_with(|| compare(tables[one.table].version(), one.values, other.values))
         });
         // Where a record has several, no single order fits all keys; a deadlock is then an outage.
         let is_single = rows.iter().all(|row| row.record.writes.len() == 1);
@@ -241,13 +241,6 @@ fn prefix(value: &Value) -> u128 {
             u128::from_be_bytes(first)
         }
         _ => 0,
-    }
-}
-
-fn compare_versions(table: &Table, one: &[Value], other: &[Value]) -> Ordering {
-    match &table.kind {
-        TableKind::Keyed { version: Version::Columns(columns), .. } => compare(columns, one, other),
-        _ => Ordering::Equal,
     }
 }
 

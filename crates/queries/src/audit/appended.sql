@@ -1,10 +1,16 @@
 -- The entries of {flow} that no later pass over the same log has read again, and at how many of their positions there are
--- appended rows: {positions}. Written after all may be what was purged since.
+-- appended rows: {positions}. Written after all may be what was purged since, and what an earlier pass refused, too.
 select cast(b.id as text) as id, b.flow, b.stream, b.partition, b.pass, b.first, b.last, b.written,
     (
         select count(distinct d.position) from dead_letters d
         where d.flow = b.flow and d.stream = b.stream and d.partition = b.partition and d.pass = b.pass
-            and d.position >= b.first and d.position <= b.last and d.state in ('replayed', 'purged')
+            and d.position >= b.first and d.position <= b.last
+            and (d.state in ('replayed', 'purged') or d.state in ('discarded', 'repaired') and exists (
+                select 1 from positions o cross join dead_letters e
+                where o.flow = d.flow and o.stream = d.stream and o.partition = d.partition and o.log = p.log and o.pass < d.pass
+                    and e.flow = o.flow and e.stream = o.stream and e.partition = o.partition and e.pass = o.pass
+                    and e.position = d.position and e.state in ('replayed', 'purged')
+            ))
     ) as replayed,
     (select count(*) from ({positions}) x) as records
 from batches b

@@ -1,9 +1,7 @@
 -- The rows in {table} by origin, and the pass of {flow} that it is. A purged dead letter may have been replayed before. How many
--- records wrote the rows is counted only where they are more than records were written.
-select x.*,
-    case when x.number > x.written + x.replayed
-        then (select count(distinct t.position) from {table} t where t.origin = x.origin) else x.number end as records
-from (
+-- records wrote the rows is counted only where they are more than records were written, of all such origins at once: rows
+-- have no index by origin.
+with x as materialized (
     select r.origin, r.number, r.least, r.greatest, p.flow, p.stream, p.partition, p.pass, p.next,
         (
             select coalesce(min(b.first), 0) from batches b
@@ -24,5 +22,12 @@ from (
         group by t.origin
     ) r
     left join positions p on p.id = r.origin and p.flow = '{flow}'
-) x
+)
+select x.*, coalesce(y.records, x.number) as records
+from x
+left join (
+    select t.origin, count(distinct t.position) as records from {table} t
+    where t.origin in (select x.origin from x where x.number > x.written + x.replayed)
+    group by t.origin
+) y on y.origin = x.origin
 order by x.origin

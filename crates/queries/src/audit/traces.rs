@@ -46,15 +46,12 @@ pub fn counted(flow: &dyn Flow) -> String {
     COUNTED.replace("{flow}", flow.name())
 }
 
-/// The rows of a table of counters, each as a list of texts built by `list`.
-pub fn counters(table: &Table, list: &str) -> String {
+/// The rows of a table of counters, each as a JSON list that `list` makes of expressions for texts.
+pub fn counters(table: &Table, list: impl Fn(&str) -> String) -> String {
     let texts = table.columns.iter().map(|column| format!("cast(t.\"{}\" as text)", column.name));
     let texts: Vec<String> = texts.collect();
-    format!(
-        "select cast({list}({}) as text) as \"values\" from \"{}\" t",
-        texts.join(", "),
-        table.name
-    )
+    let list = list(&texts.join(", "));
+    format!("select cast({list} as text) as \"values\" from \"{}\" t", table.name)
 }
 
 /// The rows that records of the log `$4` at the positions from `$5` to `$6` appended.

@@ -201,7 +201,13 @@ impl OfFlow {
     fn add(&mut self, record: Record) {
         let adds = record.writes.into_iter().filter(|write| write.action == Action::Add);
         for write in adds {
-            let (key, numbers) = split(&self.flow.tables()[write.table], write.values);
+            let (mut key, numbers) = split(&self.flow.tables()[write.table], write.values);
+            // A copy of its own: the text is a part of all that was read with it.
+            for value in &mut key {
+                if let Value::Text(text) = value {
+                    *text = (**text).into();
+                }
+            }
             let sums = self.sums.entry((write.table, key)).or_default();
             match &mut sums.expected {
                 Some(expected) => {
@@ -286,9 +292,22 @@ fn value(kind: Type, text: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use tally_domain::TableColumn;
+    use tally_domain::{ByteString, TableColumn, Write};
+    use tally_testkit::accounts::{Accounts, total};
 
     use super::*;
+
+    #[test]
+    fn a_key_does_not_hold_what_it_was_read_from() {
+        let file = ByteString::from("a day, and a whole file more");
+        let Write { table, action, mut values } = total("", 1);
+        values[0] = Value::Text(file.slice_ref(&file[..5]));
+        let mut counters = Counters::new([Accounts::known().flow].into_iter(), Vec::new());
+        let writes = vec![Write { table, action, values }];
+        counters.flows[0].add(Record { writes, ..Record::default() });
+        assert_eq!(counters.flows[0].sums.len(), 1);
+        assert!(file.as_bytes().is_unique());
+    }
 
     #[test]
     fn numbers_are_shown_with_their_points() {

@@ -92,14 +92,20 @@ impl<'a> Wanted<'a> {
                     }
                 }
                 Action::Upsert | Action::Delete => {
-                    let key = self.key(*table, values);
-                    // Of several writes under one key the last one stays.
-                    let is_last = writes[index + 1..].iter().all(|later| {
-                        later.table != *table || self.key(*table, &later.values) != key
-                    });
-                    if is_last {
-                        let (slot, is_deleted) =
-                            (self.slot(*table, key), *action == Action::Delete);
+                    let described = &self.flow.tables()[*table];
+                    let key = picked(described.key(), values);
+                    // Of several writes under one key the newest stays, of equal ones the last.
+                    let version = (picked(described.version(), values), index);
+                    let is_newer = |(index, other): (usize, &Write)| {
+                        other.table == *table
+                            && picked(described.key(), &other.values) == key
+                            && (picked(described.version(), &other.values), index) > version
+                    };
+                    if !writes.iter().enumerate().any(is_newer) {
+                        let (slot, is_deleted) = (
+                            self.slot(*table, key.into_iter().cloned().collect()),
+                            *action == Action::Delete,
+                        );
                         expected.keyed.push(ExpectedRow { table: *table, slot, is_deleted });
                     }
                 }
@@ -107,10 +113,6 @@ impl<'a> Wanted<'a> {
             }
         }
         self.expected.push(expected);
-    }
-
-    fn key(&self, table: usize, values: &[Value]) -> Vec<Value> {
-        self.flow.tables()[table].key().iter().map(|&column| values[column].clone()).collect()
     }
 
     /// Where the key is asked for.
@@ -122,5 +124,39 @@ impl<'a> Wanted<'a> {
         let keys = &mut self.keys[index].keys;
         keys.push(key);
         (index, keys.len() - 1)
+    }
+}
+
+fn picked<'a>(columns: &[usize], values: &'a [Value]) -> Vec<&'a Value> {
+    columns.iter().map(|&column| &values[column]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_testkit::accounts::{Accounts, account, no_account, no_price, price};
+
+    use super::*;
+
+    /// Whether the row that stays of these writes is marked as deleted.
+    #[track_caller]
+    fn check(writes: Vec<Write>, expected: &[bool]) {
+        let flow = Accounts::default();
+        let mut wanted = Wanted::new(&flow);
+        wanted.add(0, Some(&Record { writes, ..Record::default() }));
+        let is_deleted: Vec<bool> =
+            wanted.expected[0].keyed.iter().map(|row| row.is_deleted).collect();
+        assert_eq!(is_deleted, expected);
+    }
+
+    #[test]
+    fn of_several_writes_under_one_key_the_newest_stays() {
+        let (early, late) = ("10:00:00", "11:00:00");
+        check(vec![price("tea", late, 1), no_price("tea", early)], &[false]);
+        check(vec![no_price("tea", late), price("tea", early, 1)], &[true]);
+        check(vec![price("tea", early, 1), no_price("tea", late)], &[true]);
+        check(vec![no_price("tea", early), price("tea", early, 1)], &[false]);
+        check(vec![price("tea", late, 1), no_price("ham", early)], &[false, true]);
+        check(vec![account(1, "ann"), no_account(1)], &[true]);
+        check(vec![no_account(1), account(1, "ann")], &[false]);
     }
 }

@@ -11,6 +11,7 @@ use crate::support::{Table, audited, audited_with, consume, counts, program, say
 
 on_both_stores! {
     rows_that_were_appended
+    rows_of_a_replay_of_an_earlier_pass
     rows_with_a_composite_key
     rows_with_a_number_as_key
     marks_of_deletes
@@ -115,6 +116,31 @@ async fn rows_that_were_appended(target: Target) {
     let letter = ["the record at 2 was read and has neither a row nor a dead letter"];
     let kinds = ["dead_letter_count", "record_missing"];
     audit.without("dead_letters", "position = 2 and pass = 2", &kinds, &letter).await;
+}
+
+async fn rows_of_a_replay_of_an_earlier_pass(target: Target) {
+    let header = "sensor;at;value;second_value;is_valid;details";
+    let table = Table::new(&[header, "a;2024-01-15 08:30:00;1;;;", "b;2024-01-15 08:30:00;2;3;;"]);
+    take("readings", &target, &Table::new(&[header]), &[]);
+    let taken = "create unique index one on readings (sensor, value);
+        insert into readings (flow, stream, partition, log, position, n, sensor, at, value)
+        values ('readings', 'elsewhere', 0, 1, 0, 0, 'b', '2024-01-15 08:30:00Z', '3.000')";
+    target.execute(taken).await;
+    assert_eq!(counts(&take("readings", &target, &table, &[])), [2, 1, 0, 0, 1]);
+    assert_eq!(counts(&take("readings", &target, &table, &["--again"])), [2, 1, 0, 0, 1]);
+    target.execute("delete from readings where stream = 'elsewhere'").await;
+    let act = |flags: &[&str]| {
+        let dead_letters = program("dead-letters").args(["--database-url", &target.url()]);
+        ended_with(&dead_letters.args(flags).spawn(), 0);
+    };
+    act(&["discard", "--pass", "2", "--reason", "test"]);
+    act(&["replay", "--pass", "1"]);
+    assert_eq!(target.number("select count(*) from readings").await, 3);
+    audited(&target);
+    let audit = Audit { target, flags: sources(Some("readings"), &[&table]) };
+    audit.clean();
+    let number = ["the record at 1 has 1 rows in readings, and appends 2"];
+    audit.without("readings", "position = 1 and n = 1", &["appended_rows"], &number).await;
 }
 
 async fn rows_with_a_composite_key(target: Target) {

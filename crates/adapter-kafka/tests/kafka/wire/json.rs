@@ -211,6 +211,7 @@ async fn a_change_event_is_unwrapped_from_its_schema() {
     for (broken, words) in [
         (&br#"{"schema": {}, "payload": [s3cret]}"#[..], "not JSON"),
         (br#"{"schema": {}, "payload": ["s3cret"]}"#, "not a JSON object"),
+        (br#"[{}, {"op": "s3cret"}]"#, "not a JSON object"),
         (
             br#"{"schema": {}, "payload": {"op": "s3cret", "op": "s3cret"}}"#,
             "op: is there more than once",
