@@ -58,7 +58,7 @@ async fn predict(body: Body) -> Response {
     }
 }
 
-/// The body; of one over [`BODY_LIMIT`] only so much that its length tells so.
+/// The body; of one over [`BODY_LIMIT`] only enough to know that.
 async fn read(body: Body) -> Result<Vec<u8>, axum::Error> {
     let mut body = body.into_data_stream();
     let mut bytes = Vec::new();

@@ -37,7 +37,7 @@ async fn main() -> io::Result<ExitCode> {
             return Ok(ExitCode::from(WRONG_SETTING));
         }
     };
-    // Registered before the line that says ready: whoever read it may send a signal at once.
+    // Registered before the line that says ready: its reader may send a signal at once.
     let mut graceful = Signals::register()?;
     let mut forced = Signals::register()?;
     say(format_args!("listening on http://{}", listener.local_addr()?));
@@ -59,7 +59,7 @@ async fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a line to standard error. `eprintln` would panic where nobody reads there any more.
+/// Writes a line to standard error. `eprintln` would panic where it is closed.
 fn say(line: fmt::Arguments) {
     let _ = writeln!(io::stderr(), "{line}");
 }

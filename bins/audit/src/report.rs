@@ -164,7 +164,7 @@ const HEAD: &str = "partition pass         next    batches         read      wri
 
 fn row_of_partition(partition: &PartitionTotals) -> String {
     let PassName { stream, partition: number, pass, .. } = &partition.last.name;
-    // What tells files apart for people is their path; the hash is for `--output json`.
+    // A file is shown by its path; the hash is for `--output json`.
     let stream = match stream.strip_prefix(FILE) {
         Some(hash) => {
             let short: String = hash.chars().take(12).collect();

@@ -29,7 +29,7 @@ fn lines(file: &FileReport, text: &mut String) {
     }
 }
 
-/// The summary as scripts read it.
+/// The summary, for scripts.
 #[derive(Serialize)]
 struct Json<'a> {
     read: i64,
@@ -123,7 +123,7 @@ fn text(report: &Report) -> String {
     counts(&mut text, accounted.into_iter());
     match report.blank() {
         0 => {}
-        1 => line(&mut text, "1 blank row, which is no record"),
+        1 => line(&mut text, "1 blank row ignored"),
         blank => line(&mut text, &format!("{blank} blank rows ignored")),
     }
     if !dead_letters.is_empty() {

@@ -36,7 +36,7 @@ pub struct Arguments {
 /// How results look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// A table.
     Table,
     /// JSON, for scripts.
     Json,

@@ -1,4 +1,4 @@
-//! Dead letters as scripts read them: these names are stable.
+//! Dead letters as JSON, for scripts: these names are stable.
 
 use chrono::NaiveDateTime;
 use serde::Serialize;

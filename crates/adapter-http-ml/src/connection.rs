@@ -15,7 +15,7 @@ use crate::answer::{self, Reply, Unfit};
 use crate::endpoint::Endpoint;
 use crate::{Settings, outage, tls};
 
-/// Bytes of an answer for each record asked for: the id, the names of the fields and white space.
+/// Bytes of an answer for each record: the id, the names of the fields and white space.
 const ANSWER_BYTES_PER_RECORD: usize = 256;
 /// As many of them may a character take, escaped as two halves of a surrogate pair.
 const BYTES_PER_CHARACTER: usize = 12;
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
 
 /// What the model answers that is not an outage by itself.
 pub(crate) enum Response {
-    /// For each record what is said of it; at least one is named.
+    /// The reply for each record; at least one is named.
     Answer(Vec<Reply>),
     /// A list that names none of the records.
     Nothing(Unfit),
@@ -139,7 +139,7 @@ impl Connection {
         ANSWER_BYTES_PER_RECORD + self.api.answers.iter().map(bytes).sum::<usize>()
     }
 
-    /// An outage, told as people know the model.
+    /// An outage, with the model's display name.
     pub(crate) fn outage(&self, what: &str) -> Fault {
         Fault::outage(self.told(what))
     }

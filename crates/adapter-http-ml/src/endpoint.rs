@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::Url;
 use tally_ports::{Stop, StopKind};
 
-/// The model's URL. Its `Display` is the base as people know it, without user, password and query; so is its `Debug`.
+/// The model's URL. Its `Display` and `Debug` show the base without user, password and query.
 pub(crate) struct Endpoint {
     url: Url,
     shown: String,
@@ -14,7 +14,7 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// The endpoint `path` below the base `url`.
     ///
-    /// The messages do not quote what cannot be parsed: where a password would stand in it is unknown.
+    /// The messages do not quote a URL that cannot be parsed: it may hold a password anywhere.
     pub(crate) fn new(url: &str, path: &str) -> Result<Self, Stop> {
         let wrong = |fault: &str| Stop {
             kind: StopKind::Setting,

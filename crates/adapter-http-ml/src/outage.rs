@@ -11,7 +11,7 @@ use crate::Settings;
 /// The longest pause that the model may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// The pause that the model asked for, in seconds or until a date; at most five minutes, none after a date that has
+/// The pause that the model requested, in seconds or until a date; at most five minutes, none after a date that has
 /// passed. `None` as well when it is neither.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

@@ -1,4 +1,4 @@
-//! What the model is asked.
+//! The questions to the model.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,9 +14,9 @@ pub(crate) struct Questions {
     ids: Vec<Value>,
     /// The list of all questions.
     json: Bytes,
-    /// Where each of them stands in it.
+    /// The range of each of them in it.
     ranges: Vec<Range<usize>>,
-    /// For each record the first one with the same question: itself, but for repetitions.
+    /// For each record the first one with the same question: itself, unless it is a repetition.
     same_as: Vec<usize>,
     /// How many records of the same id with another question are before each.
     versions_before: Vec<usize>,
@@ -32,7 +32,7 @@ impl Questions {
         let no_question = || Stop {
             kind: StopKind::Data,
             message: format!(
-                "a record of {} cannot be shown to the model: its question is no JSON",
+                "a record of {} cannot be shown to the model: its question is not JSON",
                 flow.name()
             ),
         };

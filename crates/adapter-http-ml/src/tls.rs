@@ -5,7 +5,7 @@ use tally_ports::{Stop, StopKind};
 
 use crate::endpoint::Endpoint;
 
-/// Teaches `client` the TLS that `endpoint` needs.
+/// Sets up the TLS that `endpoint` needs.
 #[cfg(feature = "tls")]
 pub(crate) fn equip(client: ClientBuilder, endpoint: &Endpoint) -> Result<ClientBuilder, Stop> {
     Ok(client.tls_backend_preconfigured(configuration(endpoint)?))

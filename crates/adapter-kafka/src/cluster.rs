@@ -96,7 +96,7 @@ struct Current {
     /// How many clients were replaced.
     generation: u64,
     client: Option<Arc<Client>>,
-    /// The partitions whose offsets were asked for.
+    /// The partitions whose offsets were looked up.
     asked: HashMap<(String, i32), Arc<Partition>>,
 }
 

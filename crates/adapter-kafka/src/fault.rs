@@ -15,7 +15,7 @@ const REFUSALS: &[(&str, &str)] = &[
     ("Sasl session error", "the broker does not know the password itself"),
     ("invalid peer certificate", "the broker's certificate is not trusted"),
     ("InvalidContentType", "the broker's listener is not encrypted"),
-    ("Invalid Hostname", "the broker's name is no host name"),
+    ("Invalid Hostname", "the broker's name is not a host name"),
 ];
 
 /// The fault for `error`; `what` is what was tried: `list the topics`.

@@ -1,12 +1,12 @@
 //! One partition of a Kafka topic as a [`Source`](tally_ports::Source), a publisher, and the wire formats.
 //!
-//! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`PartitionProgress`] tells how
-//! far it is behind; [`Publisher`] writes. There are no consumer groups: the store decides who reads which partition, and
+//! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`PartitionProgress`] shows its
+//! lag; [`Publisher`] writes. There are no consumer groups: the store decides who reads which partition, and
 //! from where.
 //!
-//! # What becomes of an offset
+//! # From offsets to items
 //!
-//! A batch goes from the offset asked for to the last one passed; not every offset in between is a record.
+//! A batch reaches from the requested offset to the last one passed; not every offset in between is a record.
 //!
 //! | at an offset | becomes |
 //! | --- | --- |
@@ -32,9 +32,9 @@
 //! deleted up to the log's start; for a topic recreated everything from 0 up to the position, after which reading
 //! begins where the new log does.
 //!
-//! That a topic was recreated is told from the cursor `{"offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}` of the
+//! A recreated topic is recognized by the cursor `{"offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}` of the
 //! last record read: it is fetched again before the first batch, after every fault, and when nothing was fetched for a
-//! second. Where it was deleted or compacted away, only an end of the log before the position tells.
+//! second. Where it was deleted or compacted away, only an end of the log before the position shows it.
 //!
 //! # Faults
 //!

@@ -86,7 +86,7 @@ fn is_setting(error: &tokio_postgres::Error) -> bool {
     if let Some(code) = error.code() {
         return is_setting_state(code.code());
     }
-    // Its kinds are private. The first is a password that is asked for and not set, the second a method of
+    // Its kinds are private. The first is a password that is required and not set, the second a method of
     // authentication that this client does not know.
     match error.to_string().as_str() {
         "invalid configuration" | "authentication error" => true,

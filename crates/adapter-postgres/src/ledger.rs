@@ -28,7 +28,7 @@ const RECORD: &str = "
     from moved";
 
 /// Moves the position to the end of the batch, renews the lease if it is held and writes the entry; `false`, and nothing, when the
-/// position does not stand where the batch begins in our epoch. Who gets `true` holds the position until COMMIT.
+/// position is not at the batch's start in our epoch. After `true` the session holds the position's lock until COMMIT.
 pub(crate) async fn record(
     session: &mut Session,
     commit: &Commit,

@@ -38,7 +38,7 @@ pub(crate) fn open_to_read(
     let path = &settings.path;
     if !settings.migrate && !path.exists() {
         let message =
-            format!("there is no database {} and migrations are not to be run", path.display());
+            format!("there is no database {} and migrations are not allowed", path.display());
         return Err(Fault::stop(StopKind::Setting, message));
     }
     let mut connection = establish(settings)?;

@@ -1,7 +1,7 @@
 //! Sink, positions, leases, ledger and dead letters on an embedded `SQLite` file.
 //!
 //! There is one writer connection. Everything that one call of a port does is one closure on a thread that may
-//! block; once begun it goes on to its end, whatever becomes of the caller.
+//! block; once begun it runs to its end, even if the caller is dropped.
 //!
 //! What a flow writes is made from its description of its tables; [`Sqlite::open`] takes the flow with the scripts that make
 //! them. Nothing here changes for a flow.

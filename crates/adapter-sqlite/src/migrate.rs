@@ -91,7 +91,7 @@ fn none_pending(
         return Ok(());
     }
     let message = format!(
-        "database {} has {name} at version {applied}, this program needs {wanted}, and migrations are not to be run",
+        "database {} has {name} at version {applied}, this program needs {wanted}, and migrations are not allowed",
         settings.path.display()
     );
     Err(Fault::stop(StopKind::Setting, message).into())

@@ -280,7 +280,7 @@ pub(crate) fn last_pass(
     .optional()
 }
 
-/// The pass as it stands after it was claimed.
+/// The pass after the claim.
 fn owned(
     connection: &mut SqliteConnection,
     stream: &Stream,

@@ -33,7 +33,7 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
         Envelope::Plain
     }
 
-    /// The tables that it writes, and nobody else.
+    /// The tables that it, and no other flow, writes.
     fn tables(&self) -> &[Table];
 
     /// What a model is asked about its records, if one is.
@@ -90,7 +90,7 @@ pub enum Envelope {
 pub struct Column {
     /// Its name in the header, or of the field; in JSON and Avro points lead into inner records (`after.amount`).
     pub name: Name,
-    /// What it stands for.
+    /// The kind of its values.
     pub kind: Kind,
 }
 
@@ -101,7 +101,7 @@ impl Column {
     }
 }
 
-/// What a column of an input stands for.
+/// The kind of a column's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The record's id: a dead letter's key.
@@ -127,7 +127,7 @@ pub struct ModelApi {
     pub table: usize,
     /// The fields of an object of the request: columns of the table, by index, under their names.
     pub request: Vec<usize>,
-    /// Which column of the table tells the records apart.
+    /// The column of the table that identifies a record.
     pub id: usize,
     /// The field of the answer that holds it.
     pub answer_id: Name,

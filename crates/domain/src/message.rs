@@ -21,7 +21,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The record with these `fields`, which stand in the order of the `columns`; else every reason why not, with the codes
+    /// The record with these `fields`, which are in the order of the `columns`; else every reason why not, with the codes
     /// `NAME_missing`, `NAME_invalid` and `NAME_range`.
     ///
     /// # Errors

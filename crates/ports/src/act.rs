@@ -1,8 +1,8 @@
-//! What people did.
+//! Acts of operators.
 
 use serde_json::Value;
 
-/// What somebody did, for the table `acts`.
+/// An act of an operator, for the table `acts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Act {
     /// `USER@HOST`.

@@ -87,7 +87,7 @@ impl fmt::Display for PassName {
     }
 }
 
-/// Where a pass stands, and what the ledger says of it.
+/// The state of a pass, and its counts in the ledger.
 #[derive(Clone, Debug)]
 pub struct Pass {
     pub name: PassName,
@@ -152,7 +152,7 @@ pub struct Entry {
     pub id: String,
     /// Which pass it is of.
     pub pass: PassName,
-    /// The position asked for.
+    /// The first position.
     pub first: i64,
     /// The last position passed.
     pub last: i64,
@@ -186,7 +186,7 @@ pub struct Letter {
 pub struct BatchOfLetter {
     /// Whether it is one of the same pass.
     pub is_of_pass: bool,
-    /// The position asked for.
+    /// The first position.
     pub first: i64,
     /// The last position passed.
     pub last: i64,
@@ -247,7 +247,7 @@ pub struct Appended {
     pub id: String,
     /// Which pass it is of.
     pub pass: PassName,
-    /// The position asked for.
+    /// The first position.
     pub first: i64,
     /// The last position passed.
     pub last: i64,

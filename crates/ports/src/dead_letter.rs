@@ -89,7 +89,7 @@ pub struct RelayedDeadLetter {
     pub stage: String,
     /// The reason in one word.
     pub code: String,
-    /// The reasons, for people.
+    /// All reasons as a sentence.
     pub message: String,
     /// When it failed, in UTC.
     pub failed_at: NaiveDateTime,

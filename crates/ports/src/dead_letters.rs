@@ -131,7 +131,7 @@ pub struct DeadLetterSummary {
     pub stage: String,
     /// The reason in one word.
     pub code: String,
-    /// The reasons, for people.
+    /// All reasons as a sentence.
     pub message: String,
     /// What became of it.
     pub state: State,

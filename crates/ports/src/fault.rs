@@ -10,7 +10,7 @@ pub enum Fault {
     Outage {
         /// What happened, naming the dependency; holds no secret and no content of records.
         message: String,
-        /// The pause that the dependency asked for.
+        /// The pause that the dependency requested.
         retry_after: Option<Duration>,
     },
     /// Trying again cannot help.

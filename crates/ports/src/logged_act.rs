@@ -42,8 +42,8 @@ impl LoggedAct {
         Value::Object(counts)
     }
 
-    /// How many more of `what` the row of the act has by now, whose result is `noted`: those of a transaction that was
-    /// committed, though its answer did not come.
+    /// How many more of `what` the act's row holds, whose result is `noted`: those of a transaction that was committed
+    /// without an answer.
     pub fn unacknowledged(&self, what: &str, noted: &Value) -> i64 {
         count_of(noted, what) - count_of(&self.act.result, what)
     }

@@ -52,7 +52,7 @@ pub enum OnClaim {
 }
 
 impl OnClaim {
-    /// A live lease of anybody but `owner` is left alone; a finished pass is followed by another one only if asked.
+    /// A live lease of another owner is left alone; a finished pass is followed by another one only with `again`.
     pub fn decide(last: Option<LastPass<'_>>, owner: &str, begin: Begin) -> Self {
         let Some(LastPass { position, number, ended_at, is_rejected, holder, updated_at, .. }) =
             last

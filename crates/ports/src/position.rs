@@ -113,7 +113,7 @@ pub enum Claim {
         /// Grows whenever the owner renews: equal values mean that it did not. Falls when the store's clock went back.
         renewal: NaiveDateTime,
     },
-    /// The last pass was finished and no other was asked for.
+    /// The last pass was finished and no other was requested.
     Finished(Finished),
 }
 

@@ -14,7 +14,7 @@ pub const MASK: &str = "***";
 
 /// Masks the values of named fields in a record's bytes, in the format of its source.
 pub trait Mask: fmt::Debug + Send + Sync + 'static {
-    /// The record without the values of those fields, at whatever depth, its key and headers among them, and with the
+    /// The record without the values of those fields, at any depth, its key and headers among them, and with the
     /// header [`MASKED`]. A payload that cannot be parsed is replaced by its length and hash, such a key is
     /// dropped.
     fn mask(&self, raw: &Raw) -> Raw;

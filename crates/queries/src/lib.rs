@@ -1,6 +1,6 @@
 //! The ledger's SQL and its rows, where Postgres and SQLite share the same text.
 //!
-//! Parameters are `$1`, `$2`, ... and each stands first in the order of its number: SQLite counts them so.
+//! Parameters are `$1`, `$2`, ... and first appear in the order of their numbers: SQLite numbers them so.
 
 pub mod audit;
 pub mod dead_letters;

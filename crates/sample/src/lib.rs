@@ -22,11 +22,11 @@ pub struct Options {
     pub seed: u64,
     /// The share of rows with a fault, from 0 to 1; see [`Options::fault_of`].
     pub spoil_share: f64,
-    /// What stands between two fields, and with it the decimal sign.
+    /// The delimiter of fields, and with it the decimal sign.
     pub delimiter: Delimiter,
 }
 
-/// What stands between two fields.
+/// The delimiter of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delimiter {
     /// `;`, amounts have a decimal comma.

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     match generate(&options, out) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough, as `head` has.
+        // The reader has seen enough, as `head` has.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot write to standard output: {}", error.kind());

@@ -1,4 +1,4 @@
-//! For people who write an adapter: the contract that every store must pass, a store in memory that passes it, and flows that
+//! For authors of adapters: the contract that every store must pass, a store in memory that passes it, and flows that
 //! write in every way there is.
 //!
 //! The tests of a store make one empty database per test and tell how to look into it past the ports; the macros make one
@@ -48,9 +48,9 @@
 //! tally_testkit::server_contract!(async { Database(YourStore::default()) }); // several processes share it
 //! ```
 //!
-//! A store that serves one worker takes [`single_contract!`] in place of [`server_contract!`]; one whose dead letters people
-//! act on takes [`replay_contract!`] as well. For tests of what uses a store, [`memory::MemoryStore`] fails as it is told and
-//! [`build`] makes what crosses the ports.
+//! A store that serves one worker takes [`single_contract!`] in place of [`server_contract!`]; one whose dead letters
+//! can be replayed takes [`replay_contract!`] as well. For tests of code that uses a store, [`memory::MemoryStore`] fails on
+//! request and [`build`] makes the values that cross the ports.
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,

@@ -7,7 +7,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Returns once `check` answers true; panics, naming the caller's line, when it has not within `timeout`.
 ///
-/// For states that announce themselves to nobody. Where there is an event to wait for, wait for that.
+/// For states without an event. Where there is an event to wait for, wait for that.
 #[track_caller]
 pub fn eventually<F, Fut>(timeout: Duration, mut check: F) -> impl Future<Output = ()>
 where

@@ -120,13 +120,13 @@ async fn a_postgres_database_of_a_newer_version() {
 #[tokio::test]
 async fn migrations_are_refused_when_they_may_not_be_run() {
     let folder = Folder::new();
-    let missing = "ERROR there is no database DIR/tally.db and migrations are not to be run";
+    let missing = "ERROR there is no database DIR/tally.db and migrations are not allowed";
     refused(&folder, &sqlite_url(&folder, "tally.db"), &["--no-migrate"], (78, missing));
     assert_eq!(folder.names(), ["good.csv"]);
 
     folder.write("tally.db", "");
     let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 8, \
-        and migrations are not to be run";
+        and migrations are not allowed";
     refused(&folder, &sqlite_url(&folder, "tally.db"), &["--no-migrate"], (78, pending));
     assert_eq!(fs::read(folder.path().join("tally.db")).unwrap(), b"");
 

@@ -9,13 +9,13 @@ pub enum Notation {
     /// refused where the comma is the decimal sign: in a file of whole thousands a few amounts with decimals must not
     /// make it 12.
     Shown(DecimalSign),
-    /// With this decimal sign, as somebody set it: `12,000` is 12 where it is the comma.
+    /// With this decimal sign, as set by hand: `12,000` is 12 where it is the comma.
     Set(DecimalSign),
     /// Neither shown nor set: only an amount that can mean one thing is read.
     Undecided,
 }
 
-/// What stands before the decimals of an amount.
+/// The sign before the decimals of an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecimalSign {
     /// `12,50`
@@ -25,7 +25,7 @@ pub enum DecimalSign {
 }
 
 impl DecimalSign {
-    /// The one that stands between thousands where this one stands before decimals.
+    /// The thousands separator that goes with this decimal sign.
     #[must_use]
     pub const fn other(self) -> Self {
         match self {

@@ -149,7 +149,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// The `fields`, which stand in the order of the flow's columns.
+    /// The `fields`, which are in the order of the flow's columns.
     fn of(fields: Fields) -> Self {
         let mut fields = fields.into_iter();
         let mut next = || fields.next().unwrap_or_default();

@@ -36,7 +36,7 @@ pub struct Traces {
     pub letters: Vec<LetterTrace>,
     /// The rows that they appended.
     pub appended: Vec<AppendedTrace>,
-    /// For each key that was asked for, in the same order, its row.
+    /// For each requested key, in the same order, its row.
     pub keyed: Vec<Vec<Option<RowTrace>>>,
 }
 

@@ -9,7 +9,7 @@ use tally_domain::{Action, Decimal, Flow, Table, TableKind, Type, Value, Write};
 use super::{Outcome, Refusal};
 use crate::{Row, Stop, StopKind};
 
-/// The writes of rows that stand in order of position. Only upserts and deletes have versions: of one key the newest wins.
+/// The writes of rows in order of position. Only upserts and deletes have versions: of one key the newest wins.
 #[derive(Debug)]
 pub struct Writes<'a> {
     tables: &'a [Table],

@@ -158,7 +158,7 @@ mod tests {
         extreme.map(|extreme| &*extreme.text)
     }
 
-    /// What a file holds is compared as it was read there, whatever the next file's decimal sign.
+    /// Values are compared as read in their own file, whatever the next file's decimal sign.
     #[test]
     fn files_may_have_different_decimal_signs() {
         let mut facts = ColumnProfile::default();

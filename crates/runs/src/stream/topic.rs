@@ -90,7 +90,7 @@ impl<E: Enrich, S: Sink + PositionAdmin> Partitions for Topic<E, S> {
                     passed = self.pass_over(&partition, &gap) => passed?,
                     () = out_of_time => tracing::warn!("{gap} was not skipped in time"),
                 }
-                Ok(Ended::Interrupted) // it is free now, and claimed again where it stands
+                Ok(Ended::Interrupted) // it is free now, and claimed again at its position
             }
             other => other,
         }
@@ -110,7 +110,7 @@ impl<E: Enrich, S: Sink + PositionAdmin> Topic<E, S> {
         found.map(|index| accepted.remove(index)).is_some()
     }
 
-    /// Moves the position behind the range, which the ledger then tells of.
+    /// Moves the position past the range, which the ledger records.
     async fn pass_over(&self, partition: &Partition, gap: &Gap) -> Result<(), Stop> {
         let act = Act {
             who: self.who.clone(),

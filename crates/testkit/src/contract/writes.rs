@@ -271,7 +271,7 @@ where
     assert_eq!(totals(store).await, [("monday".to_owned(), 2, "0.06".to_owned())]);
 }
 
-/// A record that is refused again keeps the state that somebody gave to its dead letter.
+/// A record that is refused again takes over the state of its earlier dead letter.
 pub async fn a_re_read_keeps_what_was_decided<S: Store>(store: &S)
 where
     S::Sink: Replays,

@@ -46,7 +46,7 @@ struct State {
     serves_one: bool,
     /// How far the clock went back.
     turned_back: Duration,
-    /// The dead letters that somebody publishes just now.
+    /// The dead letters that are being published.
     locked: BTreeSet<Uuid>,
     refusals: Vec<RefusalRule>,
     failing_commits: usize,
@@ -87,7 +87,7 @@ pub struct Entry {
     pub stream: Arc<Stream>,
     /// In which reading of it.
     pub pass: i32,
-    /// The position asked for.
+    /// The first position.
     pub first: i64,
     /// The last position passed.
     pub last: i64,
@@ -129,7 +129,7 @@ pub struct DeadLetterRow {
     pub published_at: Option<NaiveDateTime>,
 }
 
-/// What somebody did.
+/// An act.
 #[derive(Clone, Debug)]
 pub struct StoredAct {
     pub id: Uuid,
@@ -218,7 +218,7 @@ impl MemoryStore {
         self.state().dead_letters.clone()
     }
 
-    /// What people did, in order.
+    /// The acts, in order.
     pub fn acts(&self) -> Vec<StoredAct> {
         self.state().acts.clone()
     }

@@ -1,4 +1,4 @@
-//! What people change about positions, in memory.
+//! Showing and setting positions in memory.
 
 use std::sync::Arc;
 
