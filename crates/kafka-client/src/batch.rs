@@ -25,6 +25,9 @@ use crate::compression::Codec;
 /// A marker's key takes 4 bytes; nobody writes one of this size.
 const LARGEST_MARKER: usize = 1024;
 
+/// A log never grows further than this between the high watermark of an answer and its bytes.
+const LEAD: i64 = i32::MAX as i64;
+
 /// What lies in a log from one offset to another.
 #[derive(Clone, Debug)]
 pub enum Piece {
@@ -57,8 +60,8 @@ impl Piece {
 pub struct Reading {
     /// The wanted offset: nothing before it is told.
     pub from: i64,
-    /// An offset that no batch can reach, the log's high watermark; [`i64::MAX`] where it is not known.
-    pub end: i64,
+    /// The high watermark of the answer; [`i64::MAX`] where it is not known. Only broken batches are judged by it.
+    pub high_watermark: i64,
     /// How many bytes the records of one batch may take unpacked.
     pub max_batch_bytes: usize,
     /// What not to read: an answer's aborted transactions. Empty where everything is wanted.
@@ -76,7 +79,7 @@ pub struct Reading {
 pub struct Batches {
     rest: Bytes,
     next: i64,
-    end: i64,
+    high_watermark: i64,
     max_batch_bytes: usize,
     aborted: Aborted,
     /// The lowest offset that the next batch can begin with, once there was one.
@@ -88,9 +91,17 @@ pub struct Batches {
 impl Batches {
     /// Of the bytes of an answer.
     pub fn new(bytes: Bytes, reading: Reading) -> Self {
-        let Reading { from, end, max_batch_bytes, aborted } = reading;
+        let Reading { from, high_watermark, max_batch_bytes, aborted } = reading;
         let aborted = Aborted::new(aborted);
-        Self { rest: bytes, next: from, end, max_batch_bytes, aborted, follows: None, held: None }
+        Self {
+            rest: bytes,
+            next: from,
+            high_watermark,
+            max_batch_bytes,
+            aborted,
+            follows: None,
+            held: None,
+        }
     }
 
     /// Where the next piece begins, or the next fetch after the last one.
@@ -133,7 +144,8 @@ impl Batches {
         let header = Header::read(&batch).ok_or(Broken::Length { says, found: None })?;
         header.verify(&batch)?;
         let (last, expected) = (header.last(), self.follows.unwrap_or(base));
-        let lies_outside = last >= self.end || base > i64::MAX - i64::from(i32::MAX);
+        let lies_outside = last > self.high_watermark.saturating_add(LEAD)
+            || base > i64::MAX - i64::from(i32::MAX);
         if base < expected || last < base || lies_outside {
             let expected = self.follows.unwrap_or(self.next);
             return Err(Broken::Offsets { base, last, expected });
@@ -202,7 +214,7 @@ impl Batches {
         next_base: Option<i64>,
     ) -> RangeInclusive<i64> {
         let lowest = self.follows.unwrap_or(self.next);
-        let end = next_base.unwrap_or(self.end);
+        let end = next_base.unwrap_or(self.high_watermark);
         let is_misplaced = matches!(broken, Broken::Offsets { .. });
         let base =
             if is_misplaced || !(0..end).contains(&prologue.base) { lowest } else { prologue.base };

@@ -44,9 +44,10 @@ pub enum Marker {
 impl fmt::Display for Passed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, last, why } = self;
-        match first == last {
-            true => write!(f, "offset {first} {why}"),
-            false => write!(f, "offsets {first} to {last} {why}"),
+        if first == last {
+            write!(f, "offset {first} {why}")
+        } else {
+            write!(f, "offsets {first} to {last} {why}")
         }
     }
 }

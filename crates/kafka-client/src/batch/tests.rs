@@ -1,4 +1,5 @@
 //! Batches built by hand, whole and broken.
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small numbers")]
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -110,7 +111,7 @@ impl Built {
 }
 
 fn reading(from: i64) -> Reading {
-    Reading { from, end: 1000, max_batch_bytes: 1 << 20, aborted: Vec::new() }
+    Reading { from, high_watermark: 1000, max_batch_bytes: 1 << 20, aborted: Vec::new() }
 }
 
 fn walk(bytes: impl IntoIterator<Item = BytesMut>, reading: Reading) -> (Vec<String>, i64) {
