@@ -77,3 +77,26 @@ call!(MetadataRequest, MetadataResponse, Api::Metadata, (4, 12), |a| a.throttle_
 call!(ListOffsetsRequest, ListOffsetsResponse, Api::ListOffsets, (2, 7), |a| a.throttle_time_ms);
 // From 10 on it knows zstd; 13 asks by topic id.
 call!(FetchRequest, FetchResponse, Api::Fetch, (10, 13), |a| a.throttle_time_ms);
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn check<C: Call>(request: &C) {
+        for version in C::VERSIONS.0..=C::VERSIONS.1 {
+            let encoded = request.encode(&mut BytesMut::new(), version);
+            assert!(encoded.is_ok(), "{} {version}: {encoded:?}", C::API);
+        }
+    }
+
+    #[test]
+    fn requests_can_be_written_in_each_version() {
+        check(&ApiVersionsRequest::default());
+        check(&SaslHandshakeRequest::default());
+        check(&SaslAuthenticateRequest::default());
+        check(&crate::metadata::request(Some("topic")));
+        check(&crate::metadata::request(None));
+    }
+}
