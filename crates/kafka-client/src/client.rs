@@ -181,5 +181,8 @@ mod tests {
         assert_eq!(found(&[]), Err("no kafka broker is named".to_owned()));
         let refused = r#""kafka" is not a kafka broker's HOST:PORT"#.to_owned();
         assert_eq!(found(&["kafka:9092", "kafka"]), Err(refused));
+        for broker in [":9092", "kafka:", "kafka:0", "kafka:99999"] {
+            assert!(found(&[broker]).is_err(), "{broker}");
+        }
     }
 }

@@ -1,8 +1,10 @@
-//! Brokers that speak less, played by the real one behind a proxy that takes versions out of its answers.
+//! Brokers that speak less or have lost a leadership, played by the real one behind a proxy that changes its answers.
+
+use std::sync::{Arc, Mutex};
 
 use kafka_protocol::messages::ApiKey;
 use tally_harness::kafka::{Broker, JavaProducer, record};
-use tally_kafka_client::{Api, Error, Fetch};
+use tally_kafka_client::{Api, Error, Fetch, ResponseError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -10,22 +12,35 @@ use crate::support::{client, partition, read, send, told, until_decided};
 
 type Highest = &'static [(ApiKey, i16)];
 
+/// Error codes for the next answers to `ListOffsets`, the last one first.
+type Codes = Arc<Mutex<Vec<i16>>>;
+
 /// A broker that speaks these up to these versions.
 async fn older(bootstrap: &str, highest: Highest) -> String {
+    proxy(bootstrap, highest, Codes::default()).await
+}
+
+async fn proxy(bootstrap: &str, highest: Highest, codes: Codes) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let bootstrap = bootstrap.to_owned();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let broker = TcpStream::connect(&bootstrap).await.unwrap();
-            tokio::spawn(pass(client, broker, address.port(), highest));
+            tokio::spawn(pass(client, broker, address.port(), highest, codes.clone()));
         }
     });
     address.to_string()
 }
 
 /// One request after the other, until one side hangs up.
-async fn pass(mut client: TcpStream, mut broker: TcpStream, port: u16, highest: Highest) {
+async fn pass(
+    mut client: TcpStream,
+    mut broker: TcpStream,
+    port: u16,
+    highest: Highest,
+    codes: Codes,
+) {
     let broker_port = broker.peer_addr().unwrap().port();
     while let Some(request) = message(&mut client).await {
         broker.write_all(&request).await.unwrap();
@@ -33,6 +48,11 @@ async fn pass(mut client: TcpStream, mut broker: TcpStream, port: u16, highest: 
         match i16::from_be_bytes([request[4], request[5]]) {
             key if key == ApiKey::ApiVersions as i16 => limit(&mut answer, highest),
             key if key == ApiKey::Metadata as i16 => redirect(&mut answer, broker_port, port),
+            key if key == ApiKey::ListOffsets as i16 => {
+                if let Some(code) = codes.lock().unwrap().pop() {
+                    refuse(&mut answer, code);
+                }
+            }
             _ => {}
         }
         if client.write_all(&answer).await.is_err() {
@@ -66,6 +86,13 @@ fn redirect(answer: &mut [u8], from: u16, to: u16) {
     let named = [b"127.0.0.1", &i32::from(from).to_be_bytes()[..]].concat();
     let at = answer.windows(named.len()).position(|window| window == named).unwrap();
     answer[at + named.len() - 2..at + named.len()].copy_from_slice(&to.to_be_bytes());
+}
+
+/// Version 2, of one partition: behind length, correlation id, throttle time and count come the topic's name, another
+/// count and the partition's number.
+fn refuse(answer: &mut [u8], code: i16) {
+    let name = usize::from(u16::from_be_bytes([answer[16], answer[17]]));
+    answer[18 + name + 8..18 + name + 10].copy_from_slice(&code.to_be_bytes());
 }
 
 async fn check(highest: Highest, has_id: bool) {
@@ -110,6 +137,35 @@ async fn one_that_speaks_too_little_is_named() {
     let text = format!(
         "kafka at {older} speaks Fetch in versions 4 to 9, and this client in versions 10 to 13: \
          use a broker from 2.1 on"
+    );
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn a_leader_that_moved_is_found_again() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let moved = [
+        ResponseError::NotLeaderOrFollower,
+        ResponseError::FencedLeaderEpoch,
+        ResponseError::UnknownLeaderEpoch,
+        ResponseError::LeaderNotAvailable,
+        ResponseError::KafkaStorageError,
+    ];
+    let codes = Codes::default();
+    let proxy = proxy(broker.bootstrap(), &[(ApiKey::ListOffsets, 2)], codes.clone()).await;
+    let partition = partition(&proxy, &topic).await;
+    *codes.lock().unwrap() = moved.iter().map(ResponseError::code).collect();
+    assert_eq!(partition.earliest().await.unwrap(), 0);
+    assert!(codes.lock().unwrap().is_empty());
+
+    // What is no matter of leaders is not asked twice.
+    let refused = ResponseError::TopicAuthorizationFailed;
+    *codes.lock().unwrap() = vec![refused.code()];
+    let error = partition.earliest().await.unwrap_err();
+    assert_eq!((error.code(), error.is_retriable()), (Some(refused), false));
+    let text = format!(
+        "kafka at {proxy} answers ListOffsets for partition 0 of {topic} with TopicAuthorizationFailed (code 29)"
     );
     assert_eq!(error.to_string(), text);
 }

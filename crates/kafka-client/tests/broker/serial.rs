@@ -83,5 +83,6 @@ async fn connections_that_a_restart_closed_are_made_again_without_a_word() {
     partition.earliest().await.unwrap();
     broker.stop().await;
     broker.start_again().await;
+    client.topics().await.unwrap();
     assert_eq!(partition.earliest().await.unwrap(), 0);
 }

@@ -82,6 +82,13 @@ fn records_that_contradict_themselves_are_broken() {
         with([good(0), good(1), long_value].concat()),
         "its record 2 (from 0) cannot be read: a part of it leads past its end",
     );
+    let mut padded = good(2);
+    padded[0] += 2; // One more, in zigzag.
+    padded.push(0);
+    check_broken(
+        with([good(0), good(1), padded].concat()),
+        "its record 2 (from 0) cannot be read: it ends before its length does",
+    );
     let mut long = good(2);
     long[0] = 100;
     check_broken(
