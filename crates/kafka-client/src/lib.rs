@@ -1,0 +1,78 @@
+//! Reads partitions of Kafka topics exactly: each record of the log as it was written, and for each offset without one
+//! the reason why there is none.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), tally_kafka_client::Error> {
+//! use tally_kafka_client::{Client, Fetch, Fetched, Piece, Settings};
+//!
+//! let client = Client::new(Settings::new(vec!["127.0.0.1:9092".to_owned()]))?;
+//! let partition = client.partition("orders", 0).await?;
+//! let mut next = partition.earliest().await?;
+//! loop {
+//!     let Fetched::Answer(answer) = partition.fetch(Fetch::from(next)).await? else { continue };
+//!     for piece in answer.batches {
+//!         next = piece.last() + 1;
+//!         match piece {
+//!             Piece::Records(batch) => {
+//!                 for record in batch.records() {
+//!                     println!("{}: {:?}", record.offset, record.value);
+//!                 }
+//!             }
+//!             Piece::Passed(passed) => println!("{passed}"),
+//!         }
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! # What it guarantees
+//! - **Nothing is passed without a word.** The [`Piece`]s of an answer follow each other without gap or overlap. Offsets
+//!   without a record are the end of a transaction, an aborted transaction, an empty batch, a hole that compaction left,
+//!   or a batch that cannot be decoded, with its exact range and what is [`Broken`]; what is behind it is read.
+//! - **Aborted records are not read** with [`Isolation::ReadCommitted`], nor what is not decided yet.
+//! - **A recreated topic is noticed** by its id, at once by brokers from Kafka 3.1 on ([`Error::Recreated`]).
+//! - **Memory is bounded.** An answer takes at most [`Settings::max_answer_bytes`]; batches are unpacked one at a time,
+//!   each up to [`Fetch::max_batch_bytes`]. Records and headers are slices of that, made while they are iterated.
+//! - **Every call ends**: within [`Settings::connect_timeout`] and [`Settings::request_timeout`] for each broker that it
+//!   asks, beyond what a quota makes it wait. It may be dropped at any time: its connection goes with it.
+//! - **Leaders move, brokers go away**: the new leader is found by any broker that is named in the settings or by others.
+//!   Errors say whether it is worth to try again ([`Error::is_retriable`]).
+//! - **It changes nothing at the brokers**, and creates no topic.
+//!
+//! Brokers from Kafka 2.1 on are spoken to; topics are known by id from 2.8 on. Each call that runs at the same time has
+//! a connection of its own, as a broker answers one request of a connection after the other.
+//!
+//! # What it leaves out
+//! Formats before v2 (Kafka 0.11) are refused by name. It asks for one partition at a time, has no fetch sessions, no
+//! consumer groups, does not read from followers, and does not look for records that an unclean election took back. The
+//! numbers in a broker's answer beside its record batches are trusted by the codec: one that claims two thousand million
+//! topics would have it ask for as much memory.
+
+mod api;
+mod batch;
+mod client;
+mod compression;
+mod connection;
+mod error;
+mod fetch;
+mod metadata;
+mod offsets;
+mod partition;
+mod security;
+
+/// Kafka's error codes.
+pub use kafka_protocol::error::ResponseError;
+
+pub use self::api::Api;
+pub use self::batch::{
+    AbortedTransaction, Batches, Broken, Headers, Marker, Passed, Piece, Reading, Record,
+    RecordBatch, Timestamps, Why,
+};
+pub use self::client::{Client, Settings};
+pub use self::compression::Codec;
+pub use self::error::{About, BrokerVersions, Error};
+pub use self::fetch::{Answer, Fetch, Fetched};
+pub use self::metadata::{Led, Topic};
+pub use self::offsets::Isolation;
+pub use self::partition::Partition;
+pub use self::security::{Mechanism, Sasl, Security};

@@ -1,0 +1,10 @@
+//! Against the real Kafka.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test panics")]
+
+mod fetching;
+mod older;
+mod secured;
+mod serial;
+mod support;
+mod topics;
+mod transactions;
