@@ -79,7 +79,7 @@ mod tests {
         let missing = Fault::stop(StopKind::Input, format!("there is no dead letter {id}"));
         assert_eq!(known(None), Err(missing));
         let unknown =
-            format!("the state of the dead letter {id} is unknown: lost is none of open, ");
+            format!("the state of the dead letter {id} is unknown: lost is not one of open, ");
         let is_named = |fault: Fault| matches!(fault, Fault::Stop(stop) if stop.kind == StopKind::Data && stop.message.starts_with(&unknown));
         assert!(known(Some("lost")).is_err_and(is_named));
     }
