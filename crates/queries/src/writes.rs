@@ -102,7 +102,7 @@ fn wins(dialect: &Dialect, table: &Table, new: &str, is_replay: Option<&str>) ->
     };
     match version {
         Version::LastWrite => {
-            replaying(format!("(t.origin = {new}.origin and t.position < {new}.position)"), None)
+            replaying(format!("(t.origin = {new}.origin and t.position <= {new}.position)"), None)
         }
         Version::Position => by_position(),
         Version::Columns(columns) => {

@@ -123,6 +123,7 @@ macro_rules! replay_contract {
             a_replayed_row_is_written_once
             a_replay_never_overwrites_anything_newer
             a_replay_overwrites_what_is_older
+            a_replay_of_two_writes_under_one_key_keeps_the_last
             a_record_that_fails_again_is_the_next_attempt
             of_a_record_that_fails_again_no_more_is_kept_than_said
             a_row_that_the_database_refuses_has_failed_again

@@ -171,6 +171,21 @@ where
     assert_eq!((written.number("position"), &written["amount"]), (3, "-1.00"));
 }
 
+/// As a commit does.
+pub async fn a_replay_of_two_writes_under_one_key_keeps_the_last<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    fail(&sink, 1).await;
+    let mut both = row(0, 7, "-1");
+    both.record.writes.extend(row(0, 7, "-2").record.writes);
+    let logged_act = replay_act();
+    assert_eq!(sink.replay(&attempt(both), Some(&logged_act)).await, Ok(Replayed::Written));
+    let [written] = store.read(&TRANSACTIONS).await.try_into().unwrap();
+    assert_eq!(written["amount"], *"-2.00");
+}
+
 /// The record unchanged, with the new reason; only this attempt can be replayed further.
 pub async fn a_record_that_fails_again_is_the_next_attempt<S: Store>(store: &S)
 where
