@@ -26,21 +26,21 @@
 //! ```
 //!
 //! # What it guarantees
-//! - **Nothing is passed without a word.** The [`Piece`]s of an answer follow each other without gap or overlap. Offsets
+//! - **Every offset is explained.** The [`Piece`]s of an answer follow each other without gap or overlap. Offsets
 //!   without a record are the end of a transaction, an aborted transaction, an empty batch, a hole that compaction left,
-//!   or a batch that cannot be decoded, with its exact range and what is [`Broken`]; what is behind it is read.
-//! - **Aborted records are not read** with [`Isolation::ReadCommitted`], nor what is not decided yet.
+//!   or a batch that cannot be decoded, with its exact range and what is [`Broken`]; reading continues after it.
+//! - **Aborted records are left out** with [`Isolation::ReadCommitted`], and so are those of open transactions.
 //! - **A recreated topic is noticed** by its id, at once by brokers from Kafka 3.1 on ([`Error::Recreated`]).
 //! - **Memory is bounded.** An answer takes at most [`Settings::max_answer_bytes`]; batches are unpacked one at a time,
 //!   each up to [`Fetch::max_batch_bytes`]. Records and headers are slices of that, made while they are iterated.
-//! - **Every call ends**: within [`Settings::connect_timeout`] and [`Settings::request_timeout`] for each broker that it
+//! - **Every call has a time limit**: it ends within [`Settings::connect_timeout`] and [`Settings::request_timeout`] for each broker that it
 //!   asks, beyond what a quota makes it wait. It may be dropped at any time: its connection goes with it.
-//! - **Leaders move, brokers go away**: the new leader is found by any broker that is named in the settings or by others.
-//!   Errors say whether it is worth to try again ([`Error::is_retriable`]).
-//! - **It changes nothing at the brokers**, and creates no topic.
+//! - **Leader changes and unavailable brokers are handled**: any broker that the settings or other brokers name is asked
+//!   for the new leader. Errors tell whether a retry may help ([`Error::is_retriable`]).
+//! - **It only reads**, and creates no topic.
 //!
-//! Brokers from Kafka 2.1 on are spoken to; topics are known by id from 2.8 on. Each call that runs at the same time has
-//! a connection of its own, as a broker answers one request of a connection after the other.
+//! It works with Kafka 2.1 and later, and knows topics by id from 2.8 on. Each concurrent call has its own connection, as
+//! a broker answers the requests of a connection one by one.
 //!
 //! # What it leaves out
 //! Formats before v2 (Kafka 0.11) are refused by name. It asks for one partition at a time, has no fetch sessions, no

@@ -1,8 +1,9 @@
-//! Against the real Kafka.
+//! Reads recorded bytes, and partitions of the real Kafka.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test panics")]
 
 mod fetching;
 mod older;
+mod recorded;
 mod secured;
 mod serial;
 mod support;

@@ -1,11 +1,10 @@
 //! Batches as a real broker keeps and sends them.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failing test panics")]
 
 use bytes::{Bytes, BytesMut};
 use tally_kafka_client::{AbortedTransaction, Batches, Codec, Piece, Reading, Record, Timestamps};
 
-const CODECS: &[u8] = include_bytes!("fixtures/codecs.log");
-const TRANSACTIONS: &[u8] = include_bytes!("fixtures/transactions.log");
+const CODECS: &[u8] = include_bytes!("../fixtures/codecs.log");
+const TRANSACTIONS: &[u8] = include_bytes!("../fixtures/transactions.log");
 const LIMIT: usize = 1 << 20;
 
 fn reading(from: i64) -> Reading {
