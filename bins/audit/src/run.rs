@@ -40,7 +40,7 @@ pub async fn run(
 
 async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {
     let of_kafka = kafka::settings(settings)?;
-    let cluster = Cluster::connect(&of_kafka).await.map_err(Fault::into_stop)?;
+    let cluster = Cluster::new(&of_kafka).map_err(Fault::into_stop)?;
     let (flow, registry) = (Arc::clone(&known.flow), kafka::registry(settings)?);
     let looking_up =
         Topic::look_up(flow, cluster, registry, &settings.kafka.group, &settings.kafka.topic);

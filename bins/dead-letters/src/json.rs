@@ -83,8 +83,8 @@ impl<'a> DeadLetterJson<'a> {
 impl<'a> WholeJson<'a> {
     pub fn of(StoredDeadLetter { summary, raw }: &'a StoredDeadLetter) -> Self {
         let (payload, payload_encoding) = encoded(raw.payload.as_deref());
-        let header = |(name, value): &'a (String, bytes::Bytes)| {
-            let (value, value_encoding) = encoded(Some(value));
+        let header = |(name, value): &'a (String, Option<bytes::Bytes>)| {
+            let (value, value_encoding) = encoded(value.as_deref());
             Header { name, value, value_encoding }
         };
         Self {

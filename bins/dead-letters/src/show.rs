@@ -93,7 +93,7 @@ fn text(
         format_args!("\nheaders{}", if raw.headers.is_empty() { ": none" } else { "" }),
     );
     for (name, value) in raw.headers.iter() {
-        line(&mut text, format_args!("  {}: {}", plain(name), inline(Some(value))));
+        line(&mut text, format_args!("  {}: {}", plain(name), inline(value.as_deref())));
     }
     match raw.payload.as_deref() {
         None => line(&mut text, format_args!("\npayload: none")),

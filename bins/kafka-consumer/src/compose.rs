@@ -44,9 +44,10 @@ pub async fn run(
     };
     let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry.clone());
 
-    let looking_up = process.gates.source.pass(|| async {
-        ExistingTopic::look_up(Cluster::connect(&of_kafka).await?, &of_run).await
-    });
+    let looking_up = process
+        .gates
+        .source
+        .pass(|| async { ExistingTopic::look_up(Cluster::new(&of_kafka)?, &of_run).await });
     let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
     let found = found?;
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));

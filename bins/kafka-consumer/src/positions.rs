@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::slice;
 
-use serde_json::json;
-use tally_adapter_kafka::{Cluster, Start};
+use serde_json::{Value, json};
+use tally_adapter_kafka::{Cluster, Start, is_of_another_topic};
 use tally_app::{Settings, Store, print};
-use tally_ports::{Act, Fault, KnownFlow, PartitionState, PositionAdmin, Stop, Stream};
+use tally_ports::{Act, Fault, KnownFlow, PartitionState, PositionAdmin, SetTo, Stop, Stream};
 use tally_runs::stream::stream_name;
 
 use crate::arguments::Positions;
@@ -17,9 +17,10 @@ use crate::compose::wrong;
 /// # Errors
 /// When the store or the brokers are unavailable, the target is invalid, or a partition to be moved has an owner.
 pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) -> Result<u8, Stop> {
-    let cluster =
-        Cluster::connect(&tally_app::kafka::settings(settings)?).await.map_err(Fault::into_stop)?;
-    let partitions = cluster.partitions(&settings.kafka.topic).await.map_err(Fault::into_stop)?;
+    let cluster = Cluster::new(&tally_app::kafka::settings(settings)?).map_err(Fault::into_stop)?;
+    let topic = &settings.kafka.topic;
+    let partitions = cluster.partitions(topic).await.map_err(Fault::into_stop)?;
+    let cursor = cluster.cursor(topic).await.map_err(Fault::into_stop)?;
     let store = Store::open(settings, slice::from_ref(known)).await.map_err(Fault::into_stop)?;
     let partition_states = store
         .partition_states(
@@ -29,7 +30,7 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
         .await
         .map_err(Fault::into_stop)?;
     let flow = known.flow.name();
-    let group = Group { flow, settings, cluster, store, partition_states };
+    let group = Group { flow, settings, cluster, cursor, store, partition_states };
     match command {
         Positions::Show => Ok(print(&group.show(&partitions).await?)),
         Positions::Set { partition, to, reason } => {
@@ -60,6 +61,8 @@ struct Group<'a> {
     flow: &'a str,
     settings: &'a Settings,
     cluster: Cluster,
+    /// The cursor of a position in the topic as it is now.
+    cursor: Value,
     store: Store,
     partition_states: Vec<PartitionState>,
 }
@@ -127,7 +130,10 @@ impl Group<'_> {
             reason: format!("positions set: {reason}"),
             result: json!({ "from": from, "to": to }),
         };
-        self.store.set(&stream, to.into(), None, &act).await.map_err(Fault::into_stop)?;
+        let is_recreated =
+            state.is_some_and(|state| is_of_another_topic(&state.cursor, &self.cursor));
+        let set_to = SetTo { next: to, is_recreated, cursor: self.cursor.clone() };
+        self.store.set(&stream, set_to, None, &act).await.map_err(Fault::into_stop)?;
         let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
         Ok(format!("{topic}/{number}: from {from} to {to}\n"))
     }

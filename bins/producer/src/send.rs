@@ -86,7 +86,7 @@ async fn open_topic(
     };
     let topic = &settings.kafka.topic;
     let opening = worker.process.gates.source.pass(|| async {
-        let cluster = Cluster::connect(&of_kafka).await?;
+        let cluster = Cluster::new(&of_kafka)?;
         let publisher = Publisher::open(&cluster, topic).await?;
         let encoder = match &avro {
             None => Encoder::json(),

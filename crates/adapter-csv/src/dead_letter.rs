@@ -36,7 +36,7 @@ pub fn headers(
         (DECIMAL, Bytes::from_static(decimal::word(notation).as_bytes())),
         (ENCODING, Bytes::from_static(encoding.name().as_bytes())),
     ];
-    headers.map(|(name, value)| (name.to_owned(), value)).into()
+    headers.map(|(name, value)| (name.to_owned(), Some(value))).into()
 }
 
 /// Reads one record again as it was read from its file, from its bytes and headers alone: for a replay. Says how amounts
@@ -51,10 +51,7 @@ pub async fn decode(raw: &Raw, columns: &[Column]) -> DecodedRecord {
 
 async fn reread(raw: &Raw, columns: &[Column]) -> Result<(Fields, Notation), Refusal> {
     let find = |name: &str| {
-        let header = raw.headers.iter().find(|(found, _)| found == name);
-        header
-            .map(|(_, value)| value)
-            .ok_or_else(|| Refusal::new("fields", format!("it has no header {name}")))
+        raw.header(name).ok_or_else(|| Refusal::new("fields", format!("it has no header {name}")))
     };
     let notation = decimal::notation(find(DECIMAL)?)
         .ok_or_else(|| Refusal::new("fields", format!("its header {DECIMAL} is unknown")))?;

@@ -29,12 +29,9 @@ impl CsvMask {
     }
 
     fn payload(&self, raw: &Raw) -> Option<Bytes> {
-        let find = |name: &str| raw.headers.iter().find(|(found, _)| found == name);
-        let (_, header) = find(HEADER)?;
-        let (_, delimiter) = find(DELIMITER)?;
-        let (_, encoding) = find(ENCODING)?;
-        let encoding = Encoding::for_label(encoding)?;
-        let (header, delimiter) = (without_mark(header).trim_ascii_end(), *delimiter.first()?);
+        let encoding = Encoding::for_label(raw.header(ENCODING)?)?;
+        let header = without_mark(raw.header(HEADER)?).trim_ascii_end();
+        let delimiter = *raw.header(DELIMITER)?.first()?;
         let line = raw.payload.as_deref()?;
         let (names, fields) = (fields(header, delimiter)?, fields(line, delimiter)?);
         let names: Option<Vec<String>> =
@@ -128,7 +125,7 @@ mod tests {
     fn raw_of(header: &'static [u8], encoding: &'static str, payload: &'static [u8]) -> Raw {
         let headers = [(HEADER, header), (DELIMITER, b";"), (ENCODING, encoding.as_bytes())];
         let headers: Headers =
-            headers.map(|(name, value)| (name.to_owned(), Bytes::from_static(value))).into();
+            headers.map(|(name, value)| (name.to_owned(), Some(Bytes::from_static(value)))).into();
         Raw {
             key: Some(Bytes::from_static(b"7")),
             payload: Some(Bytes::from_static(payload)),
@@ -143,8 +140,7 @@ mod tests {
         let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
         let found = CsvMask::new(&columns, Transactions::default().columns()).mask(&raw(payload));
         assert_eq!(str::from_utf8(found.payload.as_deref().unwrap()).unwrap(), masked);
-        let header = found.headers.iter().find(|(name, _)| name == "masked").unwrap();
-        assert_eq!(header.1, columns.join(","));
+        assert_eq!(found.header("masked").unwrap(), &columns.join(","));
         assert_eq!(found.line, Some(3));
         found
     }

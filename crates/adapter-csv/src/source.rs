@@ -56,7 +56,6 @@ impl Source for CsvSource {
             notation: self.table.amounts.notation(),
             cursor: frames.end.to_cursor(),
             passed: Passed::default(),
-            gap: None,
         }))
     }
 }
@@ -134,6 +133,6 @@ async fn split(table: &Table, frames: &Frames, first: i64) -> Result<Vec<Item>, 
 }
 
 fn truncated(headers: &Headers) -> Headers {
-    let flag = (TRUNCATED.to_owned(), Bytes::from_static(b"true"));
+    let flag = (TRUNCATED.to_owned(), Some(Bytes::from_static(b"true")));
     headers.iter().cloned().chain([flag]).collect()
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::Value;
 use tally_ports::{Stop, StopKind};
 
 /// A range of a log that cannot be read, as a stop names it and `--accept-gap` takes it:
@@ -20,6 +21,8 @@ pub struct Gap {
     pub resume: i64,
     /// Whether the topic was recreated since the range was read. Not part of the text either.
     pub is_recreated: bool,
+    /// The cursor where reading can resume. Not part of the text either: a parsed gap has none.
+    pub cursor: Value,
 }
 
 impl fmt::Display for Gap {
@@ -54,6 +57,7 @@ fn parse(text: &str) -> Option<Gap> {
         last,
         resume: last + 1,
         is_recreated: false,
+        cursor: Value::Null,
     })
 }
 
@@ -76,6 +80,7 @@ mod tests {
             last: 99,
             resume: 100,
             is_recreated: false,
+            cursor: Value::Null,
         };
         assert_eq!(gap.to_string(), "bank.transactions-v1/3@0-99");
         assert_eq!(gap.to_string().parse(), Ok(gap));

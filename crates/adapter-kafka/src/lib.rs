@@ -63,5 +63,6 @@ pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
 pub use progress::{Lag, PartitionProgress};
 pub use publisher::{Outgoing, Publisher};
-pub use security::{Sasl, Security};
-pub use source::KafkaSource;
+pub use security::Security;
+pub use source::{KafkaSource, is_of_another_topic};
+pub use tally_kafka_client::{Mechanism, Sasl};

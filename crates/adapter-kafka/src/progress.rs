@@ -89,17 +89,11 @@ impl PartitionProgress {
         self.state().gap.clone()
     }
 
-    /// Everything before `next` was fetched; the broker's high watermark, which may be ahead of what can be read, was
-    /// `high`.
-    pub(crate) fn fetched(&self, next: i64, high: i64) {
+    /// Everything before `next` was fetched, and the log ends at `end` (its last stable offset).
+    pub(crate) fn fetched(&self, next: i64, end: i64) {
         let mut state = self.state();
         state.fetched = next;
-        state.end = high.max(next);
-    }
-
-    /// There is nothing more to read at `next`.
-    pub(crate) fn reached_end(&self, next: i64) {
-        self.fetched(next, next);
+        state.end = end.max(next);
     }
 
     /// A batch was handed out; the timestamp of its first record, if it has any.
@@ -149,7 +143,7 @@ mod tests {
         progress.saw_end(103); // asked before the fetch, answered after it
         assert_eq!(progress.lag().records, 5);
         progress.committed(110);
-        progress.reached_end(110);
+        progress.fetched(110, 110);
         assert_eq!(progress.lag().records, 0);
     }
 

@@ -1,5 +1,8 @@
 //! Publishes records to a topic.
 
+mod fault;
+mod writer;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +14,8 @@ use rskafka::record::Record;
 use tally_ports::Fault;
 use tokio::sync::Mutex;
 
-use crate::cluster::{Cluster, Partition, Refused};
+use self::writer::{Log, Refused, Writer};
+use crate::Cluster;
 use crate::partitioner::partition_of;
 
 /// A request holds at most this many bytes of records, or one record.
@@ -30,7 +34,7 @@ pub struct Outgoing {
 
 /// Appends records to a topic.
 pub struct Publisher {
-    cluster: Cluster,
+    writer: Writer,
     topic: String,
     lanes: Vec<Lane>,
     /// Counts the calls: records without a key go to another partition in each.
@@ -41,7 +45,7 @@ pub struct Publisher {
 struct Lane {
     partition: i32,
     /// Held during a request, so that there is one at a time.
-    log: Mutex<Option<Partition>>,
+    log: Mutex<Option<Log>>,
 }
 
 impl Publisher {
@@ -53,7 +57,7 @@ impl Publisher {
         let partitions = cluster.partitions(topic).await?;
         let lane = |partition| Lane { partition, log: Mutex::default() };
         Ok(Self {
-            cluster: cluster.clone(),
+            writer: Writer::new(cluster.clone()),
             topic: topic.to_owned(),
             lanes: partitions.into_iter().map(lane).collect(),
             calls: AtomicUsize::new(0),
@@ -100,7 +104,7 @@ impl Publisher {
             while let Some(range) = to_send.pop() {
                 let open = match log.take() {
                     Some(open) => open,
-                    None => self.open_lane(lane).await?,
+                    None => self.writer.open(&self.topic, lane.partition).await?,
                 };
                 let now = Utc::now();
                 let batch = part[range.clone()].iter().map(|index| records[*index].to_record(now));
@@ -121,11 +125,6 @@ impl Publisher {
             }
         }
         Ok(too_large)
-    }
-
-    /// The topic existed: if it is gone, it may be about to be recreated.
-    async fn open_lane(&self, lane: &Lane) -> Result<Partition, Fault> {
-        Partition::open(&self.cluster, &self.topic, lane.partition, Fault::outage).await
     }
 }
 

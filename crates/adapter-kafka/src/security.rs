@@ -1,14 +1,13 @@
 //! Encryption and authentication.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rskafka::client::{Credentials, SaslConfig};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tally_kafka_client::Sasl;
 use tally_ports::Fault;
 
 use crate::fault::setting;
@@ -22,32 +21,6 @@ pub struct Security {
     pub ca_file: Option<PathBuf>,
     /// User and mechanism.
     pub sasl: Option<Sasl>,
-}
-
-/// The user, and the SASL mechanism to authenticate with. Its `Debug` shows no password.
-#[derive(Clone)]
-pub enum Sasl {
-    /// The password itself is sent: only over TLS.
-    Plain {
-        /// The user's name.
-        username: String,
-        /// The user's password.
-        password: String,
-    },
-    /// SCRAM-SHA-256.
-    ScramSha256 {
-        /// The user's name.
-        username: String,
-        /// The user's password.
-        password: String,
-    },
-    /// SCRAM-SHA-512.
-    ScramSha512 {
-        /// The user's name.
-        username: String,
-        /// The user's password.
-        password: String,
-    },
 }
 
 impl Security {
@@ -67,34 +40,6 @@ impl Security {
         let config = client_config(roots)
             .map_err(|error| setting(format!("cannot set up TLS to kafka: {error}")))?;
         Ok(Some(Arc::new(config)))
-    }
-
-    pub(crate) fn sasl_config(&self) -> Option<SaslConfig> {
-        let credentials = |username: &String, password: &String| {
-            Credentials::new(username.clone(), password.clone())
-        };
-        Some(match self.sasl.as_ref()? {
-            Sasl::Plain { username, password } => {
-                SaslConfig::Plain(credentials(username, password))
-            }
-            Sasl::ScramSha256 { username, password } => {
-                SaslConfig::ScramSha256(credentials(username, password))
-            }
-            Sasl::ScramSha512 { username, password } => {
-                SaslConfig::ScramSha512(credentials(username, password))
-            }
-        })
-    }
-}
-
-impl fmt::Debug for Sasl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mechanism, username) = match self {
-            Self::Plain { username, .. } => ("Plain", username),
-            Self::ScramSha256 { username, .. } => ("ScramSha256", username),
-            Self::ScramSha512 { username, .. } => ("ScramSha512", username),
-        };
-        f.debug_struct(mechanism).field("username", username).finish_non_exhaustive()
     }
 }
 
@@ -132,14 +77,6 @@ pub(crate) fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn debug_shows_no_password() {
-        let (username, password) = ("tally".to_owned(), "opensesame".to_owned());
-        let sasl = Some(Sasl::ScramSha256 { username, password });
-        let shown = format!("{:?}", Security { sasl, ..Security::default() });
-        assert!(shown.contains("tally") && !shown.contains("opensesame"), "{shown}");
-    }
 
     #[track_caller]
     fn check_refused(ca_file: &Path, why: &str) {

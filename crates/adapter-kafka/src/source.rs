@@ -1,25 +1,24 @@
 //! One partition in batches.
 
 mod cursor;
-mod fetch_size;
 mod log_position;
 mod open;
-mod prefetch;
+mod reader;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tally_ports::{Batch, Fault, Headers, Source, Stop};
+use tally_ports::{Batch, Fault, Headers, Source, Stop, passed};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
-use self::cursor::Cursor;
+pub(crate) use self::cursor::Cursor;
+pub use self::cursor::is_of_another_topic;
 use self::log_position::LogPosition;
-use self::open::{Open, Received};
-use self::prefetch::{Event, Prefetch};
+use self::open::{Open, Unread};
+use self::reader::{Event, Reader};
 use crate::wire::Decoder;
 use crate::{Cluster, Gap, PartitionProgress};
 
@@ -34,23 +33,23 @@ const RECORDS_PER_TURN: usize = 512;
 /// A task of its own fetches ahead, as far as its buffer goes. See the crate's doc for what becomes of offsets
 /// without a record, and when it stops.
 pub struct KafkaSource {
+    cluster: Cluster,
     decoder: Arc<Decoder>,
+    topic: Arc<str>,
+    partition: i32,
     progress: Arc<PartitionProgress>,
     until: Option<i64>,
-    linger: Duration,
-    /// The offset after everything that was received.
-    log_position: LogPosition,
     /// The position's cursor, until it is read.
-    unread: Option<Value>,
+    given: Option<Value>,
     /// The cursor of the last batch.
-    cursor: Value,
-    prefetch: Option<Prefetch>,
+    cursor: Cursor,
+    reader: Option<Reader>,
+    /// Whether the topic was there once.
+    was_there: bool,
     /// Whether the broker answered since the last fault: until it does, nothing is idle.
     is_connected: bool,
     /// Records that were received and are in no batch yet.
-    records: VecDeque<Received>,
-    /// The end of a range without records after the batch being collected.
-    compacted: Option<i64>,
+    unread: Option<Unread>,
     open: Open,
     /// The event after the batch being collected.
     ending: Option<Ending>,
@@ -73,7 +72,8 @@ impl Source for KafkaSource {
     async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let batch = self.collect(limit.max(1)).await;
         let first = self.open.first_timestamp();
-        let next = self.records.front().map(|received| received.timestamp);
+        let next = self.unread.as_ref().and_then(|unread| unread.next.as_ref());
+        let next = next.map(|received| received.timestamp);
         self.progress.waiting(first.or(next));
         batch
     }
@@ -93,24 +93,18 @@ impl KafkaSource {
     ) -> (Self, Arc<PartitionProgress>) {
         let progress = Arc::new(PartitionProgress::new(next));
         let source = Self {
+            cluster,
             decoder,
+            topic: topic.into(),
+            partition,
             progress: Arc::clone(&progress),
             until,
-            linger: cluster.settings().linger,
-            log_position: LogPosition {
-                cluster,
-                topic: topic.into(),
-                partition,
-                next,
-                tail: None,
-                was_there: false,
-            },
-            unread: Some(cursor.clone()),
-            cursor: cursor.clone(),
-            prefetch: None,
+            given: Some(cursor.clone()),
+            cursor: Cursor::default(),
+            reader: None,
+            was_there: false,
             is_connected: false,
-            records: VecDeque::new(),
-            compacted: None,
+            unread: None,
             open: Open::new(next),
             ending: None,
             no_headers: Headers::default(),
@@ -158,65 +152,63 @@ impl KafkaSource {
 
     /// Moves received records into the open batch; returns whether it is complete.
     async fn take_in(&mut self, limit: usize) -> Result<bool, Fault> {
-        while let Some(received) = self.records.front() {
-            if self.open.is_complete(limit, received) {
+        let linger = self.cluster.settings().linger;
+        while let Some(unread) = &mut self.unread {
+            let Some(next) = &unread.next else {
+                self.open.pass(unread.end, passed::HOLE, linger);
+                self.unread = None;
+                break;
+            };
+            if self.open.is_complete(limit, next) {
                 return Ok(true);
             }
-            let content = self.decoder.decode(received.raw.payload.as_ref()).await?;
-            let Some(received) = self.records.pop_front() else { break };
-            self.open.push(received, content, self.linger);
+            let content = self.decoder.decode(next.raw.payload.as_ref()).await?;
+            if let Some(received) = unread.advance() {
+                self.open.push(received, content, linger);
+            }
             if self.open.len().is_multiple_of(RECORDS_PER_TURN) {
                 yield_now().await;
             }
         }
-        if let Some(next) = self.compacted {
-            if self.open.has_items() {
-                return Ok(true);
-            }
-            self.open.pass_compacted(next, IDLE);
-            self.compacted = None;
-        }
         Ok(self.open.len() >= limit)
     }
 
-    /// The next fetched event; `None` when the open batch has waited long enough, or nothing comes.
+    /// The next event; `None` when the open batch has waited long enough, or nothing comes.
     async fn receive(&mut self, idle_at: Instant) -> Option<Event> {
-        let prefetch = self.prefetch.get_or_insert_with(|| {
-            Prefetch::start(self.log_position.clone(), self.until, Arc::clone(&self.progress))
+        let reader = self.reader.get_or_insert_with(|| {
+            let log_position = LogPosition {
+                cluster: self.cluster.clone(),
+                topic: Arc::clone(&self.topic),
+                partition: self.partition,
+                next: self.open.first(),
+                cursor: self.cursor,
+                was_there: self.was_there,
+            };
+            Reader::start(log_position, self.until, Arc::clone(&self.progress))
         });
         let event = match self.open.closes_at() {
-            Some(at) => timeout_at(at, prefetch.events.recv()).await.ok()?,
-            None if self.is_connected => timeout_at(idle_at, prefetch.events.recv()).await.ok()?,
-            None => prefetch.events.recv().await,
+            Some(at) => timeout_at(at, reader.events.recv()).await.ok()?,
+            None if self.is_connected => timeout_at(idle_at, reader.events.recv()).await.ok()?,
+            None => reader.events.recv().await,
         };
-        let died = || {
-            Event::Fault(Fault::outage(format!(
-                "{}: reading ended",
-                self.log_position.cluster.name()
-            )))
-        };
+        let died =
+            || Event::Fault(Fault::outage(format!("{}: reading ended", self.cluster.name())));
         Some(event.unwrap_or_else(died))
     }
 
     fn receive_event(&mut self, event: Event) {
+        let until = self.until.unwrap_or(i64::MAX);
         match event {
-            Event::Verified => (self.is_connected, self.log_position.was_there) = (true, true),
-            Event::Records(records) => {
-                if let Some(last) = records.last() {
-                    self.log_position.next = last.offset + 1;
-                    self.log_position.tail = Some(Cursor::of(last));
-                }
-                let received =
-                    records.into_iter().map(|found| Received::new(found, &self.no_headers));
-                self.records = received.collect();
+            Event::Opened { topic_id } => {
+                self.cursor.topic_id = topic_id;
+                (self.is_connected, self.was_there) = (true, true);
             }
-            Event::Passed { next, is_compacted } => {
-                self.log_position.next = next;
-                if is_compacted {
-                    self.compacted = Some(next);
-                } else {
-                    self.open.pass(next, self.linger);
-                }
+            Event::Records(batch) => {
+                let end = until.min(batch.last() + 1);
+                self.unread = Some(Unread::new(batch.records(), end, &self.no_headers));
+            }
+            Event::Passed { last, why } => {
+                self.open.pass(until.min(last + 1), why, self.cluster.settings().linger);
             }
             Event::End => self.end(Ending::End),
             Event::Blocked(why) => self.end(Ending::Blocked(why)),
@@ -225,7 +217,7 @@ impl KafkaSource {
     }
 
     fn end(&mut self, ending: Ending) {
-        self.prefetch = None;
+        self.reader = None;
         self.is_connected = false;
         self.ending = Some(ending);
     }
@@ -238,9 +230,9 @@ impl KafkaSource {
     }
 
     fn read_cursor(&mut self) -> Result<(), Fault> {
-        if let Some(cursor) = &self.unread {
-            self.log_position.tail = Cursor::from_json(cursor)?;
-            self.unread = None;
+        if let Some(cursor) = &self.given {
+            self.cursor = Cursor::from_json(cursor)?;
+            self.given = None;
         }
         Ok(())
     }
@@ -249,8 +241,8 @@ impl KafkaSource {
 impl fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSource")
-            .field("topic", &self.log_position.topic)
-            .field("partition", &self.log_position.partition)
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
             .field("next", &self.open.first())
             .finish_non_exhaustive()
     }

@@ -22,9 +22,9 @@ const RECORD: &str = "
     )
     insert into batches
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality,
-         gap, passed, detail, started_at, committed_at, worker)
-    select $8, flow, stream, partition, pass, $3, $5, $9, $10, $11, $12, $13, $14::json, $15,
-        $16, $17, clock_timestamp() - $18 * interval '1 millisecond', clock_timestamp(), $19
+         passed, detail, started_at, committed_at, worker)
+    select $8, flow, stream, partition, pass, $3, $5, $9, $10, $11, $12, $13, $14::json,
+        $15, $16, clock_timestamp() - $17 * interval '1 millisecond', clock_timestamp(), $18
     from moved";
 
 /// Moves the position to the end of the batch, renews the lease if it is held and writes the entry; `false`, and nothing, when the
@@ -56,7 +56,6 @@ pub(crate) async fn record(
         .bind::<BigInt, _>(committed.skipped)
         .bind::<BigInt, _>(i64::try_from(dead_lettered).unwrap_or(i64::MAX))
         .bind::<Text, _>(quality)
-        .bind::<Nullable<Text>, _>(commit.gap.as_deref())
         .bind::<Json, _>(commit.passed.to_json())
         .bind::<Nullable<Json>, _>(detail)
         .bind::<BigInt, _>(milliseconds(commit.started.elapsed()))

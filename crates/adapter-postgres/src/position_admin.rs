@@ -18,7 +18,7 @@ use crate::positions::{LastPassRow, begin_pass, lock_last_pass, set_back};
 /// A lease that was renewed in the future, as the clock went back, counts as free here: a claim finds out whether it is
 /// alive.
 const PARTITION_STATES: &str = "
-    select distinct on (partition) partition, pass, next, updated_at,
+    select distinct on (partition) partition, pass, next, cast(cursor as text) as cursor, updated_at,
         case when clock_timestamp() between updated_at and lease_until then owner end as owner
     from positions
     where flow = $1 and stream = $2
@@ -30,7 +30,7 @@ const GIVE_UP: &str = "
     set epoch = epoch + 1, owner = null, lease_until = null, updated_at = clock_timestamp()
     where id = $1";
 
-const MOVE: &str = "update positions set next = $2, cursor = null, label = $3 where id = $1";
+const MOVE: &str = "update positions set next = $2, cursor = $4, label = $3 where id = $1";
 
 const INSERT_ENTRY: &str = "
     insert into batches
@@ -62,7 +62,7 @@ impl PositionAdmin for Postgres {
         let mut session = self.claims.session().await?;
         set_back(&mut session, stream).await?; // also where nothing is set then
         session.run("begin isolation level read committed read write").await?;
-        let (pass, first) = set(&mut session, stream, to, lease).await?.passed();
+        let (pass, first) = set(&mut session, stream, &to, lease).await?.passed();
         if first < to.next {
             insert_entry(&mut session, stream, pass, (first, to.next - 1), act).await?;
         }
@@ -77,7 +77,7 @@ impl PositionAdmin for Postgres {
 async fn set(
     session: &mut Session,
     stream: &Stream,
-    to: SetTo,
+    to: &SetTo,
     lease: Option<&Lease>,
 ) -> Result<OnSet, Fault> {
     loop {
@@ -89,8 +89,8 @@ async fn set(
             answer(limit, query.execute(connection)).await?;
         }
         match decision {
-            OnSet::Begin { number, is_other_log } => {
-                if !begin_pass(session, stream, number, to.next, is_other_log).await? {
+            OnSet::Begin { number } => {
+                if !begin_pass(session, stream, number, to).await? {
                     continue; // another process was faster: only possible for the first pass, as we have locked the last one
                 }
             }
@@ -99,7 +99,8 @@ async fn set(
                 let query = sql_query(MOVE)
                     .bind::<BigInt, _>(position)
                     .bind::<BigInt, _>(to.next)
-                    .bind::<Text, _>(&stream.label);
+                    .bind::<Text, _>(&stream.label)
+                    .bind::<Json, _>(&to.cursor);
                 answer(limit, query.execute(connection)).await?;
             }
         }

@@ -8,7 +8,8 @@ use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use tally_ports::{
-    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
+    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, SetTo, Stream,
+    Tolerance,
 };
 use tally_queries::ledger::{SUMS, Sums, Verdict};
 
@@ -33,8 +34,8 @@ const LAST_PASS: &str = "
 
 /// Over the log of the previous pass, or the next one if $7 is 1; continues its epoch. Does nothing if another process has begun it.
 const BEGIN_PASS: &str = "
-    insert into positions (flow, stream, partition, pass, log, label, next, epoch, updated_at)
-    select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, coalesce(before.epoch, 0), clock_timestamp()
+    insert into positions (flow, stream, partition, pass, log, label, next, cursor, epoch, updated_at)
+    select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, $8, coalesce(before.epoch, 0), clock_timestamp()
     from (select 1) as one left join (
         select p.log, p.epoch from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3
         order by p.pass desc limit 1
@@ -159,7 +160,7 @@ async fn claim(
         let last = lock_last_pass(session, stream).await?;
         match OnClaim::decide(last.as_ref().map(LastPassRow::last), owner, begin) {
             OnClaim::Begin { number, next } => {
-                begin_pass(session, stream, number, next, false).await?;
+                begin_pass(session, stream, number, &next.into()).await?;
             }
             OnClaim::Take(position) => return take(session, position, stream, owner, lease).await,
             OnClaim::Answer(claim) => return Ok(claim),
@@ -254,8 +255,7 @@ pub(crate) async fn begin_pass(
     session: &mut Session,
     stream: &Stream,
     pass: i32,
-    next: i64,
-    is_other_log: bool,
+    at: &SetTo,
 ) -> Result<bool, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(BEGIN_PASS)
@@ -264,8 +264,9 @@ pub(crate) async fn begin_pass(
         .bind::<Integer, _>(stream.partition)
         .bind::<Integer, _>(pass)
         .bind::<Text, _>(&stream.label)
-        .bind::<BigInt, _>(next)
-        .bind::<BigInt, _>(i64::from(is_other_log));
+        .bind::<BigInt, _>(at.next)
+        .bind::<BigInt, _>(i64::from(at.is_recreated))
+        .bind::<Json, _>(&at.cursor);
     let begun = answer(limit, query.execute(connection)).await?;
     Ok(begun == 1)
 }

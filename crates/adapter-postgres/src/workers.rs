@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Integer, Json, Nullable, Text, Timestamptz};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
+use serde_json::Value;
 use tally_ports::{Fault, Join, Membership, PartitionState, Worker, Workers};
 
 use crate::Postgres;
@@ -42,7 +43,7 @@ const JOIN: &str = "
         where flow = $2 and stream = $3 and id <> $1 and seen_until > clock_timestamp()
     ) as others
     left join (
-        select distinct on (partition) partition, pass, next, updated_at,
+        select distinct on (partition) partition, pass, next, cursor, updated_at,
             case when clock_timestamp() between updated_at and lease_until then owner end as owner
         from positions
         where flow = $2 and stream = $3
@@ -122,6 +123,8 @@ struct MembershipRow {
     pass: Option<i32>,
     #[diesel(sql_type = Nullable<BigInt>)]
     next: Option<i64>,
+    #[diesel(sql_type = Nullable<Json>)]
+    cursor: Option<Value>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     updated_at: Option<NaiveDateTime>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -134,6 +137,7 @@ impl MembershipRow {
             partition: self.partition?,
             pass: self.pass?,
             next: self.next?,
+            cursor: self.cursor.unwrap_or_default(),
             owner: self.owner,
             updated_at: self.updated_at?,
         })

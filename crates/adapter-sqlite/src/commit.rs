@@ -141,8 +141,8 @@ struct InsertEntry;
 impl Statement for InsertEntry {
     const SQL: &'static str = "insert into batches \
         (id, flow, stream, partition, pass, first, last, read, written, superseded, skipped, dead_lettered, quality, \
-        gap, passed, detail, started_at, committed_at, worker) \
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+        passed, detail, started_at, committed_at, worker) \
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
         strftime('%Y-%m-%d %H:%M:%f', 'now', (? / -1000.0) || ' seconds'), strftime('%Y-%m-%d %H:%M:%f', 'now'), ?)";
 }
 
@@ -168,7 +168,6 @@ fn insert_entry(
         committed.skipped.into(),
         i64::try_from(dead_lettered).unwrap_or(i64::MAX).into(),
         json(&commit.quality)?.into(),
-        commit.gap.as_deref().into(),
         commit.passed.to_json().to_string().into(),
         detail.map(|detail| detail.to_string()).into(),
         milliseconds(commit.started.elapsed()).into(),

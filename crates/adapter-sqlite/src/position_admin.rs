@@ -38,7 +38,7 @@ impl PositionAdmin for Sqlite {
             // Also where nothing is set then.
             transaction(connection, |connection| set_back(connection, &stream))?;
             transaction(connection, |connection| {
-                let (pass, first) = set(connection, &stream, to, lease.as_ref())?.passed();
+                let (pass, first) = set(connection, &stream, &to, lease.as_ref())?.passed();
                 if first < to.next {
                     insert_entry(connection, &stream, pass, (first, to.next - 1), &logged_act.act)?;
                 }
@@ -52,7 +52,7 @@ impl PositionAdmin for Sqlite {
 fn set(
     connection: &mut SqliteConnection,
     stream: &Stream,
-    to: SetTo,
+    to: &SetTo,
     lease: Option<&Lease>,
 ) -> Result<OnSet, Failure> {
     let last = last_pass(connection, stream)?;
@@ -61,12 +61,11 @@ fn set(
         execute::<GiveUp>(connection, &[last.id.into()])?;
     }
     match decision {
-        OnSet::Begin { number, is_other_log } => {
-            begin_pass(connection, stream, number, to.next, is_other_log)?;
-        }
+        OnSet::Begin { number } => begin_pass(connection, stream, number, to)?,
         OnSet::Advance { position, .. } => {
-            let label = stream.label.as_str();
-            execute::<Move>(connection, &[to.next.into(), label.into(), position.into()])?;
+            let (cursor, label) = (to.cursor.to_string(), stream.label.as_str());
+            let values = [to.next.into(), cursor.into(), label.into(), position.into()];
+            execute::<Move>(connection, &values)?;
         }
     }
     Ok(decision)
@@ -83,8 +82,7 @@ impl Statement for GiveUp {
 struct Move;
 
 impl Statement for Move {
-    const SQL: &'static str =
-        "update positions set next = ?, cursor = 'null', label = ? where id = ?";
+    const SQL: &'static str = "update positions set next = ?, cursor = ?, label = ? where id = ?";
 }
 
 struct InsertEntry;
@@ -128,7 +126,7 @@ pub(crate) fn partition_states(
 ) -> QueryResult<Vec<PartitionState>> {
     // With one max() SQLite takes the other columns from the row that has it.
     let found: Vec<PartitionStateRow> = sql_query(
-        "select partition, max(pass) as pass, next, updated_at, \
+        "select partition, max(pass) as pass, next, cursor, updated_at, \
          case when strftime('%Y-%m-%d %H:%M:%f', 'now') between updated_at and lease_until then owner end as owner \
          from positions where flow = ? and stream = ? group by partition order by partition",
     )

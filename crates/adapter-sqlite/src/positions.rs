@@ -8,7 +8,8 @@ use diesel::{
     OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query,
 };
 use tally_ports::{
-    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, Stream, Tolerance,
+    Begin, Claim, Fault, Finished, LastPass, Lease, OnClaim, Position, Positions, SetTo, Stream,
+    Tolerance,
 };
 use tally_queries::ledger::{SUMS, Sums, Verdict};
 
@@ -205,7 +206,9 @@ fn claim(
     loop {
         let last = last_pass(connection, stream)?;
         match OnClaim::decide(last.as_ref().map(LastPassRow::last), owner, begin) {
-            OnClaim::Begin { number, next } => begin_pass(connection, stream, number, next, false)?,
+            OnClaim::Begin { number, next } => {
+                begin_pass(connection, stream, number, &next.into())?;
+            }
             OnClaim::Take(position) => {
                 let label = stream.label.as_str();
                 let values =
@@ -235,10 +238,10 @@ struct BeginPass;
 
 impl Statement for BeginPass {
     const SQL: &'static str = "insert into positions \
-        (flow, stream, partition, pass, log, label, next, epoch, updated_at) \
-        select new.flow, new.stream, new.partition, new.pass, coalesce(before.log + new.is_other_log, 1), new.label, new.next, \
-            coalesce(before.epoch, 0), strftime('%Y-%m-%d %H:%M:%f', 'now') \
-        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next, ? as is_other_log) as new \
+        (flow, stream, partition, pass, log, label, next, cursor, epoch, updated_at) \
+        select new.flow, new.stream, new.partition, new.pass, coalesce(before.log + new.is_recreated, 1), new.label, new.next, \
+            new.cursor, coalesce(before.epoch, 0), strftime('%Y-%m-%d %H:%M:%f', 'now') \
+        from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next, ? as cursor, ? as is_recreated) as new \
         left join positions as before on before.flow = new.flow and before.stream = new.stream \
             and before.partition = new.partition and before.pass = new.pass - 1";
 }
@@ -248,8 +251,7 @@ pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
     pass: i32,
-    next: i64,
-    is_other_log: bool,
+    at: &SetTo,
 ) -> QueryResult<()> {
     let values = [
         stream.flow.as_str().into(),
@@ -257,8 +259,9 @@ pub(crate) fn begin_pass(
         stream.partition.into(),
         pass.into(),
         stream.label.as_str().into(),
-        next.into(),
-        i64::from(is_other_log).into(),
+        at.next.into(),
+        at.cursor.to_string().into(),
+        i64::from(at.is_recreated).into(),
     ];
     execute::<BeginPass>(connection, &values).map(drop)
 }

@@ -78,7 +78,8 @@ fn begin(
     }
     for &(partition, next) in starts {
         let (flow, name, label) = (worker.flow.clone(), worker.stream.clone(), label.to_owned());
-        begin_pass(connection, &Stream { flow, name, partition, label }, 1, next, false)?;
+        let stream = Stream { flow, name, partition, label };
+        begin_pass(connection, &stream, 1, &next.into())?;
     }
     Ok(())
 }

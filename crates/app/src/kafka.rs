@@ -17,7 +17,6 @@ pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, St
     let kafka = &settings.kafka;
     let brokers = kafka.brokers.split(',').map(|broker| broker.trim().to_owned()).collect();
     let mut of_adapter = tally_adapter_kafka::Settings::new(brokers);
-    of_adapter.check().map_err(Fault::into_stop)?;
     of_adapter.client_id.clone_from(&kafka.client_id);
     of_adapter.linger = kafka.linger.length();
     of_adapter.timeout = kafka.timeout.length();
@@ -28,12 +27,13 @@ pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, St
 fn security(settings: &Settings) -> Result<Security, Stop> {
     let kafka = &settings.kafka;
     let (username, password) = (kafka.sasl.username.clone(), kafka.sasl.password.clone());
-    let sasl = match kafka.sasl.mechanism {
+    let mechanism = match kafka.sasl.mechanism {
         Mechanism::None => None,
-        Mechanism::Plain => Some(Sasl::Plain { username, password }),
-        Mechanism::ScramSha256 => Some(Sasl::ScramSha256 { username, password }),
-        Mechanism::ScramSha512 => Some(Sasl::ScramSha512 { username, password }),
+        Mechanism::Plain => Some(tally_adapter_kafka::Mechanism::Plain),
+        Mechanism::ScramSha256 => Some(tally_adapter_kafka::Mechanism::ScramSha256),
+        Mechanism::ScramSha512 => Some(tally_adapter_kafka::Mechanism::ScramSha512),
     };
+    let sasl = mechanism.map(|mechanism| Sasl { mechanism, username, password });
     if sasl.is_some() && kafka.sasl.username.is_empty() {
         return Err(wrong("kafka.sasl.username is empty"));
     }
@@ -73,7 +73,7 @@ pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
 
 /// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.
 pub(crate) struct DeadLetters {
-    kafka: tally_adapter_kafka::Settings,
+    cluster: Cluster,
     registry: Option<Registry>,
     topic: String,
     service: &'static str,
@@ -84,7 +84,7 @@ pub(crate) struct DeadLetters {
 impl DeadLetters {
     pub(crate) fn new(all: &Settings, service: &'static str) -> Result<Self, Stop> {
         Ok(Self {
-            kafka: settings(all)?,
+            cluster: Cluster::new(&settings(all)?).map_err(Fault::into_stop)?,
             registry: registry(all)?,
             topic: all.kafka.dlq_topic.clone(),
             service,
@@ -97,8 +97,7 @@ impl DeadLetters {
     }
 
     async fn open(&self) -> Result<DeadLetterTopic, Fault> {
-        let cluster = Cluster::connect(&self.kafka).await?;
-        let publisher = Publisher::open(&cluster, &self.topic).await?;
+        let publisher = Publisher::open(&self.cluster, &self.topic).await?;
         Ok(DeadLetterTopic::new(publisher, &self.topic, self.service, self.registry.clone()))
     }
 }

@@ -115,8 +115,9 @@ impl fmt::Debug for Incoming<'_> {
     }
 }
 
-/// Names and values that travel with a record; shared by the records they are the same for.
-pub type Headers = Arc<[(String, Bytes)]>;
+/// Names and values that travel with a record, in order; shared by the records they are the same for. A name may come
+/// several times and a value may be missing, as in Kafka. Of a name that is not UTF-8, what is not is replaced by U+FFFD.
+pub type Headers = Arc<[(String, Option<Bytes>)]>;
 
 /// A record's bytes as they were. Cheap to clone. Its `Debug` shows only lengths.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -131,6 +132,18 @@ pub struct Raw {
     pub timestamp: Option<DateTime<Utc>>,
     /// The physical line, from 1, where it starts in its file; `None` for a topic's, and for one that was stored.
     pub line: Option<u64>,
+}
+
+impl Raw {
+    /// Whether there is a header of this name, with a value or without.
+    pub fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(found, _)| found == name)
+    }
+
+    /// The value of the last header of this name, if it has one.
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        self.headers.iter().rfind(|(found, _)| found == name)?.1.as_ref()
+    }
 }
 
 impl fmt::Debug for Raw {
@@ -149,6 +162,17 @@ impl fmt::Debug for Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_headers_with_one_name_the_last_counts() {
+        let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let headers = [("a", value("1")), ("b", value("2")), ("a", value("3")), ("b", None)];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
+        let raw = Raw { headers, ..Raw::default() };
+        assert_eq!(raw.header("a"), value("3").as_ref());
+        assert_eq!((raw.has_header("b"), raw.header("b")), (true, None));
+        assert_eq!((raw.has_header("c"), raw.header("c")), (false, None));
+    }
 
     #[test]
     fn values_with_a_type_have_a_text() {

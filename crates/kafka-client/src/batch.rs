@@ -19,7 +19,7 @@ use self::header::{Header, Prologue};
 pub use self::passed::{Marker, Passed, Why};
 use self::record::Cursor;
 pub use self::record::{Headers, Record};
-pub use self::records::{RecordBatch, Timestamps};
+pub use self::records::{RecordBatch, Records, Timestamps};
 use crate::compression::Codec;
 
 /// A marker's key takes 4 bytes; nobody writes one of this size.
@@ -107,6 +107,11 @@ impl Batches {
     /// Where the next piece begins, or the next fetch after the last one.
     pub fn next_offset(&self) -> i64 {
         self.next
+    }
+
+    /// Whether there is nothing left. Otherwise the next piece may be none, too: a batch that is cut off.
+    pub fn is_at_end(&self) -> bool {
+        self.held.is_none() && self.rest.is_empty()
     }
 
     /// The next batch that reaches the wanted offset; none at the end.

@@ -212,7 +212,10 @@ impl Error {
             | Self::Recreated { .. } => false,
             // Only what rustls itself refuses, such as a certificate.
             Self::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
-            Self::Refused { code, .. } => code.is_retriable(),
+            // Brokers answer with an unknown error whatever they did not expect.
+            Self::Refused { code, .. } => {
+                code.is_retriable() || *code == ResponseError::UnknownServerError
+            }
             Self::NoBroker { tried } => tried.iter().any(Self::is_retriable),
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }

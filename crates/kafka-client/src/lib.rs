@@ -66,7 +66,7 @@ pub use kafka_protocol::error::ResponseError;
 pub use self::api::Api;
 pub use self::batch::{
     AbortedTransaction, Batches, Broken, Headers, Marker, Passed, Piece, Reading, Record,
-    RecordBatch, Timestamps, Why,
+    RecordBatch, Records, Timestamps, Why,
 };
 pub use self::client::{Client, Settings};
 pub use self::compression::Codec;

@@ -118,3 +118,15 @@ fn topic_of(topic: &MetadataResponseTopic) -> Topic {
         partitions,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_topic_is_created_by_asking() {
+        for topic in [None, Some("misspelt")] {
+            assert!(!request(topic).allow_auto_topic_creation);
+        }
+    }
+}

@@ -28,8 +28,6 @@ pub struct Batch {
     pub cursor: Value,
     /// The positions without a record.
     pub passed: Passed,
-    /// Why a range without records was passed.
-    pub gap: Option<String>,
 }
 
 impl Batch {
@@ -42,7 +40,6 @@ impl Batch {
             notation: Notation::Plain,
             cursor: Value::Null,
             passed: Passed::default(),
-            gap: None,
         }
     }
 
@@ -115,8 +112,6 @@ pub struct Commit {
     pub quality: Report,
     /// The positions without a record.
     pub passed: Passed,
-    /// Why a range without records was passed.
-    pub gap: Option<String>,
     /// When the batch was read.
     pub started: Instant,
     /// Takes out of dead letters what must not be kept; those above went through it.

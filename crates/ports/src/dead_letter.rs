@@ -40,7 +40,7 @@ impl DeadLetter {
         let whole = raw.payload.as_ref().map_or(0, Bytes::len);
         if whole > PAYLOAD_LIMIT {
             raw.payload = raw.payload.map(|payload| payload.slice(..PAYLOAD_LIMIT));
-            let said = (TRUNCATED.to_owned(), Bytes::from_static(b"true"));
+            let said = (TRUNCATED.to_owned(), Some(Bytes::from_static(b"true")));
             raw.headers = raw.headers.iter().cloned().chain([said]).collect();
         }
         Self { position, attempt: 1, reason, raw }
@@ -108,13 +108,35 @@ impl fmt::Debug for RelayedDeadLetter {
 pub fn headers_from_json(json: &Value) -> Option<Headers> {
     let pair = |pair: &Value| {
         let [name, value] = pair.as_array()?.as_slice() else { return None };
-        let value = BASE64_STANDARD.decode(value.as_str()?).ok()?;
-        Some((name.as_str()?.to_owned(), Bytes::from(value)))
+        let value = match value {
+            Value::Null => None,
+            value => Some(Bytes::from(BASE64_STANDARD.decode(value.as_str()?).ok()?)),
+        };
+        Some((name.as_str()?.to_owned(), value))
     };
     json.as_array()?.iter().map(pair).collect()
 }
 
-/// Headers as the tables hold them: a list of pairs of name and base64.
+/// Headers as the tables hold them: a list of pairs of name and base64, or null where there is no value.
 pub fn headers_to_json(headers: &Headers) -> Value {
-    headers.iter().map(|(name, value)| json!([name, BASE64_STANDARD.encode(value)])).collect()
+    let base64 = |value: &Bytes| BASE64_STANDARD.encode(value);
+    headers.iter().map(|(name, value)| json!([name, value.as_ref().map(base64)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_back_in_order_with_and_without_a_value() {
+        let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let headers = [("a", value("1")), ("b", None), ("a", value(""))];
+        let headers: Headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
+        let json = headers_to_json(&headers);
+        assert_eq!(json, json!([["a", "MQ=="], ["b", null], ["a", ""]]));
+        assert_eq!(headers_from_json(&json), Some(headers));
+        for json in [json!([["a"]]), json!([["a", 1]]), json!([[null, "MQ=="]]), json!({})] {
+            assert_eq!(headers_from_json(&json), None, "{json}");
+        }
+    }
 }

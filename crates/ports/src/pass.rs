@@ -76,11 +76,7 @@ impl OnClaim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSet {
     /// Add the pass of this number, without an owner, which begins where the position is set.
-    Begin {
-        number: i32,
-        /// Whether the topic was recreated, so that it begins the next log of that name.
-        is_other_log: bool,
-    },
+    Begin { number: i32 },
     /// Move the last pass.
     Advance {
         /// The position's row.
@@ -97,10 +93,10 @@ impl OnSet {
     pub fn decide(
         stream: &Stream,
         last: Option<LastPass<'_>>,
-        to: SetTo,
+        to: &SetTo,
         lease: Option<&Lease>,
     ) -> Result<Self, Fault> {
-        let (label, SetTo { next: to, is_recreated }) = (&stream.label, to);
+        let (label, &SetTo { next: to, is_recreated, .. }) = (&stream.label, to);
         if to < 0 {
             let message = format!("{label} has no position {to}: the first one is 0");
             return Err(Fault::stop(StopKind::Setting, message));
@@ -119,10 +115,10 @@ impl OnSet {
             _ => {}
         }
         let Some(LastPass { position, number, next, ended_at, .. }) = last else {
-            return Ok(Self::Begin { number: 1, is_other_log: false });
+            return Ok(Self::Begin { number: 1 });
         };
         if is_recreated || to <= next {
-            return Ok(Self::Begin { number: number + 1, is_other_log: is_recreated });
+            return Ok(Self::Begin { number: number + 1 });
         }
         if ended_at.is_some() {
             let message = format!("{label} ended at {next}: there is nothing after that");
@@ -189,20 +185,20 @@ mod tests {
         let stream = Stream { flow, name, partition: 0, label };
         let lease =
             lease.map(|(position, epoch)| Lease { position_id: position, epoch, duration: LEFT });
-        OnSet::decide(&stream, last, to.into(), lease.as_ref())
+        OnSet::decide(&stream, last, &to.into(), lease.as_ref())
             .map_err(|fault| fault.into_stop().kind)
     }
 
     const fn begin(number: i32) -> OnSet {
-        OnSet::Begin { number, is_other_log: false }
+        OnSet::Begin { number }
     }
 
     #[test]
     fn a_recreated_topic_is_another_log() {
-        let begin = OnSet::Begin { number: 3, is_other_log: true };
+        let begin = OnSet::Begin { number: 3 };
         for next in [0, 40, 41] {
-            let to = SetTo { next, is_recreated: true };
-            assert_eq!(set(Some(PASS), to, None), Ok(begin));
+            let to = SetTo { is_recreated: true, ..SetTo::from(next) };
+            assert_eq!(set(Some(PASS), to.clone(), None), Ok(begin));
             assert_eq!(set(Some(ENDED), to, None), Ok(begin));
         }
     }

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// They were skipped on purpose.
-pub const GAP: &str = "gap";
-/// They were compacted away.
+/// The end of a transaction.
+pub const MARKER: &str = "marker";
+/// Written by a transaction that was aborted.
+pub const ABORTED: &str = "aborted";
+/// In a batch that compaction has emptied.
+pub const EMPTY: &str = "empty";
+/// Compacted away.
 pub const HOLE: &str = "hole";
-/// The end of a transaction or a compacted record: the client cannot tell which.
-pub const UNKNOWN: &str = "unknown";
+/// Skipped on purpose, as an operator accepted it.
+pub const GAP: &str = "gap";
 
 /// How many positions of a range have no record, by reason. None in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +23,11 @@ impl Passed {
     /// So many for one reason.
     pub fn of(why: &'static str, count: i64) -> Self {
         Self([(why, count)].into_iter().filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// So many more for one reason.
+    pub fn add(&mut self, why: &'static str, count: i64) {
+        *self.0.entry(why).or_default() += count;
     }
 
     /// As the ledger has it: an object of numbers.

@@ -72,17 +72,19 @@ pub struct Begin {
 }
 
 /// Where a position is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetTo {
     /// The next position to read.
     pub next: i64,
     /// Whether the topic was recreated: what is read from now on is another log of the same name.
     pub is_recreated: bool,
+    /// The source's cursor there.
+    pub cursor: Value,
 }
 
 impl From<i64> for SetTo {
     fn from(next: i64) -> Self {
-        Self { next, is_recreated: false }
+        Self { next, is_recreated: false, cursor: Value::Null }
     }
 }
 
@@ -94,6 +96,8 @@ pub struct PartitionState {
     pub pass: i32,
     /// The next position to read.
     pub next: i64,
+    /// The source's cursor there.
+    pub cursor: Value,
     /// The owner of a live lease.
     pub owner: Option<String>,
     /// When it was last changed, in UTC.

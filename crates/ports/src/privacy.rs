@@ -26,7 +26,7 @@ pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
         fields.iter().any(|field| field == name || field.rsplit('.').next() == Some(name))
     };
     let kept = raw.headers.iter().filter(|(name, _)| !is_named(name)).cloned();
-    let said = (MASKED.to_owned(), Bytes::from(fields.join(",")));
+    let said = (MASKED.to_owned(), Some(Bytes::from(fields.join(","))));
     let headers: Headers = kept.chain([said]).collect();
     Raw { key: raw.key.clone(), payload, headers, ..*raw }
 }

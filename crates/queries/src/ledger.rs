@@ -70,6 +70,8 @@ pub struct PartitionStateRow {
     pass: i32,
     #[diesel(sql_type = BigInt)]
     next: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    cursor: Option<String>,
     #[diesel(sql_type = Timestamp)]
     updated_at: NaiveDateTime,
     #[diesel(sql_type = Nullable<Text>)]
@@ -78,7 +80,8 @@ pub struct PartitionStateRow {
 
 impl From<PartitionStateRow> for PartitionState {
     fn from(found: PartitionStateRow) -> Self {
-        let PartitionStateRow { partition, pass, next, updated_at, owner } = found;
-        Self { partition, pass, next, owner, updated_at }
+        let PartitionStateRow { partition, pass, next, cursor, updated_at, owner } = found;
+        let cursor = cursor.and_then(|cursor| serde_json::from_str(&cursor).ok());
+        Self { partition, pass, next, cursor: cursor.unwrap_or_default(), owner, updated_at }
     }
 }

@@ -91,8 +91,7 @@ impl Flow for Readings {
         if is_valid.is_none() && text(4).is_some() {
             return Err(incomplete("is_valid"));
         }
-        let header = raw.headers.iter().find(|(name, _)| name == "details");
-        let header = header.and_then(|(_, json)| String::from_utf8(json.to_vec()).ok());
+        let header = raw.header("details").and_then(|json| String::from_utf8(json.to_vec()).ok());
         let details = json(fields.get(5)).or(header);
         let rows = [Some(first), value(3)].into_iter().flatten().map(|value| Write {
             table: 0,

@@ -108,7 +108,9 @@ pub fn dead_letter(position: i64) -> DeadLetter {
     let raw = Raw {
         key: Some(Bytes::from_static(b"\0key")),
         payload: Some(Bytes::from_static(b"7,\0,\xff\xfe")),
-        headers: headers.map(|(name, value)| (name.to_owned(), Bytes::from_static(value))).into(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), Some(Bytes::from_static(value))))
+            .into(),
         timestamp: DateTime::from_timestamp_millis(1_705_307_400_120),
         line: None,
     };
@@ -155,7 +157,6 @@ pub fn commit(
         stats: serde_json::Value::Null,
         quality: Report::from([("missing_merchant".to_owned(), finding())]),
         passed: Passed::default(),
-        gap: None,
         started: Instant::now(),
         mask: None,
         dead_letter_budget: None,

@@ -198,7 +198,10 @@ async fn a_dead_letter_says_how_its_amounts_are_read() {
     let items = read(table(["1"]), &Settings::default()).await;
     let headers = items[0].raw.headers.iter().map(|(name, value)| {
         let is_decimal = name == "csv.decimal";
-        (name.clone(), if is_decimal { Bytes::from_static(b"semicolon") } else { value.clone() })
+        (
+            name.clone(),
+            if is_decimal { Some(Bytes::from_static(b"semicolon")) } else { value.clone() },
+        )
     });
     let raw = Raw { headers: headers.collect(), ..items[0].raw.clone() };
     let reason = decode(&raw, COLUMNS).await.unwrap_err();

@@ -1,40 +1,39 @@
 //! Topics by name.
 
-use rskafka::client::Client;
-use rskafka::topic::Topic;
+use tally_kafka_client::Error;
 use tally_ports::Fault;
 
 use super::Cluster;
+use crate::fault::{fault, setting};
 
 /// How many names a message lists.
 const NAMES: usize = 5;
 
-/// The topic's partitions, ascending; the fault that `missing` makes of a message where there is none. To be asked before a topic is opened: the client's requests for one topic's
-/// metadata create it where brokers create topics by themselves.
-pub(super) async fn partitions(
-    cluster: &Cluster,
-    client: &Client,
-    generation: u64,
-    topic: &str,
-    missing: fn(String) -> Fault,
-) -> Result<Vec<i32>, Fault> {
-    let topics = Box::pin(client.list_topics()).await;
-    let topics = topics.map_err(|error| cluster.fault(generation, "list the topics", &error))?;
-    match topics.iter().find(|found| found.name == topic) {
-        Some(found) if found.partitions.is_empty() => {
-            Err(Fault::outage(format!("{}: topic {topic} has no partitions yet", cluster.name())))
+/// The topic's partitions, ascending.
+pub(super) async fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<i32>, Fault> {
+    let client = cluster.client();
+    let found = match client.topic(topic).await {
+        Ok(found) => found,
+        Err(error @ Error::MissingTopic { .. }) => {
+            let known = client.topics().await;
+            let known = known.map_err(|error| fault("list the topics", &error))?;
+            let names = near(topic, known.iter().map(|known| &*known.name));
+            return Err(setting(format!("{error}{}", meant(&names))));
         }
-        Some(found) => Ok(found.partitions.iter().copied().collect()),
-        None => Err(missing(format!("{}: {}", cluster.name(), is_missing(topic, &topics)))),
+        Err(error) => return Err(fault(&format!("look up {topic}"), &error)),
+    };
+    if found.partitions.is_empty() {
+        let name = cluster.name();
+        return Err(Fault::outage(format!("{name}: topic {topic} has no partitions yet")));
     }
+    Ok(found.partitions.iter().map(|led| led.partition).collect())
 }
 
-fn is_missing(topic: &str, topics: &[Topic]) -> String {
-    let names = near(topic, topics.iter().map(|topic| topic.name.as_str()));
-    match names.as_slice() {
-        [] => format!("there is no topic {topic}"),
-        [name] => format!("there is no topic {topic}: did you mean {name}?"),
-        names => format!("there is no topic {topic}: similar names are {}", names.join(", ")),
+fn meant(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => format!(": did you mean {name}?"),
+        names => format!(": similar names are {}", names.join(", ")),
     }
 }
 

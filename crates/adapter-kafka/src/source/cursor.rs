@@ -1,14 +1,24 @@
 //! The cursor, which tells whether a log is still the one that was read.
 
-use rskafka::record::RecordAndOffset;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tally_kafka_client::Record;
 use tally_ports::{Fault, StopKind};
+use uuid::Uuid;
+
+/// The topic, and the last record of the partition that was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    /// Another one each time a topic of that name is created. None in cursors from before it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) topic_id: Option<Uuid>,
+    #[serde(flatten)]
+    pub(crate) last: Option<LastRecord>,
+}
 
 /// The last record that was read: its offset, its timestamp, and a checksum of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Cursor {
+pub(crate) struct LastRecord {
     pub(super) offset: i64,
     /// Milliseconds since 1970.
     timestamp: i64,
@@ -17,10 +27,30 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn of(found: &RecordAndOffset) -> Self {
-        let record = &found.record;
-        let timestamp = record.timestamp.timestamp_millis();
-        Self::new(found.offset, timestamp, record.key.as_deref(), record.value.as_deref())
+    /// A position's cursor; null at the start.
+    pub(super) fn from_json(json: &Value) -> Result<Self, Fault> {
+        if json.is_null() {
+            return Ok(Self::default());
+        }
+        match Self::deserialize(json) {
+            Ok(cursor) if cursor != Self::default() => Ok(cursor),
+            _ => {
+                let message = format!("the position's cursor {json} is not one of a topic");
+                Err(Fault::stop(StopKind::Data, message))
+            }
+        }
+    }
+
+    pub(crate) fn to_json(self) -> Value {
+        // Fails for nothing that it consists of.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+impl LastRecord {
+    pub(super) fn of(record: &Record) -> Self {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        Self::new(record.offset, record.timestamp, key, value)
     }
 
     pub(super) fn new(
@@ -31,21 +61,12 @@ impl Cursor {
     ) -> Self {
         Self { offset, timestamp, crc: checksum(key, value) }
     }
+}
 
-    /// A position's cursor; none at the start.
-    pub(super) fn from_json(json: &Value) -> Result<Option<Self>, Fault> {
-        match json {
-            Value::Null => Ok(None),
-            other => Self::deserialize(other).map(Some).map_err(|_| {
-                let message = format!("the position's cursor {other} is not one of a topic");
-                Fault::stop(StopKind::Data, message)
-            }),
-        }
-    }
-
-    pub(super) fn to_json(self) -> Value {
-        serde_json::json!({ "offset": self.offset, "timestamp": self.timestamp, "crc": self.crc })
-    }
+/// Whether the topic of one cursor is another one than that of the other; not where either does not know its topic.
+pub fn is_of_another_topic(one: &Value, other: &Value) -> bool {
+    let topic = |json| Cursor::from_json(json).ok()?.topic_id;
+    topic(one).zip(topic(other)).is_some_and(|(one, other)| one != other)
 }
 
 fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
@@ -60,43 +81,55 @@ fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use chrono::DateTime;
-    use rskafka::record::Record;
+    use serde_json::json;
 
     use super::*;
 
-    fn cursor(key: Option<&str>, value: Option<&str>, millis: i64) -> Cursor {
-        let bytes = |text: &str| text.as_bytes().to_vec();
-        let timestamp = DateTime::from_timestamp_millis(millis).unwrap();
-        let (key, value) = (key.map(bytes), value.map(bytes));
-        let record = Record { key, value, headers: BTreeMap::new(), timestamp };
-        Cursor::of(&RecordAndOffset { record, offset: 7 })
+    fn record(key: Option<&str>, value: Option<&str>, millis: i64) -> LastRecord {
+        LastRecord::new(7, millis, key.map(str::as_bytes), value.map(str::as_bytes))
     }
 
     #[test]
-    fn other_records_have_other_cursors() {
-        let one = cursor(Some("k"), Some("value"), 1);
-        assert_eq!(one, cursor(Some("k"), Some("value"), 1));
+    fn other_records_are_told_apart() {
+        let one = record(Some("k"), Some("value"), 1);
+        assert_eq!(one, record(Some("k"), Some("value"), 1));
         for other in [
-            cursor(Some("k"), Some("valuf"), 1),
-            cursor(Some("k"), Some("value"), 2),
-            cursor(Some("kv"), Some("alue"), 1),
-            cursor(Some("k"), None, 1),
-            cursor(None, Some("value"), 1),
+            record(Some("k"), Some("valuf"), 1),
+            record(Some("k"), Some("value"), 2),
+            record(Some("kv"), Some("alue"), 1),
+            record(Some("k"), None, 1),
+            record(None, Some("value"), 1),
         ] {
             assert_ne!(one, other);
         }
-        assert_ne!(cursor(None, None, 1), cursor(None, Some(""), 1));
-        assert_ne!(cursor(None, None, 1), cursor(Some(""), None, 1));
+        assert_ne!(record(None, None, 1), record(None, Some(""), 1));
+        assert_ne!(record(None, None, 1), record(Some(""), None, 1));
     }
 
     #[test]
     fn it_survives_the_store() {
-        let one = cursor(Some("k"), Some("value"), 1_700_000_000_000);
-        assert_eq!(Cursor::from_json(&one.to_json()), Ok(Some(one)));
-        assert_eq!(Cursor::from_json(&Value::Null), Ok(None));
-        assert!(Cursor::from_json(&serde_json::json!({ "byte": 7, "line": 2 })).is_err());
+        let topic_id = Some(Uuid::from_u128(7));
+        let last = Some(record(Some("k"), Some("value"), 1_700_000_000_000));
+        for cursor in [Cursor { topic_id, last }, Cursor { topic_id, last: None }] {
+            assert_eq!(Cursor::from_json(&cursor.to_json()), Ok(cursor));
+        }
+        assert_eq!(Cursor::from_json(&Value::Null), Ok(Cursor::default()));
+        let without_topic = json!({ "offset": 7, "timestamp": 1, "crc": 2 });
+        let last = Some(LastRecord { offset: 7, timestamp: 1, crc: 2 });
+        assert_eq!(Cursor::from_json(&without_topic), Ok(Cursor { topic_id: None, last }));
+        for json in [json!({ "byte": 7, "line": 2 }), json!({}), json!({ "topic_id": 7 })] {
+            assert!(Cursor::from_json(&json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn topics_are_compared_where_both_are_known() {
+        let of = |id| Cursor { topic_id: Some(Uuid::from_u128(id)), last: None }.to_json();
+        assert!(is_of_another_topic(&of(1), &of(2)));
+        assert!(!is_of_another_topic(&of(1), &of(1)));
+        let without_topic = json!({ "offset": 7, "timestamp": 1, "crc": 2 });
+        for json in [Value::Null, without_topic, json!({ "byte": 1 })] {
+            assert!(!is_of_another_topic(&of(1), &json), "{json}");
+        }
     }
 }

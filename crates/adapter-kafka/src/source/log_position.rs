@@ -1,17 +1,19 @@
 //! A position in a log, and whether it is still valid.
 
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rskafka::client::partition::OffsetAt;
+use tally_kafka_client::{Broken, Error, Fetch, Fetched, Isolation, Partition, Piece};
 use tally_ports::{Fault, Stop, StopKind};
 
-use super::cursor::Cursor;
-use super::fetch_size::ONE_BATCH;
+use super::cursor::{Cursor, LastRecord};
 use crate::Gap;
-use crate::cluster::{Answer, Cluster, Partition};
-use crate::fault::setting;
+use crate::cluster::Cluster;
+use crate::fault::{fault, setting};
+
+/// For so small a size, a broker sends exactly one batch.
+const ONE_BATCH: i32 = 1;
 
 /// A position in a partition's log.
 #[derive(Clone)]
@@ -21,8 +23,8 @@ pub(super) struct LogPosition {
     pub(super) partition: i32,
     /// The next offset to read.
     pub(super) next: i64,
-    /// The last record before it that was read, if one was.
-    pub(super) tail: Option<Cursor>,
+    /// What was read before it.
+    pub(super) cursor: Cursor,
     /// Whether the topic existed before: if it is gone now, it may be about to be recreated.
     pub(super) was_there: bool,
 }
@@ -36,107 +38,154 @@ pub(super) enum Halt {
     Abandoned,
 }
 
-impl From<Fault> for Halt {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
 impl LogPosition {
-    pub(super) async fn open(&self) -> Result<Partition, Fault> {
-        let missing = if self.was_there { Fault::outage } else { setting };
-        Partition::open(&self.cluster, &self.topic, self.partition, missing).await
-    }
-
     /// Makes sure that the log is still the one that was read up to here, and still holds the next offset.
     ///
-    /// Without a tail, or where that was deleted or compacted away, only the log's ends can tell.
-    pub(super) async fn verify(&self, log: &Partition) -> Result<(), Halt> {
-        let (start, end) =
-            (log.offset(OffsetAt::Earliest).await?, log.offset(OffsetAt::Latest).await?);
+    /// It is another one if the topic's id is another, if it ends before the position, or if the last record that was read is
+    /// there no longer although another one is.
+    pub(super) async fn open(&self) -> Result<Partition, Halt> {
+        let log = self.find().await?;
+        if let (Some(was), Some(is)) = (self.cursor.topic_id, log.topic_id())
+            && was != is
+        {
+            return Err(self.recreated(&log, &format!("its id was {was} and is {is} now")).await);
+        }
+        let (start, end) = self.ends(&log).await?;
         if self.next > end {
-            return Err(self.recreated(start, &format!("its log ends at {end}")));
+            return Err(self.recreated(&log, &format!("its log ends at {end}")).await);
         }
         if self.next < start {
-            return Err(self.deleted(start));
+            return Err(self.deleted(start, &log));
         }
-        let readable = start..self.next;
-        let Some(tail) = self.tail.filter(|tail| readable.contains(&tail.offset)) else {
-            return Ok(());
+        let Some(last) = self.cursor.last.filter(|last| last.offset >= start) else {
+            return Ok(log);
         };
-        let is_another = match log.fetch(tail.offset, ONE_BATCH, Duration::ZERO).await? {
-            Answer::Records { records, .. } => records
-                .first()
-                .is_some_and(|found| found.offset == tail.offset && Cursor::of(found) != tail),
-            // Either it is that record, or the record was compacted away and this is the next one.
-            Answer::Marker => {
-                let next = log.fetch(tail.offset + 1, ONE_BATCH, Duration::ZERO).await?;
-                matches!(next, Answer::Records { .. })
-            }
-            // The record was in a batch that could be decoded.
-            Answer::Undecodable(_) => true,
-            Answer::OutOfRange => return Err(self.moved().into()),
-        };
-        if is_another {
-            let offset = tail.offset;
-            return Err(
-                self.recreated(start, &format!("offset {offset} is not what was read there"))
-            );
+        if self.is_another(&log, last).await? {
+            let why = format!("offset {} is not what was read there", last.offset);
+            return Err(self.recreated(&log, &why).await);
         }
-        Ok(())
+        Ok(log)
     }
 
-    /// The batch here cannot be decoded: looks for its end, offset by offset, as the client reports nothing else about
-    /// it.
-    pub(super) async fn undecodable(&self, log: &Partition, why: &str) -> Halt {
-        match self.end_of_undecodable(log).await {
-            Ok(last) => {
-                let text = format!(
-                    "a batch there cannot be decoded (an old format, an unknown compression, a header without a value or with a name that is not UTF-8): {why}"
-                );
-                self.blocked(self.next..last + 1, last + 1, false, &text)
-            }
-            Err(fault) => fault.into(),
+    /// What the log that was being read says of the next offset is that there is none, or something else went wrong.
+    pub(super) async fn halt(&self, log: &Partition, error: Error) -> Halt {
+        match error {
+            Error::OutOfRange { .. } => match self.open().await {
+                Err(halt) => halt,
+                Ok(_) => self.changes(log),
+            },
+            Error::Recreated { was, is, .. } => match self.find().await {
+                Ok(log) => self.recreated(&log, &format!("its id was {was} and is {is} now")).await,
+                Err(halt) => halt,
+            },
+            error => Halt::Fault(fault(&format!("read {}", self.name()), &error)),
         }
     }
 
-    async fn end_of_undecodable(&self, log: &Partition) -> Result<i64, Fault> {
-        let end = log.offset(OffsetAt::Latest).await?;
-        let mut last = self.next;
-        while last + 1 < end {
-            match log.fetch(last + 1, ONE_BATCH, Duration::ZERO).await? {
-                Answer::Undecodable(_) => last += 1,
-                Answer::Records { .. } | Answer::Marker => break,
-                Answer::OutOfRange => return Err(self.moved()),
+    /// A range of the log cannot be decoded.
+    pub(super) fn undecodable(
+        &self,
+        range: RangeInclusive<i64>,
+        broken: &Broken,
+        log: &Partition,
+    ) -> Halt {
+        let resume = range.end() + 1;
+        let raise = match broken {
+            Broken::TooLarge { .. } => ": raise kafka.max_batch_bytes to read it",
+            _ => "",
+        };
+        let text = format!("the batch there cannot be decoded: {broken}{raise}");
+        self.blocked(range, resume, false, log, &text)
+    }
+
+    async fn find(&self) -> Result<Partition, Halt> {
+        let found = self.cluster.client().partition(&self.topic, self.partition).await;
+        found.map_err(|error| {
+            let missing =
+                matches!(error, Error::MissingTopic { .. } | Error::MissingPartition { .. });
+            let what = format!("open {}", self.name());
+            Halt::Fault(match missing {
+                true if self.was_there => Fault::outage(format!("cannot {what}: {error}")),
+                true => setting(format!("cannot {what}: {error}")),
+                false => fault(&what, &error),
+            })
+        })
+    }
+
+    async fn ends(&self, log: &Partition) -> Result<(i64, i64), Halt> {
+        let ends = async {
+            Ok::<_, Error>((log.earliest().await?, log.latest(Isolation::ReadCommitted).await?))
+        };
+        ends.await.map_err(|error| {
+            Halt::Fault(fault(&format!("ask for offsets of {}", self.name()), &error))
+        })
+    }
+
+    /// Whether the log holds another record than the `last` that was read. Where that was compacted away, or cannot be
+    /// read any more, nobody can tell.
+    async fn is_another(&self, log: &Partition, last: LastRecord) -> Result<bool, Halt> {
+        let fetch = Fetch {
+            max_wait: Duration::ZERO,
+            max_bytes: ONE_BATCH,
+            max_batch_bytes: self.cluster.settings().max_batch_size(),
+            ..Fetch::from(last.offset)
+        };
+        let mut answer = loop {
+            match log.fetch(fetch).await {
+                Ok(Fetched::Answer(answer)) => break answer,
+                Ok(Fetched::Throttled(_)) => {}
+                Err(Error::OutOfRange { .. }) => return Err(self.changes(log)),
+                Err(error) => {
+                    return Err(Halt::Fault(fault(&format!("read {}", self.name()), &error)));
+                }
             }
-        }
-        Ok(last)
+        };
+        let Some(Piece::Records(batch)) = answer.batches.next() else { return Ok(false) };
+        let found = batch.records().next().filter(|found| found.offset == last.offset);
+        Ok(found.is_some_and(|found| LastRecord::of(&found) != last))
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.topic, self.partition)
     }
 
     /// The log's ends changed while they were looked up.
-    pub(super) fn moved(&self) -> Fault {
-        let Self { topic, partition, .. } = self;
-        Fault::outage(format!("{}: {topic}/{partition} changes", self.cluster.name()))
+    fn changes(&self, log: &Partition) -> Halt {
+        let (topic, partition) = (log.topic(), log.partition());
+        Halt::Fault(Fault::outage(format!("{}: {topic}/{partition} changes", self.cluster.name())))
     }
 
-    fn deleted(&self, start: i64) -> Halt {
+    fn deleted(&self, start: i64, log: &Partition) -> Halt {
         let text = format!("they are no longer in the log, which begins at {start}");
-        self.blocked(self.next..start, start, false, &text)
+        self.blocked(self.next..=start - 1, start, false, log, &text)
     }
 
-    fn recreated(&self, start: i64, why: &str) -> Halt {
-        let text = format!("the topic was recreated: {why}");
-        self.blocked(0..self.next, start, true, &text)
+    async fn recreated(&self, log: &Partition, why: &str) -> Halt {
+        match self.ends(log).await {
+            Err(halt) => halt,
+            Ok((start, _)) => {
+                let text = format!("the topic was recreated: {why}");
+                self.blocked(0..=(self.next - 1).max(0), start, true, log, &text)
+            }
+        }
     }
 
-    fn blocked(&self, range: Range<i64>, resume: i64, is_recreated: bool, why: &str) -> Halt {
-        let (first, last) = (range.start, range.end - 1);
+    fn blocked(
+        &self,
+        range: RangeInclusive<i64>,
+        resume: i64,
+        is_recreated: bool,
+        log: &Partition,
+        why: &str,
+    ) -> Halt {
+        let (first, last) = range.into_inner();
+        let cursor = Cursor { topic_id: log.topic_id(), last: None }.to_json();
         let (topic, partition) = (self.topic.to_string(), self.partition);
-        let gap = Gap { topic, partition, first, last, resume, is_recreated };
+        let gap = Gap { topic, partition, first, last, resume, is_recreated, cursor };
         let message = format!(
-            "{}: {}/{partition}, offsets {first} to {last}: {why}; to resume at {resume} without them, once: --accept-gap {gap}",
+            "{}: {}, offsets {first} to {last}: {why}; to resume at {resume} without them, once: --accept-gap {gap}",
             self.cluster.name(),
-            self.topic,
+            self.name(),
         );
         Halt::Blocked(Box::new((gap, Stop { kind: StopKind::Blocked, message })))
     }

@@ -3,17 +3,42 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rskafka::record::RecordAndOffset;
-use serde_json::Value;
+use chrono::DateTime;
 use tally_domain::amount::Notation;
 use tally_domain::{Fields, Reason};
+use tally_kafka_client::{Record, Records};
 use tally_ports::{Batch, Headers, Item, Passed, Raw, passed};
 use tokio::time::Instant;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, LastRecord};
 
 /// A batch holds at most this many bytes of records, or one record.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// The records of a batch of the log that are in no batch of ours yet.
+pub(super) struct Unread {
+    records: Records,
+    /// The first of them.
+    pub(super) next: Option<Received>,
+    /// The offset after the last one that the batch of the log covers.
+    pub(super) end: i64,
+    no_headers: Headers,
+}
+
+impl Unread {
+    pub(super) fn new(records: Records, end: i64, no_headers: &Headers) -> Self {
+        let mut unread = Self { records, next: None, end, no_headers: Headers::clone(no_headers) };
+        unread.advance();
+        unread
+    }
+
+    /// Takes the first record.
+    pub(super) fn advance(&mut self) -> Option<Received> {
+        let following = self.records.next().filter(|record| record.offset < self.end);
+        let following = following.map(|record| Received::new(record, &self.no_headers));
+        std::mem::replace(&mut self.next, following)
+    }
+}
 
 /// A record that was received.
 pub(super) struct Received {
@@ -26,20 +51,25 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) fn new(found: RecordAndOffset, no_headers: &Headers) -> Self {
-        let RecordAndOffset { record, offset } = found;
-        let (timestamp, size) = (record.timestamp.timestamp_millis(), record.approximate_size());
-        let headers = if record.headers.is_empty() {
+    fn new(record: Record, no_headers: &Headers) -> Self {
+        let Record { offset, timestamp, key, value, headers } = record;
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let mut size = length(&key) + length(&value);
+        let headers = if headers.is_empty() {
             Headers::clone(no_headers)
         } else {
-            record.headers.into_iter().map(|(name, value)| (name, Bytes::from(value))).collect()
+            let pairs = headers.iter().map(|(name, value)| {
+                size += name.len() + length(&value);
+                (String::from_utf8_lossy(&name).into_owned(), value)
+            });
+            pairs.collect()
         };
         let raw = Raw {
-            key: record.key.map(Bytes::from),
-            payload: record.value.map(Bytes::from),
+            key,
+            payload: value,
             headers,
             // Kafka sends -1 for none.
-            timestamp: (timestamp >= 0).then_some(record.timestamp),
+            timestamp: DateTime::from_timestamp_millis(timestamp).filter(|_| timestamp >= 0),
             line: None,
         };
         Self { offset, timestamp, size, raw }
@@ -53,21 +83,20 @@ pub(super) struct Open {
     next: i64,
     items: Vec<Item>,
     bytes: usize,
-    /// Whether it passes a compacted range; it then has no items.
-    is_compacted: bool,
+    passed: Passed,
     closes_at: Option<Instant>,
     first_timestamp: Option<i64>,
     last_timestamp: i64,
 }
 
 impl Open {
-    pub(super) const fn new(first: i64) -> Self {
+    pub(super) fn new(first: i64) -> Self {
         Self {
             first,
             next: first,
             items: Vec::new(),
             bytes: 0,
-            is_compacted: false,
+            passed: Passed::default(),
             closes_at: None,
             first_timestamp: None,
             last_timestamp: 0,
@@ -102,9 +131,7 @@ impl Open {
 
     /// Whether `next` belongs into the next batch.
     pub(super) fn is_complete(&self, limit: usize, next: &Received) -> bool {
-        let is_full =
-            self.items.len() >= limit || self.has_items() && self.bytes + next.size > BATCH_BYTES;
-        is_full || self.is_compacted
+        self.items.len() >= limit || self.has_items() && self.bytes + next.size > BATCH_BYTES
     }
 
     pub(super) fn push(
@@ -114,46 +141,42 @@ impl Open {
         linger: Duration,
     ) {
         let Received { offset, timestamp, size, raw } = received;
+        self.pass(offset, passed::HOLE, linger);
         self.bytes += size;
         self.last_timestamp = timestamp;
         self.first_timestamp.get_or_insert(timestamp);
         self.items.push(Item { position: offset, raw, content });
-        self.pass(offset + 1, linger);
+        self.next = offset + 1;
+        self.begin_to_linger(linger);
     }
 
     /// Passes the offsets before `next`, which have no records.
-    pub(super) fn pass(&mut self, next: i64, linger: Duration) {
-        self.next = next;
+    pub(super) fn pass(&mut self, next: i64, why: &'static str, linger: Duration) {
+        if next > self.next {
+            self.passed.add(why, next - self.next);
+            self.next = next;
+            self.begin_to_linger(linger);
+        }
+    }
+
+    fn begin_to_linger(&mut self, linger: Duration) {
         self.closes_at.get_or_insert_with(|| Instant::now() + linger);
     }
 
-    /// The same for records that were compacted away.
-    pub(super) fn pass_compacted(&mut self, next: i64, linger: Duration) {
-        self.is_compacted = true;
-        self.pass(next, linger);
-    }
-
     /// Closes the batch; the next one begins after it. `cursor` is that of the previous batch, and becomes this one's.
-    pub(super) fn close(&mut self, cursor: &mut Value) -> Batch {
+    pub(super) fn close(&mut self, cursor: &mut Cursor) -> Batch {
         let open = std::mem::replace(self, Self::new(self.next));
         if let Some(Item { position, raw, .. }) = open.items.last() {
             let (key, payload) = (raw.key.as_deref(), raw.payload.as_deref());
-            *cursor = Cursor::new(*position, open.last_timestamp, key, payload).to_json();
+            cursor.last = Some(LastRecord::new(*position, open.last_timestamp, key, payload));
         }
-        let (first, last) = (open.first, open.next - 1);
-        let gap = open
-            .is_compacted
-            .then(|| format!("compacted: no records are left at offsets {first} to {last}"));
-        let without = last - first + 1 - i64::try_from(open.items.len()).unwrap_or(i64::MAX);
-        let why = if open.is_compacted { passed::HOLE } else { passed::UNKNOWN };
         Batch {
-            first,
-            last,
+            first: open.first,
+            last: open.next - 1,
             items: open.items,
             notation: Notation::Plain,
-            cursor: cursor.clone(),
-            passed: Passed::of(why, without),
-            gap,
+            cursor: cursor.to_json(),
+            passed: open.passed,
         }
     }
 }

@@ -37,7 +37,8 @@ impl<'a> Event<'a> {
     /// can be left out any more.
     pub(super) fn cut(self) -> Option<Self> {
         let headers = &self.letter.raw.headers;
-        let headers = headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let length = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let headers = headers.iter().map(|(name, value)| name.len() + length(value)).sum::<usize>();
         let mut kept = self.kept;
         if kept.headers && headers > kept.payload {
             kept.headers = false;
@@ -103,7 +104,7 @@ impl<'a> Event<'a> {
         let payload = raw.payload.as_ref().map_or(0, Bytes::len);
         self.kept.payload < payload
             || !self.kept.headers && !raw.headers.is_empty()
-            || raw.headers.iter().any(|(name, _)| name == TRUNCATED)
+            || raw.has_header(TRUNCATED)
     }
 }
 
@@ -165,9 +166,9 @@ mod tests {
         payload: Option<&[u8]>,
         headers: &[(&str, &[u8])],
     ) -> RelayedDeadLetter {
-        let headers: Vec<(String, Bytes)> = headers
+        let headers: Vec<(String, Option<Bytes>)> = headers
             .iter()
-            .map(|&(name, value)| (name.to_owned(), Bytes::copy_from_slice(value)))
+            .map(|&(name, value)| (name.to_owned(), Some(Bytes::copy_from_slice(value))))
             .collect();
         let payload = payload.map(Bytes::copy_from_slice);
         RelayedDeadLetter {

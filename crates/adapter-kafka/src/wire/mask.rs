@@ -197,7 +197,7 @@ mod tests {
 
     fn raw(payload: Option<&'static [u8]>) -> Raw {
         let headers =
-            [("merchant".to_owned(), Bytes::from_static(b"Jane")), ("x".to_owned(), Bytes::new())];
+            [("merchant".to_owned(), Some(Bytes::from_static(b"Jane"))), ("x".to_owned(), None)];
         Raw {
             key: Some(Bytes::from_static(b"7")),
             payload: payload.map(Bytes::from_static),
@@ -215,12 +215,7 @@ mod tests {
     fn check(fields: &[&str], payload: &'static str, expected: &str) {
         let found = mask(fields, Some(payload.as_bytes()));
         assert_eq!(str::from_utf8(found.payload.as_deref().unwrap()).unwrap(), expected);
-        assert!(
-            found
-                .headers
-                .iter()
-                .any(|(name, value)| name == "masked" && value == &fields.join(","))
-        );
+        assert_eq!(found.header("masked").unwrap(), &fields.join(","));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tally_adapter_kafka::wire::Registry;
 use tally_domain::{Field, Fields};
 use tally_harness::http::{Reply, ScriptedServer};
 use tally_harness::kafka::{Broker, record};
-use tally_ports::{Fault, Source};
+use tally_ports::{Fault, Passed, Source};
 use tokio::join;
 
 use crate::support::{
@@ -19,7 +19,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_batch_closes_at_its_count() {
     let broker = Broker::shared().await;
-    let topic = Topic::new(broker).await.with(|settings| settings.linger = NEVER).await;
+    let topic = Topic::new(broker).await.with(|settings| settings.linger = NEVER);
     broker.produce(&topic.name, 0, visits(0..2_500)).await;
 
     let batches = topic.read(2_500).await;
@@ -33,13 +33,13 @@ async fn a_batch_closes_at_its_count() {
         let fields = item.content.as_ref().unwrap();
         assert_eq!(fields[0], Field::Text(who.into()));
     }
-    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+    assert!(batches.iter().all(|batch| batch.passed == Passed::default()));
 }
 
 #[tokio::test]
 async fn a_batch_closes_at_four_mebibytes() {
     let broker = Broker::shared().await;
-    let topic = Topic::new(broker).await.with(|settings| settings.linger = NEVER).await;
+    let topic = Topic::new(broker).await.with(|settings| settings.linger = NEVER);
     let half = vec![b' '; 500 * 1024];
     produce_singly(broker, &topic.name, vec![record(None, Some(&half)); 20]).await;
 
@@ -51,13 +51,13 @@ async fn a_batch_closes_at_four_mebibytes() {
 #[tokio::test]
 async fn a_batch_waits_for_more_as_long_as_it_may_linger() {
     let broker = Broker::shared().await;
-    let patient = Topic::new(broker).await.with(|settings| settings.linger = NEVER).await;
+    let patient = Topic::new(broker).await.with(|settings| settings.linger = NEVER);
     let (mut source, _) = patient.source(0, &Value::Null, None);
     broker.produce(&patient.name, 0, visits(0..1)).await;
     let (batch, _) = join!(source.next_batch(2), broker.produce(&patient.name, 0, visits(1..2)));
     assert_eq!(batch.unwrap().unwrap().items.len(), 2);
 
-    let hasty = Topic::named(broker, patient.name).await;
+    let hasty = Topic::named(broker, patient.name);
     let (mut source, _) = hasty.source(0, &Value::Null, None);
     assert_eq!(next(&mut source, 3).await.items.len(), 2);
 }
@@ -131,8 +131,8 @@ async fn bytes_are_as_they_were_sent() {
     assert_eq!((&raw[1].key, &raw[1].payload), (&None, &Some(Bytes::new())));
     assert_eq!(raw[2].key.as_deref(), Some(b"\xff\0".as_slice()));
     assert_eq!(raw[2].payload.as_deref(), Some(b"\0\xff no json".as_slice()));
-    let headers =
-        [("name".to_owned(), Bytes::from_static(b"\xfe")), ("other".to_owned(), Bytes::new())];
+    let headers = [("name", Bytes::from_static(b"\xfe")), ("other", Bytes::new())]
+        .map(|(name, value)| (name.to_owned(), Some(value)));
     assert_eq!(*raw[2].headers, headers);
     assert_eq!(raw[3].key.as_deref(), Some(b"".as_slice()));
     assert!(raw[3].payload.as_deref() == Some(&*largest), "the largest record is whole");

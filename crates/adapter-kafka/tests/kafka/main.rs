@@ -4,10 +4,11 @@
 mod batches;
 mod brokers;
 mod compaction;
+mod headers;
+mod memory;
 mod publishing;
 mod recreated;
 mod serial;
 mod support;
 mod transactions;
-mod unreadable;
 mod wire;

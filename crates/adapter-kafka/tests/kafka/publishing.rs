@@ -8,7 +8,7 @@ use tally_harness::kafka::{Broker, JavaProducer, JavaRecord};
 
 async fn publisher(broker: &Broker, topic: &str) -> Publisher {
     let settings = Settings::new(vec![broker.bootstrap().to_owned()]);
-    let cluster = Cluster::connect(&settings).await.unwrap();
+    let cluster = Cluster::new(&settings).unwrap();
     Publisher::open(&cluster, topic).await.unwrap()
 }
 

@@ -8,7 +8,7 @@ use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, PartitionProgress, Settings};
 use tally_domain::{Envelope, Flow};
 use tally_harness::kafka::{Broker, Record, record};
-use tally_ports::{Batch, Fault, Source, StopKind};
+use tally_ports::{Batch, Fault, Passed, Source, StopKind};
 use tally_testkit::visits::Visits;
 
 /// Longer than any of these tests: for what must not happen by itself.
@@ -29,16 +29,16 @@ impl Topic {
         Self::named(broker, broker.topic(1).await).await
     }
 
-    pub async fn named(broker: &Broker, name: String) -> Self {
+    pub fn named(broker: &Broker, name: String) -> Self {
         let settings = Settings::new(vec![broker.bootstrap().to_owned()]);
-        let cluster = Cluster::connect(&settings).await.unwrap();
+        let cluster = Cluster::new(&settings).unwrap();
         Self { name, settings, cluster }
     }
 
     /// With other settings.
-    pub async fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
-        self.cluster = Cluster::connect(&self.settings).await.unwrap();
+        self.cluster = Cluster::new(&self.settings).unwrap();
         self
     }
 
@@ -101,6 +101,9 @@ pub async fn read(source: &mut KafkaSource, next: i64, until: i64) -> Vec<Batch>
 #[track_caller]
 pub fn check_follows(batch: &Batch, next: i64) {
     assert_eq!(batch.first, next);
+    let passed = Passed::sum_of(&batch.passed.to_json().to_string()).unwrap();
+    let read = i64::try_from(batch.items.len()).unwrap();
+    assert_eq!(read + passed, batch.last - batch.first + 1, "{:?}", batch.passed);
     assert!(batch.items.iter().all(|item| (batch.first..=batch.last).contains(&item.position)));
     assert!(batch.items.is_sorted_by(|a, b| a.position < b.position));
 }
@@ -119,6 +122,17 @@ pub async fn next(source: &mut KafkaSource, limit: usize) -> Batch {
 
 pub fn positions(batches: &[Batch]) -> Vec<i64> {
     batches.iter().flat_map(|batch| &batch.items).map(|item| item.position).collect()
+}
+
+/// How many offsets were passed, by why.
+pub fn passed(batches: &[Batch]) -> Value {
+    let mut sums = std::collections::BTreeMap::<String, i64>::new();
+    for batch in batches {
+        for (why, count) in batch.passed.to_json().as_object().unwrap() {
+            *sums.entry(why.clone()).or_default() += count.as_i64().unwrap();
+        }
+    }
+    serde_json::to_value(sums).unwrap()
 }
 
 /// The stop of a source that cannot read on, which it repeats, and the range it names.

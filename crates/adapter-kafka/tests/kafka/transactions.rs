@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tally_adapter_kafka::{Settings, Start};
 use tally_harness::eventually;
 use tally_harness::kafka::{Broker, JavaProducer, JavaRecord};
 use tally_ports::Source;
 
-use crate::support::{Topic, blocked, next, payload, positions, range, visits};
+use crate::support::{Topic, blocked, next, passed, payload, positions, range, visits};
 
 async fn send(java: &mut JavaProducer, topic: &Topic, count: usize) {
     for number in 0..count {
@@ -26,7 +26,7 @@ async fn transaction(java: &mut JavaProducer, topic: &Topic, count: usize) {
 }
 
 #[tokio::test]
-async fn their_ends_are_passed_without_a_flag() {
+async fn their_ends_are_passed_and_counted() {
     let broker = Broker::shared().await;
     let topic = Topic::new(broker).await;
     let mut java = JavaProducer::start(broker.bootstrap());
@@ -37,13 +37,14 @@ async fn their_ends_are_passed_without_a_flag() {
 
     let batches = topic.read(10).await;
     assert_eq!(positions(&batches), [0, 1, 2, 3, 4, 6, 7, 8]);
-    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+    assert_eq!(passed(&batches), json!({ "marker": 2 }));
     assert!(batches.iter().flat_map(|batch| &batch.items).all(|item| item.content.is_ok()));
 
     // Also where a position lies at one, and where there is nothing else any more.
     let (mut source, progress) = topic.source(9, &batches[batches.len() - 1].cursor, None);
     let batch = next(&mut source, 1000).await;
-    assert_eq!((batch.first, batch.last, batch.items.len(), &batch.gap), (9, 9, 0, &None));
+    assert_eq!((batch.first, batch.last, batch.items.len()), (9, 9, 0));
+    assert_eq!(batch.passed.to_json(), json!({ "marker": 1 }));
     progress.committed(10);
     assert!(source.next_batch(1000).await.unwrap().unwrap().is_idle());
     assert_eq!(progress.lag().records, 0);
@@ -53,7 +54,7 @@ async fn their_ends_are_passed_without_a_flag() {
 async fn the_end_of_one_belongs_to_the_batch_before() {
     let broker = Broker::shared().await;
     let patient = |settings: &mut Settings| settings.linger = Duration::from_secs(3);
-    let topic = Topic::new(broker).await.with(patient).await;
+    let topic = Topic::new(broker).await.with(patient);
     let mut java = JavaProducer::start(broker.bootstrap());
     transaction(&mut java, &topic, 2).await;
     let (mut source, progress) = topic.source(0, &Value::Null, None);
@@ -64,7 +65,7 @@ async fn the_end_of_one_belongs_to_the_batch_before() {
 }
 
 #[tokio::test]
-async fn aborted_records_are_read_like_others() {
+async fn aborted_records_are_passed_and_counted() {
     let broker = Broker::shared().await;
     let topic = Topic::new(broker).await;
     let mut java = JavaProducer::start(broker.bootstrap());
@@ -77,8 +78,8 @@ async fn aborted_records_are_read_like_others() {
     java.abort().await; // 5 and the end at 6
 
     let batches = topic.read(7).await;
-    assert_eq!(positions(&batches), [0, 1, 3, 5]);
-    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+    assert_eq!(positions(&batches), [3]);
+    assert_eq!(passed(&batches), json!({ "aborted": 3, "marker": 3 }));
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn what_is_not_decided_is_not_read() {
     let mut read = 1;
     while read < 5 {
         let batch = next(&mut source, 1000).await;
-        assert_eq!((batch.first, batch.gap), (read, None));
+        assert_eq!(batch.first, read);
         read = batch.last + 1;
     }
     assert_eq!(latest().await, 5);
@@ -124,7 +125,7 @@ async fn many_small_ones_are_read_whole() {
     let batches = topic.read(end).await;
     assert_eq!(positions(&batches).len(), 199);
     assert_eq!(end, 299);
-    assert!(batches.iter().all(|batch| batch.gap.is_none()));
+    assert_eq!(passed(&batches), json!({ "marker": 100 }));
 }
 
 #[tokio::test]

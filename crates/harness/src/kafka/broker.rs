@@ -74,9 +74,13 @@ impl Broker {
 
     /// The first bytes of a partition as the broker keeps them.
     pub fn segment(&self, topic: &str, partition: i32) -> Vec<u8> {
-        let log = format!("kafka/data/{topic}-{partition}/00000000000000000000.log");
-        let path = self.service.folder().join(log);
+        let path = self.segment_path(topic, partition);
         fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+    }
+
+    pub(super) fn segment_path(&self, topic: &str, partition: i32) -> PathBuf {
+        let log = format!("kafka/data/{topic}-{partition}/00000000000000000000.log");
+        self.service.folder().join(log)
     }
 
     /// Adds partitions to a topic until it has so many. Takes a second.

@@ -1,3 +1,4 @@
+use std::fs;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,6 +68,14 @@ impl OwnKafka {
     /// Up again on the same ports with the same data, after [`stop`](Self::stop) or [`kill9`](Self::kill9).
     pub async fn start_again(&self) {
         self.run("start").await;
+    }
+
+    /// Changes what a partition keeps on disk. Only after [`stop`](Self::stop): a broker that was killed mends its logs.
+    pub fn edit_segment(&self, topic: &str, partition: i32, edit: impl FnOnce(&mut [u8])) {
+        let path = self.segment_path(topic, partition);
+        let mut bytes = self.segment(topic, partition);
+        edit(&mut bytes);
+        fs::write(&path, bytes).expect("write the segment");
     }
 
     /// SIGKILL; returns when it is dead. Starting it again takes three seconds more than after a stop.

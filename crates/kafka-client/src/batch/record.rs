@@ -87,7 +87,7 @@ impl Parts {
 }
 
 /// The time of a batch's records.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Time {
     /// All have this one.
     Fixed(i64),
@@ -104,6 +104,11 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
+    }
+
+    /// How many bytes were read.
+    pub(super) fn read(&self) -> usize {
+        self.at
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -148,7 +153,7 @@ impl<'a> Cursor<'a> {
         Ok(Some(start..self.at))
     }
 
-    fn skip(&mut self, length: usize) -> Result<(), &'static str> {
+    pub(super) fn skip(&mut self, length: usize) -> Result<(), &'static str> {
         let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
         self.at = end.ok_or("a part of it leads past its end")?;
         Ok(())

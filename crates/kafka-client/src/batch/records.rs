@@ -1,6 +1,5 @@
 //! The records of one batch.
 
-use std::iter;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
@@ -66,22 +65,20 @@ impl RecordBatch {
         self.bytes.len()
     }
 
+    /// Keeps `guard` until the memory of this batch is given back, which is when the last of its records is dropped.
+    #[must_use]
+    pub fn guarded(self, guard: impl Send + 'static) -> Self {
+        let bytes = Bytes::from_owner(Guarded { bytes: self.bytes, _guard: guard });
+        Self { bytes, ..self }
+    }
+
     /// The records from [`first`](Self::first) on; their offsets ascend and may leave holes.
-    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+    pub fn records(&self) -> Records {
         let time = match self.time {
             (base, Timestamps::Create) => Time::After(base),
             (all, Timestamps::LogAppend) => Time::Fixed(all),
         };
-        let mut cursor = Cursor::new(&self.bytes);
-        iter::from_fn(move || {
-            while !cursor.is_at_end() {
-                let parts = cursor.record().ok()?;
-                if self.base + i64::from(parts.offset_delta) >= self.first {
-                    return Some(parts.record(&self.bytes, self.base, time));
-                }
-            }
-            None
-        })
+        Records { bytes: self.bytes.clone(), read: 0, base: self.base, first: self.first, time }
     }
 
     /// The offsets from [`first`](Self::first) to [`last`](Self::last) that have no record any more, by compaction.
@@ -113,6 +110,46 @@ impl RecordBatch {
         let batch =
             Self { first, last: header.last(), count, base: header.base, time, codec, bytes };
         Ok((count > 0).then_some(batch))
+    }
+}
+
+/// The records of a batch, one after the other, each read when it is asked for.
+#[derive(Clone, Debug)]
+pub struct Records {
+    bytes: Bytes,
+    /// How many of the bytes were read.
+    read: usize,
+    base: i64,
+    first: i64,
+    time: Time,
+}
+
+impl Iterator for Records {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        let mut cursor = Cursor::new(&self.bytes);
+        cursor.skip(self.read).ok()?;
+        while !cursor.is_at_end() {
+            let parts = cursor.record().ok()?;
+            if self.base + i64::from(parts.offset_delta) >= self.first {
+                self.read = cursor.read();
+                return Some(parts.record(&self.bytes, self.base, self.time));
+            }
+        }
+        None
+    }
+}
+
+/// Bytes with what is kept as long as they are.
+struct Guarded<T> {
+    bytes: Bytes,
+    _guard: T,
+}
+
+impl<T> AsRef<[u8]> for Guarded<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -61,15 +61,7 @@ impl Source for Scripted {
         self.read.fetch_add(1, Ordering::SeqCst);
         let (first, last) = (first.position, last.position);
         let (notation, cursor) = (Notation::Plain, json!({ "next": last + 1 }));
-        Ok(Some(Batch {
-            first,
-            last,
-            items,
-            notation,
-            cursor,
-            passed: Passed::default(),
-            gap: None,
-        }))
+        Ok(Some(Batch { first, last, items, notation, cursor, passed: Passed::default() }))
     }
 }
 

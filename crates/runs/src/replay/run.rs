@@ -245,11 +245,10 @@ where
 
 /// Why a record cannot be replayed.
 fn obstacle(raw: &Raw) -> Option<&'static str> {
-    let has = |name: &str| raw.headers.iter().any(|(found, _)| found == name);
-    if has(TRUNCATED) {
+    if raw.has_header(TRUNCATED) {
         return Some("its payload was cut");
     }
-    has(MASKED).then_some("fields of it are masked")
+    raw.has_header(MASKED).then_some("fields of it are masked")
 }
 
 /// Limits the records per second.

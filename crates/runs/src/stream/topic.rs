@@ -121,8 +121,9 @@ impl<E: Enrich, S: Sink + PositionAdmin> Topic<E, S> {
             result: json!({ "first": gap.first, "last": gap.last, "resume": gap.resume }),
         };
         let lease = Some(&partition.position.lease);
-        let to = SetTo { next: gap.resume, is_recreated: gap.is_recreated };
-        let set = || self.store.set(&partition.stream, to, lease, &act);
+        let Gap { resume: next, is_recreated, ref cursor, .. } = *gap;
+        let to = || SetTo { next, is_recreated, cursor: cursor.clone() };
+        let set = || self.store.set(&partition.stream, to(), lease, &act);
         self.pipeline.gates().database.pass(set).await?;
         tracing::warn!("passed over {gap}, as it was accepted; going on at {}", gap.resume);
         Ok(())

@@ -314,7 +314,7 @@ where
     let sink = store.open().await;
     let stream = stream::<Transactions>("file/1");
     let position = own(&sink, &stream, "a", LONG).await;
-    let headers: Headers = [("x".to_owned(), Bytes::from(vec![7; 3_000]))].into();
+    let headers: Headers = [("x".to_owned(), Some(Bytes::from(vec![7; 3_000])))].into();
     let (key, payload) = (Some(vec![b'k'; 5_000].into()), Some(vec![1; 9_000].into()));
     let raw = Raw { key, payload, headers, ..Raw::default() };
     let letter = DeadLetter { raw: raw.clone(), ..dead_letter(0) };

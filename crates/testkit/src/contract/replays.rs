@@ -234,7 +234,7 @@ where
 {
     let sink = store.open().await;
     fail(&sink, 2).await;
-    let headers = [("masked".to_owned(), Bytes::from_static(b"merchant"))].into();
+    let headers = [("masked".to_owned(), Some(Bytes::from_static(b"merchant")))].into();
     let payload = Some(Bytes::from_static(b"7;***"));
     let kept =
         Raw { payload, headers, timestamp: dead_letter(1).raw.timestamp, line: None, key: None };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_ports::{Begin, Claim, Lease, Position, PositionAdmin, Positions, SetTo, Stream};
 
@@ -150,11 +150,12 @@ pub async fn a_partition_never_read_is_set_by_its_first_pass(store: &impl Store)
 pub async fn a_recreated_topic_raises_the_log(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
     for (next, pass, log) in [(4, 2, 2), (25, 3, 3)] {
-        let to = SetTo { next, is_recreated: true };
+        let cursor = json!({ "topic": log });
+        let to = SetTo { next, is_recreated: true, cursor: cursor.clone() };
         sink.set(&stream, to, None, &act("recreated")).await.unwrap();
         let position = own(&sink, &stream, "a", LONG).await;
         assert_eq!((position.pass, position.next, position.log), (pass, next, log));
-        assert_eq!(position.cursor, Value::Null);
+        assert_eq!(position.cursor, cursor);
         sink.release(&position.lease).await.unwrap();
     }
     sink.set(&stream, 0.into(), None, &act("once more")).await.unwrap();

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::NaiveDateTime;
-use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
     Act, Committed, Fault, Lease, OnSet, PartitionState, Passed, PositionAdmin, SetTo, Stream,
@@ -34,7 +33,7 @@ impl PositionAdmin for MemoryStore {
         let now = self.now();
         let mut state = self.state();
         state.set_back(stream, now);
-        let (pass, first) = state.set(stream, to, lease, now)?.passed();
+        let (pass, first) = state.set(stream, &to, lease, now)?.passed();
         if first < to.next {
             state.batches.push(Entry {
                 id: Uuid::now_v7(),
@@ -62,7 +61,7 @@ impl State {
     fn set(
         &mut self,
         stream: &Stream,
-        to: SetTo,
+        to: &SetTo,
         lease: Option<&Lease>,
         now: NaiveDateTime,
     ) -> Result<OnSet, Fault> {
@@ -74,14 +73,16 @@ impl State {
             row.give_back(now);
         }
         match decision {
-            OnSet::Begin { number, is_other_log } => {
+            OnSet::Begin { number } => {
                 let added = self.add(stream, number, to.next, now);
-                self.positions[added].log += i64::from(is_other_log);
+                let row = &mut self.positions[added];
+                row.log += i64::from(to.is_recreated && number > 1);
+                row.cursor.clone_from(&to.cursor);
             }
             OnSet::Advance { position, .. } => {
                 let row = &mut self.positions[index(position)];
                 row.next = to.next;
-                row.cursor = Value::Null;
+                row.cursor.clone_from(&to.cursor);
                 stream.label.clone_into(&mut row.stream.label);
             }
         }
@@ -106,6 +107,7 @@ impl State {
                 partition,
                 pass: row.pass,
                 next: row.next,
+                cursor: row.cursor.clone(),
                 owner: row.holder(now).filter(|_| row.updated_at <= now).map(str::to_owned),
                 updated_at: row.updated_at,
             });

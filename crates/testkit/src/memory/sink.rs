@@ -62,7 +62,7 @@ impl State {
             quality: commit.quality.clone(),
             passed: commit.passed.clone(),
             detail: commit.detail(&outcomes),
-            gap: commit.gap.clone(),
+            gap: None,
             worker: Arc::clone(&commit.worker),
             committed_at: now,
         });

@@ -20,7 +20,7 @@ const SCHEMA: &str = include_str!("../../../../../infra/schemas/dlqs_v1.avsc");
 
 async fn open(topic: &str, registry: Option<Registry>) -> DeadLetterTopic {
     let bootstrap = Broker::shared().await.bootstrap().to_owned();
-    let cluster = Cluster::connect(&Settings::new(vec![bootstrap])).await.unwrap();
+    let cluster = Cluster::new(&Settings::new(vec![bootstrap])).unwrap();
     let publisher = Publisher::open(&cluster, topic).await.unwrap();
     DeadLetterTopic::new(publisher, topic, "kafka-consumer", registry)
 }
@@ -34,7 +34,11 @@ fn letter(position: i64, payload: Option<Bytes>) -> RelayedDeadLetter {
         pass: 1,
         position,
         attempt: 1,
-        raw: Raw { payload, headers: Arc::from([("h".to_owned(), "v".into())]), ..Raw::default() },
+        raw: Raw {
+            payload,
+            headers: Arc::from([("h".to_owned(), Some("v".into()))]),
+            ..Raw::default()
+        },
         stage: "decode".into(),
         code: "json".into(),
         message: "empty".into(),

@@ -1,5 +1,7 @@
 //! What is sound is read as it was written.
 
+use std::sync::Arc;
+
 use super::*;
 
 #[test]
@@ -116,4 +118,20 @@ fn the_brokers_clock_counts_for_all_where_the_batch_says_so() {
     };
     assert_eq!(times(0), (Timestamps::Create, vec![1000, 1010]));
     assert_eq!(times(8), (Timestamps::LogAppend, vec![2000, 2000]));
+}
+
+#[test]
+fn a_guard_is_kept_as_long_as_any_record() {
+    let bytes = built(0, &[0, 1]).bytes().freeze();
+    let Some(Piece::Records(batch)) = Batches::new(bytes, reading(0)).next() else {
+        panic!("records")
+    };
+    let guard = Arc::new(());
+    let mut records = batch.guarded(Arc::clone(&guard)).records();
+    let (first, second) = (records.next().unwrap(), records.next().unwrap());
+    assert_eq!((first.offset, second.offset, records.next().is_none()), (0, 1, true));
+    drop((first, records));
+    assert_eq!(Arc::strong_count(&guard), 2);
+    drop(second);
+    assert_eq!(Arc::strong_count(&guard), 1);
 }
