@@ -26,7 +26,7 @@ pub struct Topic {
 
 impl Topic {
     pub async fn new(broker: &Broker) -> Self {
-        Self::named(broker, broker.topic(1).await).await
+        Self::named(broker, broker.topic(1).await)
     }
 
     pub fn named(broker: &Broker, name: String) -> Self {
