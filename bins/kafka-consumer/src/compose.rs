@@ -41,6 +41,7 @@ pub async fn run(
         until_end: arguments.until_end,
         accepted: arguments.accept_gap.clone(),
         who: tally_app::who(&process.host),
+        report_offsets: settings.kafka.report_offsets,
     };
     let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry.clone());
 

@@ -41,7 +41,7 @@ pub struct Settings {
     pub fetch_bytes: i32,
     /// How many bytes the records of one batch of the log may take unpacked. The unpacked batches of all partitions
     /// together take at most twice that.
-    pub max_batch_bytes: u32,
+    pub max_batch_bytes: usize,
 }
 
 impl Settings {
@@ -58,11 +58,6 @@ impl Settings {
         }
     }
 
-    /// [`Self::max_batch_bytes`] of memory.
-    pub(crate) fn max_batch_size(&self) -> usize {
-        usize::try_from(self.max_batch_bytes).unwrap_or(usize::MAX)
-    }
-
     fn client(&self, tls: Option<Arc<ClientConfig>>) -> tally_kafka_client::Settings {
         let fetch_bytes = usize::try_from(self.fetch_bytes).unwrap_or_default();
         tally_kafka_client::Settings {
@@ -70,7 +65,7 @@ impl Settings {
             security: tally_kafka_client::Security { tls, sasl: self.security.sasl.clone() },
             connect_timeout: self.timeout.min(LONGEST_CONNECT),
             request_timeout: self.timeout,
-            max_answer_bytes: self.max_batch_size().max(fetch_bytes) + ANSWER_BESIDE_BATCH,
+            max_answer_bytes: self.max_batch_bytes.max(fetch_bytes) + ANSWER_BESIDE_BATCH,
             ..tally_kafka_client::Settings::new(self.brokers.clone())
         }
     }
@@ -103,7 +98,7 @@ impl Cluster {
         let client = Client::new(settings.client(tls.clone()));
         let client = client.map_err(|error| fault("connect to kafka", &error))?;
         let (settings, asked) = (settings.clone(), Mutex::default());
-        let memory = Arc::new(Semaphore::new(settings.max_batch_size() * 2));
+        let memory = Arc::new(Semaphore::new(settings.max_batch_bytes * 2));
         Ok(Self { shared: Arc::new(Shared { settings, tls, client, memory, asked }) })
     }
 
@@ -157,6 +152,17 @@ impl Cluster {
         let found = self.client().topic(topic).await;
         let found = found.map_err(|error| fault(&format!("look up {topic}"), &error))?;
         Ok(Cursor { topic_id: found.id, last: None }.to_json())
+    }
+
+    /// Commits the group's offsets in Kafka: for each partition the next offset to be read. Nothing here reads them.
+    pub async fn report_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        offsets: &[(i32, i64)],
+    ) -> Result<(), Fault> {
+        let reported = self.client().commit_offsets(group, topic, offsets).await;
+        reported.map_err(|error| fault(&format!("report offsets of {topic} to {group}"), &error))
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -4,50 +4,52 @@
 //! lag; [`Publisher`] writes. There are no consumer groups: the store decides who reads which partition, and
 //! from where.
 //!
+//! It reads by `tally-kafka-client`, and writes by rskafka.
+//!
 //! # From offsets to items
 //!
-//! A batch reaches from the requested offset to the last one passed; not every offset in between is a record.
+//! A batch reaches from the requested offset to the last one passed; not every offset in between is a record. Those without
+//! one are counted by why ([`Batch::passed`](tally_ports::Batch::passed)).
 //!
 //! | at an offset | becomes |
 //! | --- | --- |
-//! | a record | an item, with key, payload and headers as they were sent; of headers with the same name the last one |
+//! | a record | an item, with key, payload and headers as they were sent |
 //! | a record without a value (a tombstone) | an item without any field |
-//! | a record of an aborted transaction | an item like any other: the client does not tell them apart |
-//! | the end of a transaction | is passed with the batch around it, or alone where nothing follows |
-//! | nothing, as it was compacted away | the same between two records of one fetch; else a batch without items whose `gap` says so |
-//! | a batch that the client cannot decode | [`Blocked`](tally_ports::StopKind::Blocked), after all records before it |
+//! | a record of an aborted transaction | passed: `aborted` |
+//! | the end of a transaction | passed: `marker` |
+//! | a batch that compaction has emptied | passed: `empty` |
+//! | nothing, as it was compacted away | passed: `hole` |
+//! | a batch that cannot be decoded, or is over [`Settings::max_batch_bytes`] | [`Blocked`](tally_ports::StopKind::Blocked), after all records before it |
 //! | nothing, as retention deleted it | the same |
 //! | something else than was read there before, or nothing at all: the topic was recreated | the same |
-//!
-//! The client cannot decode a header without a value or with a name that is not UTF-8, an unknown compression, and
-//! batches of the formats before Kafka 0.11. It also fails on the ends of transactions, which are told from these by
-//! their error text and by fetching one batch at a time.
 //!
 //! Records of an open transaction are not read: the log ends there for now (the last stable offset).
 //!
 //! # Blocked partitions
 //!
 //! A source that is blocked says so in each answer, and its [`PartitionProgress::gap`] holds the exact range as a [`Gap`]: for a
-//! batch that cannot be decoded from its first offset up to the last one that yields no other batch; for what was
-//! deleted up to the log's start; for a topic recreated everything from 0 up to the position, after which reading
-//! begins where the new log does.
+//! batch that cannot be decoded its own; for what was deleted up to the log's start; for a topic recreated everything from 0
+//! up to the position, after which reading begins where the new log does.
 //!
-//! A recreated topic is recognized by the cursor `{"offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}` of the
-//! last record read: it is fetched again before the first batch, after every fault, and when nothing was fetched for a
-//! second. Where it was deleted or compacted away, only an end of the log before the position shows it.
+//! A recreated topic is recognized by its id, which the cursor holds beside offset, timestamp and checksum of the last record
+//! read: `{"topic_id": UUID, "offset": O, "timestamp": MILLISECONDS, "crc": CRC32C}`. That record is fetched again before the
+//! first batch and after every fault, for cursors from before ids were looked at, and for logs that lost records to an unclean
+//! election. From Kafka 3.1 on a broker answers by the topic's id, so that a topic recreated while it is read is noticed at
+//! once.
 //!
 //! # Faults
 //!
-//! Nothing here retries, and every call ends within [`Settings::timeout`]. Brokers that are unavailable, leaders that move
-//! and broken connections are outages, after which the client is replaced; wrong passwords, certificates that are not
-//! trusted, topics that do not exist or are not allowed are wrong settings. (The client itself retries for two
-//! seconds.) A topic is looked up in the list of all topics before it is opened, so that a misspelt name never creates
-//! one.
+//! Nothing here retries, and every call ends, each broker that is asked within [`Settings::timeout`] beyond what a quota makes
+//! it wait. Brokers that are unavailable, leaders that move and broken connections are outages; wrong passwords,
+//! certificates that are not trusted, topics that do not exist or are not allowed are wrong settings. A topic that was there and is
+//! gone is an outage: it may be about to be recreated.
 //!
 //! # Memory
 //!
-//! A source holds about four times [`Settings::fetch_bytes`] (or the largest batch of the log, if that is larger, as
-//! the client decompresses it) and one batch of at most 4 MiB; a publisher 512 KiB for each partition.
+//! The unpacked batches of all sources of a [`Cluster`] share twice [`Settings::max_batch_bytes`]: a source waits while there is
+//! no place for another one, and a batch gives its place back when the last of its records is dropped. Beside it a source
+//! holds one answer of about [`Settings::fetch_bytes`], or of one batch as it is compressed; a publisher holds 512 KiB for
+//! each partition.
 
 mod cluster;
 mod fault;

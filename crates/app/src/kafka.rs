@@ -20,6 +20,7 @@ pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, St
     of_adapter.client_id.clone_from(&kafka.client_id);
     of_adapter.linger = kafka.linger.length();
     of_adapter.timeout = kafka.timeout.length();
+    of_adapter.max_batch_bytes = kafka.max_batch_bytes;
     of_adapter.security = security(settings)?;
     Ok(of_adapter)
 }

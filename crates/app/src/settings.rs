@@ -98,6 +98,10 @@ pub struct Kafka {
     pub linger: Span,
     /// How long an answer of a broker may take.
     pub timeout: Span,
+    /// How many bytes the records of one batch of a log may take unpacked.
+    pub max_batch_bytes: usize,
+    /// Whether committed positions are reported to Kafka's consumer group, for tools that show its lag.
+    pub report_offsets: bool,
     /// Whether connections are encrypted.
     pub tls: bool,
     /// The authorities to trust, a PEM file; empty for the system's.
@@ -196,6 +200,8 @@ impl Default for Settings {
                 client_id: "tally".into(),
                 linger: Span::milliseconds(50),
                 timeout: Span::seconds(10),
+                max_batch_bytes: 64 * 1024 * 1024,
+                report_offsets: false,
                 tls: false,
                 ca_file: String::new(),
                 sasl: Sasl {
@@ -225,6 +231,7 @@ impl Settings {
         span("ml.answer_timeout", self.ml.answer_timeout, "1ms", "10m")?;
         span("kafka.linger", self.kafka.linger, "0s", "1m")?;
         span("kafka.timeout", self.kafka.timeout, "100ms", "10m")?;
+        range("kafka.max_batch_bytes", self.kafka.max_batch_bytes, 1_024, 1024 * 1024 * 1024)?;
         for (name, value) in [
             ("brokers", &self.kafka.brokers),
             ("topic", &self.kafka.topic),

@@ -11,10 +11,12 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -26,7 +28,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /**
  * Kafka's own clients, driven by lines of JSON on standard input, against the broker of the first argument:
  * send (topic, partition, key, value, headers, timestamp, compression), flush, begin, commit, abort, read (topic,
- * partition, committed). All but send are answered by one line. Bytes are base64, null is null.
+ * partition, committed), group (group, topic, partition). All but send are answered by one line. Bytes are base64, null
+ * is null.
  *
  * <p>What is sent between two flushes shares a batch as far as it fits, and abort flushes first, so that what a log
  * holds is the test's choice. A transaction open when the input ends stays open.
@@ -82,6 +85,7 @@ class Produce {
                 inTransaction = false;
             }
             case "read" -> read(command, answer.putArray("records"));
+            case "group" -> answer.put("offset", committed(command));
             default -> throw new IllegalArgumentException("no such op");
         }
     }
@@ -145,6 +149,17 @@ class Produce {
                     records.add(json(record));
                 }
             }
+        }
+    }
+
+    private Long committed(JsonNode command) {
+        Map<String, Object> settings =
+                Map.of("bootstrap.servers", bootstrap, "group.id", command.get("group").asText());
+        TopicPartition partition = new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            OffsetAndMetadata committed = consumer.committed(Set.of(partition)).get(partition);
+            return committed == null ? null : committed.offset();
         }
     }
 

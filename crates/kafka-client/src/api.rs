@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse,
-    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
@@ -20,6 +21,8 @@ pub enum Api {
     Metadata,
     ListOffsets,
     Fetch,
+    FindCoordinator,
+    OffsetCommit,
 }
 
 impl Api {
@@ -31,6 +34,8 @@ impl Api {
             Self::Metadata => ApiKey::Metadata,
             Self::ListOffsets => ApiKey::ListOffsets,
             Self::Fetch => ApiKey::Fetch,
+            Self::FindCoordinator => ApiKey::FindCoordinator,
+            Self::OffsetCommit => ApiKey::OffsetCommit,
         };
         key as i16
     }
@@ -77,6 +82,11 @@ call!(MetadataRequest, MetadataResponse, Api::Metadata, (4, 12), |a| a.throttle_
 call!(ListOffsetsRequest, ListOffsetsResponse, Api::ListOffsets, (2, 7), |a| a.throttle_time_ms);
 // From 10 on it knows zstd; 13 asks by topic id.
 call!(FetchRequest, FetchResponse, Api::Fetch, (10, 13), |a| a.throttle_time_ms);
+// From 4 on it asks about several groups at once.
+call!(FindCoordinatorRequest, FindCoordinatorResponse, Api::FindCoordinator, (1, 3), |a| a
+    .throttle_time_ms);
+// 9 is for groups of the new protocol.
+call!(OffsetCommitRequest, OffsetCommitResponse, Api::OffsetCommit, (3, 8), |a| a.throttle_time_ms);
 
 #[cfg(test)]
 mod tests {
@@ -98,5 +108,7 @@ mod tests {
         check(&SaslAuthenticateRequest::default());
         check(&crate::metadata::request(Some("topic")));
         check(&crate::metadata::request(None));
+        check(&crate::group::coordinator_request("group"));
+        check(&crate::group::commit_request("group", "topic", &[(0, 1)]));
     }
 }

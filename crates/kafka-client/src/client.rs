@@ -1,11 +1,13 @@
 //! The brokers of one Kafka cluster.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::MetadataResponse;
 
+use crate::api::Call;
 use crate::connection::Pool;
 use crate::error::Error;
 use crate::metadata::{self, Brokers, Topic};
@@ -76,6 +78,8 @@ struct Shared {
     bootstrap: Vec<Arc<str>>,
     /// As the last answer named them.
     known: Mutex<Arc<Brokers>>,
+    /// The brokers that keep the offsets of groups.
+    coordinators: Mutex<HashMap<String, Arc<str>>>,
 }
 
 impl Client {
@@ -86,7 +90,8 @@ impl Client {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         settings.check()?;
         let bootstrap = settings.brokers.iter().map(|broker| broker.as_str().into()).collect();
-        let shared = Shared { pool: Pool::new(settings), bootstrap, known: Mutex::default() };
+        let (pool, known, coordinators) = (Pool::new(settings), Mutex::default(), Mutex::default());
+        let shared = Shared { pool, bootstrap, known, coordinators };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -95,13 +100,13 @@ impl Client {
     /// # Errors
     /// [`Error::MissingTopic`] where there is none, or where this user may not know of it.
     pub async fn topic(&self, name: &str) -> Result<Topic, Error> {
-        let (broker, answer) = self.ask_anyone(Some(name)).await?;
+        let (broker, answer) = self.metadata(Some(name)).await?;
         metadata::one_topic(&broker, name, &answer)
     }
 
     /// All topics that this user may know of, by name.
     pub async fn topics(&self) -> Result<Vec<Topic>, Error> {
-        let (_, answer) = self.ask_anyone(None).await?;
+        let (_, answer) = self.metadata(None).await?;
         Ok(metadata::all_topics(&answer))
     }
 
@@ -127,9 +132,36 @@ impl Client {
         self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The broker that keeps the offsets of a group, as far as it is known.
+    pub(crate) fn coordinator(&self, group: &str) -> Option<Arc<str>> {
+        self.coordinators().get(group).cloned()
+    }
+
+    /// Remembers that broker, or forgets it.
+    pub(crate) fn set_coordinator(&self, group: &str, broker: Option<Arc<str>>) {
+        match broker {
+            Some(broker) => self.coordinators().insert(group.to_owned(), broker),
+            None => self.coordinators().remove(group),
+        };
+    }
+
+    fn coordinators(&self) -> MutexGuard<'_, HashMap<String, Arc<str>>> {
+        self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn metadata(&self, topic: Option<&str>) -> Result<(Arc<str>, MetadataResponse), Error> {
+        let (broker, answer) = self.ask_anyone(|_| metadata::request(topic)).await?;
+        let named = Arc::new(Brokers::of(&answer));
+        *self.shared.known.lock().unwrap_or_else(PoisonError::into_inner) = named;
+        Ok((broker, answer))
+    }
+
     /// Asks the brokers in turn until one answers: first those to which a connection is open, then the others that an
     /// answer has named, then those of the settings.
-    async fn ask_anyone(&self, topic: Option<&str>) -> Result<(Arc<str>, MetadataResponse), Error> {
+    pub(crate) async fn ask_anyone<C: Call>(
+        &self,
+        build: impl Fn(i16) -> C,
+    ) -> Result<(Arc<str>, C::Answer), Error> {
         let mut candidates = self.pool().connected();
         let known = self.known();
         for broker in known.addresses().chain(&self.shared.bootstrap) {
@@ -137,17 +169,10 @@ impl Client {
                 candidates.push(broker.clone());
             }
         }
-        let build = |_| metadata::request(topic);
         let mut tried = Vec::new();
         for broker in candidates {
-            let call =
-                self.pool().call::<MetadataRequest>(&broker, Duration::ZERO, i16::MAX, build);
-            match call.await {
-                Ok(answer) => {
-                    let named = Arc::new(Brokers::of(&answer));
-                    *self.shared.known.lock().unwrap_or_else(PoisonError::into_inner) = named;
-                    return Ok((broker, answer));
-                }
+            match self.pool().call(&broker, Duration::ZERO, i16::MAX, &build).await {
+                Ok(answer) => return Ok((broker, answer)),
                 Err(error) => tried.push(error),
             }
         }

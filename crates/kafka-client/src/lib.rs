@@ -37,7 +37,7 @@
 //!   asks, beyond what a quota makes it wait. It may be dropped at any time: its connection goes with it.
 //! - **Leader changes and unavailable brokers are handled**: any broker that the settings or other brokers name is asked
 //!   for the new leader. Errors tell whether a retry may help ([`Error::is_retriable`]).
-//! - **It only reads**, and creates no topic.
+//! - **It writes no record and creates no topic.** It can commit offsets for a consumer group, for tools that show lag.
 //!
 //! It works with Kafka 2.1 and later, and knows topics by id from 2.8 on. Each concurrent call has its own connection, as
 //! a broker answers the requests of a connection one by one.
@@ -55,6 +55,7 @@ mod compression;
 mod connection;
 mod error;
 mod fetch;
+mod group;
 mod metadata;
 mod offsets;
 mod partition;

@@ -45,11 +45,10 @@ pub(crate) struct Brokers {
 
 impl Brokers {
     pub(crate) fn of(answer: &MetadataResponse) -> Self {
-        let addresses = answer.brokers.iter().map(|broker| {
-            let host = broker.host.as_str();
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-            (broker.node_id.0, format!("{host}:{}", broker.port).into())
-        });
+        let addresses = answer
+            .brokers
+            .iter()
+            .map(|broker| (broker.node_id.0, address(&broker.host, broker.port)));
         Self { by_id: addresses.collect() }
     }
 
@@ -59,6 +58,15 @@ impl Brokers {
 
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_id.values()
+    }
+}
+
+/// `HOST:PORT`.
+pub(crate) fn address(host: &str, port: i32) -> Arc<str> {
+    if host.contains(':') {
+        format!("[{host}]:{port}").into()
+    } else {
+        format!("{host}:{port}").into()
     }
 }
 

@@ -169,10 +169,7 @@ async fn a_topic_recreated_is_another_one() {
     read.broker.create_topic(&read.topic, 1).await;
     read.assert_found("source_end", "stands at 30, and the log ends at 0");
     read.broker.produce(&read.topic, 0, records(501..=540)).await;
-    read.assert_found(
-        "source_replaced",
-        "the topic was recreated: offset 29 is not what was read there",
-    );
+    read.assert_found("source_replaced", "the topic was recreated: its id was ");
 }
 
 #[tokio::test]
@@ -186,7 +183,7 @@ async fn brokers_and_topics_that_are_not_there() {
     let output =
         run(&["--brokers", read.broker.bootstrap(), "--topic", &format!("{}x", read.topic)]);
     assert_eq!(output.code, Some(78), "{output}");
-    assert!(output.stderr.contains("there is no topic"), "{output}");
+    assert!(output.stderr.contains("has no topic"), "{output}");
     assert_eq!(run(&["--topic", &read.topic]).code, Some(2), "a topic without brokers");
     let output = run(&["--brokers", read.broker.bootstrap(), "--topic", &read.topic]);
     assert_eq!(output.code, Some(0), "{output}");

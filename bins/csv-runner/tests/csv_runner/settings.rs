@@ -148,6 +148,8 @@ fn every_setting_out_of_range() {
     whole("batch_size", 100_001, "1 and 100000");
     whole("ml.concurrency", 0, "1 and 64");
     whole("ml.concurrency", 65, "1 and 64");
+    whole("kafka.max_batch_bytes", 1_023, "1024 and 1073741824");
+    whole("kafka.max_batch_bytes", 1_073_741_825, "1024 and 1073741824");
     for name in ["budget.window", "budget.in_a_row"] {
         whole(name, 0, "1 and 100000");
         whole(name, 100_001, "1 and 100000");
@@ -368,7 +370,9 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         kafka.dlq_topic = \"\" # default\n\
         kafka.group = \"tally\" # default\n\
         kafka.linger = \"50ms\" # default\n\
+        kafka.max_batch_bytes = 67108864 # default\n\
         kafka.registry_url = \"\" # default\n\
+        kafka.report_offsets = false # default\n\
         kafka.sasl.mechanism = \"none\" # default\n\
         kafka.sasl.password = *** # environment TALLY_KAFKA__SASL__PASSWORD\n\
         kafka.sasl.username = \"\" # default\n\

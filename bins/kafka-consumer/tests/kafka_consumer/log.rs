@@ -7,6 +7,7 @@ use tally_harness::eventually;
 use tally_harness::job::{LONG, ended_with};
 use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
 use tally_harness::process::Signal;
+use tokio::sync::Mutex;
 
 #[tokio::test]
 async fn a_compacted_topic_is_read_whole() {
@@ -32,8 +33,7 @@ async fn a_compacted_topic_is_read_whole() {
     stream.check_ledger().await;
 }
 
-/// Markers are passed without a flag. What an aborted transaction wrote is taken in like all else: the client does not
-/// say which records these are.
+/// Neither the ends of transactions nor what an aborted one wrote is taken in, and the ledger counts both.
 #[tokio::test]
 async fn transactions_in_the_middle_and_at_the_end() {
     let (broker, stream) = (Broker::shared().await, Stream::new().await);
@@ -64,22 +64,20 @@ async fn transactions_in_the_middle_and_at_the_end() {
     java.abort().await; // 9
     stream.consume_to_end();
 
-    let ids = stream.target.number("select count(*) from transactions").await;
-    assert_eq!(ids, 6, "those of aborted transactions among them");
-    let ledger = "select first, last, read, gap from batches where read > 0 order by first";
-    let found = stream.target.query(ledger).await;
-    assert!(found.iter().all(|row| row[3].is_none()), "{found:?}");
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 4);
+    let passed = "select sum((passed->>'marker')::int), sum((passed->>'aborted')::int), sum(read), count(gap) \
+        from batches";
+    let expected = ["4", "2", "4", "0"].map(|sum| Some(sum.to_owned()));
+    assert_eq!(stream.target.query(passed).await, [expected]);
     let next = "select next from positions where partition = 0";
     assert_eq!(stream.target.number(next).await, 10);
-    assert_eq!(stream.target.number("select sum(read) from batches").await, 6);
-    assert_eq!(stream.target.number("select count(*) from batches where gap is not null").await, 0);
     stream.check_ledger().await;
 }
 
 #[tokio::test]
-async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() {
+async fn a_batch_over_the_limit_stops_its_partition_and_its_range_can_be_accepted_once() {
     let (broker, stream) = (Broker::shared().await, Stream::new().await);
-    let mut java = JavaProducer::start(broker.bootstrap());
+    let consumer = || stream.consumer().env("TALLY_KAFKA__MAX_BATCH_BYTES", "1024");
     for partition in 0..6 {
         let key = 100 + u32::try_from(partition).unwrap();
         broker
@@ -90,27 +88,17 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
             )
             .await;
     }
-    for id in [1, 2] {
-        let value = good(id).to_string();
-        let headers: &[(&str, Option<&[u8]>)] = &[("name", None)];
-        let bad = JavaRecord {
-            topic: &stream.topic,
-            partition: Some(2),
-            value: Some(value.as_bytes()),
-            headers,
-            ..Default::default()
-        };
-        java.send(bad).await;
-    }
-    java.flush().await; // offsets 1 and 2
+    let large = vec![b' '; 600];
+    broker.produce(&stream.topic, 2, vec![record(None, Some(&large)); 2]).await; // 1 and 2
     broker
         .produce(&stream.topic, 2, vec![record(None, Some(good(3).to_string().as_bytes()))])
         .await;
 
-    let running = stream.consumer().spawn();
+    let running = consumer().spawn();
     let at = address(&running);
     stream.until_read(6).await;
     let range = format!("{}/2@1-2", stream.topic);
+    running.wait_for_line("raise kafka.max_batch_bytes to read it", LONG);
     running.wait_for_line(&format!("--accept-gap {range}"), LONG);
     assert_eq!(support::ready(&at), 503);
     assert!(get(&at, "/metrics").contains("ingest_partition_blocked{partition=\"2\"} 1"));
@@ -127,25 +115,24 @@ async fn a_null_header_stops_its_partition_and_its_range_can_be_accepted_once() 
     running.signal(Signal::SIGTERM);
     ended_with(&running, 143);
 
-    let output = stream.consumer().flag("--until-end").spawn().wait(VERY_LONG);
+    let output = consumer().flag("--until-end").spawn().wait(VERY_LONG);
     assert_code(&output, 65);
     assert!(output.stderr.contains(&range), "{output}");
     let wrong = format!("{}/2@1-3", stream.topic);
-    let output =
-        stream.consumer().flags(["--until-end", "--accept-gap", &wrong]).spawn().wait(VERY_LONG);
+    let output = consumer().flags(["--until-end", "--accept-gap", &wrong]).spawn().wait(VERY_LONG);
     assert_code(&output, 65);
     stream.target.execute(
         "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = '53100'; end $$; \
          create trigger refuse before insert on acts for each row execute function refuse()",
     ).await;
-    let accepting = stream.consumer().flags(["--accept-gap", &range]).env("TALLY_DRAIN", "1s");
+    let accepting = consumer().flags(["--accept-gap", &range]).env("TALLY_DRAIN", "1s");
     let accepting = accepting.spawn();
     accepting.wait_for_line("unavailable, retrying", LONG);
     accepting.signal(Signal::SIGTERM);
     ended_with(&accepting, 143);
     stream.target.execute("drop trigger refuse on acts").await;
     for _ in 0..2 {
-        let accepting = stream.consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
+        let accepting = consumer().flags(["--until-end", "--accept-gap", &range]).spawn();
         assert_code(&accepting.wait(VERY_LONG), 0);
     }
     let gaps = "select first, last, read, gap is not null from batches where gap is not null";
@@ -191,6 +178,54 @@ async fn a_topic_that_was_deleted_and_recreated() {
     assert_eq!(passes, [["1", "1", "10"], ["2", "2", "20"]]);
     assert_eq!(stream.target.number("select count(*) from transactions").await, 30);
     stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn a_position_set_in_a_recreated_topic_begins_another_log() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    produce(broker, &stream, 0..10).await;
+    stream.consume_to_end();
+    let set = |to: &str| {
+        let flags = ["positions", "set", "--partition=0", "--to", to];
+        assert_code(&stream.consumer().flags(flags).spawn().wait(VERY_LONG), 0);
+    };
+    set("5"); // the same log
+    stream.consume_to_end();
+    broker.delete_topic(&stream.topic).await;
+    broker.create_topic(&stream.topic, 6).await;
+    produce(broker, &stream, 100..120).await;
+    set("12");
+    stream.consume_to_end();
+    set("earliest");
+    stream.consume_to_end();
+
+    let passes = "select pass, log, next from positions where partition = 0 order by pass";
+    let expected = [["1", "1", "10"], ["2", "1", "10"], ["3", "2", "20"], ["4", "2", "20"]];
+    let expected = expected.map(|row| row.map(|value| Some(value.to_owned())).to_vec());
+    assert_eq!(stream.target.query(passes).await, expected);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 30);
+    stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn positions_are_reported_to_the_consumer_group_if_that_is_set() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    produce(broker, &stream, 0..10).await;
+    let java = Mutex::new(JavaProducer::start(broker.bootstrap()));
+    // Other tests read other topics as the same group.
+    let reported = async || java.lock().await.group_offset("tally", &stream.topic, 0).await;
+    stream.consume_to_end();
+    assert_eq!(reported().await, None);
+
+    let reporting = stream.consumer().env("TALLY_KAFKA__REPORT_OFFSETS", "true").spawn();
+    produce(broker, &stream, 10..15).await;
+    eventually(LONG, async || reported().await == Some(15)).await;
+    // What was committed since the last report is reported at the end.
+    produce(broker, &stream, 15..16).await;
+    stream.until_read(16).await;
+    reporting.signal(Signal::SIGTERM);
+    ended_with(&reporting, 143);
+    assert_eq!(reported().await, Some(16));
 }
 
 #[tokio::test]

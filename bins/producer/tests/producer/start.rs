@@ -17,7 +17,7 @@ async fn what_is_wrong_before_the_first_record_is_said_at_once() {
     scene.ended_with(&["--rate", "0"], 2);
     scene.topic.push('x');
     let output = scene.ended_with(&[], 78);
-    assert!(output.stderr.contains("there is no topic"), "{output}");
+    assert!(output.stderr.contains("has no topic"), "{output}");
     fs::write(scene.path(), "").unwrap();
     scene.ended_with(&[], 66);
     fs::remove_file(scene.path()).unwrap();

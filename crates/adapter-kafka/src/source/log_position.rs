@@ -127,7 +127,7 @@ impl LogPosition {
         let fetch = Fetch {
             max_wait: Duration::ZERO,
             max_bytes: ONE_BATCH,
-            max_batch_bytes: self.cluster.settings().max_batch_size(),
+            max_batch_bytes: self.cluster.settings().max_batch_bytes,
             ..Fetch::from(last.offset)
         };
         let mut answer = loop {

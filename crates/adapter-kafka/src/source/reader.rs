@@ -78,7 +78,7 @@ impl Task {
             let fetch = Fetch {
                 max_wait: WAIT.min(settings.timeout / 2),
                 max_bytes: settings.fetch_bytes,
-                max_batch_bytes: settings.max_batch_size(),
+                max_batch_bytes: settings.max_batch_bytes,
                 ..Fetch::from(self.log_position.next)
             };
             let mut answer = match log.fetch(fetch).await {
@@ -117,9 +117,12 @@ impl Task {
     }
 
     /// Waits until there is memory for `bytes`.
-    async fn place(&self, bytes: u32) -> Result<OwnedSemaphorePermit, Halt> {
+    async fn place(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Halt> {
         let memory = Arc::clone(self.log_position.cluster.memory());
-        memory.acquire_many_owned(bytes).await.map_err(|_| Halt::Abandoned)
+        memory
+            .acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX))
+            .await
+            .map_err(|_| Halt::Abandoned)
     }
 
     async fn send(&self, event: Event) -> Result<(), Halt> {

@@ -7,13 +7,14 @@ use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
 use super::members::Members;
-use super::registry::Found;
+use super::registry::Lookup;
 use super::{Registry, avro};
 
 /// Objects and lists in each other: deeper ones are kept as length and hash.
 const DEEPEST: usize = 100;
 
-/// Masks fields of records of topics. JSON keeps the exact text of all others; an Avro record is kept as JSON.
+/// Masks fields of records of topics. JSON keeps the exact text of all others; a record in the registry's frame is kept
+/// as JSON.
 #[derive(Debug)]
 pub struct WireMask {
     /// As they were given.
@@ -51,19 +52,15 @@ impl WireMask {
     /// What is left of the payload; `None` where the fields cannot be told.
     fn payload(&self, payload: &Bytes, fields: &MaskedFields) -> Option<Bytes> {
         if payload.first() != Some(&avro::MAGIC) {
-            let json: &RawValue = serde_json::from_slice(payload).ok()?;
-            let text = String::with_capacity(payload.len());
-            let mut writer = Writer { fields, path: Path::default(), text };
-            writer.write(json.get(), DEEPEST)?;
-            return json.get().starts_with('{').then(|| writer.text.into());
+            return masked_json(payload, fields);
         }
         let (id, datum) = avro::unframe(payload).ok()?;
         // A payload was just read by it, if it can be read at all.
-        let Some(Found::Schema(schema)) = self.registry.as_ref()?.remembered(id) else {
-            return None;
-        };
-        let json = avro::masked(datum, &schema, fields).ok()?;
-        Some(json.into())
+        match self.registry.as_ref()?.remembered(id)? {
+            Lookup::Avro(schema) => Some(avro::masked(datum, &schema, fields).ok()?.into()),
+            Lookup::Json => masked_json(&payload[avro::FRAME..], fields),
+            Lookup::Unknown | Lookup::Unusable(_) => None,
+        }
     }
 
     /// What is left of the key, which may be a record as the payload is: nothing where it then cannot be read.
@@ -75,6 +72,14 @@ impl WireMask {
             _ => Some(key.clone()),
         }
     }
+}
+
+fn masked_json(payload: &[u8], fields: &MaskedFields) -> Option<Bytes> {
+    let json: &RawValue = serde_json::from_slice(payload).ok()?;
+    let text = String::with_capacity(payload.len());
+    let mut writer = Writer { fields, path: Path::default(), text };
+    writer.write(json.get(), DEEPEST)?;
+    json.get().starts_with('{').then(|| writer.text.into())
 }
 
 /// The names of fields whose values are left out.

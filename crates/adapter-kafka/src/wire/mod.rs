@@ -8,9 +8,11 @@
 //! | --- | --- |
 //! | none (a tombstone) | no fields at all; the flow says what that is |
 //! | zero bytes, or anything that begins with another byte than 0 | a JSON object, else `json` |
-//! | begins with 0 | Avro in Confluent's frame, else `avro` |
+//! | begins with 0 | the registry's frame (Confluent's: 0 and the schema's id), else `avro` |
+//! | in the frame, of an Avro schema | Avro, else `avro` |
+//! | in the frame, of a JSON Schema | a JSON object, else `json`; it is not checked against the schema |
 //! | in the frame, of a schema that the registry does not know, or with no registry set | `schema_unknown` |
-//! | in the frame, of a schema that is not Avro's or that cannot be used | `avro` |
+//! | in the frame, of another kind of schema or one that cannot be used | `avro` |
 //!
 //! In an envelope of [`Envelope::Debezium`] a JSON object of exactly `schema` and `payload` is read as its payload, one of
 //! null as a tombstone.
@@ -46,6 +48,7 @@ use self::columns::Columns;
 pub use self::dead_letters::DeadLetterTopic;
 pub use self::encoder::Encoder;
 pub use self::mask::WireMask;
+use self::registry::Lookup;
 pub use self::registry::Registry;
 
 /// Reads the values of a flow's records, whatever their format.
@@ -59,7 +62,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Reads these columns of what is in the `envelope`. Without a `registry` every Avro record is a bad one.
+    /// Reads these columns of what is in the `envelope`. Without a `registry` every record in its frame is a bad one.
     pub fn new(columns: &[Column], envelope: Envelope, registry: Option<Registry>) -> Self {
         let columns = Columns::new(columns);
         Self { columns, envelope, registry, has_warned: AtomicBool::new(false) }
@@ -71,10 +74,7 @@ impl Decoder {
         let refused = |code, message: String| Ok(Err(Reason::new(Stage::Decode, code, message)));
         let Some(payload) = payload else { return Ok(Ok(Fields::new())) };
         if payload.first() != Some(&avro::MAGIC) {
-            return match json::decode(payload, self.envelope, &self.columns) {
-                Ok(fields) => Ok(Ok(fields)),
-                Err(broken) => refused("json", broken.to_string()),
-            };
+            return Ok(self.json(payload));
         }
 
         let (id, datum) = match avro::unframe(payload) {
@@ -86,11 +86,12 @@ impl Decoder {
             return refused("schema_unknown", "no schema registry is configured".into());
         };
         let schema = match registry.schema(id).await? {
-            registry::Found::Schema(schema) => schema,
-            registry::Found::Unknown => {
+            Lookup::Avro(schema) => schema,
+            Lookup::Json => return Ok(self.json(&payload.slice(avro::FRAME..))),
+            Lookup::Unknown => {
                 return refused("schema_unknown", format!("the registry knows no schema {id}"));
             }
-            registry::Found::Unusable(avro::Unusable(why)) => {
+            Lookup::Unusable(avro::Unusable(why)) => {
                 return refused("avro", format!("schema {id}: {why}"));
             }
         };
@@ -100,12 +101,17 @@ impl Decoder {
         }
     }
 
-    /// Says once what is wrong with all Avro records.
+    fn json(&self, payload: &Bytes) -> Result<Fields, Reason> {
+        let decoded = json::decode(payload, self.envelope, &self.columns);
+        decoded.map_err(|broken| Reason::new(Stage::Decode, "json", broken.to_string()))
+    }
+
+    /// Says once what is wrong with all records in the registry's frame.
     fn warn(&self) {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "there are Avro records but no schema registry is configured (SCHEMA_REGISTRY_URL): each becomes a \
-                 dead letter"
+                "there are records with a schema's id but no schema registry is configured (SCHEMA_REGISTRY_URL): each \
+                 becomes a dead letter"
             );
         }
     }

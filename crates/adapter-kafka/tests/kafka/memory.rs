@@ -6,7 +6,7 @@ use tally_ports::Source;
 
 use crate::support::{Topic, blocked, next, positions, produce_singly, range, read, visits};
 
-const LIMIT: u32 = 100_000;
+const LIMIT: usize = 100_000;
 
 async fn limited(broker: &Broker) -> Topic {
     Topic::new(broker).await.with(|settings| settings.max_batch_bytes = LIMIT)

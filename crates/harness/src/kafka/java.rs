@@ -123,6 +123,13 @@ impl JavaProducer {
         answer["records"].as_array().expect("records").iter().map(Stored::decode).collect()
     }
 
+    /// The offset that a consumer group has committed.
+    pub async fn group_offset(&mut self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let question =
+            json!({ "op": "group", "group": group, "topic": topic, "partition": partition });
+        self.ask(&question).await["offset"].as_i64()
+    }
+
     async fn write(&mut self, command: &Value) {
         let line = format!("{command}\n");
         let written = self.commands.write_all(line.as_bytes()).await;

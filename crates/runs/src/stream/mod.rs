@@ -1,5 +1,6 @@
 //! Runs over the partitions of a topic, shared with other processes.
 
+mod group;
 mod progress;
 mod topic;
 
@@ -13,6 +14,7 @@ use tally_pipeline::{Coordinator, Pipeline};
 use tally_ports::{Enrich, Fault, PositionAdmin, Positions, Sink, Stop, Workers};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::group::GroupOffsets;
 use self::progress::Progress;
 use self::topic::{Ends, Topic};
 use crate::Process;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub accepted: Vec<Gap>,
     /// Who accepted them.
     pub who: String,
+    /// Whether committed positions are reported to Kafka's consumer group, for tools that show its lag.
+    pub report_offsets: bool,
 }
 
 impl Settings {
@@ -120,6 +124,9 @@ where
         settings.pipeline,
     ));
     let progress = Arc::new(Progress::new(name.clone()));
+    let group_offsets = settings.report_offsets.then(|| {
+        Arc::new(GroupOffsets::new(cluster.clone(), settings.group.clone(), name.clone()))
+    });
     let topic = Topic {
         flow: Arc::clone(flow),
         cluster: cluster.clone(),
@@ -132,6 +139,7 @@ where
         accepted: Mutex::new(settings.accepted),
         who: settings.who,
         progress: Arc::clone(&progress),
+        group_offsets: group_offsets.clone(),
         drain,
     };
     let coordinator = Coordinator {
@@ -150,10 +158,16 @@ where
         status: Arc::clone(&process.status),
     };
 
+    let reporting =
+        group_offsets.clone().map(|offsets| AbortOnDropHandle::new(tokio::spawn(offsets.report())));
     let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
     process.status.set_in_progress(true);
     let ended = coordinator.run(&process.stop).await;
     process.status.set_in_progress(false);
+    drop(reporting);
+    if let Some(offsets) = group_offsets {
+        offsets.report_last().await;
+    }
     progress.summarize();
     ended.map(|_| ())
 }

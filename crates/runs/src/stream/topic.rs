@@ -12,6 +12,7 @@ use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, 
 use tally_ports::{Act, Commit, Enrich, Fault, PositionAdmin, SetTo, Sink, Stop, StopKind, metric};
 use tokio::time::sleep;
 
+use super::group::GroupOffsets;
 use super::progress::Progress;
 use crate::counted::Counted;
 
@@ -35,6 +36,7 @@ pub(super) struct Topic<E, S> {
     /// Who accepted them.
     pub(super) who: String,
     pub(super) progress: Arc<Progress>,
+    pub(super) group_offsets: Option<Arc<GroupOffsets>>,
     /// How long what is in flight may take after a stop.
     pub(super) drain: Duration,
 }
@@ -74,6 +76,9 @@ impl<E: Enrich, S: Sink + PositionAdmin> Partitions for Topic<E, S> {
         let mut totals = Totals::default();
         let committed = |_: &Totals, commit: &Commit| {
             progress.committed(commit.last + 1);
+            if let Some(offsets) = &self.group_offsets {
+                offsets.committed(number, commit.last + 1);
+            }
             self.progress.add(commit.read);
         };
         let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;

@@ -25,10 +25,12 @@ use super::columns::{Columns, Level, Member};
 
 /// What every framed record begins with.
 pub(super) const MAGIC: u8 = 0;
+/// How long the frame before a record is.
+pub(super) const FRAME: usize = 5;
 
 /// The frame's schema id and what comes after it.
 pub(super) fn unframe(payload: &Bytes) -> Result<(u32, Datum<'_>), Broken> {
-    match payload.split_first_chunk::<5>() {
+    match payload.split_first_chunk::<FRAME>() {
         Some((&[MAGIC, a, b, c, d], rest)) => {
             Ok((u32::from_be_bytes([a, b, c, d]), Datum::new(payload, rest)))
         }

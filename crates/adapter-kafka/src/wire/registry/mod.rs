@@ -43,16 +43,18 @@ struct Shared {
 /// What the registry said of an id.
 enum Known {
     /// Which it never takes back.
-    For(Found),
+    For(Lookup),
     /// Which may change.
     UnknownSince(Instant),
 }
 
-/// What becomes of the records of a schema.
+/// How the records of a schema are read.
 #[derive(Clone, Debug)]
-pub(super) enum Found {
-    /// They can be read.
-    Schema(Arc<WriterSchema>),
+pub(super) enum Lookup {
+    /// As Avro.
+    Avro(Arc<WriterSchema>),
+    /// As JSON: the schema is a JSON Schema.
+    Json,
     /// There is no such schema.
     Unknown,
     /// They cannot be read, now or later.
@@ -75,7 +77,7 @@ impl Registry {
     }
 
     /// The schema of an id. Everything but the registry's own word that it is unknown is a fault, and forgotten.
-    pub(super) async fn schema(&self, id: u32) -> Result<Found, Fault> {
+    pub(super) async fn schema(&self, id: u32) -> Result<Lookup, Fault> {
         if let Some(found) = self.remembered(id) {
             return Ok(found);
         }
@@ -85,19 +87,19 @@ impl Registry {
     }
 
     /// The schema of an id, if it is remembered.
-    pub(super) fn remembered(&self, id: u32) -> Option<Found> {
+    pub(super) fn remembered(&self, id: u32) -> Option<Lookup> {
         let known = self.shared.known.read().unwrap_or_else(PoisonError::into_inner);
         match known.get(&id)? {
             Known::For(found) => Some(found.clone()),
-            Known::UnknownSince(at) if at.elapsed() < UNKNOWN_FOR => Some(Found::Unknown),
+            Known::UnknownSince(at) if at.elapsed() < UNKNOWN_FOR => Some(Lookup::Unknown),
             Known::UnknownSince(_) => None,
         }
     }
 
-    fn remember(&self, id: u32, found: &Found) {
+    fn remember(&self, id: u32, found: &Lookup) {
         let mut known = self.shared.known.write().unwrap_or_else(PoisonError::into_inner);
         let fact = match found {
-            Found::Unknown => {
+            Lookup::Unknown => {
                 let is_unknown = |fact: &Known| matches!(fact, Known::UnknownSince(_));
                 if known.values().filter(|fact| is_unknown(fact)).count() >= UNKNOWN_LIMIT {
                     known.retain(|_, fact| !is_unknown(fact));
@@ -109,29 +111,34 @@ impl Registry {
         known.insert(id, fact);
     }
 
-    async fn fetch(&self, id: u32) -> Result<Found, Fault> {
+    async fn fetch(&self, id: u32) -> Result<Lookup, Fault> {
         let connection = &self.shared.connection;
         let answer = get_schema_by_id(id, connection.settings()).await;
-        let Some(schema) = self.unless_unknown(answer)? else { return Ok(Found::Unknown) };
-        if schema.schema_type != SchemaType::Avro {
-            return Ok(Found::Unusable(Unusable("it is not an Avro schema".into())));
+        let Some(schema) = self.unless_unknown(answer)? else { return Ok(Lookup::Unknown) };
+        match schema.schema_type {
+            SchemaType::Avro => {}
+            SchemaType::Json => return Ok(Lookup::Json),
+            _ => {
+                let why = "it is neither an Avro schema nor a JSON Schema";
+                return Ok(Lookup::Unusable(Unusable(why.into())));
+            }
         }
 
         let mut references = References::default();
         references.want(schema.references);
         while let Some(reference) = references.wanted.pop() {
             let answer = get_referenced_schema(connection.settings(), &reference).await;
-            let Some(schema) = self.unless_unknown(answer)? else { return Ok(Found::Unknown) };
+            let Some(schema) = self.unless_unknown(answer)? else { return Ok(Lookup::Unknown) };
             references.found.push(schema.schema);
             references.want(schema.references);
             if references.found.len() > REFERENCES_LIMIT {
                 let why = format!("it refers to more than {REFERENCES_LIMIT} others");
-                return Ok(Found::Unusable(Unusable(why)));
+                return Ok(Lookup::Unusable(Unusable(why)));
             }
         }
         Ok(match WriterSchema::parse(&schema.schema, &references.found) {
-            Ok(schema) => Found::Schema(Arc::new(schema)),
-            Err(unusable) => Found::Unusable(unusable),
+            Ok(schema) => Lookup::Avro(Arc::new(schema)),
+            Err(unusable) => Lookup::Unusable(unusable),
         })
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde_json::json;
-use tally_adapter_kafka::wire::{Decoder, Encoder, Registry};
-use tally_domain::{Fields, Reason};
+use serde_json::{Value, json};
+use tally_adapter_kafka::wire::{Decoder, Encoder, Registry, WireMask};
+use tally_domain::transactions::Transactions;
+use tally_domain::{Fields, Flow, Reason};
 use tally_harness::http::{Reply, Request, ScriptedServer};
 use tally_harness::registry::Registry as RealRegistry;
-use tally_ports::{Fault, StopKind};
+use tally_ports::{Fault, Mask, Raw, StopKind};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use uuid::Uuid;
@@ -137,13 +138,37 @@ async fn a_known_schema_is_asked_for_once() {
 
 #[tokio::test]
 async fn another_schema_type_makes_bad_records() {
-    let json = |_: &Request| Reply::json(r#"{"schema": "{}", "schemaType": "JSON"}"#);
-    let server = ScriptedServer::start(json).await;
+    let protobuf = |_: &Request| Reply::json(r#"{"schema": "", "schemaType": "PROTOBUF"}"#);
+    let server = ScriptedServer::start(protobuf).await;
     let decoder = decoder(Some(registry(&server.url())));
     for _ in 0..2 {
-        refused(ask(&decoder).await.unwrap(), "avro", "schema 7: it is not an Avro schema");
+        let outcome = ask(&decoder).await.unwrap();
+        refused(outcome, "avro", "schema 7: it is neither an Avro schema nor a JSON Schema");
     }
     assert_eq!(server.requests().len(), 1);
+}
+
+fn framed(id: u32, json: &str) -> Bytes {
+    [&[0], &id.to_be_bytes()[..], json.as_bytes()].concat().into()
+}
+
+#[tokio::test]
+async fn a_record_of_a_json_schema_is_json() {
+    let json = |_: &Request| Reply::json(r#"{"schema": "{}", "schemaType": "JSON"}"#);
+    let server = ScriptedServer::start(json).await;
+    let registry = registry(&server.url());
+    let decoder = decoder(Some(registry.clone()));
+    let payload = framed(7, r#"{"id": "x", "merchant": "Jane"}"#);
+    let fields = decoder.decode(Some(&payload)).await.unwrap().unwrap();
+    assert_eq!(fields[0].text().as_deref(), Some("x"));
+    let broken = decoder.decode(Some(&framed(7, "{"))).await.unwrap();
+    refused(broken, "json", "EOF while parsing");
+    assert_eq!(server.requests().len(), 1);
+
+    let columns = Transactions::default();
+    let mask = WireMask::new(&["merchant".to_owned()], columns.columns(), Some(registry));
+    let masked = mask.mask(&Raw { payload: Some(payload), ..Raw::default() });
+    assert_eq!(masked.payload.as_deref(), Some(&br#"{"id":"x","merchant":"***"}"#[..]));
 }
 
 #[tokio::test]
@@ -317,6 +342,15 @@ async fn the_real_registry() {
     check_stop(&encoder.map(|_| 0), &format!("{topic}-value"));
 
     let decoder = decoder(Some(registry.clone()));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let registering = client
+        .post(format!("{}/subjects/{topic}-json/versions", real.url()))
+        .json(&json!({ "schemaType": "JSON", "schema": r#"{"type": "object"}"# }));
+    let id: Value = registering.send().await.unwrap().json().await.unwrap();
+    let id = u32::try_from(id["id"].as_u64().unwrap()).unwrap();
+    let fields = decoder.decode(Some(&framed(id, r#"{"id": "x"}"#))).await.unwrap().unwrap();
+    assert_eq!(fields[0].text().as_deref(), Some("x"));
+
     let unknown = [0, 0x7f, 0xff, 0xff, 0xff, 0];
     refused(decode(&decoder, &unknown).await, "schema_unknown", "knows no schema 2147483647");
 }
