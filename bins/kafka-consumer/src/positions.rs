@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::slice;
 
 use serde_json::{Value, json};
-use tally_adapter_kafka::{Cluster, Start, is_of_another_topic};
+use tally_adapter_kafka::{Cluster, Start, is_recreated};
 use tally_app::{Settings, Store, print};
 use tally_ports::{Act, Fault, KnownFlow, PartitionState, PositionAdmin, SetTo, Stop, Stream};
 use tally_runs::stream::stream_name;
@@ -130,8 +130,13 @@ impl Group<'_> {
             reason: format!("positions set: {reason}"),
             result: json!({ "from": from, "to": to }),
         };
-        let is_recreated =
-            state.is_some_and(|state| is_of_another_topic(&state.cursor, &self.cursor));
+        let is_recreated = match state {
+            Some(PartitionState { next, cursor, .. }) => {
+                let is_recreated = is_recreated(&self.cluster, topic, number, *next, cursor).await;
+                is_recreated.map_err(Fault::into_stop)?
+            }
+            None => false,
+        };
         let set_to = SetTo { next: to, is_recreated, cursor: self.cursor.clone() };
         self.store.set(&stream, set_to, None, &act).await.map_err(Fault::into_stop)?;
         let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());

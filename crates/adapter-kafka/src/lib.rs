@@ -66,5 +66,5 @@ pub use gap::Gap;
 pub use progress::{Lag, PartitionProgress};
 pub use publisher::{Outgoing, Publisher};
 pub use security::Security;
-pub use source::{KafkaSource, is_of_another_topic};
+pub use source::{KafkaSource, is_recreated};
 pub use tally_kafka_client::{Mechanism, Sasl};

@@ -15,8 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::cursor::Cursor;
-pub use self::cursor::is_of_another_topic;
-use self::log_position::LogPosition;
+use self::log_position::{Halt, LogPosition};
 use self::open::{Open, Unread};
 use self::reader::{Event, Reader};
 use crate::wire::Decoder;
@@ -67,7 +66,7 @@ enum Ending {
 }
 
 impl Source for KafkaSource {
-    /// Returns within the linger time, half a second, or, at first and after a fault, the timeout of a call. Cancel
+    /// Returns within the linger time, half a second, or, at first and after a fault, the time that opening takes. Cancel
     /// safe.
     async fn next_batch(&mut self, limit: usize) -> Result<Option<Batch>, Fault> {
         let batch = self.collect(limit.max(1)).await;
@@ -76,6 +75,33 @@ impl Source for KafkaSource {
         let next = next.map(|received| received.timestamp);
         self.progress.waiting(first.or(next));
         batch
+    }
+}
+
+/// Whether the log of a partition is another one than that which was read up to before `next`, where `cursor` is that of the
+/// position.
+///
+/// # Errors
+/// When the brokers are unavailable, or the topic is not there.
+pub async fn is_recreated(
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+    next: i64,
+    cursor: &Value,
+) -> Result<bool, Fault> {
+    let log_position = LogPosition {
+        cluster: cluster.clone(),
+        topic: topic.into(),
+        partition,
+        next,
+        cursor: Cursor::from_json(cursor)?,
+        was_there: false,
+    };
+    match log_position.open().await {
+        Err(Halt::Blocked(why)) => Ok(why.0.is_recreated),
+        Err(Halt::Fault(fault)) => Err(fault),
+        Ok(_) | Err(Halt::Abandoned) => Ok(false),
     }
 }
 
@@ -102,7 +128,7 @@ impl KafkaSource {
             given: Some(cursor.clone()),
             cursor: Cursor::default(),
             reader: None,
-            was_there: false,
+            was_there: !cursor.is_null(),
             is_connected: false,
             unread: None,
             open: Open::new(next),

@@ -12,7 +12,7 @@ use crate::batch::Broken;
 /// The first piece of memory, for what is unpacked as a stream.
 const FIRST_PIECE: usize = 16 * 1024;
 /// What is over the limit is counted on up to so many times the limit, to say how much it is.
-const COUNT_ON: u64 = 16;
+const COUNT_ON: u64 = 2;
 
 /// How a batch is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,7 @@ impl Codec {
             let read = self.read(&mut decoder, &mut unpacked[filled..])?;
             if read == 0 {
                 unpacked.truncate(filled);
+                unpacked.shrink_to_fit();
                 return Ok(unpacked.into());
             }
             filled += read;

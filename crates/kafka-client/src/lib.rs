@@ -43,8 +43,8 @@
 //! a broker answers the requests of a connection one by one.
 //!
 //! # What it leaves out
-//! Formats before v2 (Kafka 0.11) are refused by name. It asks for one partition at a time, has no fetch sessions, no
-//! consumer groups, does not read from followers, and does not look for records that an unclean election took back. The
+//! Formats before v2 (Kafka 0.11) are refused by name. It asks for one partition at a time, has no fetch sessions, joins no
+//! consumer group, does not read from followers, and does not look for records that an unclean election took back. The
 //! numbers in a broker's answer beside its record batches are trusted by the codec: one that claims two thousand million
 //! topics would have it ask for as much memory.
 

@@ -94,9 +94,7 @@ impl Partition {
                 Err(error) => return Err(error),
                 Ok(leader) => {
                     // Whoever cannot be reached and still leads is what the caller should hear of.
-                    if let Some((former, error)) = failed.take_if(|(former, _)| *former == leader)
-                        && !has_answered(&error)
-                    {
+                    if let Some((former, error)) = failed.take_if(|(former, _)| *former == leader) {
                         self.forget(&former);
                         return Err(error);
                     }
@@ -111,7 +109,7 @@ impl Partition {
                     if !may_have_moved(&error) {
                         return Err(error);
                     }
-                    if !has_answered(&error) {
+                    if !has_answered(&error) && Instant::now() < deadline {
                         failed = Some((leader, error));
                         continue;
                     }

@@ -27,7 +27,7 @@ pub(crate) struct LastRecord {
 }
 
 impl Cursor {
-    /// A position's cursor; null at the start.
+    /// A position's cursor; null where nothing is known, as at the start.
     pub(super) fn from_json(json: &Value) -> Result<Self, Fault> {
         if json.is_null() {
             return Ok(Self::default());
@@ -42,15 +42,21 @@ impl Cursor {
     }
 
     pub(crate) fn to_json(self) -> Value {
+        if self == Self::default() {
+            return Value::Null;
+        }
         // Fails for nothing that it consists of.
         serde_json::to_value(self).unwrap_or_default()
     }
 }
 
 impl LastRecord {
-    pub(super) fn of(record: &Record) -> Self {
+    /// Whether it is `record`. Of a record that was read before topics' ids were (not `has_id`) the timestamp is another one
+    /// where the broker's clock counts.
+    pub(super) fn is(&self, record: &Record, has_id: bool) -> bool {
+        let timestamp = if has_id { record.timestamp } else { self.timestamp };
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        Self::new(record.offset, record.timestamp, key, value)
+        *self == Self::new(record.offset, timestamp, key, value)
     }
 
     pub(super) fn new(
@@ -61,12 +67,6 @@ impl LastRecord {
     ) -> Self {
         Self { offset, timestamp, crc: checksum(key, value) }
     }
-}
-
-/// Whether the topic of one cursor is another one than that of the other; not where either does not know its topic.
-pub fn is_of_another_topic(one: &Value, other: &Value) -> bool {
-    let topic = |json| Cursor::from_json(json).ok()?.topic_id;
-    topic(one).zip(topic(other)).is_some_and(|(one, other)| one != other)
 }
 
 fn checksum(key: Option<&[u8]>, value: Option<&[u8]>) -> u32 {
@@ -107,29 +107,34 @@ mod tests {
     }
 
     #[test]
+    fn the_timestamp_counts_where_the_topics_id_is_known() {
+        let last = record(None, None, 1);
+        let found = |timestamp| Record {
+            offset: 7,
+            timestamp,
+            key: None,
+            value: None,
+            headers: tally_kafka_client::Headers::default(),
+        };
+        assert!(last.is(&found(1), true) && last.is(&found(1), false));
+        assert!(!last.is(&found(2), true) && last.is(&found(2), false));
+        assert!(!last.is(&Record { offset: 8, ..found(1) }, false));
+    }
+
+    #[test]
     fn it_survives_the_store() {
         let topic_id = Some(Uuid::from_u128(7));
         let last = Some(record(Some("k"), Some("value"), 1_700_000_000_000));
-        for cursor in [Cursor { topic_id, last }, Cursor { topic_id, last: None }] {
+        let known = [Cursor { topic_id, last }, Cursor { topic_id, last: None }];
+        for cursor in known.into_iter().chain([Cursor::default()]) {
             assert_eq!(Cursor::from_json(&cursor.to_json()), Ok(cursor));
         }
-        assert_eq!(Cursor::from_json(&Value::Null), Ok(Cursor::default()));
+        assert_eq!(Cursor::default().to_json(), Value::Null);
         let without_topic = json!({ "offset": 7, "timestamp": 1, "crc": 2 });
         let last = Some(LastRecord { offset: 7, timestamp: 1, crc: 2 });
         assert_eq!(Cursor::from_json(&without_topic), Ok(Cursor { topic_id: None, last }));
         for json in [json!({ "byte": 7, "line": 2 }), json!({}), json!({ "topic_id": 7 })] {
             assert!(Cursor::from_json(&json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn topics_are_compared_where_both_are_known() {
-        let of = |id| Cursor { topic_id: Some(Uuid::from_u128(id)), last: None }.to_json();
-        assert!(is_of_another_topic(&of(1), &of(2)));
-        assert!(!is_of_another_topic(&of(1), &of(1)));
-        let without_topic = json!({ "offset": 7, "timestamp": 1, "crc": 2 });
-        for json in [Value::Null, without_topic, json!({ "byte": 1 })] {
-            assert!(!is_of_another_topic(&of(1), &json), "{json}");
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tally_kafka_client::{Broken, Error, Fetch, Fetched, Isolation, Partition, Piece};
 use tally_ports::{Fault, Stop, StopKind};
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 
 use super::cursor::{Cursor, LastRecord};
 use crate::Gap;
@@ -48,38 +50,49 @@ impl LogPosition {
         if let (Some(was), Some(is)) = (self.cursor.topic_id, log.topic_id())
             && was != is
         {
-            return Err(self.recreated(&log, &format!("its id was {was} and is {is} now")).await);
+            return Err(self.recreated(was, is).await);
         }
         let (start, end) = self.ends(&log).await?;
         if self.next > end {
-            return Err(self.recreated(&log, &format!("its log ends at {end}")).await);
+            return Err(self.is_another(&log, start, end));
         }
         if self.next < start {
-            return Err(self.deleted(start, &log));
+            let text = format!("they are no longer in the log, which begins at {start}");
+            return Err(self.blocked(self.next..=start - 1, start, false, &log, &text));
         }
-        let Some(last) = self.cursor.last.filter(|last| last.offset >= start) else {
-            return Ok(log);
-        };
-        if self.is_another(&log, last).await? {
+        if let Some(last) = self.cursor.last.filter(|last| last.offset >= start)
+            && !self.is_there(&log, last).await?
+        {
             let why = format!("offset {} is not what was read there", last.offset);
-            return Err(self.recreated(&log, &why).await);
+            return Err(self.restarts(&log, start, &why));
         }
         Ok(log)
     }
 
     /// What the log that was being read says of the next offset is that there is none, or something else went wrong.
-    pub(super) async fn halt(&self, log: &Partition, error: Error) -> Halt {
+    pub(super) async fn halt(&self, error: Error) -> Halt {
         match error {
             Error::OutOfRange { .. } => match self.open().await {
                 Err(halt) => halt,
-                Ok(_) => self.changes(log),
+                Ok(log) => self.changes(&log),
             },
-            Error::Recreated { was, is, .. } => match self.find().await {
-                Ok(log) => self.recreated(&log, &format!("its id was {was} and is {is} now")).await,
-                Err(halt) => halt,
-            },
-            error => Halt::Fault(fault(&format!("read {}", self.name()), &error)),
+            Error::Recreated { was, is, .. } => self.recreated(was, is).await,
+            Error::AnswerTooLarge { .. } => {
+                let (name, next) = (self.name(), self.next);
+                Halt::Fault(setting(format!(
+                    "cannot read {name} at offset {next}: {error}: raise kafka.max_batch_bytes to read it"
+                )))
+            }
+            error => self.fault("read", &error),
         }
+    }
+
+    /// A place in memory for one unpacked batch.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, Halt> {
+        let bytes = self.cluster.settings().max_batch_bytes;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let place = Arc::clone(self.cluster.memory()).acquire_many_owned(bytes).await;
+        place.map_err(|_| Halt::Abandoned)
     }
 
     /// A range of the log cannot be decoded.
@@ -100,15 +113,11 @@ impl LogPosition {
 
     async fn find(&self) -> Result<Partition, Halt> {
         let found = self.cluster.client().partition(&self.topic, self.partition).await;
-        found.map_err(|error| {
-            let missing =
-                matches!(error, Error::MissingTopic { .. } | Error::MissingPartition { .. });
-            let what = format!("open {}", self.name());
-            Halt::Fault(match missing {
-                true if self.was_there => Fault::outage(format!("cannot {what}: {error}")),
-                true => setting(format!("cannot {what}: {error}")),
-                false => fault(&what, &error),
-            })
+        found.map_err(|error| match error {
+            Error::MissingTopic { .. } | Error::MissingPartition { .. } if !self.was_there => {
+                Halt::Fault(setting(format!("cannot open {}: {error}", self.name())))
+            }
+            error => self.fault("open", &error),
         })
     }
 
@@ -116,14 +125,13 @@ impl LogPosition {
         let ends = async {
             Ok::<_, Error>((log.earliest().await?, log.latest(Isolation::ReadCommitted).await?))
         };
-        ends.await.map_err(|error| {
-            Halt::Fault(fault(&format!("ask for offsets of {}", self.name()), &error))
-        })
+        ends.await.map_err(|error| self.fault("ask for offsets of", &error))
     }
 
-    /// Whether the log holds another record than the `last` that was read. Where that was compacted away, or cannot be
-    /// read any more, nobody can tell.
-    async fn is_another(&self, log: &Partition, last: LastRecord) -> Result<bool, Halt> {
+    /// Whether the log holds the `last` record that was read. Where that was compacted away, or cannot be read any more,
+    /// nobody can tell, and it is believed.
+    async fn is_there(&self, log: &Partition, last: LastRecord) -> Result<bool, Halt> {
+        let _place = self.place().await?;
         let fetch = Fetch {
             max_wait: Duration::ZERO,
             max_bytes: ONE_BATCH,
@@ -135,18 +143,20 @@ impl LogPosition {
                 Ok(Fetched::Answer(answer)) => break answer,
                 Ok(Fetched::Throttled(_)) => {}
                 Err(Error::OutOfRange { .. }) => return Err(self.changes(log)),
-                Err(error) => {
-                    return Err(Halt::Fault(fault(&format!("read {}", self.name()), &error)));
-                }
+                Err(error) => return Err(self.fault("read", &error)),
             }
         };
-        let Some(Piece::Records(batch)) = answer.batches.next() else { return Ok(false) };
+        let Some(Piece::Records(batch)) = answer.batches.next() else { return Ok(true) };
         let found = batch.records().next().filter(|found| found.offset == last.offset);
-        Ok(found.is_some_and(|found| LastRecord::of(&found) != last))
+        Ok(found.is_none_or(|found| last.is(&found, self.cursor.topic_id.is_some())))
     }
 
     fn name(&self) -> String {
         format!("{}/{}", self.topic, self.partition)
+    }
+
+    fn fault(&self, tried: &str, error: &Error) -> Halt {
+        Halt::Fault(fault(&format!("{tried} {}", self.name()), error))
     }
 
     /// The log's ends changed while they were looked up.
@@ -155,19 +165,36 @@ impl LogPosition {
         Halt::Fault(Fault::outage(format!("{}: {topic}/{partition} changes", self.cluster.name())))
     }
 
-    fn deleted(&self, start: i64, log: &Partition) -> Halt {
-        let text = format!("they are no longer in the log, which begins at {start}");
-        self.blocked(self.next..=start - 1, start, false, log, &text)
+    /// The log ends before the position: it has lost records, or, where topics have no ids, its topic was recreated.
+    fn is_another(&self, log: &Partition, start: i64, end: i64) -> Halt {
+        if self.cursor.topic_id.is_none() {
+            return self.restarts(log, start, &format!("its log ends at {end}"));
+        }
+        let text = format!(
+            "the log has lost them, it ends at {end}: offsets from there on are of other records"
+        );
+        self.blocked(end..=self.next - 1, end, true, log, &text)
     }
 
-    async fn recreated(&self, log: &Partition, why: &str) -> Halt {
-        match self.ends(log).await {
+    /// The topic of that name is another one now.
+    async fn recreated(&self, was: Uuid, is: Uuid) -> Halt {
+        let found = async {
+            let log = self.find().await?;
+            let (start, _) = self.ends(&log).await?;
+            Ok((log, start))
+        };
+        match found.await {
             Err(halt) => halt,
-            Ok((start, _)) => {
-                let text = format!("the topic was recreated: {why}");
-                self.blocked(0..=(self.next - 1).max(0), start, true, log, &text)
+            Ok((log, start)) => {
+                self.restarts(&log, start, &format!("its id was {was} and is {is} now"))
             }
         }
+    }
+
+    /// All of the log has to be read again.
+    fn restarts(&self, log: &Partition, start: i64, why: &str) -> Halt {
+        let text = format!("the topic was recreated: {why}");
+        self.blocked(0..=(self.next - 1).max(0), start, true, log, &text)
     }
 
     fn blocked(

@@ -14,6 +14,8 @@ use super::cursor::{Cursor, LastRecord};
 
 /// A batch holds at most this many bytes of records, or one record.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// A header takes so much memory beside its name and value, which may be empty.
+const HEADER_SIZE: usize = size_of::<(String, Option<Bytes>)>();
 
 /// The records of a batch of the log that are in no batch of ours yet.
 pub(super) struct Unread {
@@ -59,7 +61,7 @@ impl Received {
             Headers::clone(no_headers)
         } else {
             let pairs = headers.iter().map(|(name, value)| {
-                size += name.len() + length(&value);
+                size += name.len() + length(&value) + HEADER_SIZE;
                 (String::from_utf8_lossy(&name).into_owned(), value)
             });
             pairs.collect()

@@ -72,6 +72,7 @@ impl Task {
 
     async fn read(&mut self) -> Result<(), Halt> {
         let log = self.log_position.open().await?;
+        self.log_position.was_there = true;
         self.send(Event::Opened { topic_id: log.topic_id() }).await?;
         let settings = self.log_position.cluster.settings().clone();
         while self.log_position.next < self.until {
@@ -84,12 +85,12 @@ impl Task {
             let mut answer = match log.fetch(fetch).await {
                 Ok(Fetched::Answer(answer)) => answer,
                 Ok(Fetched::Throttled(_)) => continue,
-                Err(error) => return Err(self.log_position.halt(&log, error).await),
+                Err(error) => return Err(self.log_position.halt(error).await),
             };
             let (end, before) = (answer.last_stable_offset, self.log_position.next);
             while self.log_position.next < self.until && !answer.batches.is_at_end() {
-                // An unpacked batch has its place in memory before it is unpacked.
-                let place = self.place(settings.max_batch_bytes).await?;
+                // A batch has its place in memory before it is unpacked.
+                let place = self.log_position.place().await?;
                 let Some(piece) = answer.batches.next() else { break };
                 let last = piece.last();
                 self.progress.fetched(last + 1, end);
@@ -98,6 +99,7 @@ impl Task {
                         return Err(self.log_position.undecodable(first..=last, &broken, &log));
                     }
                     Piece::Passed(Passed { why, .. }) => {
+                        drop(place);
                         let why = passed_by(&why);
                         self.send(Event::Passed { last, why }).await?;
                     }
@@ -114,15 +116,6 @@ impl Task {
             }
         }
         Ok(())
-    }
-
-    /// Waits until there is memory for `bytes`.
-    async fn place(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Halt> {
-        let memory = Arc::clone(self.log_position.cluster.memory());
-        memory
-            .acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX))
-            .await
-            .map_err(|_| Halt::Abandoned)
     }
 
     async fn send(&self, event: Event) -> Result<(), Halt> {

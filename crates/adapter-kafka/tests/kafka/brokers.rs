@@ -55,12 +55,12 @@ async fn a_misspelt_topic_is_a_setting_and_names_what_may_be_meant() {
 }
 
 #[tokio::test]
-async fn a_missing_partition_is_a_setting() {
+async fn a_partition_that_is_not_there_yet_is_an_outage() {
     let broker = Broker::shared().await;
     let topic = broker.topic(1).await;
     let cluster = cluster_of(broker);
     let expected = format!("topic {topic} has no partition 1, only 1 from 0 on");
-    check_setting(cluster.offset(&topic, 1, Start::Latest).await, &expected);
+    check_outage(cluster.offset(&topic, 1, Start::Latest).await, &expected);
 }
 
 #[tokio::test]

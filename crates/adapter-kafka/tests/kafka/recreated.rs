@@ -1,7 +1,7 @@
 //! A log that is no longer the one that was read.
 
 use serde_json::{Value, json};
-use tally_adapter_kafka::is_of_another_topic;
+use tally_adapter_kafka::is_recreated;
 use tally_harness::kafka::Broker;
 use tally_ports::{Fault, Source, StopKind};
 
@@ -13,7 +13,15 @@ async fn of_ten(broker: &Broker) -> (Topic, Value) {
     broker.produce(&topic.name, 0, visits(0..10)).await;
     let (mut source, _) = topic.source(0, &Value::Null, None);
     let cursor = next(&mut source, 10).await.cursor;
+    assert_eq!(is_recreated(&topic.cluster, &topic.name, 0, 10, &cursor).await, Ok(false));
     (topic, cursor)
+}
+
+/// As it was before topics' ids were looked at.
+fn without_id(cursor: &Value) -> Value {
+    let mut cursor = cursor.clone();
+    cursor.as_object_mut().unwrap().remove("topic_id").unwrap();
+    cursor
 }
 
 async fn recreate(broker: &Broker, topic: &Topic, records: std::ops::Range<usize>) {
@@ -30,11 +38,9 @@ async fn check(records: std::ops::Range<usize>, why: &str) {
     let (topic, cursor) = of_ten(broker).await;
     recreate(broker, &topic, records).await;
     let now = topic.cluster.cursor(&topic.name).await.unwrap();
-    assert!(is_of_another_topic(&cursor, &now));
     // A cursor from before the topic's id was looked at tells by what is in the log.
-    let mut without_id = cursor.clone();
-    without_id.as_object_mut().unwrap().remove("topic_id").unwrap();
-    for (cursor, why) in [(&cursor, "its id was"), (&without_id, why)] {
+    for (cursor, why) in [(&cursor, "its id was"), (&without_id(&cursor), why)] {
+        assert_eq!(is_recreated(&topic.cluster, &topic.name, 0, 10, cursor).await, Ok(true));
         // Before the end is looked at, too.
         for until in [None, Some(5)] {
             let (mut source, progress) = topic.source(10, cursor, until);
@@ -74,6 +80,34 @@ async fn a_position_beyond_the_end_without_a_cursor() {
     let (gap, message) = blocked(&mut source, &progress).await;
     assert_eq!(range(&gap), (0, 99, 0));
     assert!(message.contains("its log ends at 10"), "{message}");
+}
+
+#[tokio::test]
+async fn a_log_that_has_lost_records_goes_on_where_it_ends() {
+    let broker = Broker::shared().await;
+    let (topic, cursor) = of_ten(broker).await;
+    let (mut source, progress) = topic.source(15, &cursor, None);
+    let (gap, message) = blocked(&mut source, &progress).await;
+    assert_eq!((range(&gap), gap.is_recreated), ((10, 14, 10), true));
+    assert!(message.contains("the log has lost them, it ends at 10"), "{message}");
+}
+
+#[tokio::test]
+async fn the_time_of_the_broker_is_compared_only_with_what_was_read_as_such() {
+    let broker = Broker::shared().await;
+    let appended = "message.timestamp.type=LogAppendTime";
+    let topic = Topic::named(broker, broker.topic_with(1, appended).await);
+    broker.produce(&topic.name, 0, visits(0..2)).await;
+    let (mut source, _) = topic.source(0, &Value::Null, None);
+    let cursor = next(&mut source, 2).await.cursor;
+    // As it was read before: by the producer's clock.
+    let mut by_producer = without_id(&cursor);
+    by_producer["timestamp"] = json!(1);
+    broker.produce(&topic.name, 0, visits(2..3)).await;
+    for cursor in [&cursor, &by_producer] {
+        let (mut source, _) = topic.source(2, cursor, None);
+        assert_eq!(next(&mut source, 1).await.first, 2);
+    }
 }
 
 #[tokio::test]

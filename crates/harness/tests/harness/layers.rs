@@ -68,11 +68,17 @@ fn adapters_know_neither_each_other_nor_the_pipeline() {
         dependencies.iter().filter(|(name, _)| name.starts_with("tally-adapter-")).collect();
     assert_eq!(adapters.len(), 5);
     for (adapter, known) in adapters {
-        let is_sql = ["tally-adapter-postgres", "tally-adapter-sqlite"].contains(&adapter.as_str());
-        let sql: &[&str] = if is_sql { &["tally-queries"] } else { &[] };
-        assert_eq!(ours(known), [&["tally-domain", "tally-ports"], sql].concat(), "{adapter}");
+        let expected: &[&str] = match adapter.as_str() {
+            "tally-adapter-kafka" => &["tally-domain", "tally-kafka-client", "tally-ports"],
+            "tally-adapter-postgres" | "tally-adapter-sqlite" => {
+                &["tally-domain", "tally-ports", "tally-queries"]
+            }
+            _ => &["tally-domain", "tally-ports"],
+        };
+        assert_eq!(ours(known), expected, "{adapter}");
     }
     assert_eq!(ours(&dependencies["tally-queries"]), ["tally-domain", "tally-ports"]);
+    assert!(ours(&dependencies["tally-kafka-client"]).is_empty());
 }
 
 #[test]

@@ -32,8 +32,8 @@ impl Pool {
         open.map(|(broker, _)| broker.clone()).collect()
     }
 
-    /// A request to a broker; see [`Connection::call_with`]. What is asked changes nothing at the broker, so it is
-    /// asked again where a connection turns out to have been closed while nobody used it.
+    /// A request to a broker; see [`Connection::call_with`]. What is asked twice has no other effect, so it is asked
+    /// again where a connection turns out to have been closed while nobody used it.
     pub(crate) async fn call<C: Call>(
         &self,
         broker: &Arc<str>,
