@@ -17,7 +17,7 @@ const DURABLE: &str = "pragma synchronous = full";
 
 /// The 16 MiB that the pages of a batch may take, and that the log may grow to before it is written back: keys at random
 /// touch a page each.
-const SIZES: [&str; 2] = ["pragma cache_size = -16384", "pragma wal_autocheckpoint = 4096"];
+const SIZES: [&str; 2] = ["pragma cache_size = -14336", "pragma wal_autocheckpoint = 4096"];
 
 /// Between two attempts at what SQLite does not wait for by itself.
 const PAUSE: Duration = Duration::from_millis(5);
