@@ -56,7 +56,7 @@ impl<'a> DeadLetterJson<'a> {
 
     fn with_key(summary: &'a DeadLetterSummary, key: Option<&[u8]>) -> Self {
         let (key, key_encoding) = encoded(key);
-        let place = &summary.place;
+        let place = &summary.identity;
         Self {
             id: summary.id,
             flow: &place.flow,

@@ -18,7 +18,7 @@ const KEY: usize = 36;
 pub async fn run(list: &List, output: Output, console: &Console) -> Result<(), Ended> {
     let filter = list.filters.filter(&[], list.state);
     let after = match list.after {
-        Some(id) => Some(console.find(id).await?.place),
+        Some(id) => Some(console.find(id).await?.identity),
         None => None,
     };
     let limit = usize::from(list.limit);
@@ -54,7 +54,7 @@ fn table(page: &[DeadLetterSummary], next: Option<Uuid>) -> String {
         table.row([
             letter.id.to_string(),
             place_of(letter),
-            letter.place.attempt.to_string(),
+            letter.identity.attempt.to_string(),
             letter.state.to_string(),
             letter.stage.clone(),
             letter.code.clone(),
@@ -68,7 +68,7 @@ fn table(page: &[DeadLetterSummary], next: Option<Uuid>) -> String {
 
 /// Where a record was read: `orders.csv@17`, `transactions/3@1024`.
 pub fn place_of(letter: &DeadLetterSummary) -> String {
-    let place = &letter.place;
+    let place = &letter.identity;
     let label = letter.label.as_deref().unwrap_or(&place.stream);
     if place.stream.starts_with(FILE) {
         format!("{label}@{}", place.position)

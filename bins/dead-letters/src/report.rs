@@ -46,14 +46,14 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
         Outcome::Replayed(Replayed::NotOpen(state)) => format!("is {state}: left alone"),
         Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
         Outcome::Exhausted { most } => {
-            let attempt = letter.place.attempt;
+            let attempt = letter.identity.attempt;
             format!("attempt {attempt} of at most {most}: left alone, see --max-attempts")
         }
     }
 }
 
 fn line<'a>(outcome: &'a Outcome, letter: &'a DeadLetterSummary) -> Line<'a> {
-    let place = &letter.place;
+    let place = &letter.identity;
     let (reason, next) = match outcome {
         Outcome::Replayed(Replayed::FailedAgain { next, reason }) => {
             (Some(reason), Some(next.id()))

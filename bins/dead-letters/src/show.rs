@@ -23,7 +23,7 @@ pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ende
     let whole =
         whole.unwrap_or_else(|| StoredDeadLetter { summary, raw: tally_ports::Raw::default() });
 
-    let place = &whole.summary.place;
+    let place = &whole.summary.identity;
     let of_record = Filter {
         flow: Some(place.flow.clone()),
         stream: Some(place.stream.clone()),
@@ -62,7 +62,7 @@ fn text(
     StoredDeadLetter { summary, raw }: &StoredDeadLetter,
     attempts: &[DeadLetterSummary],
 ) -> String {
-    let place = &summary.place;
+    let place = &summary.identity;
     let moment = |at: chrono::NaiveDateTime| format!("{} UTC", at.format("%Y-%m-%d %H:%M:%S%.3f"));
     let mut text = String::new();
     for (name, value) in [
@@ -107,7 +107,7 @@ fn text(
     for attempt in attempts {
         table.row([
             if attempt.id == summary.id { ">".to_owned() } else { String::new() },
-            attempt.place.attempt.to_string(),
+            attempt.identity.attempt.to_string(),
             attempt.state.to_string(),
             attempt.stage.clone(),
             attempt.code.clone(),

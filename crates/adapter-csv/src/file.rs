@@ -18,7 +18,7 @@ use crate::decimal::Amounts;
 use crate::header::Header;
 use crate::layout::Layout;
 use crate::open::{Opened, in_words, open};
-use crate::reader::Place;
+use crate::reader::LineStart;
 use crate::window::read_at;
 use crate::{CsvSource, Settings, dead_letter, encoding};
 
@@ -45,7 +45,7 @@ pub struct Table {
     /// The header line with its end.
     pub header_line: Bytes,
     /// Where rows start.
-    pub rows: Place,
+    pub rows: LineStart,
     /// How many blank ones all readers passed.
     pub blank_rows: AtomicU64,
 }
@@ -122,7 +122,7 @@ impl CsvFile {
             return Ok(CsvSource::new(Arc::clone(&table), 0, table.rows));
         }
         let place =
-            Place::from_cursor(cursor).filter(|_| next >= 0).ok_or_else(|| bad("is none"))?;
+            LineStart::from_cursor(cursor).filter(|_| next >= 0).ok_or_else(|| bad("is none"))?;
         if place.byte < table.rows.byte || place.byte > table.stamp.size {
             return Err(bad("lies outside its rows"));
         }
@@ -172,7 +172,7 @@ impl fmt::Debug for CsvFile {
 
 /// How many bytes of the file lie before `cursor`; `None` when it is no cursor of a file, null for example.
 pub fn byte_of(cursor: &Value) -> Option<u64> {
-    Place::from_cursor(cursor).map(|place| place.byte)
+    LineStart::from_cursor(cursor).map(|place| place.byte)
 }
 
 impl Table {

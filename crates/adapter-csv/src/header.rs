@@ -10,7 +10,7 @@ use tally_domain::{Column, Kind};
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
 use crate::framing::{Frame, Framing, Width, physical_line};
-use crate::reader::Place;
+use crate::reader::LineStart;
 use crate::split::Feed;
 
 /// In the order in which they are tried.
@@ -28,7 +28,7 @@ pub struct Header {
     /// Its bytes in the file, without the line end.
     pub range: Range<usize>,
     /// Where rows start.
-    pub rows: Place,
+    pub rows: LineStart,
     /// How many fields a record has.
     pub width: Width,
     /// A name for each of the file's columns, blanks trimmed; none where the name came before.
@@ -102,7 +102,10 @@ impl Header {
         Ok(Self {
             delimiter: best.delimiter,
             range: start.byte..start.byte + best.len,
-            rows: Place { byte: (start.byte + best.next) as u64, line: start.line + best.lines },
+            rows: LineStart {
+                byte: (start.byte + best.next) as u64,
+                line: start.line + best.lines,
+            },
             width,
             names,
             columns: known,

@@ -20,14 +20,14 @@ const SKIP_CHUNK: usize = 64 * 1024;
 
 /// The start of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LineStart {
     /// Where it is in the file.
     pub byte: u64,
     /// Which physical line it is, from 1.
     pub line: u64,
 }
 
-impl Place {
+impl LineStart {
     /// As it is stored.
     pub fn to_cursor(self) -> Value {
         json!({ "byte": self.byte, "line": self.line })
@@ -51,7 +51,7 @@ pub struct Frames {
     /// How many blank rows were passed.
     pub blank: u64,
     /// Where the next one is looked for.
-    pub end: Place,
+    pub end: LineStart,
 }
 
 /// A record or a line that is none.
@@ -83,7 +83,7 @@ impl Reader {
 
     /// Up to `limit` records from `start` on; none at the end of the file. Leaves nothing behind that the next call
     /// depends on: after an error the same call may be made again.
-    pub fn read(&mut self, file: &File, start: Place, limit: usize) -> io::Result<Frames> {
+    pub fn read(&mut self, file: &File, start: LineStart, limit: usize) -> io::Result<Frames> {
         let mut rows: Vec<Row> = Vec::new();
         let mut blank = 0;
         let mut place = start;
@@ -100,7 +100,7 @@ impl Reader {
                     continue;
                 }
                 Frame::Blank { next } => {
-                    place = Place { byte: place.byte + next as u64, line: place.line + 1 };
+                    place = LineStart { byte: place.byte + next as u64, line: place.line + 1 };
                     blank += 1;
                     if rows.is_empty() {
                         first = place.byte;
@@ -130,7 +130,7 @@ impl Reader {
                 Some(next) => place.byte + next as u64,
                 None => self.after_line(file, row_end)?,
             };
-            place = Place { byte: next_byte, line: place.line + lines };
+            place = LineStart { byte: next_byte, line: place.line + lines };
             if truncated {
                 // The rest of the line is not in the window.
                 break;
@@ -183,7 +183,7 @@ mod tests {
         let file = file_of(content);
         let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
         let mut reader = Reader::new(framing, content.len() as u64);
-        let mut place = Place { byte: 0, line: 1 };
+        let mut place = LineStart { byte: 0, line: 1 };
         let mut found = Vec::new();
         loop {
             let frames = reader.read(&file, place, limit).unwrap();
@@ -275,7 +275,7 @@ mod tests {
         let file = file_of(b"a;b\nc;d\n");
         let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
         let mut reader = Reader::new(framing, 100);
-        let error = reader.read(&file, Place { byte: 0, line: 1 }, 9).unwrap_err();
+        let error = reader.read(&file, LineStart { byte: 0, line: 1 }, 9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

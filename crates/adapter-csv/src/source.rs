@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 
 use crate::blocking::blocking;
 use crate::file::Table;
-use crate::reader::{Frames, Place, Reader};
+use crate::reader::{Frames, LineStart, Reader};
 use crate::split::Feed;
 
 /// After as many records the runtime may do something else.
@@ -25,7 +25,7 @@ pub struct CsvSource {
     /// The next row.
     next: i64,
     /// Where it is looked for.
-    place: Place,
+    place: LineStart,
     /// Away while it reads, or when the future that waited for it was dropped.
     reader: Option<Reader>,
 }
@@ -61,7 +61,7 @@ impl Source for CsvSource {
 }
 
 impl CsvSource {
-    pub(crate) fn new(table: Arc<Table>, next: i64, place: Place) -> Self {
+    pub(crate) fn new(table: Arc<Table>, next: i64, place: LineStart) -> Self {
         Self { table, next, place, reader: None }
     }
 

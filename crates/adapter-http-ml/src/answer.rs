@@ -41,7 +41,7 @@ pub(crate) fn read(
             _ => Unfit::NotJson,
         })?;
 
-    let mut places = Places::new(asked);
+    let mut places = AskedIds::new(asked);
     let mut mentions = vec![Mentions::Nothing; asked.len()];
     let mut otherwise = if items.is_empty() { Unfit::NamesNone } else { Unfit::NoFitItem };
     let mut repeated = Repeated::default();
@@ -124,15 +124,15 @@ impl Mentions {
     }
 }
 
-/// Finds the places of ids; at once as long as they come in the order in which they were asked for.
-struct Places<'a> {
+/// The ids that were asked about; one is found at once as long as they are answered in that order.
+struct AskedIds<'a> {
     asked: &'a [&'a Value],
     next: usize,
     /// Made when an id first comes out of order.
     by_id: Option<HashMap<&'a Value, usize>>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> AskedIds<'a> {
     fn new(asked: &'a [&'a Value]) -> Self {
         Self { asked, next: 0, by_id: None }
     }

@@ -147,7 +147,7 @@ impl PostgresLedgerReader {
         self.each(connection, STRAYS, |found: PassNameRow| auditor.see(Fact::Stray(found.name())))
             .await?;
         self.each(connection, DEAD_LETTERS, |found: DeadLetterRow| {
-            auditor.see(Fact::Letter(found.dead_letter()));
+            auditor.see(Fact::DeadLetter(found.dead_letter()));
         })
         .await?;
         for flow in &*self.flows {
@@ -256,7 +256,7 @@ impl Audit for PostgresLedgerReader {
         let letters: Vec<DeadLetterTraceRow> =
             self.answer(of_log!(TRACES_OF_DEAD_LETTERS, asked).load(connection)).await?;
         let mut traces = Traces::default();
-        traces.letters.extend(letters.into_iter().map(DeadLetterTraceRow::trace));
+        traces.dead_letters.extend(letters.into_iter().map(DeadLetterTraceRow::trace));
         for (index, table) in tables(&**flow, is_appended) {
             let sql = queries::traces_of_appended(table);
             let rows: Vec<AppendedTraceRow> =

@@ -12,7 +12,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use tally_ports::{
-    Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place,
+    Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct,
     StoredDeadLetter,
 };
 use tally_queries::dead_letters::{
@@ -40,7 +40,7 @@ impl DeadLetters for Postgres {
     async fn list(
         &self,
         filter: &Filter,
-        after: Option<&Place>,
+        after: Option<&DeadLetterIdentity>,
         limit: usize,
     ) -> Result<Vec<DeadLetterSummary>, Fault> {
         let mut session = self.people.session().await?;

@@ -8,7 +8,8 @@ use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{
-    Earlier, Fault, LoggedAct, Outcome, Place, Raw, Replay, ReplayAttempt, Replayed, Row, State,
+    DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, Raw, Replay, ReplayAttempt, Replayed,
+    Row, State,
 };
 use tally_queries::replay::{FIND, Pass, StateRow};
 use uuid::Uuid;
@@ -51,14 +52,14 @@ impl Replay for Postgres {
 }
 
 async fn replay(session: &mut Session, attempt: &ReplayAttempt) -> Result<Replayed, Fault> {
-    let id = attempt.place.id();
+    let id = attempt.identity.id();
     let (state, pass) = lock(session, attempt).await?;
     if state != State::Open {
         return Ok(Replayed::NotOpen(state));
     }
     let replayed = match &attempt.result {
         Ok(row) => write(session, attempt, pass, row).await?,
-        Err(reason) => Replayed::again(&attempt.place, reason.clone()),
+        Err(reason) => Replayed::again(&attempt.identity, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         insert_next(session, id, next, reason).await?;
@@ -85,22 +86,22 @@ async fn write(
     let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
     earlier::close(session, &origin, &earlier, rows, &outcomes).await?;
-    Ok(Replayed::of(&attempt.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
+    Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
 /// Locks the dead letter: only the session that has locked it may change its state.
 async fn lock(session: &mut Session, attempt: &ReplayAttempt) -> Result<(State, Pass), Fault> {
     let (connection, limit) = session.parts();
     let lock = format!("{FIND} for update of d");
-    let query = prepared(sql_query(lock).bind::<SqlUuid, _>(attempt.place.id()));
+    let query = prepared(sql_query(lock).bind::<SqlUuid, _>(attempt.identity.id()));
     let found = answer(limit, async { query.get_result(connection).await.optional() }).await?;
-    StateRow::known(found, &attempt.place)
+    StateRow::known(found, &attempt.identity)
 }
 
 async fn insert_next(
     session: &mut Session,
     id: Uuid,
-    next: &Place,
+    next: &DeadLetterIdentity,
     reason: &Reason,
 ) -> Result<(), Fault> {
     let (connection, limit) = session.parts();

@@ -138,7 +138,7 @@ impl Audit for SqliteLedgerReader {
             };
             let letters: Vec<DeadLetterTraceRow> =
                 of_log!(TRACES_OF_DEAD_LETTERS, asked).load(connection)?;
-            traces.letters.extend(letters.into_iter().map(DeadLetterTraceRow::trace));
+            traces.dead_letters.extend(letters.into_iter().map(DeadLetterTraceRow::trace));
             for (index, table) in tables(&**flow, is_appended) {
                 let sql = queries::traces_of_appended(table);
                 let rows: Vec<AppendedTraceRow> = of_log!(sql, asked).load(connection)?;
@@ -186,7 +186,7 @@ fn show(
     each(connection, &entries, |found: EntryRow| auditor.see(Fact::Entry(found.entry())))?;
     each(connection, STRAYS, |found: PassNameRow| auditor.see(Fact::Stray(found.name())))?;
     each(connection, DEAD_LETTERS, |found: DeadLetterRow| {
-        auditor.see(Fact::Letter(found.dead_letter()));
+        auditor.see(Fact::DeadLetter(found.dead_letter()));
     })?;
     flows.iter().try_for_each(|known| show_tables(connection, &*known.flow, auditor))
 }

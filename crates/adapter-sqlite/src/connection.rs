@@ -15,7 +15,7 @@ use crate::{Settings, fault, migrate};
 /// lose the last commits whole, position included, and was no more than 8 % faster in batches of 1,000 rows.
 const DURABLE: &str = "pragma synchronous = full";
 
-/// The 16 MiB that the pages of a batch may take, and that the log may grow to before it is written back: keys at random
+/// The 14 MiB that the pages of a batch may take, and the 16 MiB that the log may grow to before it is written back: keys at random
 /// touch a page each.
 const SIZES: [&str; 2] = ["pragma cache_size = -14336", "pragma wal_autocheckpoint = 4096"];
 

@@ -10,7 +10,7 @@ use chrono::NaiveDateTime;
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::{
-    Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place,
+    Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct,
     StoredDeadLetter,
 };
 use tally_queries::dead_letters::{
@@ -28,7 +28,7 @@ impl DeadLetters for Sqlite {
     async fn list(
         &self,
         filter: &Filter,
-        after: Option<&Place>,
+        after: Option<&DeadLetterIdentity>,
         limit: usize,
     ) -> Result<Vec<DeadLetterSummary>, Fault> {
         let (filter, after) = (filter.clone(), after.cloned());

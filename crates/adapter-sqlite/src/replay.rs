@@ -61,16 +61,16 @@ impl From<diesel::result::Error> for NotKept {
 }
 
 fn replay(connection: &mut SqliteConnection, attempt: &ReplayAttempt) -> Result<Replayed, Failure> {
-    let id = attempt.place.id();
+    let id = attempt.identity.id();
     let found: Option<StateRow> =
         sql_query(FIND).bind::<Text, _>(id.to_string()).get_result(connection).optional()?;
-    let (state, pass) = StateRow::known(found, &attempt.place)?;
+    let (state, pass) = StateRow::known(found, &attempt.identity)?;
     if state != State::Open {
         return Ok(Replayed::NotOpen(state));
     }
     let replayed = match &attempt.result {
         Ok(row) => write(connection, attempt, pass, row)?,
-        Err(reason) => Replayed::again(&attempt.place, reason.clone()),
+        Err(reason) => Replayed::again(&attempt.identity, reason.clone()),
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         let values = [
@@ -108,7 +108,7 @@ fn write(
     let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
     earlier::close(connection, &origin, &earlier, rows, &outcomes)?;
-    Ok(Replayed::of(&attempt.place, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
+    Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 
 struct NextAttempt;

@@ -1,7 +1,7 @@
 //! The dead letters, against each other and against the ledger.
 
-use tally_ports::audit::{BatchOfLetter, Letter, PassName};
-use tally_ports::{Place, State};
+use tally_ports::audit::{AuditedDeadLetter, NamedBatch, PassName};
+use tally_ports::{DeadLetterIdentity, State};
 
 use crate::{Kind, Violations};
 
@@ -9,15 +9,15 @@ use crate::{Kind, Violations};
 #[derive(Debug, Default)]
 pub(crate) struct Letters {
     /// The newest attempt so far of the record that was seen last.
-    last: Option<Letter>,
+    last: Option<AuditedDeadLetter>,
 }
 
 impl Letters {
-    pub(crate) fn see(&mut self, letter: Letter, violations: &mut Violations) {
+    pub(crate) fn see(&mut self, letter: AuditedDeadLetter, violations: &mut Violations) {
         check_id(&letter, violations);
         check_batch(&letter, violations);
         let last = self.last.take();
-        let before = last.as_ref().filter(|last| is_same_record(&last.place, &letter.place));
+        let before = last.as_ref().filter(|last| is_same_record(&last.identity, &letter.identity));
         check_attempt(before, &letter, violations);
         match (&last, before) {
             (Some(last), Some(_)) => check_older(last, violations),
@@ -35,21 +35,21 @@ impl Letters {
     }
 }
 
-fn is_same_record(one: &Place, other: &Place) -> bool {
-    let key = |place: &Place| (place.position, place.pass, place.partition);
+fn is_same_record(one: &DeadLetterIdentity, other: &DeadLetterIdentity) -> bool {
+    let key = |place: &DeadLetterIdentity| (place.position, place.pass, place.partition);
     key(one) == key(other) && one.stream == other.stream && one.flow == other.flow
 }
 
-fn check_id(letter: &Letter, violations: &mut Violations) {
-    let expected = letter.place.id().to_string();
+fn check_id(letter: &AuditedDeadLetter, violations: &mut Violations) {
+    let expected = letter.identity.id().to_string();
     if letter.id != expected {
         add(Kind::DeadLetterId, letter, violations, || format!("its id should be {expected}"));
     }
 }
 
-fn check_batch(letter: &Letter, violations: &mut Violations) {
+fn check_batch(letter: &AuditedDeadLetter, violations: &mut Violations) {
     let id = &letter.batch_id;
-    let Some(BatchOfLetter { is_of_pass, first, last }) = letter.batch else {
+    let Some(NamedBatch { is_of_pass, first, last }) = letter.batch else {
         add(Kind::DeadLetterBatch, letter, violations, || {
             format!("the ledger does not have its batch {id}")
         });
@@ -59,16 +59,20 @@ fn check_batch(letter: &Letter, violations: &mut Violations) {
         add(Kind::DeadLetterPlace, letter, violations, || {
             format!("its batch {id} is of another stream, partition or pass")
         });
-    } else if !(first..=last).contains(&letter.place.position) {
+    } else if !(first..=last).contains(&letter.identity.position) {
         add(Kind::DeadLetterPlace, letter, violations, || {
             format!("its batch {id} is from {first} to {last}")
         });
     }
 }
 
-fn check_attempt(before: Option<&Letter>, letter: &Letter, violations: &mut Violations) {
-    let expected = before.map_or(1, |before| before.place.attempt.saturating_add(1));
-    if letter.place.attempt != expected {
+fn check_attempt(
+    before: Option<&AuditedDeadLetter>,
+    letter: &AuditedDeadLetter,
+    violations: &mut Violations,
+) {
+    let expected = before.map_or(1, |before| before.identity.attempt.saturating_add(1));
+    if letter.identity.attempt != expected {
         add(Kind::DeadLetterAttempts, letter, violations, || {
             format!("attempt {expected} is missing")
         });
@@ -76,7 +80,7 @@ fn check_attempt(before: Option<&Letter>, letter: &Letter, violations: &mut Viol
 }
 
 /// One that a later attempt follows.
-fn check_older(letter: &Letter, violations: &mut Violations) {
+fn check_older(letter: &AuditedDeadLetter, violations: &mut Violations) {
     let is_followed = [State::Retried, State::Purged].map(State::as_str);
     if !is_followed.contains(&letter.state.as_str()) {
         add(Kind::DeadLetterState, letter, violations, || {
@@ -85,7 +89,7 @@ fn check_older(letter: &Letter, violations: &mut Violations) {
     }
 }
 
-fn check_newest(letter: &Letter, violations: &mut Violations) {
+fn check_newest(letter: &AuditedDeadLetter, violations: &mut Violations) {
     if letter.state == State::Retried.as_str() {
         add(Kind::DeadLetterState, letter, violations, || {
             "it is retried, and no later attempt exists".to_owned()
@@ -93,8 +97,14 @@ fn check_newest(letter: &Letter, violations: &mut Violations) {
     }
 }
 
-fn add(kind: Kind, letter: &Letter, violations: &mut Violations, message: impl FnOnce() -> String) {
-    let Place { flow, stream, partition, pass, position, attempt } = letter.place.clone();
+fn add(
+    kind: Kind,
+    letter: &AuditedDeadLetter,
+    violations: &mut Violations,
+    message: impl FnOnce() -> String,
+) {
+    let DeadLetterIdentity { flow, stream, partition, pass, position, attempt } =
+        letter.identity.clone();
     let pass = PassName { flow, stream, partition, pass };
     violations.add_of(kind, &pass, || {
         format!("dead letter {} at {position}, attempt {attempt}: {}", letter.id, message())

@@ -59,7 +59,7 @@ impl Auditor for Inspection {
             Fact::Stray(pass) => violations.add_of(Kind::NoPosition, &pass, || {
                 "the ledger has batches of it, and no position is kept".to_owned()
             }),
-            Fact::Letter(letter) => {
+            Fact::DeadLetter(letter) => {
                 totals.see_letter(&letter);
                 self.letters.see(letter, violations);
             }
@@ -82,8 +82,8 @@ impl Auditor for Inspection {
 
 #[cfg(test)]
 mod tests {
-    use tally_ports::Place;
-    use tally_ports::audit::{Appended, BatchOfLetter, Counts, Entry, Letter, PassName};
+    use tally_ports::DeadLetterIdentity;
+    use tally_ports::audit::{Appended, AuditedDeadLetter, Counts, Entry, NamedBatch, PassName};
 
     use super::*;
 
@@ -124,13 +124,14 @@ mod tests {
 
     fn letter(attempt: i32, state: &str) -> Fact {
         let (flow, stream) = ("f".to_owned(), FILE.to_owned());
-        let place = Place { flow, stream, partition: 0, pass: 1, position: 7, attempt };
-        Fact::Letter(Letter {
-            id: place.id().to_string(),
-            place,
+        let identity =
+            DeadLetterIdentity { flow, stream, partition: 0, pass: 1, position: 7, attempt };
+        Fact::DeadLetter(AuditedDeadLetter {
+            id: identity.id().to_string(),
+            identity,
             state: state.to_owned(),
             batch_id: "b".to_owned(),
-            batch: Some(BatchOfLetter { is_of_pass: true, first: 0, last: 9 }),
+            batch: Some(NamedBatch { is_of_pass: true, first: 0, last: 9 }),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tally_ports::State;
-use tally_ports::audit::{LetterTrace, PassName, Traces};
+use tally_ports::audit::{DeadLetterTrace, PassName, Traces};
 
 use crate::{Kind, Violations};
 
@@ -52,7 +52,7 @@ pub fn check_records(
 ) {
     let mut letters: BTreeMap<i64, (i32, State)> = BTreeMap::new();
     // The newest decides: a pass that began meanwhile may have read the record again.
-    for &LetterTrace { position, pass, mut state, .. } in &traces.letters {
+    for &DeadLetterTrace { position, pass, mut state, .. } in &traces.dead_letters {
         // Where an earlier one was replayed, nobody knows whether that was after the newest one's pass: as of a purged one.
         if matches!(state, State::Discarded | State::Repaired)
             && matches!(letters.get(&position), Some((_, State::Replayed | State::Purged)))
@@ -163,10 +163,14 @@ mod tests {
 
     fn left(count: i64, row: Option<RowTrace>, letter: Option<State>) -> Traces {
         let appended = AppendedTrace { table: 0, position: POSITION, count };
-        let letter =
-            letter.map(|state| LetterTrace { position: POSITION, pass: 1, state, is_first: true });
+        let letter = letter.map(|state| DeadLetterTrace {
+            position: POSITION,
+            pass: 1,
+            state,
+            is_first: true,
+        });
         Traces {
-            letters: letter.into_iter().collect(),
+            dead_letters: letter.into_iter().collect(),
             appended: (count > 0).then_some(appended).into_iter().collect(),
             keyed: vec![vec![row]],
         }
@@ -214,10 +218,11 @@ mod tests {
 
     #[test]
     fn an_earlier_dead_letter_may_be_replayed_before_or_after_the_newest_one_was_settled() {
-        let letter = |pass, state| LetterTrace { position: POSITION, pass, state, is_first: false };
+        let letter =
+            |pass, state| DeadLetterTrace { position: POSITION, pass, state, is_first: false };
         let check = |first: State, newest: State, count: i64, kinds: &[Kind]| {
-            let letters = vec![letter(1, first), letter(2, newest)];
-            check(&written(), &Traces { letters, ..left(count, OWN, None) }, kinds);
+            let dead_letters = vec![letter(1, first), letter(2, newest)];
+            check(&written(), &Traces { dead_letters, ..left(count, OWN, None) }, kinds);
         };
         for first in [State::Replayed, State::Purged] {
             for newest in [State::Discarded, State::Repaired] {

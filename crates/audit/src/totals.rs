@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tally_ports::audit::{Counts, Letter, Pass};
+use tally_ports::audit::{AuditedDeadLetter, Counts, Pass};
 
 use crate::passes::is_same_partition;
 use crate::{Kind, Violations};
@@ -62,7 +62,7 @@ impl Totals {
         }
     }
 
-    pub(crate) fn see_letter(&mut self, letter: &Letter) {
+    pub(crate) fn see_letter(&mut self, letter: &AuditedDeadLetter) {
         match self.letters.get_mut(&letter.state) {
             Some(count) => *count += 1,
             None => drop(self.letters.insert(letter.state.clone(), 1)),

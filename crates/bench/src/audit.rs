@@ -10,7 +10,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, RunQueryDsl, SqliteConnection, sql_query};
 use serde_json::{Value, json};
-use tally_ports::Place;
+use tally_ports::DeadLetterIdentity;
 
 use crate::figures::{Spread, grouped, mib};
 use crate::machine;
@@ -148,7 +148,7 @@ fn with_size(sql: &str, batches: u64) -> String {
 fn letters(batches: u64) -> Value {
     let each = batches / PARTITIONS;
     let letter = |n: u64| {
-        let place = Place {
+        let place = DeadLetterIdentity {
             flow: "transactions".to_owned(),
             stream: "tally/audited".to_owned(),
             partition: i32::try_from(n / each).unwrap_or(i32::MAX),

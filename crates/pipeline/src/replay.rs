@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tally_domain::{AnsweredColumn, Flow, Incoming, Raw};
 use tally_ports::{
-    DecodedRecord, Enrich, LoggedAct, Place, Replay, ReplayAttempt, Replayed, Row, State, Stop,
+    DeadLetterIdentity, DecodedRecord, Enrich, LoggedAct, Replay, ReplayAttempt, Replayed, Row,
+    State, Stop,
 };
 
 use crate::Gates;
@@ -33,41 +34,41 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
     /// When the model stays unavailable.
     pub async fn prepare(
         &self,
-        decoded: Vec<(Place, Raw, DecodedRecord)>,
+        decoded: Vec<(DeadLetterIdentity, Raw, DecodedRecord)>,
     ) -> Result<Vec<ReplayAttempt>, Stop> {
         let mut attempts: Vec<Option<ReplayAttempt>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
-        let attempt = |place, result| ReplayAttempt {
+        let attempt = |identity, result| ReplayAttempt {
             flow: Arc::clone(&self.flow),
-            place,
+            identity,
             result,
             kept: None,
         };
-        for (index, (place, raw, read)) in decoded.into_iter().enumerate() {
+        for (index, (identity, raw, read)) in decoded.into_iter().enumerate() {
             let read = read.and_then(|(fields, notation)| {
                 self.flow.read(Incoming { fields, notation, raw: &raw })
             });
             match read {
                 Ok(record) => {
                     records.push(record);
-                    places.push((index, place));
+                    places.push((index, identity));
                     attempts.push(None);
                 }
-                Err(reason) => attempts.push(Some(attempt(place, Err(reason)))),
+                Err(reason) => attempts.push(Some(attempt(identity, Err(reason)))),
             }
         }
 
         let answers = ask(self.enrich.as_deref(), &self.gates.model, &records).await?;
         let mut answers = answers.into_iter();
         let columns = AnsweredColumn::all(self.flow.tables());
-        for ((index, place), mut record) in places.into_iter().zip(records) {
+        for ((index, identity), mut record) in places.into_iter().zip(records) {
             let answer = if record.is_asked { answers.next() } else { None };
-            let position = place.position;
+            let position = identity.position;
             let row = answer.transpose().map(|answer| {
                 record.take_answer(&columns, &answer.unwrap_or_default());
                 Row { position, record, raw: Raw::default() }
             });
-            attempts[index] = Some(attempt(place, row));
+            attempts[index] = Some(attempt(identity, row));
         }
         Ok(attempts.into_iter().flatten().collect())
     }
@@ -98,7 +99,7 @@ fn settled(replayed: Replayed, attempt: &ReplayAttempt) -> Replayed {
         (Replayed::NotOpen(State::Replayed), Ok(_)) => Replayed::Written,
         (Replayed::NotOpen(State::Outdated), Ok(_)) => Replayed::Outdated,
         (Replayed::NotOpen(State::Retried), Err(reason)) => {
-            Replayed::FailedAgain { next: attempt.place.next_attempt(), reason: reason.clone() }
+            Replayed::FailedAgain { next: attempt.identity.next_attempt(), reason: reason.clone() }
         }
         _ => replayed,
     }

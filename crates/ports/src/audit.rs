@@ -3,9 +3,9 @@
 use std::fmt;
 use std::future::Future;
 
-pub use self::traces::{AppendedTrace, Asked, Keys, LetterTrace, RowTrace, Traces};
+pub use self::traces::{AppendedTrace, Asked, DeadLetterTrace, Keys, RowTrace, Traces};
 use crate::position::FILE;
-use crate::{Fault, Place};
+use crate::{DeadLetterIdentity, Fault};
 
 mod traces;
 
@@ -42,8 +42,8 @@ pub enum Fact {
     Entry(Entry),
     /// A pass with entries in the ledger but no position.
     Stray(PassName),
-    /// A dead letter, in order of [`Place`].
-    Letter(Letter),
+    /// A dead letter, in order of [`DeadLetterIdentity`].
+    DeadLetter(AuditedDeadLetter),
     /// The rows of one origin in a flow's table.
     Rows(Rows),
     /// Rows of one pass at positions where, according to the ledger, nothing was read.
@@ -168,22 +168,22 @@ pub struct Entry {
 
 /// A row of the dead letters, without its bytes.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct AuditedDeadLetter {
     /// The stored id.
     pub id: String,
     /// What identifies it; its id must follow from this.
-    pub place: Place,
+    pub identity: DeadLetterIdentity,
     /// What became of it, as text.
     pub state: String,
     /// The batch that it names.
     pub batch_id: String,
     /// That batch, where the ledger has it.
-    pub batch: Option<BatchOfLetter>,
+    pub batch: Option<NamedBatch>,
 }
 
 /// The batch that a dead letter names.
 #[derive(Clone, Copy, Debug)]
-pub struct BatchOfLetter {
+pub struct NamedBatch {
     /// Whether it is one of the same pass.
     pub is_of_pass: bool,
     /// The first position.

@@ -11,14 +11,14 @@ use uuid::Uuid;
 use crate::dead_letter::identity;
 use crate::{Fault, LoggedAct, Raw};
 
-/// The dead letters of a store, ordered by [`Place`].
+/// The dead letters of a store, ordered by [`DeadLetterIdentity`].
 pub trait DeadLetters: Send + Sync + 'static {
     /// The first dead letters after `after` that `filter` matches, at most `limit`, without payloads and headers. So what
     /// was there at the start is listed once, however many pages that takes.
     fn list(
         &self,
         filter: &Filter,
-        after: Option<&Place>,
+        after: Option<&DeadLetterIdentity>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<DeadLetterSummary>, Fault>> + Send;
 
@@ -75,7 +75,7 @@ pub struct Filter {
 
 /// What identifies a dead letter, and their order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct DeadLetterIdentity {
     /// The flow's name.
     pub flow: String,
     /// `GROUP/TOPIC` or `file/FINGERPRINT`.
@@ -90,7 +90,7 @@ pub struct Place {
     pub attempt: i32,
 }
 
-impl Place {
+impl DeadLetterIdentity {
     /// The id of the dead letter there.
     pub fn id(&self) -> Uuid {
         let Self { flow, stream, partition, pass, position, attempt } = self;
@@ -113,10 +113,10 @@ impl Place {
 /// A dead letter without its payload and headers. Its `Debug` shows no values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeadLetterSummary {
-    /// See [`Place::id`].
+    /// See [`DeadLetterIdentity::id`].
     pub id: Uuid,
     /// Where it was read.
-    pub place: Place,
+    pub identity: DeadLetterIdentity,
     /// The stream's label: a topic or a path; `None` when it has no position.
     pub label: Option<String>,
     /// The batch of the first failure.
@@ -146,10 +146,10 @@ pub const KEY_SHOWN: i32 = 256;
 
 impl fmt::Debug for DeadLetterSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, place, state, .. } = self;
+        let Self { id, identity, state, .. } = self;
         f.debug_struct("DeadLetterSummary")
             .field("id", id)
-            .field("place", place)
+            .field("identity", identity)
             .field("state", state)
             .finish_non_exhaustive()
     }

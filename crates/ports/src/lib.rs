@@ -29,7 +29,8 @@ pub use audit::{Audit, Auditor};
 pub use batch::{Batch, Commit, Committed, DeadLetterBudget, Item, Refused, Row};
 pub use dead_letter::{DeadLetter, RelayedDeadLetter};
 pub use dead_letters::{
-    Change, Count, DeadLetterSummary, DeadLetters, Filter, Place, State, StoredDeadLetter,
+    Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Filter, State,
+    StoredDeadLetter,
 };
 pub use effect::{
     Earlier, OpenDeadLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_domain::amount::Notation;
 use tally_domain::{Fields, Flow, Raw, Reason};
 
-use crate::{Fault, LoggedAct, Outcome, Place, Row, State};
+use crate::{DeadLetterIdentity, Fault, LoggedAct, Outcome, Row, State};
 
 /// Writes replayed dead letters.
 pub trait Replay: Send + Sync + 'static {
@@ -36,7 +36,7 @@ pub struct ReplayAttempt {
     /// The flow of the record.
     pub flow: Arc<dyn Flow>,
     /// The attempt before this one.
-    pub place: Place,
+    pub identity: DeadLetterIdentity,
     /// The row, or why the record failed again.
     pub result: Result<Row, Reason>,
     /// The bytes to keep if it fails again, where a mask has been set since.
@@ -53,7 +53,7 @@ pub enum Replayed {
     /// It failed again; it is [`State::Retried`].
     FailedAgain {
         /// The next attempt.
-        next: Place,
+        next: DeadLetterIdentity,
         reason: Reason,
     },
     /// It was not open, and nothing changed.
@@ -62,7 +62,7 @@ pub enum Replayed {
 
 impl Replayed {
     /// The dead letter at `place` after this `outcome`.
-    pub fn of(place: &Place, outcome: Outcome) -> Self {
+    pub fn of(place: &DeadLetterIdentity, outcome: Outcome) -> Self {
         match outcome {
             Outcome::Written | Outcome::Skipped => Self::Written,
             Outcome::Superseded => Self::Outdated,
@@ -71,7 +71,7 @@ impl Replayed {
     }
 
     /// The record at `place` failed again.
-    pub fn again(place: &Place, reason: Reason) -> Self {
+    pub fn again(place: &DeadLetterIdentity, reason: Reason) -> Self {
         Self::FailedAgain { next: place.next_attempt(), reason }
     }
 

@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use tally_domain::{Flow, Table, TableKind};
 use tally_ports::Passed;
 use tally_ports::audit::{
-    BatchOfLetter, Counts, Entry, Letter, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
+    AuditedDeadLetter, Counts, Entry, NamedBatch, Pass, PassName, PassOfRows, Rows, RowsFromNothing,
 };
 
 use crate::dead_letters::IdentityRow;
@@ -203,15 +203,15 @@ pub struct DeadLetterRow {
 }
 
 impl DeadLetterRow {
-    pub fn dead_letter(self) -> Letter {
+    pub fn dead_letter(self) -> AuditedDeadLetter {
         let is_of_pass = self.is_of_pass != 0;
         let range = self.first.zip(self.last);
-        Letter {
+        AuditedDeadLetter {
             id: self.name.id.clone(),
-            place: self.name.place(),
+            identity: self.name.identity(),
             state: self.state,
             batch_id: self.batch_id,
-            batch: range.map(|(first, last)| BatchOfLetter { is_of_pass, first, last }),
+            batch: range.map(|(first, last)| NamedBatch { is_of_pass, first, last }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use tally_ports::{Fault, Origin, Place, ReplayAttempt, State, StopKind};
+use tally_ports::{DeadLetterIdentity, Fault, Origin, ReplayAttempt, State, StopKind};
 
 /// The dead letter `$1`, as the row `d`, and the pass that read its record.
 pub const FIND: &str = "
@@ -30,7 +30,7 @@ pub struct Pass {
 impl StateRow {
     /// The state of the dead letter and its pass; [`StopKind::Input`] where there is no such dead letter,
     /// [`StopKind::Data`] where its state is unknown.
-    pub fn known(found: Option<Self>, place: &Place) -> Result<(State, Pass), Fault> {
+    pub fn known(found: Option<Self>, place: &DeadLetterIdentity) -> Result<(State, Pass), Fault> {
         let id = place.id();
         let Some(Self { state, origin, log }) = found else {
             return Err(Fault::stop(StopKind::Input, format!("there is no dead letter {id}")));
@@ -46,7 +46,7 @@ impl StateRow {
 impl Pass {
     /// [`StopKind::Data`] where the pass is not known.
     pub fn origin(self, attempt: &ReplayAttempt) -> Result<Origin<'_>, Fault> {
-        let Place { stream, partition, pass, .. } = &attempt.place;
+        let DeadLetterIdentity { stream, partition, pass, .. } = &attempt.identity;
         let (id, log) = self.found.ok_or_else(|| {
             let what = format!("pass {pass} over partition {partition} of {stream}");
             Fault::stop(StopKind::Data, format!("there is no position for {what}"))
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_state_that_nobody_knows_is_named() {
-        let place = Place {
+        let place = DeadLetterIdentity {
             flow: "f".to_owned(),
             stream: "file/f".to_owned(),
             partition: 0,

@@ -1,5 +1,7 @@
 //! What is in the log beside records: markers, gaps, what cannot be read, another topic of the same name.
 
+use serde_json::{Value, json};
+
 use crate::support;
 
 use crate::support::{Stream, VERY_LONG, address, assert_code, get, good};
@@ -72,6 +74,20 @@ async fn transactions_in_the_middle_and_at_the_end() {
     let next = "select next from positions where partition = 0";
     assert_eq!(stream.target.number(next).await, 10);
     stream.check_ledger().await;
+}
+
+#[tokio::test]
+async fn headers_of_a_dead_letter_are_those_of_its_record() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let mut java = JavaProducer::start(broker.bootstrap());
+    let headers: &[(&str, Option<&[u8]>)] = &[("b", Some(b"1")), ("a", None), ("b", Some(b""))];
+    let bad = JavaRecord { topic: &stream.topic, value: Some(b"{"), headers, ..Default::default() };
+    java.send(bad).await;
+    java.flush().await;
+    stream.consume_to_end();
+    let headers = stream.target.query("select headers::text from dead_letters").await;
+    let headers: Value = serde_json::from_str(headers[0][0].as_deref().unwrap()).unwrap();
+    assert_eq!(headers, json!([["b", "MQ=="], ["a", null], ["b", ""]]));
 }
 
 #[tokio::test]

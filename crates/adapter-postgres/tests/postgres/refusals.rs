@@ -8,7 +8,9 @@ use crate::support::{contents, open, outage, own, setting};
 use tally_adapter_postgres::Postgres;
 use tally_domain::transactions::Transactions;
 use tally_harness::postgres::TestDatabase;
-use tally_ports::{Commit, Committed, Place, Refused, Replay, ReplayAttempt, Replayed, Sink};
+use tally_ports::{
+    Commit, Committed, DeadLetterIdentity, Refused, Replay, ReplayAttempt, Replayed, Sink,
+};
 use tally_testkit::build::{self, LONG, row};
 
 /// A trigger that runs `body` before each row is written, or, `deferred`, before COMMIT.
@@ -44,7 +46,7 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
     let expected = ["write", code, &*message].map(|text| Some(text.to_owned()));
     assert_eq!(database.query_text(letter).await, [expected]);
 
-    let place = Place {
+    let identity = DeadLetterIdentity {
         flow: batch.stream.flow.clone(),
         stream: batch.stream.name.clone(),
         partition: 0,
@@ -54,7 +56,7 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
     };
     let flow = Arc::clone(&batch.flow);
     let attempt =
-        Arc::new(ReplayAttempt { flow, place, result: Ok(row(3, 3, "-12.34")), kept: None });
+        Arc::new(ReplayAttempt { flow, identity, result: Ok(row(3, 3, "-12.34")), kept: None });
     match store.replay(&attempt, None).await {
         Ok(Replayed::FailedAgain { reason, .. }) => assert_eq!(reason.message, message),
         other => panic!("{code}: {other:?}"),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tally_ports::{
-    Acts, Change, Count, DeadLetterSummary, DeadLetters, Fault, Filter, LoggedAct, Place, Replay,
-    ReplayAttempt, Replayed, StoredDeadLetter,
+    Acts, Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Fault, Filter,
+    LoggedAct, Replay, ReplayAttempt, Replayed, StoredDeadLetter,
 };
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ impl DeadLetters for Store {
     async fn list(
         &self,
         filter: &Filter,
-        after: Option<&Place>,
+        after: Option<&DeadLetterIdentity>,
         limit: usize,
     ) -> Result<Vec<DeadLetterSummary>, Fault> {
         on_store!(self, store => store.list(filter, after, limit))

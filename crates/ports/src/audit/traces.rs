@@ -33,7 +33,7 @@ pub struct Keys {
 #[derive(Clone, Debug, Default)]
 pub struct Traces {
     /// The newest attempt of each dead letter of these positions, of all passes over the log, in order of position and pass.
-    pub letters: Vec<LetterTrace>,
+    pub dead_letters: Vec<DeadLetterTrace>,
     /// The rows that they appended.
     pub appended: Vec<AppendedTrace>,
     /// For each requested key, in the same order, its row.
@@ -42,7 +42,7 @@ pub struct Traces {
 
 /// A dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LetterTrace {
+pub struct DeadLetterTrace {
     /// Where it was read.
     pub position: i64,
     /// By which pass.

@@ -5,7 +5,8 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use tally_domain::{Flow, Table};
 use tally_ports::State;
 use tally_ports::audit::{
-    Appended, AppendedRows, AppendedTrace, Counted, Counter, LetterTrace, RowTrace, WrongNumbers,
+    Appended, AppendedRows, AppendedTrace, Counted, Counter, DeadLetterTrace, RowTrace,
+    WrongNumbers,
 };
 
 use super::{PassNameRow, about, is_appended, tables};
@@ -223,10 +224,10 @@ pub struct DeadLetterTraceRow {
 }
 
 impl DeadLetterTraceRow {
-    pub fn trace(self) -> LetterTrace {
+    pub fn trace(self) -> DeadLetterTrace {
         let Self { position, pass, state, is_first } = self;
         let state = state.parse().unwrap_or(State::Open);
-        LetterTrace { position, pass, state, is_first: is_first != 0 }
+        DeadLetterTrace { position, pass, state, is_first: is_first != 0 }
     }
 }
 

@@ -5,7 +5,8 @@ use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text, Timestamp};
 use tally_ports::audit::PassName;
 use tally_ports::dead_letter::headers_from_json;
 use tally_ports::{
-    Count, DeadLetterSummary, Fault, Place, Raw, RelayedDeadLetter, StopKind, StoredDeadLetter,
+    Count, DeadLetterIdentity, DeadLetterSummary, Fault, Raw, RelayedDeadLetter, StopKind,
+    StoredDeadLetter,
 };
 use uuid::Uuid;
 
@@ -51,7 +52,7 @@ impl SummaryRow {
             state: self.state.parse().map_err(|_| self.name.unreadable("state"))?,
             failed_at,
             published_at: self.published_at,
-            place: self.name.place(),
+            identity: self.name.identity(),
         })
     }
 }
@@ -107,7 +108,8 @@ pub struct RelayedRow {
 impl RelayedRow {
     pub fn dead_letter(self) -> Result<RelayedDeadLetter, Fault> {
         let (id, raw) = (self.name.id()?, self.raw.raw(&self.name)?);
-        let Place { flow, stream, partition, pass, position, attempt } = self.name.place();
+        let DeadLetterIdentity { flow, stream, partition, pass, position, attempt } =
+            self.name.identity();
         let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(RelayedDeadLetter {
             id,
@@ -144,10 +146,10 @@ impl IdentityRow {
         self.id.parse().map_err(|_| self.unreadable("id"))
     }
 
-    pub(crate) fn place(self) -> Place {
+    pub(crate) fn identity(self) -> DeadLetterIdentity {
         let PassName { flow, stream, partition, pass } = self.pass.name();
         let (position, attempt) = (self.position, self.attempt);
-        Place { flow, stream, partition, pass, position, attempt }
+        DeadLetterIdentity { flow, stream, partition, pass, position, attempt }
     }
 
     fn unreadable(&self, what: &str) -> Fault {

@@ -3,7 +3,7 @@ use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::serialize::ToSql;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Binary, HasSqlType, Integer, Text};
-use tally_ports::{Filter, Place, State};
+use tally_ports::{DeadLetterIdentity, Filter, State};
 
 /// A query that is built condition by condition.
 #[must_use]
@@ -52,8 +52,9 @@ where
         self.sql(" and ").bind::<ST, V>(condition, value)
     }
 
-    pub fn behind(self, after: Option<&'a Place>) -> Self {
-        let Some(Place { flow, stream, partition, pass, position, attempt }) = after else {
+    pub fn behind(self, after: Option<&'a DeadLetterIdentity>) -> Self {
+        let Some(DeadLetterIdentity { flow, stream, partition, pass, position, attempt }) = after
+        else {
             return self;
         };
         self.sql(" and (d.flow, d.stream, d.partition, d.pass, d.position, d.attempt) > (")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tally_audit::{Inspection, Kind, Violations};
 use tally_domain::{Action, Decimal, Flow, Record, Table, TableKind, Type, Value, timestamp};
-use tally_ports::audit::{Counted, Counter, Fact, LetterTrace, Pass};
+use tally_ports::audit::{Counted, Counter, DeadLetterTrace, Fact, Pass};
 use tally_ports::{Auditor, State};
 
 /// A flow whose counters could not be compared.
@@ -120,7 +120,7 @@ impl Counters {
         pass: &Pass,
         position: i64,
         record: Record,
-        letters: &[LetterTrace],
+        letters: &[DeadLetterTrace],
     ) {
         let Some(of_flow) = self.of(flow.name()) else { return };
         let name = &pass.name;

@@ -61,7 +61,7 @@ impl Reading<'_> {
         check_records(read, &expected, &traces, violations);
         for (position, record) in records {
             let Some(record) = record else { continue };
-            counters.count(flow, pass, position, record, &traces.letters);
+            counters.count(flow, pass, position, record, &traces.dead_letters);
         }
         Ok(unknown)
     }

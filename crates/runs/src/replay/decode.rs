@@ -47,5 +47,5 @@ impl Decoder {
 }
 
 fn is_of_file(stored: &StoredDeadLetter) -> bool {
-    stored.summary.place.stream.starts_with(FILE)
+    stored.summary.identity.stream.starts_with(FILE)
 }

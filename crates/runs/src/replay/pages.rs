@@ -1,6 +1,6 @@
 //! Dead letters in pages.
 
-use tally_ports::{DeadLetterSummary, DeadLetters, Filter, Place};
+use tally_ports::{DeadLetterIdentity, DeadLetterSummary, DeadLetters, Filter};
 use uuid::Uuid;
 
 use super::{Ended, ask};
@@ -17,7 +17,7 @@ pub struct Pages<'a, S> {
     process: &'a Process,
     store: &'a S,
     filter: &'a Filter,
-    after: Option<Place>,
+    after: Option<DeadLetterIdentity>,
 }
 
 impl<'a, S: DeadLetters> Pages<'a, S> {
@@ -38,14 +38,14 @@ impl<'a, S: DeadLetters> Pages<'a, S> {
         let Self { process, store, filter, after } = &*self;
         let page = ask(process, || store.list(filter, after.as_ref(), limit)).await?;
         if let Some(last) = page.last() {
-            self.after = Some(last.place.clone());
+            self.after = Some(last.identity.clone());
         }
         Ok(page)
     }
 
     /// Continues after all attempts at the last record, including new ones.
     pub(super) fn skip_attempts(&mut self) {
-        self.after = self.after.as_ref().map(Place::behind_attempts);
+        self.after = self.after.as_ref().map(DeadLetterIdentity::behind_attempts);
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn listed(bytes: i64) -> DeadLetterSummary {
-        let place = Place {
+        let identity = DeadLetterIdentity {
             flow: "f".into(),
             stream: "s".into(),
             partition: 0,
@@ -84,7 +84,7 @@ mod tests {
         };
         DeadLetterSummary {
             id: Uuid::from_u128(bytes.unsigned_abs().into()),
-            place,
+            identity,
             label: None,
             batch_id: Uuid::nil(),
             key: None,

@@ -165,7 +165,7 @@ where
             }
             let most = self.settings.max_attempts;
             let (fresh, exhausted): (Vec<_>, Vec<_>) =
-                page.into_iter().partition(|letter| letter.place.attempt < most);
+                page.into_iter().partition(|letter| letter.identity.attempt < most);
             for letter in exhausted {
                 let outcome = match letter.state {
                     State::Open => Outcome::Exhausted { most },
@@ -207,7 +207,7 @@ where
             let decoding = self.process.gates.source.pass(|| decoder.decode(&stored));
             let read = wait(self.process, decoding).await?;
             let kept = decoder.mask(&stored);
-            decoded.push((stored.summary.place.clone(), stored.raw, read));
+            decoded.push((stored.summary.identity.clone(), stored.raw, read));
             letters.push((kept, stored.summary));
         }
         let attempts = wait(self.process, replayer.prepare(decoded)).await?;

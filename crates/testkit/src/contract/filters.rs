@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::claims::own;
 use super::commits::{commit, everything};
 use super::relays::Topic;
-use super::replays::{Replays, place, replay_act};
+use super::replays::{Replays, identity, replay_act};
 use super::{ACTS, DEAD_LETTERS, Store};
 use crate::build::{self, LONG, act, dead_letter, flow_named, stream};
 use crate::visits::Visits;
@@ -57,7 +57,7 @@ async fn fail<S: Store>(store: &S) -> S::Sink {
 fn chosen(listed: &[DeadLetterSummary]) -> Vec<(&str, &str, i64)> {
     listed
         .iter()
-        .map(|letter| (&*letter.place.flow, &*letter.place.stream, letter.place.position))
+        .map(|letter| (&*letter.identity.flow, &*letter.identity.stream, letter.identity.position))
         .collect()
 }
 
@@ -80,7 +80,7 @@ where
     let sink = fail(store).await;
     let (all, text) = (Filter::default, |text: &str| Some(text.to_owned()));
     let key = |key: &'static str| Some(Bytes::from_static(key.as_bytes()));
-    let of_bob = [place::<Transactions>("file/1", 1, 3, 1).id(), Uuid::nil()];
+    let of_bob = [identity::<Transactions>("file/1", 1, 3, 1).id(), Uuid::nil()];
     let now = Utc::now().naive_utc();
     let (past, future) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
     for (filter, expected) in [
@@ -148,7 +148,7 @@ where
         for limit in 1..=9 {
             let mut found: Vec<DeadLetterSummary> = Vec::new();
             loop {
-                let after = found.last().map(|letter| letter.place.clone());
+                let after = found.last().map(|letter| letter.identity.clone());
                 let page = sink.list(&filter, after.as_ref(), limit).await.unwrap();
                 assert!(page.len() <= limit);
                 if page.is_empty() {
@@ -179,8 +179,8 @@ where
     }
 
     let letter = &listed[0];
-    assert_eq!(letter.place, place::<Transactions>("file/1", 1, 0, 1));
-    assert_eq!(letter.id, letter.place.id());
+    assert_eq!(letter.identity, identity::<Transactions>("file/1", 1, 0, 1));
+    assert_eq!(letter.id, letter.identity.id());
     assert_eq!(letter.label.as_deref(), Some("file/1.csv"));
     assert_eq!((&*letter.stage, &*letter.code), ("decode", "fields"));
     assert_eq!(letter.message, "the record has too few fields");
@@ -294,11 +294,11 @@ where
 {
     use tally_ports::{ReplayAttempt, Replayed};
     let sink = fail(store).await;
-    let place = place::<Transactions>("file/1", 1, 2, 1);
-    sink.change(&[place.id()], Change::Purge, &logged_act("purge")).await.unwrap();
+    let identity = identity::<Transactions>("file/1", 1, 2, 1);
+    sink.change(&[identity.id()], Change::Purge, &logged_act("purge")).await.unwrap();
     let attempt = std::sync::Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
-        place,
+        identity,
         result: Ok(build::row(2, 2, "5")),
         kept: None,
     });

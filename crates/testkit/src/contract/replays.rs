@@ -7,8 +7,8 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Flow, Reason, Stage};
 use tally_ports::{
-    Acts, DeadLetters, Fault, LoggedAct, Place, Position, Raw, Replay, ReplayAttempt, Replayed,
-    Row, Sink, State, StopKind, Stream,
+    Acts, DeadLetterIdentity, DeadLetters, Fault, LoggedAct, Position, Raw, Replay, ReplayAttempt,
+    Replayed, Row, Sink, State, StopKind, Stream,
 };
 
 use super::claims::own;
@@ -22,14 +22,14 @@ pub trait Replays: DeadLetters + Acts + Replay {}
 
 impl<T: DeadLetters + Acts + Replay> Replays for T {}
 
-pub(super) fn place<F: Flow + Default>(
+pub(super) fn identity<F: Flow + Default>(
     stream: &str,
     pass: i32,
     position: i64,
     attempt: i32,
-) -> Place {
+) -> DeadLetterIdentity {
     let (flow, stream) = (F::default().name().to_owned(), stream.to_owned());
-    Place { flow, stream, partition: 0, pass, position, attempt }
+    DeadLetterIdentity { flow, stream, partition: 0, pass, position, attempt }
 }
 
 pub(super) fn replay_act() -> LoggedAct {
@@ -40,7 +40,7 @@ pub(super) fn replay_act() -> LoggedAct {
 pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
-        place: place::<Transactions>("file/1", 1, row.position, 1),
+        identity: identity::<Transactions>("file/1", 1, row.position, 1),
         result: Ok(row),
         kept: None,
     })
@@ -48,10 +48,10 @@ pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
 
 pub(super) fn still_bad(position: i64, attempt: i32) -> Arc<ReplayAttempt> {
     let reason = Reason::new(Stage::Enrich, "model_refused", "the model refused it");
-    let place = place::<Transactions>("file/1", 1, position, attempt);
+    let identity = identity::<Transactions>("file/1", 1, position, attempt);
     Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
-        place,
+        identity,
         result: Err(reason),
         kept: None,
     })
@@ -195,7 +195,7 @@ where
     fail(&sink, 1).await;
     let logged_act = replay_act();
     let replayed = sink.replay(&still_bad(0, 1), Some(&logged_act)).await.unwrap();
-    let next = place::<Transactions>("file/1", 1, 0, 2);
+    let next = identity::<Transactions>("file/1", 1, 0, 2);
     let Replayed::FailedAgain { next: found, reason } = &replayed else { panic!("{replayed:?}") };
     assert_eq!((found, &*reason.code), (&next, "model_refused"));
 
@@ -218,7 +218,7 @@ where
     assert_eq!(earlier, Ok(Replayed::NotOpen(State::Retried)));
     let newest = Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
-        place: next,
+        identity: next,
         result: Ok(row(0, 7, "5")),
         kept: None,
     });
@@ -238,15 +238,15 @@ where
     let payload = Some(Bytes::from_static(b"7;***"));
     let kept =
         Raw { payload, headers, timestamp: dead_letter(1).raw.timestamp, line: None, key: None };
-    let ReplayAttempt { place: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
+    let ReplayAttempt { identity: failed, result, .. } = Arc::into_inner(still_bad(1, 1)).unwrap();
     let attempt = Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
-        place: failed,
+        identity: failed,
         result,
         kept: Some(kept.clone()),
     });
     sink.replay(&attempt, Some(&replay_act())).await.unwrap();
-    let ids = [1, 2].map(|attempt| place::<Transactions>("file/1", 1, 1, attempt).id());
+    let ids = [1, 2].map(|attempt| identity::<Transactions>("file/1", 1, 1, attempt).id());
     let stored = sink.fetch(&ids).await.unwrap();
     assert!(stored[0].raw == dead_letter(1).raw && stored[1].raw == kept);
 }
@@ -292,7 +292,7 @@ where
         (still_bad(3, 1), "failed_again"),
     ] {
         let would_be = sink.replay(&attempt, None).await.unwrap();
-        assert_eq!(would_be.as_str(), Some(expected), "{:?}", attempt.place);
+        assert_eq!(would_be.as_str(), Some(expected), "{:?}", attempt.identity);
     }
     assert_eq!(everything(store).await, before);
     assert_eq!(store.read(&ACTS).await, []);
@@ -328,11 +328,11 @@ where
 
     let logged_act = replay_act();
     let attempt = |position, page| {
-        let place = place::<Visits>("file/1", 1, position, 1);
+        let identity = identity::<Visits>("file/1", 1, position, 1);
         let flow = flow_named(Visits::NAME);
         Arc::new(ReplayAttempt {
             flow,
-            place,
+            identity,
             result: Ok(visit(position, "ann", page)),
             kept: None,
         })

@@ -8,7 +8,7 @@ use tally_ports::{
 };
 
 use super::commits::commit;
-use super::replays::{Replays, place, replay_act};
+use super::replays::{Replays, identity, replay_act};
 use super::{ACCOUNTS, PRICES, Record, Store};
 use crate::accounts::{Accounts, account, happening, no_account, no_price, price, record};
 use crate::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, flow_named, stream};
@@ -230,7 +230,7 @@ pub async fn a_delete_of_nothing_leaves_a_mark(store: &impl Store) {
 pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Accounts::NAME),
-        place: place::<Accounts>("group/topic", 1, row.position, 1),
+        identity: identity::<Accounts>("group/topic", 1, row.position, 1),
         result: Ok(row),
         kept: None,
     })
@@ -310,7 +310,7 @@ where
         expected.map(|(item, price)| (item.to_owned(), price.to_owned()))
     );
     let nothing = Arc::new(ReplayAttempt {
-        place: place::<Accounts>("group/topic", 1, 5, 1),
+        identity: identity::<Accounts>("group/topic", 1, 5, 1),
         ..Arc::into_inner(attempt(record(5, [no_price("tea", "08:00:00")]))).unwrap()
     });
     assert_eq!(sink.replay(&nothing, Some(&logged_act)).await, Ok(Replayed::Outdated));

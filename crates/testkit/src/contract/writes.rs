@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::claims::own;
 use super::commits::commit;
-use super::replays::{Replays, place, replay_act};
+use super::replays::{Replays, identity, replay_act};
 use super::versions::{IS_SPOILT, Reader, attempt, fail};
 use super::{ACCOUNTS, BATCHES, DEAD_LETTERS, HAPPENINGS, Record, Store, TOTALS};
 use crate::accounts::{Accounts, account, happening, happening_with, record, total};
@@ -278,7 +278,7 @@ where
 {
     let sink = store.open().await;
     let mut reader = fail(&sink, 2).await;
-    let discarded = place::<Accounts>("group/topic", 1, 0, 1).id();
+    let discarded = identity::<Accounts>("group/topic", 1, 0, 1).id();
     assert_eq!(sink.change(&[discarded], Change::Discard, &replay_act()).await, Ok(1));
     reader.begin_again().await;
     let letters = vec![dead_letter(0), dead_letter(1)];

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use tally_harness::job::{ModelService, Target};
-use tally_ports::Place;
+use tally_ports::DeadLetterIdentity;
 
 use crate::support::{Sample, audited};
 
@@ -52,7 +52,7 @@ impl Base {
         let (stream, letter) = (text(0), text(1));
         target.execute(TOPIC).await;
         // The first dead letter failed once more.
-        let place = Place {
+        let place = DeadLetterIdentity {
             flow: "transactions".to_owned(),
             stream: stream.clone(),
             partition: 0,
