@@ -51,10 +51,9 @@ impl Cursor {
 }
 
 impl LastRecord {
-    /// Whether it is `record`. Of a record that was read before topics' ids were (not `has_id`) the timestamp is another one
-    /// where the broker's clock counts.
-    pub(super) fn is(&self, record: &Record, has_id: bool) -> bool {
-        let timestamp = if has_id { record.timestamp } else { self.timestamp };
+    /// Whether it is `record`, whose timestamp counts where it was read as it is now (`is_timestamp_known`).
+    pub(super) fn is(&self, record: &Record, is_timestamp_known: bool) -> bool {
+        let timestamp = if is_timestamp_known { record.timestamp } else { self.timestamp };
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         *self == Self::new(record.offset, timestamp, key, value)
     }
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timestamp_counts_where_the_topics_id_is_known() {
+    fn the_timestamp_counts_where_it_is_known() {
         let last = record(None, None, 1);
         let found = |timestamp| Record {
             offset: 7,

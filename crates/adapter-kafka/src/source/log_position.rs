@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tally_kafka_client::{Broken, Error, Fetch, Fetched, Isolation, Partition, Piece};
+use tally_kafka_client::{Broken, Error, Fetch, Fetched, Isolation, Partition, Piece, Timestamps};
 use tally_ports::{Fault, Stop, StopKind};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -148,7 +148,10 @@ impl LogPosition {
         };
         let Some(Piece::Records(batch)) = answer.batches.next() else { return Ok(true) };
         let found = batch.records().next().filter(|found| found.offset == last.offset);
-        Ok(found.is_none_or(|found| last.is(&found, self.cursor.topic_id.is_some())))
+        // Cursors from before topics' ids were looked at have the producer's time, whatever the topic is set to.
+        let is_timestamp_known =
+            self.cursor.topic_id.is_some() || batch.timestamps() == Timestamps::Create;
+        Ok(found.is_none_or(|found| last.is(&found, is_timestamp_known)))
     }
 
     fn name(&self) -> String {

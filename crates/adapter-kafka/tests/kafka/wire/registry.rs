@@ -148,6 +148,9 @@ async fn another_schema_type_makes_bad_records() {
     assert_eq!(server.requests().len(), 1);
 }
 
+const JSON_SCHEMA: &str =
+    r#"{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}"#;
+
 fn framed(id: u32, json: &str) -> Bytes {
     [&[0], &id.to_be_bytes()[..], json.as_bytes()].concat().into()
 }
@@ -162,7 +165,7 @@ async fn a_record_of_a_json_schema_is_json() {
     let fields = decoder.decode(Some(&payload)).await.unwrap().unwrap();
     assert_eq!(fields[0].text().as_deref(), Some("x"));
     let broken = decoder.decode(Some(&framed(7, "{"))).await.unwrap();
-    refused(broken, "json", "EOF while parsing");
+    refused(broken, "json", "the JSON ends too early");
     assert_eq!(server.requests().len(), 1);
 
     let columns = Transactions::default();
@@ -345,7 +348,7 @@ async fn the_real_registry() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let registering = client
         .post(format!("{}/subjects/{topic}-json/versions", real.url()))
-        .json(&json!({ "schemaType": "JSON", "schema": r#"{"type": "object"}"# }));
+        .json(&json!({ "schemaType": "JSON", "schema": JSON_SCHEMA }));
     let id: Value = registering.send().await.unwrap().json().await.unwrap();
     let id = u32::try_from(id["id"].as_u64().unwrap()).unwrap();
     let fields = decoder.decode(Some(&framed(id, r#"{"id": "x"}"#))).await.unwrap().unwrap();
