@@ -114,6 +114,11 @@ impl Batches {
         self.held.is_none() && self.rest.is_empty()
     }
 
+    /// Whether the first batch is there as far as its own header goes.
+    pub(crate) fn begins_with_a_header(&self) -> bool {
+        Prologue::read(&self.rest).is_some_and(|first| first.whole().is_some())
+    }
+
     /// The next batch that reaches the wanted offset; none at the end.
     fn read(&mut self) -> Option<Piece> {
         loop {
@@ -223,7 +228,8 @@ impl Batches {
         let is_misplaced = matches!(broken, Broken::Offsets { .. });
         let base =
             if is_misplaced || !(0..end).contains(&prologue.base) { lowest } else { prologue.base };
-        if matches!(broken, Broken::Format { magic: 0 | 1 }) {
+        let is_v2 = prologue.is_v2(&self.rest);
+        if matches!(broken, Broken::Format { magic: 0 | 1 }) && !is_v2 {
             // A packed message has the offset of the last one inside.
             return lowest.min(base)..=base;
         }
@@ -231,7 +237,7 @@ impl Batches {
             return base..=next_base - 1;
         }
         let delta = match Header::read(&self.rest) {
-            Some(header) if prologue.magic == 2 => i64::from(header.last_delta),
+            Some(header) if is_v2 => i64::from(header.last_delta),
             _ => 0,
         };
         let last = base.saturating_add(delta);
