@@ -86,6 +86,10 @@ pub struct Batches {
     follows: Option<i64>,
     /// What comes after the hole that was told.
     held: Option<Piece>,
+    /// The first batch holds this offset, or a later one.
+    begins: i64,
+    /// Whether the last batch may be cut off.
+    is_cut: bool,
 }
 
 impl Batches {
@@ -101,7 +105,15 @@ impl Batches {
             aborted,
             follows: None,
             held: None,
+            begins: from,
+            is_cut: true,
         }
+    }
+
+    /// The same of an answer that was asked for from an earlier offset on, and for so many bytes. Where there are fewer,
+    /// no batch is cut off: one that leads past the end is broken.
+    pub(crate) fn since(self, begins: i64, asked_bytes: usize) -> Self {
+        Self { begins, is_cut: self.rest.len() >= asked_bytes, ..self }
     }
 
     /// Where the next piece begins, or the next fetch after the last one.
@@ -144,8 +156,8 @@ impl Batches {
         if whole > self.rest.len() {
             // A broker sends the first batch of an answer whole, whatever the limits are.
             let found = Some(self.rest.len().saturating_sub(header::COUNTED_FROM));
-            let is_first = self.follows.is_none();
-            return if is_first { Err(Broken::Length { says, found }) } else { Ok(None) };
+            let is_whole = self.follows.is_none() || !self.is_cut;
+            return if is_whole { Err(Broken::Length { says, found }) } else { Ok(None) };
         }
         let batch = self.rest.slice(..whole);
         if magic != 2 {
@@ -197,7 +209,7 @@ impl Batches {
 
     /// The offsets of a batch whose outside cannot be trusted, up to the next one that can.
     fn step_over(&mut self, prologue: Prologue, broken: Broken) -> Option<Piece> {
-        let lowest = self.follows.unwrap_or(self.next);
+        let lowest = self.follows.unwrap_or(self.begins);
         let found = resync::next_batch(&self.rest, prologue, lowest);
         let range = self.range_of(prologue, &broken, found.map(|(_, base)| base));
         let (first, last) = range.into_inner();
@@ -223,7 +235,7 @@ impl Batches {
         broken: &Broken,
         next_base: Option<i64>,
     ) -> RangeInclusive<i64> {
-        let lowest = self.follows.unwrap_or(self.next);
+        let lowest = self.follows.unwrap_or(self.begins);
         let end = next_base.unwrap_or(self.high_watermark);
         let is_misplaced = matches!(broken, Broken::Offsets { .. });
         let base =

@@ -137,10 +137,11 @@ pub enum Error {
         /// The wanted one.
         offset: i64,
     },
-    /// The broker cannot read its own log: the length of a batch on its disk, at or before the wanted offset, is damaged.
+    /// The broker cannot read its own log: the length or the format of a batch on its disk, at the wanted offset or not
+    /// far before it, is damaged.
     #[error(
-        "kafka at {broker} cannot read its own log at offset {offset}{about}: \
-         a batch there, or not far before it, is damaged on its disk"
+        "kafka at {broker} cannot read its own log at offset {offset}{about} and answers {code} (code {}): \
+         a batch there, or not far before it, is damaged on its disk", code.code()
     )]
     Damaged {
         /// `HOST:PORT`.
@@ -149,6 +150,8 @@ pub enum Error {
         about: About,
         /// The wanted one.
         offset: i64,
+        /// Kafka's error code.
+        code: ResponseError,
     },
     /// There is no such topic, or not yet, or this user may not know of it.
     #[error("kafka at {broker} has no topic {topic}")]
@@ -306,9 +309,8 @@ impl Error {
     /// Kafka's error code, where a broker gave one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused { code, .. } | Self::Damaged { code, .. } => Some(*code),
             Self::OutOfRange { .. } => Some(ResponseError::OffsetOutOfRange),
-            Self::Damaged { .. } => Some(ResponseError::CorruptMessage),
             Self::MissingTopic { .. } => Some(ResponseError::UnknownTopicOrPartition),
             _ => None,
         }

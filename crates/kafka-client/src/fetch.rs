@@ -88,7 +88,9 @@ impl Partition {
                 let found = self.look_back(fetch).await?;
                 Ok(found.unwrap_or(Fetched::Answer(answer)))
             }
-            Err(damaged @ Error::Damaged { .. }) => self.look_back(fetch).await?.ok_or(damaged),
+            Err(error) if look_back::may_be_damage(&error) => {
+                self.look_back(fetch).await?.ok_or(error)
+            }
             outcome => outcome,
         }
     }
@@ -138,15 +140,14 @@ impl Partition {
             let reason = "the partition is not in it".to_owned();
             return Err(Error::Garbled { broker, api, reason });
         };
-        let about = || (broker.clone(), self.about(), at);
         match ResponseError::try_from_code(found.error_code) {
             Some(ResponseError::OffsetOutOfRange) => {
-                let (broker, about, offset) = about();
-                return Err(Error::OutOfRange { broker, about, offset });
+                let (broker, about) = (broker.clone(), self.about());
+                return Err(Error::OutOfRange { broker, about, offset: at });
             }
-            Some(ResponseError::CorruptMessage) => {
-                let (broker, about, offset) = about();
-                return Err(Error::Damaged { broker, about, offset });
+            Some(code) if look_back::tells_of_damage(code) => {
+                let (broker, about) = (broker.clone(), self.about());
+                return Err(Error::Damaged { broker, about, offset: at, code });
             }
             _ => self.accept(broker, found.error_code)?,
         }

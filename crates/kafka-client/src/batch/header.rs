@@ -42,7 +42,8 @@ impl Prologue {
     pub(super) fn is_v2(self, bytes: &[u8]) -> bool {
         let batch = self.whole().and_then(|whole| bytes.get(..whole));
         let header = batch.and_then(Header::read);
-        self.magic == 2 || header.zip(batch).is_some_and(|(header, batch)| header.verify(batch).is_ok())
+        self.magic == 2
+            || header.zip(batch).is_some_and(|(header, batch)| header.verify(batch).is_ok())
     }
 }
 

@@ -76,8 +76,8 @@ impl Reader {
     /// Returns when so many records were read.
     async fn until(&mut self, count: i64) {
         let reached = timeout(LONGEST_OUTAGE, self.next.wait_for(|next| *next >= count)).await;
-        let Ok(reached) = reached else { panic!("only {} of {count}", *self.next.borrow()) };
-        reached.expect("the reader has said what is wrong");
+        let is_reached = reached.is_ok_and(|reached| reached.is_ok());
+        assert!(is_reached, "only {} of {count}", *self.next.borrow());
     }
 
     /// Returns when so many more records were read than now.

@@ -1,12 +1,14 @@
 //! Batches that are damaged on the broker's disk.
 
+use std::ops::RangeInclusive;
+
 use tally_harness::kafka::{JavaProducer, JavaRecord, OwnKafka};
-use tally_kafka_client::{Fetch, Piece};
+use tally_kafka_client::{Error, Fetch, Piece};
 
 use crate::support::{client, read};
 
 /// Each log holds these three batches, and the one in the middle is damaged.
-const BATCHES: [std::ops::RangeInclusive<i64>; 3] = [0..=1, 2..=4, 5..=6];
+const BATCHES: [RangeInclusive<i64>; 3] = [0..=1, 2..=4, 5..=6];
 const END: i64 = 7;
 
 /// What is done to a batch, and what is said of it then.
@@ -16,7 +18,7 @@ struct Damage {
     why: &'static str,
 }
 
-const DAMAGES: [Damage; 13] = [
+const DAMAGES: [Damage; 14] = [
     // A byte of its records.
     Damage { codec: "none", edit: |batch| batch[100] ^= 1, why: "its checksum says " },
     // So small that no broker takes it for one, too small for a header, too small, too large, larger than the log.
@@ -37,10 +39,15 @@ const DAMAGES: [Damage; 13] = [
         edit: |batch| set_length(batch, 1_000_000),
         why: "its length says 1000000 bytes, but ",
     },
-    // Its format is not covered by its checksum.
+    // Its format, which is not covered by its checksum: as v1 it is compressed by gzip, or by something unknown.
     Damage {
         codec: "none",
-        edit: |batch| batch[16] = 1,
+        edit: |batch| make_v1(batch, 1),
+        why: "its record format is v1, and only v2 (Kafka 0.11 and later) is read",
+    },
+    Damage {
+        codec: "none",
+        edit: |batch| make_v1(batch, 7),
         why: "its record format is v1, and only v2 (Kafka 0.11 and later) is read",
     },
     Damage {
@@ -75,6 +82,16 @@ fn sealed(batch: &mut [u8], edit: impl FnOnce(&mut [u8])) {
     batch[17..21].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// Where format v2 has its checksum, v1 has the number of the codec: another sequence number gives another checksum.
+fn make_v1(batch: &mut [u8], codec: u8) {
+    let mut sequence = 0;
+    while batch[17] & 7 != codec {
+        sequence += 1;
+        sealed(batch, |batch| batch[56] = sequence);
+    }
+    batch[16] = 1;
+}
+
 /// The second half of what is compressed.
 fn spoil_payload(batch: &mut [u8]) {
     sealed(batch, |batch| {
@@ -91,13 +108,15 @@ fn value(offset: i64) -> String {
 async fn fill(broker: &OwnKafka, topic: &str) {
     let mut java = JavaProducer::start(broker.bootstrap());
     for offsets in BATCHES {
-        for (damage, partition) in DAMAGES.iter().zip(0..) {
+        // The last one is for a log whose first batch is damaged.
+        let codecs = DAMAGES.iter().map(|damage| damage.codec).chain(["none"]);
+        for (codec, partition) in codecs.zip(0..) {
             for value in offsets.clone().map(value) {
                 java.send(JavaRecord {
                     topic,
                     partition: Some(partition),
                     value: Some(value.as_bytes()),
-                    compression: Some(damage.codec),
+                    compression: Some(codec),
                     timestamp: Some(1_700_000_000_000),
                     ..JavaRecord::default()
                 })
@@ -127,12 +146,13 @@ async fn batches_that_are_damaged_on_disk_are_named_and_all_others_are_read() {
     let broker = OwnKafka::start().await;
     let partitions = i32::try_from(DAMAGES.len()).unwrap();
     // With each batch in the index, as batches of a usual size are.
-    let topic = broker.topic_with(partitions, "index.interval.bytes=0").await;
+    let topic = broker.topic_with(partitions + 1, "index.interval.bytes=0").await;
     fill(&broker, &topic).await;
     broker.stop().await;
     for (damage, partition) in DAMAGES.iter().zip(0..) {
         broker.edit_batch(&topic, partition, 1, damage.edit);
     }
+    broker.edit_batch(&topic, partitions, 0, |batch| set_length(batch, 5));
     broker.start_again().await;
 
     let client = client(broker.bootstrap());
@@ -147,10 +167,26 @@ async fn batches_that_are_damaged_on_disk_are_named_and_all_others_are_read() {
             let named = format!("offsets 2 to 4 cannot be decoded: {why}");
             assert!(told[1].starts_with(&named), "{why}: {told:?}");
         }
-        // From the damage on, from within it, and from behind it.
-        for (from, expected) in [(2, 2..=4), (3, 3..=4), (5, 5..=6), (6, 6..=6)] {
-            let pieces = read(&partition, Fetch::from(from), END).await;
-            assert_eq!((pieces[0].first()..=pieces[0].last()), expected, "{why}: {pieces:?}");
+        // From the damage on, from within it, from behind it and from within the last batch.
+        for from in [2, 3, 5, 6] {
+            let told: Vec<_> =
+                read(&partition, Fetch::from(from), END).await.iter().map(tell).collect();
+            let (last, before) = told.split_last().unwrap();
+            assert_eq!(*last, format!("{} to 6", from.max(5)), "{why}");
+            let named = format!("offsets {from} to 4 cannot be decoded: {why}");
+            let is_named = before.iter().all(|told| told.starts_with(&named));
+            assert!(is_named && before.len() == usize::from(from < 5), "{why}: {told:?}");
         }
     }
+
+    // Nothing before it would show it.
+    let partition = client.partition(&topic, partitions).await.unwrap();
+    for offset in [0, 2] {
+        let error = partition.fetch(Fetch::from(offset)).await.unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }) && !error.is_retriable(), "{error}");
+        let text = format!("cannot read its own log at offset {offset} for partition {partitions}");
+        assert!(error.to_string().contains(&text), "{error}");
+    }
+    let told: Vec<_> = read(&partition, Fetch::from(4), END).await.iter().map(tell).collect();
+    assert_eq!(told, ["4 to 4", "5 to 6"]);
 }
