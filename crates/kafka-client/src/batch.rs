@@ -85,7 +85,21 @@ pub struct Batches {
     /// The lowest offset that the next batch can begin with, once there was one.
     follows: Option<i64>,
     /// What comes after the hole that was told.
-    held: Option<Piece>,
+    held: Option<Held>,
+    /// Whether a piece was told.
+    is_under_way: bool,
+    /// The first batch holds this offset, or a later one.
+    begins: i64,
+    /// Whether the last batch may be cut off.
+    is_cut: bool,
+}
+
+/// What comes after a hole.
+#[derive(Clone, Debug)]
+enum Held {
+    /// A sound batch, not yet unpacked.
+    Batch(Bytes),
+    Broken(Passed),
 }
 
 impl Batches {
@@ -101,7 +115,16 @@ impl Batches {
             aborted,
             follows: None,
             held: None,
+            is_under_way: false,
+            begins: from,
+            is_cut: true,
         }
+    }
+
+    /// The same of an answer that was asked for from an earlier offset on, and for so many bytes. Where there are fewer,
+    /// no batch is cut off: one that leads past the end is broken.
+    pub(crate) fn since(self, begins: i64, asked_bytes: usize) -> Self {
+        Self { begins, is_cut: self.rest.len() >= asked_bytes, ..self }
     }
 
     /// Where the next piece begins, or the next fetch after the last one.
@@ -114,13 +137,18 @@ impl Batches {
         self.held.is_none() && self.rest.is_empty()
     }
 
+    /// Whether the first batch is there as far as its own header goes.
+    pub(crate) fn begins_with_a_header(&self) -> bool {
+        Prologue::read(&self.rest).is_some_and(|first| first.whole().is_some())
+    }
+
     /// The next batch that reaches the wanted offset; none at the end.
     fn read(&mut self) -> Option<Piece> {
         loop {
             let prologue = Prologue::read(&self.rest)?;
             let piece = match self.take(prologue) {
                 Ok(None) => return None,
-                Ok(Some(batch)) => self.decode(&batch),
+                Ok(Some(batch)) => self.decode_after_hole(batch),
                 Err(spoilt) => self.step_over(prologue, spoilt),
             };
             if let Some(piece) = piece {
@@ -139,8 +167,8 @@ impl Batches {
         if whole > self.rest.len() {
             // A broker sends the first batch of an answer whole, whatever the limits are.
             let found = Some(self.rest.len().saturating_sub(header::COUNTED_FROM));
-            let is_first = self.follows.is_none();
-            return if is_first { Err(Broken::Length { says, found }) } else { Ok(None) };
+            let is_whole = self.follows.is_none() || !self.is_cut;
+            return if is_whole { Err(Broken::Length { says, found }) } else { Ok(None) };
         }
         let batch = self.rest.slice(..whole);
         if magic != 2 {
@@ -160,6 +188,16 @@ impl Batches {
         Ok(Some(batch))
     }
 
+    /// What a sound batch holds, or the hole before it and the batch the next time.
+    fn decode_after_hole(&mut self, batch: Bytes) -> Option<Piece> {
+        let base = Header::read(&batch)?.base;
+        if base > self.next {
+            Some(self.hole(base, Held::Batch(batch)))
+        } else {
+            self.decode(&batch)
+        }
+    }
+
     /// What a sound batch holds; none where it ends before the wanted offset.
     fn decode(&mut self, batch: &Bytes) -> Option<Piece> {
         let header = Header::read(batch)?;
@@ -174,7 +212,7 @@ impl Batches {
         }
         let first = header.base.max(self.next);
         let passed = |why| Piece::Passed(Passed { first, last, why });
-        let piece = if header.is_control() {
+        Some(if header.is_control() {
             passed(marker(&header, batch).unwrap_or_else(Why::Undecodable))
         } else if header.is_transactional() && is_aborted {
             passed(Why::Aborted)
@@ -186,14 +224,18 @@ impl Batches {
                 Ok(None) => passed(Why::Hole),
                 Err(broken) => passed(Why::Undecodable(broken)),
             }
-        };
-        Some(self.after_hole(piece))
+        })
     }
 
     /// The offsets of a batch whose outside cannot be trusted, up to the next one that can.
     fn step_over(&mut self, prologue: Prologue, broken: Broken) -> Option<Piece> {
-        let lowest = self.follows.unwrap_or(self.next);
+        let lowest = self.follows.unwrap_or(self.begins);
         let found = resync::next_batch(&self.rest, prologue, lowest);
+        if found.is_none() && self.is_under_way {
+            // Asked for first, it comes with what is behind it, which tells where it ends.
+            self.rest = Bytes::new();
+            return None;
+        }
         let range = self.range_of(prologue, &broken, found.map(|(_, base)| base));
         let (first, last) = range.into_inner();
         self.rest = match found {
@@ -206,8 +248,12 @@ impl Batches {
             return None;
         }
         let first = first.max(self.next);
-        let piece = Piece::Passed(Passed { first, last, why: Why::Undecodable(broken) });
-        Some(self.after_hole(piece))
+        let passed = Passed { first, last, why: Why::Undecodable(broken) };
+        Some(if first > self.next {
+            self.hole(first, Held::Broken(passed))
+        } else {
+            Piece::Passed(passed)
+        })
     }
 
     /// Which offsets a broken batch has. Where the next batch is known it ends before that one; otherwise as its own
@@ -218,12 +264,13 @@ impl Batches {
         broken: &Broken,
         next_base: Option<i64>,
     ) -> RangeInclusive<i64> {
-        let lowest = self.follows.unwrap_or(self.next);
+        let lowest = self.follows.unwrap_or(self.begins);
         let end = next_base.unwrap_or(self.high_watermark);
         let is_misplaced = matches!(broken, Broken::Offsets { .. });
         let base =
             if is_misplaced || !(0..end).contains(&prologue.base) { lowest } else { prologue.base };
-        if matches!(broken, Broken::Format { magic: 0 | 1 }) {
+        let is_v2 = prologue.is_v2(&self.rest);
+        if matches!(broken, Broken::Format { magic: 0 | 1 }) && !is_v2 {
             // A packed message has the offset of the last one inside.
             return lowest.min(base)..=base;
         }
@@ -231,21 +278,20 @@ impl Batches {
             return base..=next_base - 1;
         }
         let delta = match Header::read(&self.rest) {
-            Some(header) if prologue.magic == 2 => i64::from(header.last_delta),
+            // Where compaction left holes these two differ; where they differ by damage, too much would be named.
+            Some(header) if is_v2 && header.last_delta == header.count - 1 => {
+                i64::from(header.last_delta)
+            }
             _ => 0,
         };
         let last = base.saturating_add(delta);
         base..=if (base..end).contains(&last) { last } else { base }
     }
 
-    /// The piece, or the hole before it and the piece the next time.
-    fn after_hole(&mut self, piece: Piece) -> Piece {
-        if piece.first() == self.next {
-            return piece;
-        }
-        let (first, last) = (self.next, piece.first() - 1);
-        self.held = Some(piece);
-        Piece::Passed(Passed { first, last, why: Why::Hole })
+    /// The hole before `end`, and what comes then the next time.
+    fn hole(&mut self, end: i64, held: Held) -> Piece {
+        self.held = Some(held);
+        Piece::Passed(Passed { first: self.next, last: end - 1, why: Why::Hole })
     }
 }
 
@@ -254,10 +300,12 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Piece> {
         let piece = match self.held.take() {
-            Some(piece) => piece,
+            Some(Held::Batch(batch)) => self.decode(&batch)?,
+            Some(Held::Broken(passed)) => Piece::Passed(passed),
             None => self.read()?,
         };
         self.next = piece.last() + 1;
+        self.is_under_way = true;
         Some(piece)
     }
 }

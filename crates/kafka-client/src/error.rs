@@ -137,6 +137,22 @@ pub enum Error {
         /// The wanted one.
         offset: i64,
     },
+    /// The broker cannot read its own log: the length or the format of a batch on its disk, at the wanted offset or not
+    /// far before it, is damaged.
+    #[error(
+        "kafka at {broker} cannot read its own log at offset {offset}{about} and answers {code} (code {}): \
+         a batch there, or not far before it, is damaged on its disk", code.code()
+    )]
+    Damaged {
+        /// `HOST:PORT`.
+        broker: Arc<str>,
+        /// Which partition.
+        about: About,
+        /// The wanted one.
+        offset: i64,
+        /// Kafka's error code.
+        code: ResponseError,
+    },
     /// There is no such topic, or not yet, or this user may not know of it.
     #[error("kafka at {broker} has no topic {topic}")]
     MissingTopic {
@@ -208,14 +224,11 @@ impl Error {
             | Self::AnswerTooLarge { .. }
             | Self::Version { .. }
             | Self::OutOfRange { .. }
+            | Self::Damaged { .. }
             | Self::MissingPartition { .. }
             | Self::Recreated { .. } => false,
-            // Only what rustls itself refuses, such as a certificate.
-            Self::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
-            // Brokers answer with an unknown error whatever they did not expect.
-            Self::Refused { code, .. } => {
-                code.is_retriable() || *code == ResponseError::UnknownServerError
-            }
+            Self::Tls { source, .. } => !is_untrusted(source),
+            Self::Refused { code, .. } => !needs_a_setting(*code),
             Self::NoBroker { tried } => tried.iter().any(Self::is_retriable),
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
@@ -241,6 +254,7 @@ impl Error {
             | Self::Version { broker, .. }
             | Self::Refused { broker, .. }
             | Self::OutOfRange { broker, .. }
+            | Self::Damaged { broker, .. }
             | Self::MissingTopic { broker, .. } => Some(broker),
             _ => None,
         }
@@ -255,7 +269,7 @@ impl Error {
             | Self::Garbled { api, .. }
             | Self::Version { api, .. }
             | Self::Refused { api, .. } => Some(*api),
-            Self::OutOfRange { .. } => Some(Api::Fetch),
+            Self::OutOfRange { .. } | Self::Damaged { .. } => Some(Api::Fetch),
             Self::MissingTopic { .. } => Some(Api::Metadata),
             _ => None,
         }
@@ -264,7 +278,9 @@ impl Error {
     /// The topic.
     pub fn topic(&self) -> Option<&str> {
         match self {
-            Self::Refused { about, .. } | Self::OutOfRange { about, .. } => about.topic.as_deref(),
+            Self::Refused { about, .. }
+            | Self::OutOfRange { about, .. }
+            | Self::Damaged { about, .. } => about.topic.as_deref(),
             Self::MissingTopic { topic, .. }
             | Self::MissingPartition { topic, .. }
             | Self::Recreated { topic, .. }
@@ -276,7 +292,9 @@ impl Error {
     /// The partition.
     pub fn partition(&self) -> Option<i32> {
         match self {
-            Self::Refused { about, .. } | Self::OutOfRange { about, .. } => about.partition,
+            Self::Refused { about, .. }
+            | Self::OutOfRange { about, .. }
+            | Self::Damaged { about, .. } => about.partition,
             Self::MissingPartition { partition, .. } | Self::NoLeader { partition, .. } => {
                 Some(*partition)
             }
@@ -287,12 +305,48 @@ impl Error {
     /// Kafka's error code, where a broker gave one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused { code, .. } | Self::Damaged { code, .. } => Some(*code),
             Self::OutOfRange { .. } => Some(ResponseError::OffsetOutOfRange),
             Self::MissingTopic { .. } => Some(ResponseError::UnknownTopicOrPartition),
             _ => None,
         }
     }
+}
+
+/// Whether what the broker shows of itself is refused here, as a certificate is. What the broker or the network breaks off
+/// may go well the next time.
+fn is_untrusted(source: &io::Error) -> bool {
+    let Some(inner) = source.get_ref() else { return false };
+    match inner.downcast_ref::<rustls::Error>() {
+        Some(error) => matches!(
+            error,
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::PeerIncompatible(_)
+                | rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)
+        ),
+        None => source.kind() == io::ErrorKind::InvalidData, // The broker's name is none.
+    }
+}
+
+/// Errors that only a changed setting mends, here or at the broker.
+fn needs_a_setting(code: ResponseError) -> bool {
+    matches!(
+        code,
+        ResponseError::TopicAuthorizationFailed
+            | ResponseError::GroupAuthorizationFailed
+            | ResponseError::ClusterAuthorizationFailed
+            | ResponseError::SaslAuthenticationFailed
+            | ResponseError::UnsupportedSaslMechanism
+            | ResponseError::IllegalSaslState
+            | ResponseError::SecurityDisabled
+            | ResponseError::InvalidTopicException
+            | ResponseError::InvalidGroupId
+            | ResponseError::InvalidRequest
+            | ResponseError::PolicyViolation
+            | ResponseError::UnsupportedVersion
+            | ResponseError::UnsupportedForMessageFormat
+            | ResponseError::UnsupportedCompressionType
+    )
 }
 
 impl fmt::Display for About {

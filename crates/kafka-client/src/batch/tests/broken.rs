@@ -145,6 +145,18 @@ fn behind_a_lost_marker_the_broker_is_asked_again() {
 }
 
 #[test]
+fn a_batch_whose_magic_alone_is_broken_names_its_whole_range() {
+    for magic in [0, 1, 3] {
+        let broken = Built { magic, ..middle() };
+        let why =
+            format!("its record format is v{magic}, and only v2 (Kafka 0.11 and later) is read");
+        check_broken(broken.bytes(), &why);
+        let last = format!("offsets 2 to 4 cannot be decoded: {why}");
+        check([broken.bytes()], reading(2), &[&last], 5);
+    }
+}
+
+#[test]
 fn formats_before_v2_are_refused_by_name() {
     // One message of format v1: offset, length, checksum, magic, attributes, timestamp, key, value.
     let mut bytes = BytesMut::new();
@@ -162,4 +174,23 @@ fn formats_before_v2_are_refused_by_name() {
         ],
         6,
     );
+}
+
+#[test]
+fn one_at_the_end_of_an_answer_is_asked_for_again_to_see_where_it_ends() {
+    let sound = built(0, &[0, 1]).bytes();
+    check([sound, middle().spoilt(70)], reading(0), &["0..1 [0, 1]"], 2);
+    // Nor does it hold up what comes first alone.
+    let why = "its checksum says e4cb5ff6, but its bytes give ebe3281d";
+    let named = format!("offsets 2 to 4 cannot be decoded: {why}");
+    check([middle().spoilt(70)], reading(2), &[&named], 5);
+}
+
+#[test]
+fn a_last_offset_that_the_count_contradicts_is_not_believed() {
+    let mut bytes = middle().bytes();
+    bytes[25] = 1; // 256 more
+    let (pieces, next) = walk([bytes], reading(2));
+    assert!(pieces[0].starts_with("offset 2 cannot be decoded: its checksum says"), "{pieces:?}");
+    assert_eq!(next, 3);
 }
