@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.Future;
+import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -21,15 +22,22 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * Kafka's own clients, driven by lines of JSON on standard input, against the broker of the first argument:
  * send (topic, partition, key, value, headers, timestamp, compression), flush, begin (timeout_ms), commit, abort,
- * read (topic, partition, committed), group (group, topic, partition). All but send are answered by one line. Bytes are
- * base64, null is null.
+ * read (topic, partition, committed), group (group, topic, partition), deny (user, topic, denied). All but send are
+ * answered by one line. Bytes are base64, null is null.
  *
  * <p>What is sent between two flushes shares a batch as far as it fits, and abort flushes first, so that what a log
  * holds is the test's choice. A transaction open when the input ends stays open.
@@ -86,6 +94,7 @@ class Produce {
             }
             case "read" -> read(command, answer.putArray("records"));
             case "group" -> answer.put("offset", committed(command));
+            case "deny" -> deny(command);
             default -> throw new IllegalArgumentException("no such op");
         }
     }
@@ -161,6 +170,20 @@ class Produce {
                 new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             OffsetAndMetadata committed = consumer.committed(Set.of(partition)).get(partition);
             return committed == null ? null : committed.offset();
+        }
+    }
+
+    private void deny(JsonNode command) throws Exception {
+        AclBinding rule = new AclBinding(
+                new ResourcePattern(ResourceType.TOPIC, command.get("topic").asText(), PatternType.LITERAL),
+                new AccessControlEntry(
+                        "User:" + command.get("user").asText(), "*", AclOperation.READ, AclPermissionType.DENY));
+        try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", bootstrap))) {
+            if (command.get("denied").asBoolean()) {
+                admin.createAcls(List.of(rule)).all().get();
+            } else {
+                admin.deleteAcls(List.of(rule.toFilter())).all().get();
+            }
         }
     }
 

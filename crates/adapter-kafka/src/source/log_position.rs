@@ -83,6 +83,10 @@ impl LogPosition {
                     "cannot read {name} at offset {next}: {error}: raise kafka.max_batch_bytes to read it"
                 )))
             }
+            Error::Damaged { .. } => {
+                let message = format!("cannot read {}: {error}", self.name());
+                Halt::Fault(Fault::stop(StopKind::Data, message))
+            }
             error => self.fault("read", &error),
         }
     }

@@ -136,6 +136,12 @@ impl JavaProducer {
         self.ask(&question).await["offset"].as_i64()
     }
 
+    /// Takes the right to read a topic away from a user, or gives it back.
+    pub async fn deny(&mut self, user: &str, topic: &str, denied: bool) {
+        let question = json!({ "op": "deny", "user": user, "topic": topic, "denied": denied });
+        self.ask(&question).await;
+    }
+
     async fn write(&mut self, command: &Value) {
         let line = format!("{command}\n");
         let written = self.commands.write_all(line.as_bytes()).await;
