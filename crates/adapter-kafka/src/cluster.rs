@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 
 pub use self::start::Start;
 use crate::Security;
+use crate::cursor::Cursor;
 use crate::fault::fault;
-use crate::source::Cursor;
 
 /// An answer may be larger than the largest batch by so much: its other parts.
 const ANSWER_BESIDE_BATCH: usize = 1024 * 1024;

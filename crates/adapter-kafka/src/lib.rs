@@ -52,6 +52,7 @@
 //! each partition.
 
 mod cluster;
+mod cursor;
 mod fault;
 mod gap;
 mod partitioner;

@@ -1,6 +1,5 @@
 //! One partition in batches.
 
-mod cursor;
 mod log_position;
 mod open;
 mod reader;
@@ -14,10 +13,10 @@ use tally_ports::{Batch, Fault, Headers, Source, Stop, passed};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use self::cursor::Cursor;
 use self::log_position::{Halt, LogPosition};
 use self::open::{Open, Unread};
 use self::reader::{Event, Reader};
+use crate::cursor::Cursor;
 use crate::wire::Decoder;
 use crate::{Cluster, Gap, PartitionProgress};
 

@@ -9,9 +9,9 @@ use tally_ports::{Fault, Stop, StopKind};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use super::cursor::{Cursor, LastRecord};
 use crate::Gap;
 use crate::cluster::Cluster;
+use crate::cursor::{Cursor, LastRecord};
 use crate::fault::{fault, setting};
 
 /// For so small a size, a broker sends exactly one batch.

@@ -10,7 +10,7 @@ use tally_kafka_client::{Record, Records};
 use tally_ports::{Batch, Headers, Item, Passed, Raw, passed};
 use tokio::time::Instant;
 
-use super::cursor::{Cursor, LastRecord};
+use crate::cursor::{Cursor, LastRecord};
 
 /// A batch holds at most this many bytes of records, or one record.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;

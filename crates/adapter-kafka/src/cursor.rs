@@ -19,7 +19,7 @@ pub(crate) struct Cursor {
 /// The last record that was read: its offset, its timestamp, and a checksum of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastRecord {
-    pub(super) offset: i64,
+    pub(crate) offset: i64,
     /// Milliseconds since 1970.
     timestamp: i64,
     /// CRC-32C of key and value, each after its length.
@@ -28,7 +28,7 @@ pub(crate) struct LastRecord {
 
 impl Cursor {
     /// A position's cursor; null where nothing is known, as at the start.
-    pub(super) fn from_json(json: &Value) -> Result<Self, Fault> {
+    pub(crate) fn from_json(json: &Value) -> Result<Self, Fault> {
         if json.is_null() {
             return Ok(Self::default());
         }
@@ -52,13 +52,13 @@ impl Cursor {
 
 impl LastRecord {
     /// Whether it is `record`, whose timestamp counts where it was read as it is now (`is_timestamp_known`).
-    pub(super) fn is(&self, record: &Record, is_timestamp_known: bool) -> bool {
+    pub(crate) fn is(&self, record: &Record, is_timestamp_known: bool) -> bool {
         let timestamp = if is_timestamp_known { record.timestamp } else { self.timestamp };
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         *self == Self::new(record.offset, timestamp, key, value)
     }
 
-    pub(super) fn new(
+    pub(crate) fn new(
         offset: i64,
         timestamp: i64,
         key: Option<&[u8]>,
