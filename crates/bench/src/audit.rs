@@ -1,8 +1,6 @@
 //! How long `audit` takes over a large ledger, and in what memory.
 
 use std::fmt::Write;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -39,12 +37,8 @@ pub struct Size {
 /// letter in each tenth batch, a row of each batch that is left.
 pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
     let batches = size.batches / PARTITIONS * PARTITIONS;
-    // The server's own user must be able to enter.
-    let enter = Permissions::from_mode(0o755);
-    let folder =
-        tempfile::Builder::new().prefix("tally-bench-").permissions(enter).tempdir_in(dir)?;
+    let folder = runner::folder(dir)?;
     let folder = folder.path();
-    eprintln!("working in {}", folder.display());
     let server = Server::start(folder)?;
     let model = Model::start(folder).await?;
     // So the tables are those that a real run makes.

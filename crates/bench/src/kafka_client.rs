@@ -1,7 +1,5 @@
 //! How fast tally-kafka-client alone reads a topic, and in what memory.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -37,11 +35,8 @@ struct Read {
 
 /// Fills a topic by `producer`, in batches of lz4, and reads it; the table of what that took.
 pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
-    let enter = Permissions::from_mode(0o755);
-    let folder =
-        tempfile::Builder::new().prefix("tally-bench-").permissions(enter).tempdir_in(dir)?;
+    let folder = runner::folder(dir)?;
     let folder = folder.path();
-    eprintln!("working in {}", folder.display());
     let kafka = Service::start("kafka", folder)?;
     let brokers = kafka.run(&["url"])?;
     kafka.run(&["topics", &format!("{TOPIC}:{PARTITIONS}")])?;

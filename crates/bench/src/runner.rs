@@ -1,10 +1,13 @@
 //! csv-runner with the model, as processes.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use serde::Deserialize;
+use tempfile::{Builder, TempDir};
 use tokio::process::Command;
 
 use crate::measure::{self, Measured};
@@ -27,6 +30,14 @@ pub struct Sample {
     pub path: PathBuf,
     /// How many rows it has.
     pub rows: u64,
+}
+
+/// A folder of its own in `dir`, which the server's own user can enter; removed when its value goes.
+pub fn folder(dir: &Path) -> anyhow::Result<TempDir> {
+    let enter = Permissions::from_mode(0o755);
+    let folder = Builder::new().prefix("tally-bench-").permissions(enter).tempdir_in(dir)?;
+    eprintln!("working in {}", folder.path().display());
+    Ok(folder)
 }
 
 /// Writes the same `rows` valid rows as ever to a file in `folder`.

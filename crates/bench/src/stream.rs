@@ -1,8 +1,6 @@
 //! What a topic takes on its way into Postgres: producer, kafka-consumer in each format, and how old records get.
 
 use std::fmt::Write;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,12 +45,8 @@ struct Stage {
 
 /// Takes all runs; what they took.
 pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
-    // The server's own user must be able to enter.
-    let enter = Permissions::from_mode(0o755);
-    let folder =
-        tempfile::Builder::new().prefix("tally-bench-").permissions(enter).tempdir_in(dir)?;
+    let folder = runner::folder(dir)?;
     let folder = folder.path();
-    eprintln!("working in {}", folder.display());
     let kafka = Service::start("kafka", folder)?;
     let stage = Stage {
         folder: folder.to_owned(),

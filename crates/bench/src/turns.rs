@@ -1,7 +1,5 @@
 //! The runs, in turn.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -20,14 +18,8 @@ const DATABASE: &str = "run";
 
 /// Takes all runs; the table of what they took.
 pub async fn take(flags: &Flags) -> anyhow::Result<String> {
-    // The server's own user must be able to enter.
-    let enter = Permissions::from_mode(0o755);
-    let folder = tempfile::Builder::new()
-        .prefix("tally-bench-")
-        .permissions(enter)
-        .tempdir_in(&flags.dir)?;
+    let folder = runner::folder(&flags.dir)?;
     let folder = folder.path();
-    eprintln!("working in {}", folder.display());
     let server = Server::start(folder)?;
     let model = Model::start(folder).await?;
     let sample = runner::sample(folder, flags.rows).await?;
