@@ -94,7 +94,7 @@ fn names_that_are_unknown() {
         "ml." => "url, connect_timeout, answer_timeout, concurrency",
         "csv." => "encoding, decimal",
         "kafka." => {
-            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, tls, ca_file, sasl"
+            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, report_offsets, tls, ca_file, sasl"
         }
         "kafka.sasl." => "mechanism, username, password",
         "budget." => "ratio, window, in_a_row",
