@@ -40,7 +40,7 @@ pub struct Settings {
     /// About how many bytes a fetch asks for.
     pub fetch_bytes: i32,
     /// How many bytes the records of one batch of the log may take unpacked. The unpacked batches of all partitions
-    /// together take at most twice that.
+    /// together take at most twice that, and once more while one is opened.
     pub max_batch_bytes: usize,
 }
 
@@ -83,6 +83,8 @@ struct Shared {
     client: Client,
     /// Bytes of unpacked batches.
     memory: Arc<Semaphore>,
+    /// Held while a batch is unpacked only to be compared.
+    comparing: Semaphore,
     /// The partitions whose offsets were looked up.
     asked: Mutex<HashMap<(String, i32), Arc<Partition>>>,
 }
@@ -99,7 +101,8 @@ impl Cluster {
         let client = client.map_err(|error| fault("connect to kafka", &error))?;
         let (settings, asked) = (settings.clone(), Mutex::default());
         let memory = Arc::new(Semaphore::new(settings.max_batch_bytes * 2));
-        Ok(Self { shared: Arc::new(Shared { settings, tls, client, memory, asked }) })
+        let comparing = Semaphore::new(1);
+        Ok(Self { shared: Arc::new(Shared { settings, tls, client, memory, comparing, asked }) })
     }
 
     /// The topic's partitions, ascending. Never creates a topic.
@@ -179,6 +182,10 @@ impl Cluster {
 
     pub(crate) fn memory(&self) -> &Arc<Semaphore> {
         &self.shared.memory
+    }
+
+    pub(crate) fn comparing(&self) -> &Semaphore {
+        &self.shared.comparing
     }
 
     /// Its name in messages.

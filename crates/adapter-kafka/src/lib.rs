@@ -47,7 +47,8 @@
 //! # Memory
 //!
 //! The unpacked batches of all sources of a [`Cluster`] share twice [`Settings::max_batch_bytes`]: a source waits while there is
-//! no place for another one, and a batch gives its place back when the last of its records is dropped. Beside it a source
+//! no place for another one, and a batch gives its place back when the last of its records is dropped. Beside them one
+//! batch at a time is unpacked to be compared with a cursor, and a source
 //! holds one answer of about [`Settings::fetch_bytes`], or of one batch as it is compressed; a publisher holds 512 KiB for
 //! each partition.
 

@@ -54,7 +54,7 @@ impl LogPosition {
         }
         let (start, end) = self.ends(&log).await?;
         if self.next > end {
-            return Err(self.is_another(&log, start, end));
+            return Err(self.ends_before(&log, start, end));
         }
         if self.next < start {
             let text = format!("they are no longer in the log, which begins at {start}");
@@ -69,7 +69,7 @@ impl LogPosition {
         Ok(log)
     }
 
-    /// What the log that was being read says of the next offset is that there is none, or something else went wrong.
+    /// What follows from the error of a fetch at the next offset.
     pub(super) async fn halt(&self, error: Error) -> Halt {
         match error {
             Error::OutOfRange { .. } => match self.open().await {
@@ -135,7 +135,6 @@ impl LogPosition {
     /// Whether the log holds the `last` record that was read. Where that was compacted away, or cannot be read any more,
     /// nobody can tell, and it is believed.
     async fn is_there(&self, log: &Partition, last: LastRecord) -> Result<bool, Halt> {
-        let _place = self.place().await?;
         let fetch = Fetch {
             max_wait: Duration::ZERO,
             max_bytes: ONE_BATCH,
@@ -149,6 +148,10 @@ impl LogPosition {
                 Err(Error::OutOfRange { .. }) => return Err(self.changes(log)),
                 Err(error) => return Err(self.fault("read", &error)),
             }
+        };
+        // One batch of a process at a time, without a place: those that have one may wait for this to go on.
+        let Ok(_one) = self.cluster.comparing().acquire().await else {
+            return Err(Halt::Abandoned);
         };
         let Some(Piece::Records(batch)) = answer.batches.next() else { return Ok(true) };
         let found = batch.records().next().filter(|found| found.offset == last.offset);
@@ -173,7 +176,7 @@ impl LogPosition {
     }
 
     /// The log ends before the position: it has lost records, or, where topics have no ids, its topic was recreated.
-    fn is_another(&self, log: &Partition, start: i64, end: i64) -> Halt {
+    fn ends_before(&self, log: &Partition, start: i64, end: i64) -> Halt {
         if self.cursor.topic_id.is_none() {
             return self.restarts(log, start, &format!("its log ends at {end}"));
         }
