@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::support::{LEASE, LONG_LEASE, Stream, VERY_LONG};
 use fastrand::Rng;
 use tally_harness::eventually;
-use tally_harness::job::{LONG, Target};
+use tally_harness::job::{LONG, ModelService, Target};
+use tally_harness::kafka::Cluster;
 use tally_harness::ledger::until_it_commits;
 use tally_harness::process::{Process, Signal};
 use tally_harness::proxy::{Mode, Proxy};
@@ -37,6 +38,39 @@ mod repeated {
         stream.until_read(sent.rows()).await;
         end_all(&consumers);
         stream.check_taken(&sent).await;
+    }
+
+    #[tokio::test]
+    async fn each_of_three_brokers_is_killed_or_restarted_and_consumers_with_them() {
+        let brokers = Cluster::start().await;
+        let (topic, target) = (brokers.topic(6).await, Target::postgres().await);
+        let model = ModelService::start();
+        let stream = Stream { brokers: brokers.bootstrap(), topic, target, model };
+        // More rows than are sent before the last broker is back.
+        let sample = Sample::new(500_000);
+        let producer = stream.producer(&sample, &["--rate", "2000/s"]);
+        let mut consumers = [(); 2].map(|()| stream.consumer().spawn());
+        for (round, broker) in brokers.brokers().iter().enumerate() {
+            let victim = round % 2;
+            until_it_commits(&consumers[victim], &stream.target).await;
+            consumers[victim].kill9();
+            if round == 0 {
+                broker.kill9().await;
+            } else {
+                broker.stop().await;
+            }
+            assert_eq!(consumers[victim].wait(LONG).signal, Some(Signal::SIGKILL));
+            consumers[victim] = stream.consumer().spawn();
+            broker.start_again().await;
+        }
+        until_it_commits(&consumers[0], &stream.target).await;
+        let sent = stop_producer(&producer);
+        end_all(&consumers);
+        // What was sent again is in the topic twice, and one row.
+        stream.consume_to_end();
+        assert!(stream.read().await >= sent.rows());
+        assert_same_rows(&rows(&stream.target).await, &sent.expected_rows());
+        stream.check_ledger().await;
     }
 
     #[tokio::test]

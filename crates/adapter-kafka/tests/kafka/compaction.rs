@@ -23,7 +23,7 @@ async fn compacted(broker: &Broker) -> Topic {
     broker.produce(&topic.name, 0, keys.iter().map(|key| keyed(key)).collect()).await;
     broker.produce(&topic.name, 0, keys[5..].iter().map(|key| keyed(key)).collect()).await;
     // What is written after the segment's time closes it.
-    eventually(Duration::from_mins(2), async || {
+    eventually(Duration::from_mins(4), async || {
         broker.produce(&topic.name, 0, vec![keyed("last")]).await;
         offsets(broker, &topic).await.starts_with(&[0, 1, 2, 3, 4, 10])
     })
@@ -85,7 +85,7 @@ async fn a_range_without_records_before_the_end_of_a_transaction_is_passed_and_c
     java.commit().await; // 0 to 9 and the end at 10
     broker.produce(&topic.name, 0, keys[5..].iter().map(|key| keyed(key)).collect()).await;
     let java = Mutex::new(java);
-    eventually(Duration::from_mins(2), async || {
+    eventually(Duration::from_mins(4), async || {
         broker.produce(&topic.name, 0, vec![keyed("last")]).await;
         let left = java.lock().await.read_all(&topic.name, 0, true).await;
         left.iter().map(|record| record.offset).take(6).eq([0, 1, 2, 3, 4, 11])
