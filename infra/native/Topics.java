@@ -16,6 +16,9 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
  * They can be used when it ends.
  */
 class Topics {
+    /** As many as the brokers are set to: default.replication.factor. */
+    private static final short REPLICAS = -1;
+
     public static void main(String[] args) throws Exception {
         List<NewTopic> wanted = new ArrayList<>();
         for (String spec : Arrays.asList(args).subList(1, args.length)) {
@@ -30,7 +33,7 @@ class Topics {
                     settings.put(setting.split("=", 2)[0], setting.split("=", 2)[1]);
                 }
             }
-            wanted.add(new NewTopic(part[0], Integer.parseInt(part[1]), (short) 1).configs(settings));
+            wanted.add(new NewTopic(part[0], Integer.parseInt(part[1]), REPLICAS).configs(settings));
         }
         try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", args[0]))) {
             for (var created : admin.createTopics(wanted).values().entrySet()) {

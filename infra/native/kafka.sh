@@ -11,7 +11,8 @@
 # KAFKA_PORT (29092) and KAFKA_CONTROLLER_PORT (29093): 0 picks a free one and keeps it; KAFKA_VERSION, KAFKA_HEAP (512m),
 # KAFKA_JAVA_OPTS (more words for its JVM),
 # KAFKA_SECURITY (1: TLS, SASL and both as well, on ports of their own; PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512 of user
-# tally, password secret), INFRA_CACHE (where the jars are kept),
+# tally, password secret), KAFKA_CERTIFICATE_DAYS (3650: from its making on), KAFKA_SETTINGS (more lines for
+# server.properties), KAFKA_CLUSTER_ID (the same for all brokers of a cluster), INFRA_CACHE (where the jars are kept),
 # KAFKA_WIPE_IDLE (seconds: wiped by itself once nobody has held a shared flock on $INFRA_STATE/users for so long)
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/java.sh"
@@ -37,8 +38,8 @@ configure() { # configure DATA_FOLDER: server.properties for the ports noted in 
     map+=,SASL:SASL_PLAINTEXT,TLS:SSL,SASL_TLS:SASL_SSL
   fi
   # The session is short because a killed broker's must run out before the next one may start. The cleaner's buffer is
-  # a laptop's. Tests wait for the cleaner and for retention, so both look often; but only a topic that says so has a
-  # retention, since a record with an old timestamp would else go at once.
+  # a laptop's. Tests wait for the cleaner, for retention and for transactions that time out, so all three look often;
+  # but only a topic that says so has a retention, since a record with an old timestamp would else go at once.
   cat <<CONF
 process.roles=broker,controller
 node.id=1
@@ -66,7 +67,9 @@ log.cleaner.backoff.ms=500
 log.initial.task.delay.ms=1000
 log.retention.ms=-1
 log.retention.check.interval.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 CONF
+  printf '%s\n' "${KAFKA_SETTINGS:-}" # of a setting that comes twice the last one counts
   [ -s "$dir/tls.port" ] || return 0
   local listener login=org.apache.kafka.common.security
   for listener in sasl sasl_tls; do
@@ -93,12 +96,14 @@ choose_ports() { # notes those that the folder does not have yet
   for name in "$dir"/*port.new; do mv "$name" "${name%.new}"; done
 }
 
+new_id() { echo "T$(head -c 16 /dev/urandom | base64 | tr +/ -_ | cut -c2-22)"; }
+
 format() { # moved into place when complete: whoever is killed here leaves nothing half made
   [ ! -s "$data/meta.properties" ] || return 0
   rm -rf "$data.new"
   configure "$data.new" >"$dir/format.properties"
   "$home/bin/java" "${tool_flags[@]}" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$jars/*" kafka.tools.StorageTool \
-    format -c "$dir/format.properties" -t "T$(head -c 16 /dev/urandom | base64 | tr +/ -_ | cut -c2-22)" \
+    format -c "$dir/format.properties" -t "${KAFKA_CLUSTER_ID:-$(new_id)}" \
     --add-scram 'SCRAM-SHA-256=[name=tally,password=secret]' \
     --add-scram 'SCRAM-SHA-512=[name=tally,password=secret]' >"$dir/format.log" 2>&1 ||
     { cat "$dir/format.log" >&2; die "format failed"; }
@@ -108,7 +113,7 @@ format() { # moved into place when complete: whoever is killed here leaves nothi
 launch() {
   choose_ports
   if [ -s "$dir/tls.port" ]; then
-    make_certificate "$tls"
+    CERTIFICATE_DAYS=${KAFKA_CERTIFICATE_DAYS:-} make_certificate "$tls"
     cat "$tls/server.key" "$tls/server.crt" >"$tls/server.pem"
   fi
   format

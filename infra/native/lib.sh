@@ -99,7 +99,9 @@ kill_daemon() { # kill_daemon PIDFILE: dead when it returns, also one that is fr
   rm -f "$1"
 }
 
-make_certificate() { # make_certificate FOLDER [PREFIX...]: ca.crt, server.crt, server.key; run behind the prefix
+# make_certificate FOLDER [PREFIX...]: ca.crt, server.crt, server.key; run behind the prefix. The server's is valid for
+# CERTIFICATE_DAYS (3650); with 0 it has expired a second later.
+make_certificate() {
   local folder=$1
   shift
   [ ! -s "$folder/ca.crt" ] || return 0
@@ -116,10 +118,10 @@ make_certificate() { # make_certificate FOLDER [PREFIX...]: ca.crt, server.crt, 
     new=(openssl req -config conf -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
     "${new[@]}" -x509 -extensions ca -days 3650 -subj "/CN=Tally local authority" -keyout ca.key -out ca.new
     "${new[@]}" -subj /CN=localhost -keyout server.key -out server.csr
-    openssl x509 -req -in server.csr -CA ca.new -CAkey ca.key -set_serial 1 -days 3650 -extfile conf \
+    openssl x509 -req -in server.csr -CA ca.new -CAkey ca.key -set_serial 1 -days "$2" -extfile conf \
       -extensions server -out server.crt
     rm ca.key server.csr conf
-    mv ca.new ca.crt' _ "$folder" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; die "openssl failed"; }
+    mv ca.new ca.crt' _ "$folder" "${CERTIFICATE_DAYS:-3650}" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; die "openssl failed"; }
 }
 
 # One per service and state folder; it calls the script's own wipe. Tests hold a shared lock on the users file while

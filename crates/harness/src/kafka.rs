@@ -1,15 +1,17 @@
 //! The real Kafka, started natively by `infra/native/kafka.sh`.
 //!
 //! [`Broker::shared`] is the one broker of all tests, where each makes topics of its own; [`OwnKafka`] is a broker of
-//! a test's own, to stop, freeze or kill, or to reach by TLS and SASL. [`JavaProducer`] is Kafka's own client, for
+//! a test's own, to stop, freeze or kill, or to reach by TLS and SASL; [`Cluster`] is three of these. [`JavaProducer`] is Kafka's own client, for
 //! records that ours cannot write: transactions, null headers. As with [`postgres`](crate::postgres), a broker that
 //! nobody uses any more removes itself.
 
 mod broker;
+mod cluster;
 mod java;
 mod own;
 
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use java::{JavaProducer, JavaRecord, Stored};
 pub use own::{OwnKafka, PASSWORD, USER};
 pub use rskafka::record::{Record, RecordAndOffset};

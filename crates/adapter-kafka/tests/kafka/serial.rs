@@ -119,17 +119,6 @@ async fn a_frozen_broker_is_an_outage_within_the_timeout() {
     assert!(topic.cluster.offset(&topic.name, 0, Start::Latest).await.unwrap() >= 22);
 }
 
-/// Where each batch of a segment begins.
-fn batches_of(segment: &[u8]) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let mut at = 0;
-    while let Some(length) = segment.get(at + 8..at + 12) {
-        starts.push(at);
-        at += 12 + usize::try_from(i32::from_be_bytes(length.try_into().unwrap())).unwrap();
-    }
-    starts
-}
-
 #[tokio::test]
 async fn batches_that_are_broken_on_disk_stop_the_partition_by_their_exact_range() {
     let own = OwnKafka::start().await;
@@ -139,12 +128,9 @@ async fn batches_that_are_broken_on_disk_stop_the_partition_by_their_exact_range
         own.produce(&topic.name, 0, visits).await;
     }
     own.stop().await;
-    own.edit_segment(&topic.name, 0, |segment| {
-        let starts = batches_of(segment);
-        for broken in [1, 2, 4] {
-            segment[starts[broken] + 80] ^= 1; // within its first record
-        }
-    });
+    for broken in [1, 2, 4] {
+        own.edit_batch(&topic.name, 0, broken, |batch| batch[80] ^= 1); // within its first record
+    }
     own.start_again().await;
     let topic = Topic::named(&own, topic.name);
 

@@ -15,8 +15,17 @@ use crate::background::{background, blocking};
 use crate::service::{Script, Service, WIPE_IDLE, shared_folder};
 use tally_testkit::eventually;
 
-const SCRIPT: Script =
-    Script { name: "kafka.sh", cleared: &["KAFKA_CONTROLLER_PORT", "KAFKA_VERSION"] };
+const SCRIPT: Script = Script {
+    name: "kafka.sh",
+    cleared: &[
+        "KAFKA_CERTIFICATE_DAYS",
+        "KAFKA_CLUSTER_ID",
+        "KAFKA_CONTROLLER_PORT",
+        "KAFKA_SECURITY",
+        "KAFKA_SETTINGS",
+        "KAFKA_VERSION",
+    ],
+};
 const DEADLINE: Duration = Duration::from_secs(20);
 const DEADLINE_MS: i32 = 20_000;
 const FETCH_BYTES: i32 = 8 << 20;
@@ -33,19 +42,24 @@ impl Broker {
     /// what to install, where it cannot be started.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        let start = || Broker::start(shared_folder("kafka"), WIPE_IDLE, false);
+        let start = || Broker::start(shared_folder("kafka"), WIPE_IDLE, Vec::new());
         blocking(move || SHARED.get_or_init(start)).await
     }
 
-    pub(super) fn start(folder: PathBuf, wipe_idle: Duration, secured: bool) -> Self {
-        let settings = vec![
+    /// With more settings of the script.
+    pub(super) fn start(
+        folder: PathBuf,
+        wipe_idle: Duration,
+        more: Vec<(&'static str, String)>,
+    ) -> Self {
+        let mut settings = vec![
             ("KAFKA_PORT", "0".to_owned()),
             ("KAFKA_HEAP", "384m".to_owned()),
             // Halves the work of a start; a broker that lives long would be slower for it.
             ("KAFKA_JAVA_OPTS", "-XX:TieredStopAtLevel=1".to_owned()),
-            ("KAFKA_SECURITY", u8::from(secured).to_string()),
             ("KAFKA_WIPE_IDLE", wipe_idle.as_secs().to_string()),
         ];
+        settings.extend(more);
         let service = Service::start(SCRIPT, folder, settings);
         let bootstrap = service.run(&["url"]);
         Self { service: Arc::new(service), bootstrap }

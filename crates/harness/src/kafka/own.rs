@@ -27,16 +27,22 @@ pub struct OwnKafka {
 impl OwnKafka {
     /// Takes some four seconds. Panics, saying what to install, where it cannot be started.
     pub async fn start() -> Self {
-        Self::launch(false).await
+        Self::launch(Vec::new()).await
     }
 
     /// With listeners for TLS, for SASL (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and for both.
     pub async fn secured() -> Self {
-        Self::launch(true).await
+        Self::secured_with(&[]).await
     }
 
-    async fn launch(secured: bool) -> Self {
-        let start = move || Broker::start(own_folder(), Duration::ZERO, secured);
+    /// The same with more settings of `kafka.sh`: `("KAFKA_CERTIFICATE_DAYS", "0")`.
+    pub async fn secured_with(settings: &[(&'static str, &str)]) -> Self {
+        let more = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        Self::launch([("KAFKA_SECURITY", "1".to_owned())].into_iter().chain(more).collect()).await
+    }
+
+    pub(super) async fn launch(settings: Vec<(&'static str, String)>) -> Self {
+        let start = move || Broker::start(own_folder(), Duration::ZERO, settings);
         Self { broker: blocking(start).await }
     }
 
@@ -70,12 +76,24 @@ impl OwnKafka {
         self.run("start").await;
     }
 
-    /// Changes what a partition keeps on disk. Only after [`stop`](Self::stop): a broker that was killed mends its logs.
-    pub fn edit_segment(&self, topic: &str, partition: i32, edit: impl FnOnce(&mut [u8])) {
+    /// Changes one of the batches that a partition keeps on disk, counted from 0. Only after [`stop`](Self::stop): a
+    /// broker that was killed mends its logs.
+    pub fn edit_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: usize,
+        edit: impl FnOnce(&mut [u8]),
+    ) {
         let path = self.segment_path(topic, partition);
-        let mut bytes = self.segment(topic, partition);
-        edit(&mut bytes);
-        fs::write(&path, bytes).expect("write the segment");
+        let mut segment = self.segment(topic, partition);
+        let mut at = 0;
+        for _ in 0..batch {
+            at += length(&segment[at..]);
+        }
+        let end = at + length(&segment[at..]);
+        edit(&mut segment[at..end]);
+        fs::write(&path, segment).expect("write the segment");
     }
 
     /// SIGKILL; returns when it is dead. Starting it again takes three seconds more than after a stop.
@@ -120,4 +138,10 @@ impl Drop for OwnKafka {
     fn drop(&mut self) {
         self.service.wipe();
     }
+}
+
+/// How many bytes the batch at the start takes.
+fn length(segment: &[u8]) -> usize {
+    let length = segment.get(8..12).and_then(<[u8]>::first_chunk).expect("the start of a batch");
+    12 + usize::try_from(i32::from_be_bytes(*length)).expect("a length")
 }
