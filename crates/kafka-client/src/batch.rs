@@ -86,6 +86,10 @@ pub struct Batches {
     follows: Option<i64>,
     /// What comes after the hole that was told.
     held: Option<Piece>,
+    /// The first batch holds this offset, or a later one.
+    begins: i64,
+    /// Whether the last batch may be cut off.
+    is_cut: bool,
 }
 
 impl Batches {
@@ -101,7 +105,15 @@ impl Batches {
             aborted,
             follows: None,
             held: None,
+            begins: from,
+            is_cut: true,
         }
+    }
+
+    /// The same of an answer that was asked for from an earlier offset on, and for so many bytes. Where there are fewer,
+    /// no batch is cut off: one that leads past the end is broken.
+    pub(crate) fn since(self, begins: i64, asked_bytes: usize) -> Self {
+        Self { begins, is_cut: self.rest.len() >= asked_bytes, ..self }
     }
 
     /// Where the next piece begins, or the next fetch after the last one.
@@ -112,6 +124,11 @@ impl Batches {
     /// Whether there is nothing left. Otherwise the next piece may be none, too: a batch that is cut off.
     pub fn is_at_end(&self) -> bool {
         self.held.is_none() && self.rest.is_empty()
+    }
+
+    /// Whether the first batch is there as far as its own header goes.
+    pub(crate) fn begins_with_a_header(&self) -> bool {
+        Prologue::read(&self.rest).is_some_and(|first| first.whole().is_some())
     }
 
     /// The next batch that reaches the wanted offset; none at the end.
@@ -139,8 +156,8 @@ impl Batches {
         if whole > self.rest.len() {
             // A broker sends the first batch of an answer whole, whatever the limits are.
             let found = Some(self.rest.len().saturating_sub(header::COUNTED_FROM));
-            let is_first = self.follows.is_none();
-            return if is_first { Err(Broken::Length { says, found }) } else { Ok(None) };
+            let is_whole = self.follows.is_none() || !self.is_cut;
+            return if is_whole { Err(Broken::Length { says, found }) } else { Ok(None) };
         }
         let batch = self.rest.slice(..whole);
         if magic != 2 {
@@ -192,7 +209,7 @@ impl Batches {
 
     /// The offsets of a batch whose outside cannot be trusted, up to the next one that can.
     fn step_over(&mut self, prologue: Prologue, broken: Broken) -> Option<Piece> {
-        let lowest = self.follows.unwrap_or(self.next);
+        let lowest = self.follows.unwrap_or(self.begins);
         let found = resync::next_batch(&self.rest, prologue, lowest);
         let range = self.range_of(prologue, &broken, found.map(|(_, base)| base));
         let (first, last) = range.into_inner();
@@ -218,12 +235,13 @@ impl Batches {
         broken: &Broken,
         next_base: Option<i64>,
     ) -> RangeInclusive<i64> {
-        let lowest = self.follows.unwrap_or(self.next);
+        let lowest = self.follows.unwrap_or(self.begins);
         let end = next_base.unwrap_or(self.high_watermark);
         let is_misplaced = matches!(broken, Broken::Offsets { .. });
         let base =
             if is_misplaced || !(0..end).contains(&prologue.base) { lowest } else { prologue.base };
-        if matches!(broken, Broken::Format { magic: 0 | 1 }) {
+        let is_v2 = prologue.is_v2(&self.rest);
+        if matches!(broken, Broken::Format { magic: 0 | 1 }) && !is_v2 {
             // A packed message has the offset of the last one inside.
             return lowest.min(base)..=base;
         }
@@ -231,7 +249,7 @@ impl Batches {
             return base..=next_base - 1;
         }
         let delta = match Header::read(&self.rest) {
-            Some(header) if prologue.magic == 2 => i64::from(header.last_delta),
+            Some(header) if is_v2 => i64::from(header.last_delta),
             _ => 0,
         };
         let last = base.saturating_add(delta);

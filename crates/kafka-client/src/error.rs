@@ -137,6 +137,22 @@ pub enum Error {
         /// The wanted one.
         offset: i64,
     },
+    /// The broker cannot read its own log: the length or the format of a batch on its disk, at the wanted offset or not
+    /// far before it, is damaged.
+    #[error(
+        "kafka at {broker} cannot read its own log at offset {offset}{about} and answers {code} (code {}): \
+         a batch there, or not far before it, is damaged on its disk", code.code()
+    )]
+    Damaged {
+        /// `HOST:PORT`.
+        broker: Arc<str>,
+        /// Which partition.
+        about: About,
+        /// The wanted one.
+        offset: i64,
+        /// Kafka's error code.
+        code: ResponseError,
+    },
     /// There is no such topic, or not yet, or this user may not know of it.
     #[error("kafka at {broker} has no topic {topic}")]
     MissingTopic {
@@ -208,6 +224,7 @@ impl Error {
             | Self::AnswerTooLarge { .. }
             | Self::Version { .. }
             | Self::OutOfRange { .. }
+            | Self::Damaged { .. }
             | Self::MissingPartition { .. }
             | Self::Recreated { .. } => false,
             // Only what rustls itself refuses, such as a certificate.
@@ -241,6 +258,7 @@ impl Error {
             | Self::Version { broker, .. }
             | Self::Refused { broker, .. }
             | Self::OutOfRange { broker, .. }
+            | Self::Damaged { broker, .. }
             | Self::MissingTopic { broker, .. } => Some(broker),
             _ => None,
         }
@@ -255,7 +273,7 @@ impl Error {
             | Self::Garbled { api, .. }
             | Self::Version { api, .. }
             | Self::Refused { api, .. } => Some(*api),
-            Self::OutOfRange { .. } => Some(Api::Fetch),
+            Self::OutOfRange { .. } | Self::Damaged { .. } => Some(Api::Fetch),
             Self::MissingTopic { .. } => Some(Api::Metadata),
             _ => None,
         }
@@ -264,7 +282,9 @@ impl Error {
     /// The topic.
     pub fn topic(&self) -> Option<&str> {
         match self {
-            Self::Refused { about, .. } | Self::OutOfRange { about, .. } => about.topic.as_deref(),
+            Self::Refused { about, .. }
+            | Self::OutOfRange { about, .. }
+            | Self::Damaged { about, .. } => about.topic.as_deref(),
             Self::MissingTopic { topic, .. }
             | Self::MissingPartition { topic, .. }
             | Self::Recreated { topic, .. }
@@ -276,7 +296,9 @@ impl Error {
     /// The partition.
     pub fn partition(&self) -> Option<i32> {
         match self {
-            Self::Refused { about, .. } | Self::OutOfRange { about, .. } => about.partition,
+            Self::Refused { about, .. }
+            | Self::OutOfRange { about, .. }
+            | Self::Damaged { about, .. } => about.partition,
             Self::MissingPartition { partition, .. } | Self::NoLeader { partition, .. } => {
                 Some(*partition)
             }
@@ -287,7 +309,7 @@ impl Error {
     /// Kafka's error code, where a broker gave one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused { code, .. } | Self::Damaged { code, .. } => Some(*code),
             Self::OutOfRange { .. } => Some(ResponseError::OffsetOutOfRange),
             Self::MissingTopic { .. } => Some(ResponseError::UnknownTopicOrPartition),
             _ => None,

@@ -1,5 +1,7 @@
 //! Fetches from a partition.
 
+mod look_back;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,19 +80,34 @@ impl Partition {
     ///
     /// # Errors
     /// [`Error::OutOfRange`] where the log does not have that offset; [`Error::Recreated`] where the topic is not the
-    /// one that this partition was opened from; [`Error::MissingTopic`] where it is deleted.
+    /// one that this partition was opened from; [`Error::MissingTopic`] where it is deleted; [`Error::Damaged`] where
+    /// the broker cannot read its own log, and the offsets before do not show what is wrong with it.
     pub async fn fetch(&self, fetch: Fetch) -> Result<Fetched, Error> {
+        match self.fetch_at(fetch.from, fetch).await {
+            Ok(Fetched::Answer(answer)) if answer.lacks_a_batch(fetch) => {
+                let found = self.look_back(fetch).await?;
+                Ok(found.unwrap_or(Fetched::Answer(answer)))
+            }
+            Err(error) if look_back::may_be_damage(&error) => {
+                self.look_back(fetch).await?.ok_or(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Asks for what the log holds from `at` on, which is not above the wanted offset.
+    async fn fetch_at(&self, at: i64, fetch: Fetch) -> Result<Fetched, Error> {
         let highest = if self.topic_id().is_some() { FetchRequest::VERSIONS.1 } else { BY_ID - 1 };
-        let build = |version, leader: &Leader| self.request(fetch, version, leader);
-        let read = |broker: &Arc<str>, answer| self.fetched(fetch, broker, answer);
+        let build = |version, leader: &Leader| self.request(at, fetch, version, leader);
+        let read = |broker: &Arc<str>, answer| self.fetched(at, fetch, broker, answer);
         self.ask(Ask { wait: fetch.max_wait, highest, build, read }).await
     }
 
-    fn request(&self, fetch: Fetch, version: i16, leader: &Leader) -> FetchRequest {
+    fn request(&self, at: i64, fetch: Fetch, version: i16, leader: &Leader) -> FetchRequest {
         let partition = FetchPartition::default()
             .with_partition(self.partition())
             .with_current_leader_epoch(leader.epoch)
-            .with_fetch_offset(fetch.from)
+            .with_fetch_offset(at)
             .with_partition_max_bytes(fetch.max_bytes);
         let topic = FetchTopic::default().with_partitions(vec![partition]);
         let topic = match self.topic_id() {
@@ -107,6 +124,7 @@ impl Partition {
 
     fn fetched(
         &self,
+        at: i64,
         fetch: Fetch,
         broker: &Arc<str>,
         answer: FetchResponse,
@@ -122,11 +140,17 @@ impl Partition {
             let reason = "the partition is not in it".to_owned();
             return Err(Error::Garbled { broker, api, reason });
         };
-        if found.error_code == ResponseError::OffsetOutOfRange.code() {
-            let (broker, about) = (broker.clone(), self.about());
-            return Err(Error::OutOfRange { broker, about, offset: fetch.from });
+        match ResponseError::try_from_code(found.error_code) {
+            Some(ResponseError::OffsetOutOfRange) => {
+                let (broker, about) = (broker.clone(), self.about());
+                return Err(Error::OutOfRange { broker, about, offset: at });
+            }
+            Some(code) if look_back::tells_of_damage(code) => {
+                let (broker, about) = (broker.clone(), self.about());
+                return Err(Error::Damaged { broker, about, offset: at, code });
+            }
+            _ => self.accept(broker, found.error_code)?,
         }
-        self.accept(broker, found.error_code)?;
         Ok(Fetched::Answer(Box::new(answer_of(fetch, found))))
     }
 

@@ -28,7 +28,9 @@
 //! # What it guarantees
 //! - **Every offset is explained.** The [`Piece`]s of an answer follow each other without gap or overlap. Offsets
 //!   without a record are the end of a transaction, an aborted transaction, an empty batch, a hole that compaction left,
-//!   or a batch that cannot be decoded, with its exact range and what is [`Broken`]; reading continues after it.
+//!   or a batch that cannot be decoded, with its exact range and what is [`Broken`]; reading continues after it. Where
+//!   damage on its disk keeps a broker from finding an offset, the batches before it are asked for, which show it; else
+//!   [`Error::Damaged`] says so.
 //! - **Aborted records are left out** with [`Isolation::ReadCommitted`], and so are those of open transactions.
 //! - **A recreated topic is noticed** by its id, at once by brokers from Kafka 3.1 on ([`Error::Recreated`]).
 //! - **Memory is bounded.** An answer takes at most [`Settings::max_answer_bytes`]; batches are unpacked one at a time,
@@ -47,6 +49,10 @@
 //! consumer groups, does not read from followers, and does not look for records that an unclean election took back. The
 //! numbers in a broker's answer beside its record batches are trusted by the codec: one that claims two thousand million
 //! topics would have it ask for as much memory.
+//!
+//! Where the first batch of a log, or of one of its segments, has a length that leads past the end, its broker answers
+//! as if compaction had removed it. So it does for offsets within a batch that damage has turned into an uncompressed
+//! one of format v1, but not from its first offset on.
 
 mod api;
 mod batch;

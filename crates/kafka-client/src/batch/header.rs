@@ -36,6 +36,15 @@ impl Prologue {
         let least = if self.magic == 2 { LEN } else { PROLOGUE_LEN };
         (whole >= least).then_some(whole)
     }
+
+    /// Whether the batch at the start of `bytes` is of format v2: by its magic or, as that is not covered by the
+    /// checksum, by its checksum.
+    pub(super) fn is_v2(self, bytes: &[u8]) -> bool {
+        let batch = self.whole().and_then(|whole| bytes.get(..whole));
+        let header = batch.and_then(Header::read);
+        self.magic == 2
+            || header.zip(batch).is_some_and(|(header, batch)| header.verify(batch).is_ok())
+    }
 }
 
 /// The header of a batch of format v2 (`DefaultRecordBatch` of Kafka).

@@ -1,5 +1,7 @@
 //! Brokers that stop, freeze and come back.
 
+mod damaged;
+
 use std::time::{Duration, Instant};
 
 use tally_harness::eventually;

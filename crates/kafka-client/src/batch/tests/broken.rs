@@ -145,6 +145,18 @@ fn behind_a_lost_marker_the_broker_is_asked_again() {
 }
 
 #[test]
+fn a_batch_whose_magic_alone_is_broken_names_its_whole_range() {
+    for magic in [0, 1, 3] {
+        let broken = Built { magic, ..middle() };
+        let why =
+            format!("its record format is v{magic}, and only v2 (Kafka 0.11 and later) is read");
+        check_broken(broken.bytes(), &why);
+        let last = format!("offsets 2 to 4 cannot be decoded: {why}");
+        check([broken.bytes()], reading(2), &[&last], 5);
+    }
+}
+
+#[test]
 fn formats_before_v2_are_refused_by_name() {
     // One message of format v1: offset, length, checksum, magic, attributes, timestamp, key, value.
     let mut bytes = BytesMut::new();
