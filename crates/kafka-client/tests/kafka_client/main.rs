@@ -4,6 +4,7 @@
 mod fetching;
 mod older;
 mod recorded;
+mod repeated;
 mod secured;
 mod serial;
 mod support;
