@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tally_harness::kafka::{OwnKafka, PASSWORD, USER, record};
-use tally_kafka_client::{Client, Error, Fetch, Mechanism, Sasl, Security, Settings};
+use tally_kafka_client::{Client, Error, Fetch, Isolation, Mechanism, Sasl, Security, Settings};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -98,4 +99,38 @@ async fn each_way_in_is_taken_and_each_wrong_one_is_named() {
     assert!(error.broker() == Some(&broker.tls()), "{error}");
     let error = fault(secured(broker.bootstrap(), Some(tls(None)), None)).await;
     assert!(matches!(error, Error::Tls { .. } | Error::ConnectTimeout { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused_for_good() {
+    let broker = OwnKafka::secured_with(&[("KAFKA_CERTIFICATE_DAYS", "0")]).await;
+    let error = fault(secured(&broker.tls(), Some(tls(Some(&broker.ca()))), None)).await;
+    assert!(matches!(error, Error::Tls { .. }) && !error.is_retriable(), "{error}");
+    assert_eq!(error.broker(), Some(&*broker.tls()));
+    assert!(error.to_string().contains("certificate expired"), "{error}");
+}
+
+#[tokio::test]
+async fn logins_that_run_out_are_renewed_without_an_error() {
+    const LIFETIME: Duration = Duration::from_secs(1);
+    let expiring = format!("connections.max.reauth.ms={}", LIFETIME.as_millis());
+    let broker = OwnKafka::secured_with(&[("KAFKA_SETTINGS", &expiring)]).await;
+    let topic = broker.topic(1).await;
+    let login = Some(sasl(Mechanism::ScramSha256, PASSWORD));
+    let client = Client::new(secured(&broker.sasl(), None, login)).unwrap();
+    let partition = client.partition(&topic, 0).await.unwrap();
+
+    let begun = Instant::now();
+    let mut next = 0;
+    while begun.elapsed() < LIFETIME * 3 {
+        let value = next.to_string();
+        broker.produce(&topic, 0, vec![record(None, Some(value.as_bytes()))]).await;
+        // Two connections, of which the second is idle meanwhile.
+        let (pieces, end) = tokio::join!(
+            read(&partition, Fetch::from(next), next + 1),
+            partition.latest(Isolation::ReadCommitted)
+        );
+        next += 1;
+        assert_eq!((told(&pieces), end.unwrap()), (vec![value], next));
+    }
 }
