@@ -25,8 +25,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * Kafka's own clients, driven by lines of JSON on standard input, against the broker of the first argument:
- * send (topic, partition, key, value, headers, timestamp, compression), flush, begin, commit, abort, read (topic,
- * partition, committed). All but send are answered by one line. Bytes are base64, null is null.
+ * send (topic, partition, key, value, headers, timestamp, compression), flush, begin (timeout_ms), commit, abort,
+ * read (topic, partition, committed). All but send are answered by one line. Bytes are base64, null is null.
  *
  * <p>What is sent between two flushes shares a batch as far as it fits, and abort flushes first, so that what a log
  * holds is the test's choice. A transaction open when the input ends stays open.
@@ -70,7 +70,7 @@ class Produce {
     private void run(JsonNode command, ObjectNode answer) throws Exception {
         switch (command.get("op").asText()) {
             case "flush" -> flush(answer);
-            case "begin" -> begin();
+            case "begin" -> begin(command.get("timeout_ms").asInt());
             case "commit" -> {
                 flush(answer);
                 transactional.commitTransaction();
@@ -100,13 +100,14 @@ class Produce {
         }
         String compression = command.get("compression").asText();
         KafkaProducer<byte[], byte[]> producer =
-                inTransaction ? transactional : plain.computeIfAbsent(compression, name -> producer(name, null));
+                inTransaction ? transactional : plain.computeIfAbsent(compression, name -> producer(name, Map.of()));
         sent.add(producer.send(record));
     }
 
-    private void begin() {
+    private void begin(int timeout) {
         if (transactional == null) {
-            transactional = producer("none", "harness-" + UUID.randomUUID());
+            transactional = producer("none", Map.of(
+                    "transactional.id", "harness-" + UUID.randomUUID(), "transaction.timeout.ms", timeout));
             transactional.initTransactions();
         }
         transactional.beginTransaction();
@@ -161,8 +162,8 @@ class Produce {
         return node;
     }
 
-    private KafkaProducer<byte[], byte[]> producer(String compression, String transactionalId) {
-        Map<String, Object> settings = new HashMap<>();
+    private KafkaProducer<byte[], byte[]> producer(String compression, Map<String, Object> more) {
+        Map<String, Object> settings = new HashMap<>(more);
         settings.put("bootstrap.servers", bootstrap);
         settings.put("compression.type", compression);
         // Only a flush or a full batch sends.
@@ -171,9 +172,6 @@ class Produce {
         // What is too large is for the broker to say.
         settings.put("max.request.size", MAX_REQUEST);
         settings.put("buffer.memory", 2L * MAX_REQUEST);
-        if (transactionalId != null) {
-            settings.put("transactional.id", transactionalId);
-        }
         return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
     }
 

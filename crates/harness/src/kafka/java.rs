@@ -101,7 +101,13 @@ impl JavaProducer {
 
     /// Begins a transaction. One that is neither committed nor aborted when this value goes stays open for a minute.
     pub async fn begin(&mut self) {
-        self.ask(&json!({ "op": "begin" })).await;
+        self.begin_within(Duration::from_mins(1)).await;
+    }
+
+    /// The same, and the broker aborts it after so long. All transactions of this value have the time of the first.
+    pub async fn begin_within(&mut self, time: Duration) {
+        let timeout_ms = u64::try_from(time.as_millis()).expect("some minutes at most");
+        self.ask(&json!({ "op": "begin", "timeout_ms": timeout_ms })).await;
     }
 
     /// Flushes and commits; returns what [`flush`](Self::flush) does. The marker takes the offset after the last one.

@@ -1,5 +1,7 @@
 //! Committed and aborted transactions.
 
+use std::time::Duration;
+
 use tally_harness::kafka::{Broker, JavaProducer, record};
 use tally_kafka_client::{Fetch, Isolation};
 
@@ -80,4 +82,29 @@ async fn what_is_not_decided_is_not_read() {
     until_decided(&partition, 5).await;
     let rest = told(&read(&partition, Fetch::from(1), 5).await);
     assert_eq!(rest, ["c1 c2", "p3", "offset 4 marked as the commit of a transaction"]);
+    // From within it.
+    assert_eq!(told(&read(&partition, Fetch::from(2), 5).await)[..2], ["c2", "p3"]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_times_out_is_passed_as_aborted() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    java.begin_within(Duration::from_secs(1)).await;
+    send(&mut java, &topic, &["a0", "a1"]).await;
+    broker.produce(&topic, 0, vec![record(None, Some(b"p2"))]).await;
+
+    let partition = partition(broker.bootstrap(), &topic).await;
+    until_decided(&partition, 4).await;
+    let all = told(&read(&partition, Fetch::from(0), 4).await);
+    assert_eq!(
+        all,
+        [
+            "offsets 0 to 1 written by an aborted transaction",
+            "p2",
+            "offset 3 marked as the abort of a transaction"
+        ]
+    );
+    assert_eq!(told(&read(&partition, Fetch::from(1), 4).await)[1..], all[1..]);
 }
