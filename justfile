@@ -62,6 +62,11 @@ bench-audit *flags:
     cargo build --release --package csv-runner --package ml-api --package tally-sample --package audit --package tally-bench
     target/release/bench audit {{flags}}
 
+# Records per second and peak memory of the Kafka client alone over a topic of --records (1000000)
+bench-kafka-client *flags:
+    cargo build --release --package producer --package tally-sample --package tally-bench
+    target/release/bench kafka-client {{flags}}
+
 [private]
 nextest:
     @command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest

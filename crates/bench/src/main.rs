@@ -1,6 +1,6 @@
 //! `bench`: rows per second and peak memory of the batch job, or of the stream, beside the floor, the least that the
-//! same rows cost in the same Postgres; or what an audit takes. The figures behind `just bench-batch`, `just
-//! bench-stream` and `just bench-audit`.
+//! same rows cost in the same Postgres; what an audit takes; or what the Kafka client takes. The figures behind `just
+//! bench-batch`, `just bench-stream`, `just bench-audit` and `just bench-kafka-client`.
 //!
 //! The runs take turns, so that whatever else the machine does hits all alike; each writes into a database of its
 //! own. A run that did not write every row, or says so, ends the benchmark: a broken run is not measured.
@@ -8,10 +8,12 @@
 mod audit;
 mod figures;
 mod floor;
+mod kafka_client;
 mod machine;
 mod measure;
 mod runner;
 mod server;
+mod service;
 mod stream;
 mod turns;
 
@@ -74,6 +76,21 @@ enum Inner {
         #[arg(long, default_value_os_t = std::env::temp_dir())]
         dir: PathBuf,
     },
+    /// Measures the Kafka client alone instead
+    KafkaClient {
+        /// How many records the topic has
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        records: u64,
+        /// How many runs
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+        runs: u64,
+        /// Where the data of Kafka go meanwhile
+        #[arg(long, default_value_os_t = std::env::temp_dir())]
+        dir: PathBuf,
+    },
+    /// Reads a topic to its end and prints what it held
+    #[command(hide = true)]
+    Read { brokers: String, topic: String },
     /// Runs a command and prints what it used
     #[command(hide = true)]
     Measure {
@@ -82,12 +99,17 @@ enum Inner {
     },
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    if let Some(Inner::Measure { command }) = &flags.inner {
-        return measure::run(command);
+    match &flags.inner {
+        Some(Inner::Measure { command }) => measure::run(command),
+        Some(Inner::Read { brokers, topic }) => kafka_client::read(brokers, topic),
+        _ => take(&flags),
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn take(flags: &Flags) -> anyhow::Result<()> {
     let taking = async {
         match &flags.inner {
             Some(Inner::Audit { batches, runs, dir }) => {
@@ -98,7 +120,11 @@ async fn main() -> anyhow::Result<()> {
                 let (records, runs, rate, seconds) = (*records, *runs, *rate, *seconds);
                 stream::take(&stream::Size { records, runs, rate, seconds }, dir).await
             }
-            _ => turns::take(&flags).await,
+            Some(Inner::KafkaClient { records, runs, dir }) => {
+                let size = kafka_client::Size { records: *records, runs: *runs };
+                kafka_client::take(&size, dir).await
+            }
+            _ => turns::take(flags).await,
         }
     };
     let mut terminate = signal(SignalKind::terminate())?;

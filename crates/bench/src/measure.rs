@@ -147,7 +147,7 @@ pub fn beside(name: &str) -> anyhow::Result<OsString> {
     let path = env::current_exe()?.with_file_name(name);
     if !path.is_file() {
         bail!(
-            "{} is not there: `just bench-batch`, `just bench-stream` and `just bench-audit` build what they run",
+            "{} is not there: `just bench-batch` and the other recipes of that name build what they run",
             path.display()
         );
     }

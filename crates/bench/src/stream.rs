@@ -1,13 +1,12 @@
 //! What a topic takes on its way into Postgres: producer, kafka-consumer in each format, and how old records get.
 
 use std::fmt::Write;
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{OffsetAt, UnknownTopicHandling};
 use tokio::time::sleep;
@@ -18,11 +17,11 @@ use crate::machine;
 use crate::measure::{Measured, Usage};
 use crate::runner::{self, Model, Sample, rate};
 use crate::server::Server;
+use crate::service::Service;
 
 const DATABASE: &str = "run";
 const PARTITIONS: i32 = 6;
 const FETCH_BYTES: i32 = 8 << 20;
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/native");
 
 /// How much there is to take.
 pub struct Size {
@@ -34,52 +33,6 @@ pub struct Size {
     pub rate: u64,
     /// How long that takes, in seconds.
     pub seconds: u64,
-}
-
-/// A service of the benchmark's own, by one of the scripts; wiped with this value, and by the script's watch when this
-/// process is killed.
-struct Service {
-    script: PathBuf,
-    state: PathBuf,
-    _claim: File,
-}
-
-impl Service {
-    fn start(name: &str, folder: &Path) -> anyhow::Result<Self> {
-        let state = folder.join(name);
-        std::fs::create_dir(&state)?;
-        let claim = File::create(state.join("users"))?;
-        claim.lock_shared()?;
-        let script = Path::new(SCRIPTS).join(format!("{name}.sh"));
-        let service = Self { script, state, _claim: claim };
-        service.run(&["start"])?;
-        Ok(service)
-    }
-
-    fn run(&self, words: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(&self.script)
-            .args(words)
-            .env("INFRA_STATE", &self.state)
-            .envs(
-                ["KAFKA", "KAFKA_CONTROLLER", "REGISTRY", "REGISTRY_MANAGEMENT"]
-                    .map(|name| (format!("{name}_PORT"), "0")),
-            )
-            .envs([("KAFKA_WIPE_IDLE", "0"), ("REGISTRY_WIPE_IDLE", "0")])
-            .stdin(Stdio::null())
-            .output()?;
-        if !output.status.success() {
-            bail!("{}: {}", self.script.display(), String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        if let Err(error) = self.run(&["wipe"]) {
-            eprintln!("a service is left to its watch: {error}");
-        }
-    }
 }
 
 /// Everything around the runs.

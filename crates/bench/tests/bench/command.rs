@@ -68,6 +68,21 @@ fn an_audit_is_measured_on_both_stores() {
 }
 
 #[test]
+fn the_kafka_client_is_measured_alone() {
+    binary("producer");
+    let flags = ["kafka-client", "--records", "20000", "--runs", "2"];
+    let output = bench(&flags).wait(TIMEOUT);
+    let table = output.stdout.as_str();
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(table.starts_with("20000 records of "), "{table}");
+    let line = table.lines().find(|line| line.starts_with("| tally-kafka-client |"));
+    let cells: Vec<&str> =
+        line.unwrap_or_else(|| panic!("{table}")).split('|').map(str::trim).collect();
+    assert!((1_000.0..1e9).contains(&first_number(cells[2])), "{table}");
+    assert!((1.0..1000.0).contains(&first_number(cells[3])), "{table}");
+}
+
+#[test]
 fn a_signal_takes_everything_away() {
     let bench = bench(&["--rows", "200000", "--runs", "1"]);
     let line = bench.wait_for_line("working in ", TIMEOUT);
