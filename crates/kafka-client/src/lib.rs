@@ -51,6 +51,10 @@
 //! answered by its broker like one that compaction removed. The numbers in a broker's answer beside its record batches are
 //! trusted by the codec: one that claims two thousand million
 //! topics would have it ask for as much memory.
+//!
+//! Where the first batch of a log, or of one of its segments, has a length that leads past the end, its broker answers
+//! as if compaction had removed it. So it does for offsets within a batch that damage has turned into an uncompressed
+//! one of format v1, but not from its first offset on.
 
 mod api;
 mod batch;

@@ -112,7 +112,7 @@ async fn an_expired_certificate_is_refused_for_good() {
 
 #[tokio::test]
 async fn logins_that_run_out_are_renewed_without_an_error() {
-    const LIFETIME: Duration = Duration::from_secs(2);
+    const LIFETIME: Duration = Duration::from_secs(1);
     let expiring = format!("connections.max.reauth.ms={}", LIFETIME.as_millis());
     let broker = OwnKafka::secured_with(&[("KAFKA_SETTINGS", &expiring)]).await;
     let topic = broker.topic(1).await;
