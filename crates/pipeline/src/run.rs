@@ -143,8 +143,7 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         mut committed: impl FnMut(&Totals, &Commit) + Send,
     ) -> Result<Ended, Stop> {
         let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
-        // Beside those that wait here one is being committed and one waits for a place: `ahead` batches may be at the model.
-        let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(2) - 1);
+        let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
         let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&run).read(
             source,
             sender,
