@@ -58,7 +58,7 @@ impl Piece {
 /// How batches are read.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// The wanted offset: nothing before it is told.
+    /// The wanted offset: pieces begin there.
     pub from: i64,
     /// The high watermark of the answer; [`i64::MAX`] where it is not known. Only broken batches are judged by it.
     pub high_watermark: i64,
@@ -84,9 +84,9 @@ pub struct Batches {
     aborted: Aborted,
     /// The lowest offset that the next batch can begin with, once there was one.
     follows: Option<i64>,
-    /// What comes after the hole that was told.
+    /// What comes after the hole that was just returned.
     held: Option<Held>,
-    /// Whether a piece was told.
+    /// Whether a piece was returned.
     is_under_way: bool,
     /// The first batch holds this offset, or a later one.
     begins: i64,

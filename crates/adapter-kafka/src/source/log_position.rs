@@ -181,7 +181,7 @@ impl LogPosition {
             return self.restarts(log, start, &format!("its log ends at {end}"));
         }
         let text = format!(
-            "the log has lost them, it ends at {end}: offsets from there on are of other records"
+            "the log lost these records and ends at {end} now (an unclean leader election?); new records take their offsets"
         );
         self.blocked(end..=self.next - 1, end, true, log, &text)
     }

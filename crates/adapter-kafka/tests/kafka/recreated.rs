@@ -89,7 +89,7 @@ async fn a_log_that_has_lost_records_goes_on_where_it_ends() {
     let (mut source, progress) = topic.source(15, &cursor, None);
     let (gap, message) = blocked(&mut source, &progress).await;
     assert_eq!((range(&gap), gap.is_recreated), ((10, 14, 10), true));
-    assert!(message.contains("the log has lost them, it ends at 10"), "{message}");
+    assert!(message.contains("the log lost these records and ends at 10 now"), "{message}");
 }
 
 #[tokio::test]
