@@ -1,18 +1,22 @@
 //! One request to the model and its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
-use tally_domain::{AnswerField, ModelApi, Type, Value};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use tally_domain::{AnswerField, ModelApi, Type};
 use tally_ports::{Fault, Stop, StopKind};
+use tokio::time::Instant;
 
 use crate::answer::{self, Reply, Unfit};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, shown};
+use crate::headers::{self, IDEMPOTENCY_KEY};
+use crate::inquiry::Question;
+use crate::pace::Pace;
+use crate::request_size::RequestSize;
 use crate::{Settings, outage, tls};
 
 /// Bytes of an answer for each record: the id, the names of the fields and white space.
@@ -28,28 +32,44 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// Connections that were idle for this long are closed: before the servers close them that do so soonest (uvicorn,
 /// after 5 s), for a request sent at that moment is lost.
 const IDLE: Duration = Duration::from_secs(4);
+/// How often a request is sent that is answered with 429.
+const ATTEMPTS: u32 = 3;
+/// A longer pause after a 429 is an outage.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// So many refused records without an accepted one are worth a warning.
+const SUSPICIOUS: usize = 10;
 
 /// The connections to the model.
 #[derive(Debug)]
 pub(crate) struct Connection {
     client: Client,
+    /// Keeps no connection, so that each request has a new one.
+    unpooled: Client,
     endpoint: Endpoint,
     settings: Settings,
     api: Arc<ModelApi>,
     /// What the ids of records are.
     id_kind: Type,
+    pace: Pace,
+    size: RequestSize,
     /// Whether a fit answer was ever seen.
     is_proven: AtomicBool,
+    /// How many records were refused by themselves.
+    refused: AtomicUsize,
 }
 
-/// What the model answers that is not an outage by itself.
-pub(crate) enum Response {
+/// What the model says to a list that is not an outage by itself.
+pub(crate) enum Said {
     /// The reply for each record; at least one is named.
     Answer(Vec<Reply>),
     /// A list that names none of the records.
     Nothing(Unfit),
+    /// Something that cannot be read, and why.
+    Unreadable(String),
     /// It refuses the list, with this status.
     Refusal(u16),
+    /// It fails on the list: 500, where failures are isolated.
+    Failure,
 }
 
 impl Connection {
@@ -59,73 +79,155 @@ impl Connection {
         id_kind: Type,
     ) -> Result<Self, Stop> {
         let endpoint = Endpoint::new(&settings.url, &api.path)?;
-        let Settings { connect_timeout, answer_timeout, .. } = *settings;
-        if connect_timeout.is_zero() || answer_timeout.is_zero() {
-            return Err(Stop {
-                kind: StopKind::Setting,
-                message: "a timeout of the model is 0".into(),
-            });
+        let Settings { connect_timeout, answer_timeout, request_size, .. } = *settings;
+        if connect_timeout.is_zero() || answer_timeout.is_zero() || request_size == 0 {
+            let message = "a timeout of the model or ml.request_size is 0".into();
+            return Err(Stop { kind: StopKind::Setting, message });
         }
-        let client = tls::equip(Client::builder(), &endpoint)?
-            .connect_timeout(connect_timeout)
-            .timeout(answer_timeout)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            // A proxy named by the environment would see every record.
-            .no_proxy()
-            .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Stop {
-                kind: StopKind::Setting,
-                message: format!(
-                    "cannot set up HTTP to the model at {endpoint}: {}",
-                    outage::cause(&error, settings)
-                ),
-            })?;
-        let (settings, is_proven) = (settings.clone(), AtomicBool::new(false));
-        Ok(Self { client, endpoint, settings, api, id_kind, is_proven })
+        let headers = headers::from(settings, &endpoint)?;
+        let client = |idle_connections| {
+            tls::equip(Client::builder(), &endpoint)?
+                .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
+                .default_headers(headers.clone())
+                .connect_timeout(connect_timeout)
+                .timeout(answer_timeout)
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(idle_connections)
+                .tcp_nodelay(true)
+                .redirect(Policy::none())
+                .retry(reqwest::retry::never())
+                // A proxy named by the environment would see every record.
+                .no_proxy()
+                .build()
+                .map_err(|error| Stop {
+                    kind: StopKind::Setting,
+                    message: format!(
+                        "cannot set up HTTP to the model at {endpoint}: {}",
+                        outage::cause(&error, settings, &endpoint)
+                    ),
+                })
+        };
+        Ok(Self {
+            client: client(usize::MAX)?,
+            unpooled: client(0)?,
+            settings: settings.clone(),
+            api,
+            id_kind,
+            pace: Pace::new(settings.max_requests_per_second),
+            size: RequestSize::new(request_size),
+            is_proven: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
+            endpoint,
+        })
     }
 
-    /// Posts `body`, the questions about the records `asked`, which holds no id twice.
-    pub(crate) async fn ask(&self, body: Bytes, asked: &[&Value]) -> Result<Response, Fault> {
-        let request = self
-            .client
-            .post(self.endpoint.url())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json")
-            .body(body);
-        let response = request.send().await.map_err(|error| self.broken(&error))?;
+    /// How many records a question may have.
+    pub(crate) fn request_size(&self) -> usize {
+        self.size.now()
+    }
 
-        let limit = ANSWER_BYTES + self.bytes_per_record() * asked.len();
+    /// Posts a question; what the model says to it.
+    pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Said, Fault> {
+        let asked = question.ids.len();
+        let began = Instant::now();
+        let response = self.send(question).await?;
+
+        let limit = ANSWER_BYTES + self.bytes_per_record() * asked;
         let status = response.status();
         match status {
             StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY => {
                 // Read to the end, so that the connection can be used again. What breaks off is no refusal.
-                self.read(response, limit).await?;
-                Ok(Response::Refusal(status.as_u16()))
+                self.read(response, limit, asked).await?;
+                self.note_refusal(asked);
+                Ok(Said::Refusal(status.as_u16()))
+            }
+            StatusCode::INTERNAL_SERVER_ERROR if self.settings.isolate_errors => {
+                self.read(response, limit, asked).await?;
+                Ok(Said::Failure)
             }
             _ if status.is_success() => {
-                let Some(body) = self.read(response, limit).await? else {
-                    return Err(self.outage(&format!("the answer is longer than {limit} bytes")));
+                let Some(body) = self.read(response, limit, asked).await? else {
+                    return Ok(Said::Unreadable(format!(
+                        "the answer is longer than {limit} bytes"
+                    )));
                 };
-                match answer::read(&body, asked, &self.api, self.id_kind) {
+                self.size.answered(asked, began.elapsed(), self.settings.answer_timeout);
+                Ok(match answer::read(&body, &question.ids, &self.api, self.id_kind) {
                     Ok(answer) => {
                         self.is_proven.store(true, Ordering::Relaxed);
-                        Ok(Response::Answer(answer))
+                        Said::Answer(answer)
                     }
-                    Err(unfit @ (Unfit::NoFitItem | Unfit::NamesNone)) => {
-                        Ok(Response::Nothing(unfit))
-                    }
+                    Err(unfit @ (Unfit::NoFitItem | Unfit::NamesNone)) => Said::Nothing(unfit),
                     Err(unfit @ (Unfit::NotJson | Unfit::NoList)) => {
-                        Err(self.outage(&unfit.told(&self.api)))
+                        Said::Unreadable(unfit.told(&self.api))
                     }
-                }
+                })
             }
             _ => Err(self.unfit(&response)),
+        }
+    }
+
+    /// Sends the question when it is its turn; again, and slower, while it is answered with 429.
+    async fn send(&self, question: &Question<'_>) -> Result<Response, Fault> {
+        let mut attempt = 1;
+        loop {
+            let sent = self.pace.turn().await;
+            let response = self
+                .send_once(question)
+                .await
+                .map_err(|error| self.broken(&error, question.ids.len()))?;
+            if response.status() != StatusCode::TOO_MANY_REQUESTS {
+                self.pace.speed_up();
+                return Ok(response);
+            }
+            let pause = outage::retry_after(response.headers(), SystemTime::now());
+            if pause > Some(LONGEST_PAUSE) || attempt == ATTEMPTS {
+                return Ok(response);
+            }
+            if let Some(rate) = self.pace.slow_down(sent, pause) {
+                let what = format!("answered 429: sending at most {rate:.1} requests per second");
+                tracing::warn!(dependency = "model", "{}", self.told(&what));
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Sends the question; at once again, by a new connection, where one that was kept may have been closed meanwhile.
+    async fn send_once(&self, question: &Question<'_>) -> reqwest::Result<Response> {
+        match self.request(&self.client, question).send().await {
+            Err(error) if self.is_proven() && !error.is_timeout() && !error.is_connect() => {
+                self.request(&self.unpooled, question).send().await
+            }
+            result => result,
+        }
+    }
+
+    fn request(&self, client: &Client, question: &Question<'_>) -> RequestBuilder {
+        client
+            .post(self.endpoint.url())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json")
+            .header(IDEMPOTENCY_KEY, question.key.to_string())
+            .body(question.body.clone())
+    }
+
+    fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Relaxed)
+    }
+
+    /// Counts a record that was refused by itself, and warns when the model has refused several and accepted none.
+    fn note_refusal(&self, asked: usize) {
+        if asked == 1
+            && !self.is_proven()
+            && self.refused.fetch_add(1, Ordering::Relaxed) + 1 == SUSPICIOUS
+        {
+            let what = format!(
+                "refused {SUSPICIOUS} records and accepted none: check ml.url, and that the model takes \
+                 records of this flow"
+            );
+            tracing::warn!(dependency = "model", "{}", self.told(&what));
         }
     }
 
@@ -148,22 +250,37 @@ impl Connection {
         format!("model at {}: {what}", self.endpoint)
     }
 
-    fn broken(&self, error: &reqwest::Error) -> Fault {
-        self.outage(&outage::cause(error, &self.settings))
+    /// A question about `asked` records has no answer.
+    fn broken(&self, error: &reqwest::Error, asked: usize) -> Fault {
+        if let Some(fault) = tls::distrusted(error).filter(|_| !self.is_proven()) {
+            return Fault::stop(StopKind::Setting, self.told(&fault));
+        }
+        let cause = outage::cause(error, &self.settings, &self.endpoint);
+        if error.is_timeout() && !error.is_connect() {
+            let next = self.size.timed_out(asked);
+            return self.outage(&format!(
+                "{cause} to a request of {asked} records: the next has {next} (ml.request_size); \
+                 if the model needs longer, raise ml.answer_timeout"
+            ));
+        }
+        self.outage(&cause)
     }
 
     /// The body; `None` if it is longer than `limit`.
     async fn read(
         &self,
-        mut response: reqwest::Response,
+        mut response: Response,
         limit: usize,
+        asked: usize,
     ) -> Result<Option<Vec<u8>>, Fault> {
         let announced = response
             .content_length()
             .and_then(|length| usize::try_from(length).ok())
             .unwrap_or_default();
         let mut body = Vec::with_capacity(announced.min(limit));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| self.broken(&error, asked))?
+        {
             if body.len() + chunk.len() > limit {
                 return Ok(None);
             }
@@ -173,26 +290,45 @@ impl Connection {
     }
 
     /// What a response means that is neither an answer nor a refusal.
-    fn unfit(&self, response: &reqwest::Response) -> Fault {
+    fn unfit(&self, response: &Response) -> Fault {
         let status = response.status();
+        let leads_to = self.leads_to(response);
         let to_check = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                "the user and password in its URL".to_owned()
-            }
-            StatusCode::NOT_FOUND => format!("its URL, to which /{} is appended", self.api.path),
-            _ => String::new(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(
+                "check the user and password in its URL (ML_API_URL), ml.bearer_token or ml.headers"
+                    .to_owned(),
+            ),
+            StatusCode::NOT_FOUND => Some(format!(
+                "check its URL, to which /{} is appended (ML_API_URL)",
+                self.api.path
+            )),
+            StatusCode::METHOD_NOT_ALLOWED => Some(format!(
+                "POST is not allowed at {}: check its URL (ML_API_URL)",
+                shown(&self.endpoint.url())
+            )),
+            _ => leads_to.as_ref().map(|to| {
+                format!("it leads to {to}, and redirects are not followed: set its URL (ML_API_URL)")
+            }),
         };
-        if !to_check.is_empty() && !self.is_proven.load(Ordering::Relaxed) {
-            let what = format!(
-                "answered {} to the first request: check {to_check} (ML_API_URL)",
-                status.as_u16()
-            );
+        if let Some(to_check) = to_check.filter(|_| !self.is_proven()) {
+            let what = format!("answered {} to the first request: {to_check}", status.as_u16());
             return Fault::stop(StopKind::Setting, self.told(&what));
         }
-        let hint = if status.is_redirection() { ": redirects are not followed" } else { "" };
+        let hint = leads_to.map_or_else(String::new, |to| {
+            format!(": it leads to {to}, and redirects are not followed")
+        });
         Fault::Outage {
             message: self.told(&format!("answered {}{hint}", status.as_u16())),
             retry_after: outage::retry_after(response.headers(), SystemTime::now()),
         }
+    }
+
+    /// Where a redirect leads, without user, password and query.
+    fn leads_to(&self, response: &Response) -> Option<String> {
+        let location =
+            response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+        let location = location?.to_str().ok()?;
+        let url = self.endpoint.url().join(location).ok()?;
+        Some(shown(&url))
     }
 }

@@ -32,8 +32,8 @@ impl Endpoint {
         let prefix = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{prefix}/{path}"));
 
-        let origin = url.origin().ascii_serialization();
-        Ok(Self { url, shown: format!("{origin}{prefix}") })
+        let shown = format!("{}{prefix}", url.origin().ascii_serialization());
+        Ok(Self { url, shown })
     }
 
     /// Where to post; with user, password and query, so not to be shown.
@@ -41,10 +41,25 @@ impl Endpoint {
         self.url.clone()
     }
 
+    /// Whether it names a user, who is sent as basic authentication.
+    pub(crate) fn has_user(&self) -> bool {
+        !self.url.username().is_empty() || self.url.password().is_some()
+    }
+
+    /// Its host, without the port.
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
     /// Whether the connection needs TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.url.scheme() == "https"
     }
+}
+
+/// A URL without user, password and query.
+pub(crate) fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 impl fmt::Display for Endpoint {

@@ -6,7 +6,7 @@ use tally_domain::{Flow, ModelApi, Record};
 use tally_ports::{Answers, Enrich, Fault, Stop, StopKind};
 
 use crate::Settings;
-use crate::connection::{Connection, Response};
+use crate::connection::Connection;
 use crate::inquiry::Inquiry;
 use crate::question::Questions;
 
@@ -56,16 +56,11 @@ impl Enrich for Model {
 
     async fn ask(&self, inquiry: &mut Inquiry) -> Result<Option<Answers>, Fault> {
         let mut has_answer = false;
-        while !has_answer && let Some((body, ids)) = inquiry.next() {
-            let heard = self.connection.ask(body, &ids).await?;
-            if let Response::Nothing(unfit) = &heard
-                && !self.of_refused
-                && inquiry.is_first_of_several()
-            {
-                return Err(self.connection.outage(&unfit.told(&self.api)));
-            }
-            has_answer = inquiry.note(heard);
-            inquiry.end_round(self.of_refused).map_err(|what| self.connection.outage(&what))?;
+        while !has_answer && let Some(question) = inquiry.next(self.connection.request_size()) {
+            let said = self.connection.ask(&question).await?;
+            has_answer = inquiry
+                .note(said, self.of_refused)
+                .map_err(|what| self.connection.outage(&what))?;
         }
         Ok(inquiry.conclude())
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::Settings;
+use crate::endpoint::Endpoint;
 
 /// The longest pause that the model may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -24,8 +25,8 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(pause.min(LONGEST_PAUSE))
 }
 
-/// Why there is no answer. Holds neither the URL nor anything that the model sent.
-pub(crate) fn cause(error: &reqwest::Error, settings: &Settings) -> String {
+/// Why there is no answer. Holds of the URL at most the host, and nothing that the model sent.
+pub(crate) fn cause(error: &reqwest::Error, settings: &Settings, endpoint: &Endpoint) -> String {
     if error.is_timeout() {
         return if error.is_connect() {
             format!("no connection within {}", seconds(settings.connect_timeout))
@@ -35,7 +36,9 @@ pub(crate) fn cause(error: &reqwest::Error, settings: &Settings) -> String {
     }
     let root = root(error);
     match root.downcast_ref::<io::Error>().map(io::Error::kind) {
-        _ if error.is_dns() => format!("its host name cannot be resolved: {root}"),
+        _ if error.is_dns() => {
+            format!("the host name {} cannot be resolved: {root}", endpoint.host())
+        }
         Some(kind @ (io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)) => {
             kind.to_string()
         }

@@ -48,6 +48,44 @@ fn configuration(endpoint: &Endpoint) -> Result<rustls::ClientConfig, Stop> {
     Ok(config)
 }
 
+/// Why a server's certificate is not trusted, where it is for its issuer or for its name: no waiting helps then.
+#[cfg(feature = "tls")]
+pub(crate) fn distrusted(error: &reqwest::Error) -> Option<String> {
+    use std::error::Error;
+
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext, UnknownIssuer};
+
+    let mut link = error.source();
+    let found = loop {
+        let error = link?;
+        if let Some(rustls::Error::InvalidCertificate(found)) = error.downcast_ref() {
+            break found;
+        }
+        // The source of an I/O error is that of the error in it.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        link = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    };
+    match found {
+        UnknownIssuer => Some(
+            "nobody known has issued its certificate: install its authority's on this machine or name it \
+             by SSL_CERT_FILE"
+                .to_owned(),
+        ),
+        NotValidForName | NotValidForNameContext { .. } => {
+            Some(format!("its certificate is for another host: {found}; check its URL (ML_API_URL)"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+pub(crate) const fn distrusted(_: &reqwest::Error) -> Option<String> {
+    None
+}
+
 fn wrong(endpoint: &Endpoint, what: &str) -> Stop {
     let message = format!("cannot use TLS to the model at {endpoint}: {what}");
     Stop { kind: StopKind::Setting, message }

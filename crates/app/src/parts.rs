@@ -8,6 +8,7 @@ use tally_pipeline::Relay;
 use tally_ports::{Outbox, Stop};
 
 use crate::Settings;
+use crate::settings::{Ml, wrong};
 
 /// The flow's model, if it has one.
 ///
@@ -17,12 +18,40 @@ pub fn model(settings: &Settings, flow: &Arc<dyn Flow>) -> Result<Option<Model>,
     if flow.model().is_none() {
         return Ok(None);
     }
+    let Ml { url, headers, connect_timeout, answer_timeout, .. } = &settings.ml;
     let settings = tally_adapter_http_ml::Settings {
-        url: settings.ml.url.expose().to_owned(),
-        connect_timeout: settings.ml.connect_timeout.length(),
-        answer_timeout: settings.ml.answer_timeout.length(),
+        url: url.expose().to_owned(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
+        bearer_token: bearer_token(&settings.ml)?,
+        connect_timeout: connect_timeout.length(),
+        answer_timeout: answer_timeout.length(),
+        request_size: settings.ml.request_size,
+        max_requests_per_second: settings.ml.max_requests_per_second,
+        isolate_errors: settings.ml.isolate_errors,
     };
     Model::new(&settings, flow).map(Some)
+}
+
+/// The token, or the one in its file.
+fn bearer_token(ml: &Ml) -> Result<String, Stop> {
+    let (token, path) = (ml.bearer_token.expose(), &ml.bearer_token_file);
+    if path.is_empty() {
+        return Ok(token.to_owned());
+    }
+    if !token.is_empty() {
+        let message =
+            "ml.bearer_token and ml.bearer_token_file are both set: leave one of them out";
+        return Err(wrong(message));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("cannot read ml.bearer_token_file {path}: {error}")))?;
+    match text.trim() {
+        "" => Err(wrong(format!("ml.bearer_token_file {path} is empty"))),
+        token => Ok(token.to_owned()),
+    }
 }
 
 /// The pipeline's settings; the source's format adds the mask.
@@ -60,6 +89,6 @@ pub fn relay<S: Outbox>(
         let _ = (store, flow, service);
         let message =
             "kafka.dlq_topic is set and this program was built without the feature `kafka`";
-        Err(crate::settings::wrong(message))
+        Err(wrong(message))
     }
 }

@@ -83,6 +83,72 @@ async fn a_model_that_answers_three_calls_of_seven_gets_through() {
 
 /// A batch of 16 whose last record is refused: split four times, and every second call meets an outage.
 #[tokio::test]
+async fn a_model_that_refuses_ten_records_and_accepts_none_is_suspicious() {
+    const LINE: &str = "refused 10 records and accepted none: check ml.url, and that the model takes records of this flow";
+    for (accepted, warned) in [(0, true), (1, false)] {
+        let (folder, target) = (Folder::new(), Target::sqlite());
+        let path = folder.write("rows.csv", table(1..=12));
+        let is_accepted =
+            move |request: &Request| ids(request).iter().all(|id| id.as_u128() <= accepted);
+        let script = move |request: &Request| {
+            if is_accepted(request) { answer(request) } else { Reply::status(422) }
+        };
+        let model = ScriptedServer::start(script).await;
+        let output = run(&target, &model.url(), &[path], &["--batch-size", "4"]);
+        assert_eq!(output.code, Some(0), "{output}");
+        let refused = 12 - u64::try_from(accepted).unwrap();
+        assert_eq!(summary(&output)["dead_letters"], json!({"model_refused": refused}));
+        let line = format!("WARN model at {}: {LINE}", model.url());
+        assert_eq!(said(&output).iter().filter(|said| **said == line).count(), usize::from(warned));
+    }
+}
+
+/// It needs a millisecond and a half for each record, and a batch is 1,000.
+#[tokio::test]
+async fn a_model_that_is_slower_than_the_timeout_gets_through_by_smaller_requests() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("rows.csv", table(1..=1000));
+    let model = ScriptedServer::start(|request| {
+        let records = u32::try_from(ids(request).len()).unwrap();
+        answer(request).delay(Duration::from_micros(1500) * records)
+    })
+    .await;
+    let job = Job::new(&target.url()).model(&model.url()).file(path).flags(["--summary", "json"]);
+    let output = job.env("TALLY_ML__ANSWER_TIMEOUT", "1s").spawn().wait(LONG);
+    assert_eq!(output.code, Some(0), "{output}");
+    let timed_out = format!(
+        "WARN unavailable, retrying: model at {}: no answer within 1 s to a request of 1000 records: the next has 500 \
+         (ml.request_size); if the model needs longer, raise ml.answer_timeout",
+        model.url()
+    );
+    assert_eq!(said(&output)[0], timed_out);
+    assert_eq!(
+        (&summary(&output)["written"], &summary(&output)["dead_lettered"]),
+        (&json!(1000), &json!(0))
+    );
+}
+
+/// Of the two in flight at once one is answered with 429 again and again.
+#[tokio::test]
+async fn a_429_is_no_outage() {
+    let (folder, target) = (Folder::new(), Target::sqlite());
+    let path = folder.write("rows.csv", table(1..=200));
+    let model = ScriptedServer::start(|request| match request.number % 3 {
+        0 => Reply::status(429).header("retry-after", "0"),
+        _ => answer(request),
+    })
+    .await;
+    let output = run(&target, &model.url(), &[path], &["--batch-size", "10"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let slower = format!(
+        "WARN model at {}: answered 429: sending at most 20.0 requests per second",
+        model.url()
+    );
+    assert_eq!(said(&output), [slower]);
+    assert_eq!(summary(&output)["written"], 200);
+}
+
+#[tokio::test]
 async fn the_longest_outage_is_time_without_an_answer() {
     let (folder, target) = (Folder::new(), Target::sqlite());
     let last = u32::try_from(REFUSED).unwrap();

@@ -134,7 +134,11 @@ async fn a_model_that_drips_slower_than_its_timeout() {
     let path = folder.write("good.csv", table(1..=20));
     let job = Job::new(&target.url()).model(&model.url()).file(path).flags(["--summary", "json"]);
     let process = job.env("TALLY_ML__ANSWER_TIMEOUT", "200ms").spawn();
-    let away = format!("unavailable, retrying: model at {}: no answer within 200ms", model.url());
+    let away = format!(
+        "unavailable, retrying: model at {}: no answer within 200ms to a request of 20 records: the next has 10 (ml.request_size); if the model needs longer, raise \
+             ml.answer_timeout",
+        model.url()
+    );
     process.wait_for_line(&away, SOON);
     slow.send_replace(false);
     assert_completes(&process, &target, 20, &away).await;
@@ -209,8 +213,11 @@ mod serial {
         let job =
             Job::new(&target.url()).model(model.url()).file(path).flags(["--summary", "json"]);
         let process = job.env("TALLY_ML__ANSWER_TIMEOUT", "200ms").spawn();
-        let away =
-            format!("unavailable, retrying: model at {}: no answer within 200ms", model.url());
+        let away = format!(
+            "unavailable, retrying: model at {}: no answer within 200ms to a request of 20 records: the next has 10 (ml.request_size); if the model needs longer, raise \
+             ml.answer_timeout",
+            model.url()
+        );
         process.wait_for_line(&away, SOON);
         model.process().signal(Signal::SIGCONT);
         assert_completes(&process, &target, 20, &away).await;

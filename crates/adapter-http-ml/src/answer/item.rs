@@ -146,15 +146,16 @@ fn read_value(
         }
         Type::Text { limit } => {
             let text = read_text(raw).ok_or(OtherKind)?;
-            is_usable(&text, limit).then(|| Value::Text(repeated.text(&text)))
+            let text = text.trim();
+            is_usable(text, limit).then(|| Value::Text(repeated.text(text)))
         }
         Type::Json => Some(Value::Json(json.into())),
         _ => return Err(OtherKind),
     })
 }
 
-/// Blanks around a text belong to it, but blanks alone are none, as in the columns of a record. U+0000 cannot be stored.
+/// Blanks alone are none, as in the columns of a record. U+0000 cannot be stored.
 fn is_usable(text: &str, limit: Option<usize>) -> bool {
     let is_short = limit.is_none_or(|most| text.len() <= most || text.chars().count() <= most);
-    is_short && !text.trim().is_empty() && !text.contains('\0')
+    is_short && !text.is_empty() && !text.contains('\0')
 }

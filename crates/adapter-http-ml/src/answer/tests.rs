@@ -75,7 +75,7 @@ fn a_category_has_1_to_64_characters_that_are_not_all_blank() {
     let quoted = |text: &str| serde_json::to_string(text).unwrap();
     let (longest, too_long) = ("é".repeat(64), "e".repeat(65));
     check(&[(A, r#""x""#), (B, &quoted(&longest)), (C, &quoted(&too_long))], ["x", &longest, "-"]);
-    check(&[(A, r#""""#), (B, r#"" \t\u00a0""#), (C, r#"" Food ""#)], ["-", "-", " Food "]);
+    check(&[(A, r#""""#), (B, r#"" \t\u00a0""#), (C, r#"" Food ""#)], ["-", "-", "Food"]);
     check(&[(A, "null"), (B, r#""Fo\u0000od""#), (C, r#""\u00c9t\u00e9""#)], ["-", "-", "Été"]);
 }
 

@@ -32,7 +32,7 @@ async fn an_outage_while_a_list_is_split_keeps_what_was_answered() {
 async fn an_outage_of_the_second_round_keeps_the_first_one() {
     let server = ScriptedServer::start(|request| match request.number {
         0 => food_but(request, |number| number == 2),
-        1 => Reply::reset(),
+        1 => Reply::status(503),
         _ => food(request),
     })
     .await;

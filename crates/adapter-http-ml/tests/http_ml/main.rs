@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod answers;
+mod certificates;
 mod inquiries;
 mod outages;
 mod refusals;
+mod requests;
 mod support;

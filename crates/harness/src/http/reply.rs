@@ -67,6 +67,11 @@ impl Reply {
         self
     }
 
+    /// The body alone.
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
+
     pub(super) fn is_reset(&self) -> bool {
         self.reset
     }
