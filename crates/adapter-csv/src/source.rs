@@ -56,6 +56,7 @@ impl Source for CsvSource {
             notation: self.table.amounts.notation(),
             cursor: frames.end.to_cursor(),
             passed: Passed::default(),
+            is_last: frames.end.byte >= self.table.stamp.size,
         }))
     }
 }

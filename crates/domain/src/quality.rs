@@ -1,54 +1,30 @@
-//! Quality of a batch: how many records break each rule, and the consequence.
+//! Quality of a partition: how many of its last records break each rule, and the consequence.
+
+mod recent;
+mod rules;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use self::recent::Recent;
+pub use self::rules::{Policy, Rule, Rules};
 use crate::{Flow, Name, Reason, Record, Stage, UnknownStats};
 
 /// How many positions a report lists per rule.
 const POSITIONS_LISTED: usize = 20;
 
-/// The consequence when the rate of a rule is above its threshold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Policy {
-    /// It appears in the log, the ledger and the metrics.
-    #[default]
-    Warn,
-    /// The records that break the rule become dead letters.
-    Quarantine,
-    /// The batch is not committed and the run stops.
-    Stop,
-}
-
-/// The settings of one rule.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Rule {
-    /// The share of a batch's records, 0 to 1, above which the policy applies.
-    pub threshold: f64,
-    /// The consequence then.
-    pub policy: Policy,
-}
-
-impl Default for Rule {
-    fn default() -> Self {
-        Self { threshold: 0.1, policy: Policy::Warn }
-    }
-}
-
-/// The settings of a flow's rules; a rule that is not named has the default.
-pub type Rules = BTreeMap<String, Rule>;
-
 /// The finding of one rule in one batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
-    /// How many records break it.
+    /// How many records of the batch break it.
     pub count: usize,
-    /// Their share of the judged records, 0 to 1.
-    pub rate: f64,
+    /// The share that breaks it of the last so many records, 0 to 1: the greatest at any record of the batch. None where
+    /// there were not enough records yet.
+    pub rate: Option<f64>,
+    /// How many records the rate is of.
+    pub records: usize,
     /// Whether the rate is above the threshold.
     pub above_threshold: bool,
     /// The positions of the first of them.
@@ -69,7 +45,27 @@ pub struct Verdict {
     pub stopped_by: Vec<Name>,
 }
 
-/// Judges the valid records of a batch. `stats` includes all of them, whatever their later outcome.
+/// What is remembered of a partition's earlier batches.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stats {
+    /// What the flow remembers.
+    flow: Json,
+    /// By rule.
+    recent: BTreeMap<Name, Recent>,
+}
+
+impl Stats {
+    /// Before rates were judged over several batches, statistics were the flow's alone.
+    fn from_json(stored: Json) -> Self {
+        let is_ours = stored.get("flow").is_some() && stored.get("recent").is_some();
+        let ours = is_ours.then(|| serde_json::from_value(stored.clone()).ok()).flatten();
+        ours.unwrap_or_else(|| Self { flow: stored, recent: BTreeMap::new() })
+    }
+}
+
+/// Judges the valid records of a batch. `stats` includes all of them, whatever their later outcome. What ends with the
+/// batch (`is_last`) is judged over what there was, where that is less than a window.
 ///
 /// # Errors
 /// When `stats` is not what the flow remembers.
@@ -79,43 +75,49 @@ pub fn judge(
     stats: &mut Json,
     positions: &[i64],
     records: &[&Record],
+    is_last: bool,
 ) -> Result<Verdict, UnknownStats> {
     let mut verdict = Verdict::default();
-    if records.is_empty() {
+    if records.is_empty() && !is_last {
         return Ok(verdict);
     }
-    for (name, broken_by) in flow.rules().iter().zip(flow.judge(stats, records)?) {
-        let rule = rules.get(&**name).copied().unwrap_or_default();
-        let rate = share(broken_by.len(), records.len());
-        let above_threshold = rate > rule.threshold;
-        if above_threshold {
-            match rule.policy {
-                Policy::Warn => {}
-                Policy::Quarantine => {
-                    for &index in &broken_by {
+    let mut known = Stats::from_json(stats.take());
+    for (name, broken_by) in flow.rules().iter().zip(flow.judge(&mut known.flow, records)?) {
+        let rule = rules.of(name);
+        let recent = known.recent.entry(name.clone()).or_default();
+        let rates = recent.judge(rules.window, records.len(), &broken_by, is_last);
+        let is_above = |rate: f64| rate > rule.threshold;
+        let above_threshold = rates.highest.is_some_and(is_above);
+        match rule.policy {
+            Policy::Quarantine => {
+                for &index in &broken_by {
+                    if rates.around(index, rules.window).any(is_above) {
                         verdict.quarantined.entry(index).or_insert_with(|| name.clone());
                     }
                 }
-                Policy::Stop => verdict.stopped_by.push(name.clone()),
             }
+            Policy::Stop if above_threshold => verdict.stopped_by.push(name.clone()),
+            Policy::Warn | Policy::Stop => {}
         }
         let listed =
             broken_by.iter().take(POSITIONS_LISTED).map(|&index| positions[index]).collect();
-        let finding = Finding { count: broken_by.len(), rate, above_threshold, positions: listed };
+        let finding = Finding {
+            count: broken_by.len(),
+            rate: rates.highest,
+            records: rates.of,
+            above_threshold,
+            positions: listed,
+        };
         verdict.report.insert(name.to_string(), finding);
     }
+    *stats = serde_json::to_value(known).map_err(|error| UnknownStats(error.to_string()))?;
     Ok(verdict)
 }
 
 /// The reason of a record that `rule` quarantined.
 pub fn quarantine_reason(rule: &Name) -> Reason {
-    let message = format!("quarantined: the batch has too many records that break the rule {rule}");
+    let message = format!("quarantined: too many of the last records break the rule {rule}");
     Reason { stage: Stage::Quality, code: rule.clone(), message }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]
-fn share(part: usize, whole: usize) -> f64 {
-    part as f64 / whole as f64
 }
 
 /// Count, mean and sum of squared distances of a stream of numbers (Welford's method).

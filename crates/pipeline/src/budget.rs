@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tally_domain::quality::Verdict;
-use tally_ports::{Commit, DeadLetterBudget, Refused, Stop, StopKind, Tolerance};
+use tally_domain::quality::{Finding, Verdict};
+use tally_ports::{Batch, Commit, DeadLetterBudget, Refused, Stop, StopKind, Tolerance};
 use uuid::Uuid;
 
 /// How many codes are named.
@@ -216,23 +216,20 @@ impl DeadLetterBudget for BudgetedBatch {
     }
 }
 
-/// Applies the quality rules to a batch of `judged` records from `first` to `last`.
+/// Applies the quality rules to a batch.
 ///
 /// # Errors
 /// When a rule above its threshold has the policy `stop`.
-pub(crate) fn admit_quality(
-    verdict: &Verdict,
-    judged: usize,
-    first: i64,
-    last: i64,
-) -> Result<(), Stop> {
+pub(crate) fn admit_quality(verdict: &Verdict, batch: &Batch) -> Result<(), Stop> {
     let Some(rule) = verdict.stopped_by.first() else { return Ok(()) };
-    let finding = &verdict.report[&**rule];
+    let Finding { count, rate, records, positions, .. } = &verdict.report[&**rule];
+    let (first, last) = (batch.first, batch.last);
+    let found = positions
+        .first()
+        .map_or_else(String::new, |at| format!(", {count} of them there, the first at {at}"));
     let message = format!(
-        "quality rule {rule} stops the run: {} of {judged} records at positions {first} to {last} break it ({:.1} %), the first at {}",
-        finding.count,
-        finding.rate * 100.0,
-        finding.positions[0],
+        "quality rule {rule} stops the run: {:.1} % of the last {records} records break it at positions {first} to {last}{found}",
+        rate.unwrap_or_default() * 100.0,
     );
     Err(Stop { kind: StopKind::Data, message })
 }

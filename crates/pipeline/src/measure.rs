@@ -46,7 +46,9 @@ pub(crate) fn count(commit: &Commit, committed: &Committed) {
         counter!(metric::DEAD_LETTERS, &labels(flow, Stage::Write, &refused.code)).increment(1);
     }
     for (rule, finding) in &commit.quality {
-        gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(finding.rate);
+        if let Some(rate) = finding.rate {
+            gauge!(metric::QUALITY_RATE, "rule" => rule.clone()).set(rate);
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^52 records")]
     gauge!(metric::LAST_BATCH_SIZE).set(commit.read as f64);

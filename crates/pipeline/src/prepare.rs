@@ -52,7 +52,7 @@ pub(crate) fn prepare(
         }
     }
     let prepared = Prepared { records, places: kept, dead_letters, quality: Report::new() };
-    judge(flow, prepared, rules, stats, (batch.first, batch.last))
+    judge(flow, prepared, rules, stats, batch)
 }
 
 /// Takes out the records that the quality rules quarantine.
@@ -61,20 +61,22 @@ fn judge(
     prepared: Prepared,
     rules: &Rules,
     stats: &mut Json,
-    (first, last): (i64, i64),
+    batch: &Batch,
 ) -> Result<Prepared, Stop> {
     let Prepared { records, places, dead_letters, .. } = prepared;
     let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
     let judged: Vec<&Record> = records.iter().collect();
-    let verdict = quality::judge(flow, rules, stats, &positions, &judged).map_err(|error| {
-        let message = format!(
-            "the statistics of {} in the database are not its own: {}",
-            flow.name(),
-            error.0
-        );
-        Stop { kind: StopKind::Data, message }
-    })?;
-    budget::admit_quality(&verdict, records.len(), first, last)?;
+    let verdict = quality::judge(flow, rules, stats, &positions, &judged, batch.is_last).map_err(
+        |error| {
+            let message = format!(
+                "the statistics of {} in the database are not its own: {}",
+                flow.name(),
+                error.0
+            );
+            Stop { kind: StopKind::Data, message }
+        },
+    )?;
+    budget::admit_quality(&verdict, batch)?;
     let quality = verdict.report;
     if verdict.quarantined.is_empty() {
         return Ok(Prepared { records, places, dead_letters, quality });

@@ -1,10 +1,10 @@
 //! The loop: batches of one partition from the source to the store, in order, several of them in flight.
 
+mod quality_log;
 mod stages;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tally_domain::Flow;
 use tally_domain::quality::Rules;
@@ -13,13 +13,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::quality_log::QualityLog;
 pub(crate) use self::stages::ask;
 use self::stages::{Run, joined};
 use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
 use crate::{Gates, Status, Totals};
-
-/// How often a quality rule above its threshold is logged.
-const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// How a pipeline works.
 #[derive(Clone, Debug)]
@@ -45,7 +43,7 @@ impl Default for Settings {
             batch_size: 1000,
             ahead: 4,
             drain,
-            rules: Rules::new(),
+            rules: Rules::default(),
             budget: Budget::default(),
             mask: None,
         }
@@ -63,8 +61,6 @@ pub struct Pipeline<E, S> {
     /// One permit for each batch that may be at the model.
     at_model: Arc<Semaphore>,
     budget_window: Arc<std::sync::Mutex<BudgetWindow>>,
-    /// When each quality rule above its threshold was last logged.
-    said: std::sync::Mutex<BTreeMap<String, Instant>>,
 }
 
 /// How a run ended without an error.
@@ -102,19 +98,7 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
     ) -> Self {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
         let budget_window = Arc::new(std::sync::Mutex::new(BudgetWindow::new(settings.budget)));
-        let said = std::sync::Mutex::default();
-        Self { flow, enrich, sink, gates, status, settings, at_model, budget_window, said }
-    }
-
-    /// Whether to log again that a quality rule is above its threshold. The ledger holds every finding; a stream has many
-    /// small batches.
-    fn may_say(&self, rule: &str) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = said.get(rule).is_none_or(|at| at.elapsed() >= SAID_EVERY);
-        if may {
-            said.insert(rule.to_owned(), Instant::now());
-        }
-        may
+        Self { flow, enrich, sink, gates, status, settings, at_model, budget_window }
     }
 
     /// Restarts the budget between two runs: the records of the first must not stop the second.
@@ -151,6 +135,7 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         )));
 
         let commit_all = async {
+            let mut quality_log = QualityLog::default();
             while let Some(batch) = receiver.recv().await {
                 let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
                 let budgeted = Arc::new(BudgetedBatch::enter(&self.budget_window, &commit)?);
@@ -158,6 +143,7 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
                     Some(Arc::clone(&budgeted) as Arc<dyn DeadLetterBudget>);
                 let commit = Arc::new(commit);
                 let result = run.commit(&commit).await?;
+                quality_log.note(&commit, &self.settings.rules);
                 budgeted.was_committed();
                 drop(counted);
                 totals.add(&commit, judged, &result);

@@ -28,6 +28,8 @@ pub struct Batch {
     pub cursor: Value,
     /// The positions without a record.
     pub passed: Passed,
+    /// Whether the source is known to end with it.
+    pub is_last: bool,
 }
 
 impl Batch {
@@ -40,6 +42,7 @@ impl Batch {
             notation: Notation::Plain,
             cursor: Value::Null,
             passed: Passed::default(),
+            is_last: false,
         }
     }
 
@@ -106,7 +109,7 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// Where to go on.
     pub cursor: Value,
-    /// What the flow remembers for the next batch.
+    /// What the flow and its quality rules remember for the next batch.
     pub stats: Value,
     /// What the quality rules found.
     pub quality: Report,

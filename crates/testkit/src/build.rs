@@ -186,5 +186,5 @@ pub fn mixed_commit(
 }
 
 fn finding() -> Finding {
-    Finding { count: 1, rate: 0.1, above_threshold: false, positions: vec![3] }
+    Finding { count: 1, rate: Some(0.1), records: 10, above_threshold: false, positions: vec![3] }
 }

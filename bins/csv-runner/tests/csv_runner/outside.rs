@@ -101,13 +101,14 @@ async fn a_quality_rule_stops_the_run() {
             .flags(["--summary", "json"])
     };
     let rule = |job: Job, policy| {
-        job.env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0.2")
+        job.env("TALLY_QUALITY__WINDOW", "5")
+            .env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0.2")
             .env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", policy)
     };
     let output = rule(job(), "stop").spawn().wait(SOON);
     assert_eq!(output.code, Some(65), "{output}");
-    let line = "ERROR quality rule missing_merchant stops the run: 2 of 5 records at positions 5 to 9 break it (40.0 %), \
-        the first at 6";
+    let line = "ERROR quality rule missing_merchant stops the run: 40.0 % of the last 5 records break it at positions 5 to 9, \
+        2 of them there, the first at 6";
     assert_eq!(said(&output), [line]);
     let first = summary(&output);
     assert_keys(&first, &[]);
@@ -127,6 +128,36 @@ async fn a_quality_rule_stops_the_run() {
 }
 
 #[tokio::test]
+async fn a_quality_rule_is_logged_when_it_starts_gets_worse_and_ends() {
+    let (folder, target, model) = (Folder::new(), Target::sqlite(), ModelService::start());
+    let batches: [&[u32]; 6] = [&[], &[0, 1], &[0, 1], &[0, 1, 2, 3], &[], &[]];
+    let content: String =
+        batches.iter().zip(0..).map(|(at, number)| five(1 + 5 * number, at)).collect();
+    let path = folder.write("rows.csv", HEADER.to_owned() + &content);
+    let job = Job::new(&target.url()).model(model.url()).file(path).flags(FIVES);
+    let output =
+        job.env("TALLY_QUALITY__WINDOW", "5").env("LOG_FORMAT", "pretty").spawn().wait(SOON);
+    assert_eq!(output.code, Some(0), "{output}");
+    let lines = output.stderr.lines().filter_map(|line| line.split_once(" quality rule "));
+    let lines: Vec<String> = folder.shown(lines.map(|(_, line)| line.to_owned()).collect());
+    let line = |what: &str, rate: &str, first: u32| {
+        let last = first + 4;
+        format!(
+            "{what} stream=\"DIR/rows.csv\" rule=\"missing_merchant\" rate={rate} records=5 first={first} last={last}"
+        )
+    };
+    let above = "above its threshold";
+    assert_eq!(
+        lines,
+        [
+            line(above, "0.4", 5),
+            line(above, "0.8", 15),
+            line("below its threshold again", "0.0", 25)
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_quality_rule_sorts_rows_out() {
     for target in [Target::sqlite(), Target::postgres().await] {
         let (folder, model) = (Folder::new(), ModelService::start());
@@ -136,7 +167,8 @@ async fn a_quality_rule_sorts_rows_out() {
             .file(path)
             .flags(FIVES)
             .flags(["--summary", "json"]);
-        let job = job.env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0.2");
+        let job = job.env("TALLY_QUALITY__WINDOW", "5");
+        let job = job.env("TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD", "0.3");
         let output =
             job.env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", "quarantine").spawn().wait(SOON);
         assert_eq!(output.code, Some(0), "{output}");
@@ -145,8 +177,7 @@ async fn a_quality_rule_sorts_rows_out() {
         assert_eq!(summary["dead_letters"], json!({"missing_merchant": 2}));
         assert_eq!(summary["quality"]["missing_merchant"], 0.3);
         let letters = "select position, stage, code, message from dead_letters order by position";
-        let message =
-            "quarantined: the batch has too many records that break the rule missing_merchant";
+        let message = "quarantined: too many of the last records break the rule missing_merchant";
         let letter = |position: &str| {
             [position, "quality", "missing_merchant", message]
                 .map(|text| Some(text.to_owned()))
@@ -155,8 +186,7 @@ async fn a_quality_rule_sorts_rows_out() {
         assert_eq!(target.query(letters).await, [letter("6"), letter("8")]);
         let found = target.query("select quality from batches where first = 5").await;
         let found: Value = serde_json::from_str(found[0][0].as_ref().unwrap()).unwrap();
-        let expected =
-            json!({"count": 2, "rate": 0.4, "above_threshold": true, "positions": [6, 8]});
+        let expected = json!({"count": 2, "rate": 0.4, "records": 5, "above_threshold": true, "positions": [6, 8]});
         assert_eq!(found["missing_merchant"], expected);
     }
 }

@@ -89,7 +89,7 @@ async fn compare_statistics(whole: &Target, stopped: &Target) {
     let outliers: i64 =
         reports.iter().map(|(_, report)| report["outlier"]["count"].as_i64().unwrap()).sum();
     assert!(
-        outliers > 0 && stats["amount"]["count"] == sample.expected_rows().len(),
+        outliers > 0 && stats["flow"]["amount"]["count"] == sample.expected_rows().len(),
         "{outliers} outliers, {stats}"
     );
     assert_eq!((stats, reports), statistics(whole).await);

@@ -19,7 +19,7 @@ pub(super) const RULES: &[Name] = &[
 
 const KNOWN_OPERATION_TYPES: [&str; 4] = ["payment", "transfer", "direct_debit", "refund"];
 const OUTLIER_SIGMAS: f64 = 3.0;
-/// Outliers are judged after this many records.
+/// An outlier is judged against the records before it, from this many on.
 const OUTLIER_MIN_RECORDS: u64 = 1_000;
 
 /// The statistics of a partition's earlier batches.
@@ -29,8 +29,6 @@ pub struct Stats {
 }
 
 pub(super) fn judge(stats: &mut Stats, records: &[&Record]) -> Vec<Vec<usize>> {
-    let before = stats.amount;
-    let enough = before.count() >= OUTLIER_MIN_RECORDS;
     let rows: Vec<&[Value]> = records.iter().filter_map(|record| record.row(0)).collect();
 
     // The last record of an id wins: the earlier ones are the repeated.
@@ -41,7 +39,8 @@ pub(super) fn judge(stats: &mut Stats, records: &[&Record]) -> Vec<Vec<usize>> {
         [const { Vec::new() }; 5];
     for (index, row) in rows.iter().enumerate() {
         let text = |place: usize| row[place].as_str().unwrap_or_default();
-        let amount = amount(row);
+        let (amount, before) = (amount(row), stats.amount);
+        let enough = before.count() >= OUTLIER_MIN_RECORDS;
         let findings = [
             (text(place::DESCRIPTION).is_empty(), &mut no_description),
             (row[place::MERCHANT] == Value::Null, &mut no_merchant),
@@ -114,17 +113,20 @@ mod tests {
     }
 
     #[test]
-    fn outliers_are_judged_from_a_thousand_records_on_and_against_earlier_batches_only() {
-        let mut stats = Stats::default();
+    fn outliers_are_judged_from_a_thousand_records_on_however_they_come_in_batches() {
         let mut first = thousand();
         first.truncate(999);
         first.push(record(5_000, "-9999"));
-        assert!(judge(&mut stats, &first)[2].is_empty());
+        assert!(judge(&mut Stats::default(), &first)[2].is_empty());
+
+        let mut all = thousand();
+        all.push(record(5_000, "-9999"));
+        assert_eq!(judge(&mut Stats::default(), &all)[2], [1_000]);
 
         let mut stats = Stats::default();
         judge(&mut stats, &thousand());
         let batch =
-            [record(1, "-14.01"), record(2, "-13.99"), record(3, "-7.99"), record(4, "-9999")];
+            [record(1, "-15.50"), record(2, "-13.00"), record(3, "-6.00"), record(4, "-9999")];
         assert_eq!(judge(&mut stats, &batch)[2], [0, 2, 3]);
     }
 
@@ -146,10 +148,11 @@ mod tests {
         let positions = [10, 11, 12, 13];
         let records = [record(1, "5"), record(1, "6"), record(1, "7"), record(2, "8")];
         let verdict = |threshold, policy| {
-            let rules = Rules::from([("repeated_id".to_owned(), Rule { threshold, policy })]);
+            let by_name = [("repeated_id".to_owned(), Rule { threshold, policy })].into();
+            let rules = Rules { window: 4, by_name };
             let records: Vec<&Record> = records.iter().collect();
             let flow = Transactions::default();
-            quality::judge(&flow, &rules, &mut Json::Null, &positions, &records).unwrap()
+            quality::judge(&flow, &rules, &mut Json::Null, &positions, &records, false).unwrap()
         };
 
         let at_threshold = verdict(0.5, Policy::Stop);
@@ -167,5 +170,54 @@ mod tests {
 
         assert_eq!(verdict(0.4, Policy::Stop).stopped_by, ["repeated_id"]);
         assert!(verdict(0.4, Policy::Warn).quarantined.is_empty());
+    }
+
+    #[test]
+    fn a_rule_says_nothing_before_there_are_enough_records_unless_they_are_the_last() {
+        let judge = |stats: &mut Json, is_last| {
+            let records = [record(1, "5"), record(1, "6")];
+            let rules = Rules {
+                window: 3,
+                by_name: [(
+                    "repeated_id".to_owned(),
+                    Rule { threshold: 0.4, policy: Policy::Stop },
+                )]
+                .into(),
+            };
+            let records: Vec<&Record> = records.iter().collect();
+            quality::judge(&Transactions::default(), &rules, stats, &[0, 1], &records, is_last)
+                .unwrap()
+        };
+        let mut stats = Json::Null;
+        let first = judge(&mut stats, false);
+        let found = &first.report["repeated_id"];
+        assert_eq!(
+            (found.count, found.rate, found.records, found.above_threshold),
+            (1, None, 0, false)
+        );
+        assert!(first.stopped_by.is_empty());
+        let second = judge(&mut stats, false);
+        let found = &second.report["repeated_id"];
+        assert_eq!(
+            (found.count, found.rate, found.records, found.above_threshold),
+            (1, Some(2.0 / 3.0), 3, true)
+        );
+        assert_eq!(second.stopped_by, ["repeated_id"]);
+
+        let last = judge(&mut Json::Null, true);
+        let found = &last.report["repeated_id"];
+        assert_eq!((found.rate, found.records), (Some(0.5), 2));
+    }
+
+    #[test]
+    fn statistics_from_before_windows_are_the_flows() {
+        let mut stats = serde_json::to_value(Stats::default()).unwrap();
+        let records = [record(1, "5")];
+        let records: Vec<&Record> = records.iter().collect();
+        let flow = Transactions::default();
+        for count in 1..=2 {
+            quality::judge(&flow, &Rules::default(), &mut stats, &[0], &records, false).unwrap();
+            assert_eq!(stats["flow"]["amount"]["count"], count);
+        }
     }
 }

@@ -184,7 +184,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
         Ok((commit, batch.judged, batch.counted))
     }
 
-    /// Commits until the database answers, then says so in metrics, log and status.
+    /// Commits until the database answers, then says so in metrics and status.
     pub(super) async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Stop> {
         let began = Instant::now();
         let gate = &self.pipeline.gates.database;
@@ -192,12 +192,6 @@ impl<E: Enrich, S: Sink> Run<E, S> {
         observe("commit", began);
         self.pipeline.status.committed();
         count(commit, &committed);
-        for (rule, finding) in &commit.quality {
-            if finding.above_threshold && self.pipeline.may_say(rule) {
-                let (rate, first, last) = (finding.rate, commit.first, commit.last);
-                tracing::warn!(rule, rate, first, last, "quality rule above its threshold");
-            }
-        }
         Ok(committed)
     }
 }

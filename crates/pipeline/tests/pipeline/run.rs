@@ -174,9 +174,11 @@ async fn an_answer_too_few_loses_no_record() {
 #[tokio::test(start_paused = true)]
 async fn a_quality_stop_leaves_the_position_before_the_batch() {
     let mut bench = Bench::new();
+    bench.settings.rules.window = 10;
     bench
         .settings
         .rules
+        .by_name
         .insert("missing_merchant".to_owned(), Rule { threshold: 0.2, policy: Policy::Stop });
     let without_merchant = |position| {
         let mut fields = build::fields(u128::try_from(position).unwrap(), "-1");
@@ -188,8 +190,8 @@ async fn a_quality_stop_leaves_the_position_before_the_batch() {
     assert_eq!(stop.kind, StopKind::Data);
     assert_eq!(
         stop.message,
-        "quality rule missing_merchant stops the run: 3 of 10 records at positions 10 to 19 break it (30.0 %), \
-         the first at 17"
+        "quality rule missing_merchant stops the run: 30.0 % of the last 10 records break it at positions 10 to 19, \
+         3 of them there, the first at 17"
     );
     assert_eq!(bench.store.next(&bench.stream), Some((10, false)));
 }
@@ -200,6 +202,7 @@ async fn quarantined_records_become_dead_letters_and_never_reach_the_model() {
     bench
         .settings
         .rules
+        .by_name
         .insert("repeated_id".to_owned(), Rule { threshold: 0.0, policy: Policy::Quarantine });
     let items = [
         item(0, Ok(build::fields(9, "-1"))),
@@ -284,7 +287,7 @@ async fn statistics_are_the_same_with_and_without_a_restart() {
     let outliers: usize = quality(&whole).iter().map(|report| report["outlier"].count).sum();
     assert!((3..=7).contains(&outliers), "{outliers}");
     assert_eq!(quality(&whole), quality(&parts));
-    assert_eq!(whole.claim().await.stats["amount"]["count"], 3_000);
+    assert_eq!(whole.claim().await.stats["flow"]["amount"]["count"], 3_000);
     assert_eq!(whole.claim().await.stats, parts.claim().await.stats);
     assert_eq!(whole.totals, parts.totals);
 }

@@ -61,7 +61,8 @@ impl Source for Scripted {
         self.read.fetch_add(1, Ordering::SeqCst);
         let (first, last) = (first.position, last.position);
         let (notation, cursor) = (Notation::Plain, json!({ "next": last + 1 }));
-        Ok(Some(Batch { first, last, items, notation, cursor, passed: Passed::default() }))
+        let is_last = self.items.is_empty() && self.then.is_none();
+        Ok(Some(Batch { first, last, items, notation, cursor, passed: Passed::default(), is_last }))
     }
 }
 
