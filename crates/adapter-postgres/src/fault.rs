@@ -12,12 +12,29 @@ pub(crate) fn of_connecting(name: &str, error: &tokio_postgres::Error) -> Fault 
     if is_setting(error) { Fault::stop(StopKind::Setting, message) } else { Fault::outage(message) }
 }
 
+/// Connections that have no sessions of their own.
+pub(crate) fn of_pooler(name: &str) -> Fault {
+    let message = format!(
+        "postgres at {name}: the connections go through a pooler in transaction mode, which gives each transaction another \
+         session: connect to the server itself, or set the pooler to session mode (pool_mode = session in PgBouncer)"
+    );
+    Fault::stop(StopKind::Setting, message)
+}
+
+/// Whether a statement that was prepared in this session is not there, or was prepared in another one: SQLSTATE 26000 and
+/// 42P05, which diesel does not keep.
+fn is_of_pooler(message: &str) -> bool {
+    message.starts_with("prepared statement \"")
+        && (message.ends_with("already exists") || message.ends_with("does not exist"))
+}
+
 /// A statement that failed whose text and values may be shown: not one that binds values of records.
 pub(crate) fn of_statement(error: &Error) -> Fault {
     match error {
         Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
             Fault::outage(format!("postgres: the connection is lost: {}", info.message()))
         }
+        Error::DatabaseError(_, info) if is_of_pooler(info.message()) => of_pooler("its address"),
         Error::DatabaseError(kind, info) if is_constraint(*kind) => Fault::stop(
             StopKind::Data,
             format!("postgres: the ledger's tables contradict the batch: {}", info.message()),
@@ -61,6 +78,7 @@ fn of_records(refused: &str, error: &Error) -> Fault {
         Error::DatabaseError(Kind::UnableToSendCommand | Kind::ClosedConnection, info) => {
             Fault::outage(format!("postgres: the connection is lost: {}", info.message()))
         }
+        Error::DatabaseError(_, info) if is_of_pooler(info.message()) => of_pooler("its address"),
         Error::DatabaseError(_, info) if is_sqlstate(info.message()) => {
             let message = format!("{refused}: SQLSTATE {}", info.message());
             if is_setting_state(info.message()) {

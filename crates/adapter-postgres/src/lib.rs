@@ -107,12 +107,15 @@ impl Postgres {
     /// Connects, applies pending migrations of the ledger and of `flows`, and opens the pools.
     ///
     /// A wrong URL, password or database, a database that is not UTF8, a missing privilege, a server certificate that is
-    /// not trusted, a database that is newer than this program and pending migrations that may not be applied are
+    /// not trusted, a role that may have fewer connections than a process needs, a pooler in transaction mode, tables of our
+    /// names that somebody else made, a database that is newer than this program and pending migrations that may not be applied are
     /// [`StopKind::Setting`](tally_ports::StopKind::Setting); a server that is unavailable is an outage.
     pub async fn open(settings: &Settings, flows: &[KnownFlow]) -> Result<Self, Fault> {
         let target = Target::parse(&settings.url, settings.lease)?;
-        migrate::run(&target, settings.migrate, flows).await?;
         let Settings { lease, connections, .. } = *settings;
+        let sessions = connections + (connections + 1) + connection::CLAIMS + connection::RELAYS;
+        let sessions = sessions + connection::PEOPLE;
+        migrate::run(&target, settings.migrate, flows, sessions).await?;
         let pool = |limits, size| Sessions::new(target.clone(), limits, size);
         Ok(Self {
             commits: pool(Limits::of_commits(lease), connections)?,

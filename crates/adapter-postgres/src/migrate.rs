@@ -26,6 +26,13 @@ const LEDGER: Migrations = Migrations {
     ],
 };
 
+const CREATE_MIGRATIONS: &str = "create table if not exists tally_migrations (
+    name text not null,
+    version integer not null,
+    applied_at timestamptz not null default now(),
+    primary key (name, version)
+)";
+
 /// Held by the session that migrates; the number is `tally` in ASCII.
 const LOCK: i64 = 0x0074_616c_6c79;
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -36,10 +43,18 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Brings the tables to the versions of this program, on a connection of its own, under a lock that makes other
 /// processes wait.
-pub(crate) async fn run(target: &Target, migrate: bool, flows: &[KnownFlow]) -> Result<(), Fault> {
+///
+/// Of `sessions` at once there may be as many as the process needs.
+pub(crate) async fn run(
+    target: &Target,
+    migrate: bool,
+    flows: &[KnownFlow],
+    sessions: usize,
+) -> Result<(), Fault> {
     KnownFlow::check(flows)?;
     let wanted = wanted(flows);
     let client = connect(target).await?;
+    check_sessions(&client, target, sessions).await?;
     let mut pending = pending(&wanted, &applied(&client).await?)?;
     if !pending.is_empty() {
         if !migrate {
@@ -51,7 +66,11 @@ pub(crate) async fn run(target: &Target, migrate: bool, flows: &[KnownFlow]) -> 
             return Err(Fault::stop(StopKind::Setting, message));
         }
         lock(&client).await?;
-        pending = self::pending(&wanted, &applied(&client).await?)?;
+        let applied = applied(&client).await?;
+        pending = self::pending(&wanted, &applied)?;
+        check_foreign(&client, &target.name, flows, &applied).await?;
+        let create = client.batch_execute(CREATE_MIGRATIONS);
+        ask(ANSWER_TIMEOUT, "creating tally_migrations", create).await?;
         for script in pending {
             apply(&client, &script).await?;
         }
@@ -120,6 +139,32 @@ async fn connect(target: &Target) -> Result<Client, Fault> {
     Ok(client)
 }
 
+/// Makes sure that the server gives a process as many sessions as it needs, and each connection a session of its own.
+async fn check_sessions(client: &Client, target: &Target, needed: usize) -> Result<(), Fault> {
+    let name = &target.name;
+    let sql = "select pg_backend_pid(), rolname::text, rolconnlimit from pg_roles where rolname = current_user";
+    let row = ask(LOOK_TIMEOUT, "reading the session", client.query_one(sql, &[])).await?;
+    let (pid, role, limit): (i32, String, i32) = (row.get(0), row.get(1), row.get(2));
+    if usize::try_from(limit).is_ok_and(|limit| limit < needed) {
+        let message = format!(
+            "postgres at {name}: the role {role} may have {limit} connections, and a process needs up to {needed}: \
+             alter role {role} connection limit {needed}, or more where there are several processes"
+        );
+        return Err(Fault::stop(StopKind::Setting, message));
+    }
+    // A pooler in transaction mode gives the backend that is idle now to the next one that asks.
+    let other = connect(target).await?;
+    if backend(&other).await? == pid || backend(client).await? != pid {
+        return Err(fault::of_pooler(name));
+    }
+    Ok(())
+}
+
+async fn backend(client: &Client) -> Result<i32, Fault> {
+    let query = client.query_one("select pg_backend_pid()", &[]);
+    Ok(ask(LOOK_TIMEOUT, "reading the session", query).await?.get(0))
+}
+
 /// In any other encoding one record whose text it cannot hold would cause an endless outage.
 async fn check_encoding(client: &Client, name: &str) -> Result<(), Fault> {
     let query = client.query_one("select current_setting('server_encoding')", &[]);
@@ -172,19 +217,27 @@ fn pending(wanted: &[Migrations], applied: &BTreeMap<String, i32>) -> Result<Vec
 
 /// Until the session ends.
 async fn lock(client: &Client) -> Result<(), Fault> {
-    let create = "create table if not exists tally_migrations (
-        name text not null,
-        version integer not null,
-        applied_at timestamptz not null default now(),
-        primary key (name, version)
-    )";
-    ask(
-        ANSWER_TIMEOUT,
-        "waiting for another migration",
-        client.execute("select pg_advisory_lock($1)", &[&LOCK]),
-    )
-    .await?;
-    ask(ANSWER_TIMEOUT, "creating tally_migrations", client.batch_execute(create)).await
+    let lock = client.execute("select pg_advisory_lock($1)", &[&LOCK]);
+    ask(ANSWER_TIMEOUT, "waiting for another migration", lock).await.map(|_| ())
+}
+
+/// Makes sure that no table is there already that a migration would make: nothing is made beside somebody else's.
+async fn check_foreign(
+    client: &Client,
+    name: &str,
+    flows: &[KnownFlow],
+    applied: &BTreeMap<String, i32>,
+) -> Result<(), Fault> {
+    let tables = KnownFlow::tables_to_make(flows, |name| applied.contains_key(name));
+    let sql = "select string_agg(name, ', ') from unnest($1::text[]) as needed(name)
+        where to_regclass(quote_ident(name)) is not null and name <> 'tally_migrations'";
+    let row = ask(LOOK_TIMEOUT, "looking for tables", client.query_one(sql, &[&tables])).await?;
+    let Some(found) = row.get::<_, Option<String>>(0) else { return Ok(()) };
+    let message = format!(
+        "postgres: the database {name} has {found} already, which Tally did not make: take a schema of its own, made by \
+         `create schema tally` and named at the end of the URL: ?options=-csearch_path%3Dtally"
+    );
+    Err(Fault::stop(StopKind::Setting, message))
 }
 
 async fn apply(client: &Client, script: &Script) -> Result<(), Fault> {

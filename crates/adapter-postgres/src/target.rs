@@ -13,6 +13,27 @@ use tokio_postgres::config::Host;
 use crate::tls::Tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Those that tokio-postgres takes.
+const OPTIONS: [&str; 18] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslnegotiation",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
 const KEEPALIVE_PROBES: u32 = 3;
 /// The socket counts in whole seconds and refuses 0, and with it the connection.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
@@ -83,8 +104,25 @@ fn take_ssl_options(url: &str) -> Result<(String, SslOptions), Fault> {
             _ => others.push(option),
         }
     }
+    check_known(&others)?;
     let separator = if others.is_empty() { "" } else { "?" };
     Ok((format!("{rest}{separator}{}", others.join("&")), ssl))
+}
+
+/// Names an option that is not known, unless it may be a part of the password.
+fn check_known(options: &[&str]) -> Result<(), Fault> {
+    let names = options.iter().map(|option| option.split('=').next().unwrap_or_default());
+    for name in names.take_while(|name| *name != "password") {
+        if !OPTIONS.contains(&name)
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        {
+            return Err(setting(&format!(
+                "the database URL has the option {name}, which is not known; known are {}, sslmode and sslrootcert",
+                OPTIONS.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Says what is wrong only where that cannot be a part of the password.

@@ -5,6 +5,7 @@
 //! reaches the server, or after the server has committed and before the client hears of it.
 
 mod connection;
+mod pooler;
 mod postgres;
 mod rule;
 
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::background::RUNTIME;
+pub use pooler::TransactionPooler;
 use rule::{Rule, When};
 
 /// What the proxy does with connections.

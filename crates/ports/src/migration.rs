@@ -37,10 +37,20 @@ pub struct KnownFlow {
 }
 
 /// The tables of the engine itself.
-const ENGINE: [&str; 6] =
-    ["acts", "batches", "dead_letters", "positions", "tally_migrations", "workers"];
+const ENGINE: [&str; 7] =
+    ["acts", "batches", "counted", "dead_letters", "positions", "tally_migrations", "workers"];
 
 impl KnownFlow {
+    /// The tables that migrations are about to make: those of the names of which none `is_applied` yet, `tally` standing for
+    /// the engine's.
+    pub fn tables_to_make(flows: &[Self], is_applied: impl Fn(&str) -> bool) -> Vec<&str> {
+        let engine = ENGINE.into_iter().filter(|_| !is_applied("tally"));
+        let flows = flows.iter().filter(|known| !is_applied(known.flow.name()));
+        engine
+            .chain(flows.flat_map(|known| known.flow.tables()).map(|table| &*table.name))
+            .collect()
+    }
+
     /// Makes sure that the flows can work in one database.
     ///
     /// # Errors

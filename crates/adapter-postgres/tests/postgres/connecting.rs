@@ -6,7 +6,7 @@ use crate::support::{contents, open, outage, own, setting, ten_rows};
 use tally_adapter_postgres::{Postgres, PostgresLedgerReader, Settings};
 use tally_domain::transactions::Transactions;
 use tally_harness::postgres::TestDatabase;
-use tally_harness::proxy::{Mode, Proxy};
+use tally_harness::proxy::{Mode, Proxy, TransactionPooler};
 use tally_ports::{Positions, Sink};
 use tally_testkit::build::LONG;
 
@@ -98,6 +98,91 @@ async fn a_missing_privilege_is_a_wrong_setting() {
 
     drop(store);
     database.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
+#[tokio::test]
+async fn a_role_with_too_few_connections_is_a_wrong_setting() {
+    let database = TestDatabase::create().await;
+    let role = format!("{}_role", database.name());
+    let sql = format!("create role {role} login password 'right' connection limit 13");
+    database.execute(&sql).await;
+    let message = setting(open(database.url_as(&role, "right")).await);
+    let needed = format!(
+        "the role {role} may have 13 connections, and a process needs up to 14: alter role {role} connection limit 14"
+    );
+    assert!(message.contains(&needed), "{message}");
+    let tables = "select 1 from pg_tables where schemaname = 'public'";
+    assert!(database.query_text(tables).await.is_empty());
+
+    database.execute(&format!("alter role {role} connection limit 14")).await;
+    database.execute(&format!("grant all on schema public to {role}")).await;
+    open(database.url_as(&role, "right")).await.unwrap();
+    database.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
+#[tokio::test]
+async fn a_pooler_in_transaction_mode_is_a_wrong_setting() {
+    let database = TestDatabase::create().await;
+    let pooler = TransactionPooler::start(database.addr()).await;
+    let message = setting(open(database.url_through(pooler.addr())).await);
+    let expected = format!(
+        "postgres at {}/{}: the connections go through a pooler in transaction mode, which gives each transaction another \
+         session: connect to the server itself, or set the pooler to session mode (pool_mode = session in PgBouncer)",
+        pooler.addr(),
+        database.name()
+    );
+    assert_eq!(message, expected);
+    let tables = "select 1 from pg_tables where schemaname = 'public'";
+    assert!(database.query_text(tables).await.is_empty());
+}
+
+/// A pooler that changes its mode later: the statement that was prepared is gone.
+#[tokio::test]
+async fn a_prepared_statement_that_is_gone_is_a_wrong_setting() {
+    let database = TestDatabase::create().await;
+    let store = open(database.url()).await.unwrap();
+    let (position, stream) = own::<Transactions>(&store, "file/1", LONG).await;
+    let batch =
+        |positions| tally_testkit::build::plain_commit(&position, &stream, positions).into();
+    store.commit(&batch(0..=9)).await.unwrap();
+    let function = "create function tally_forget() returns trigger language plpgsql as \
+                    $$ begin deallocate all; return new; end $$";
+    database.execute(function).await;
+    database
+        .execute("create trigger forget after insert on batches execute function tally_forget()")
+        .await;
+    store.commit(&batch(10..=19)).await.unwrap();
+    let message = setting(store.commit(&batch(20..=29)).await);
+    assert!(message.contains("a pooler in transaction mode"), "{message}");
+}
+
+#[tokio::test]
+async fn tables_that_somebody_else_made_are_left_alone() {
+    let database = TestDatabase::create().await;
+    database.execute("create table transactions (id integer primary key)").await;
+    database.execute("create table workers (name text)").await;
+    let message = setting(open(database.url()).await);
+    let found = "has workers, transactions already, which Tally did not make: take a schema of its own, made by `create schema \
+                 tally` and named at the end of the URL: ?options=-csearch_path%3Dtally";
+    assert!(message.contains(found), "{message}");
+    let tables = "select tablename from pg_tables where schemaname = 'public' order by 1";
+    let tables: Vec<Option<String>> = database.query_text(tables).await.concat();
+    assert_eq!(tables, ["transactions", "workers"].map(|name| Some(name.to_owned())));
+
+    database.execute("create schema tally").await;
+    open(format!("{}?options=-csearch_path%3Dtally", database.url())).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_option_of_the_url_that_is_not_known_is_named() {
+    let message = setting(
+        open("postgres://me:secret@127.0.0.1:1/x?sslmode=require&poolmode=session".to_owned())
+            .await,
+    );
+    assert!(message.contains("the database URL has the option poolmode, which is not known; known are application_name, "), "{message}");
+    // It may be a part of the password.
+    let message = setting(open("postgres://me@127.0.0.1:1/x?password=p&ss=word".to_owned()).await);
+    assert!(!message.contains("ss="), "{message}");
 }
 
 #[tokio::test]
