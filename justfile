@@ -13,6 +13,7 @@ run-batch file='data/transactions_fr.csv' *flags:
     infra/native/run-batch.sh target/release '{{file}}' {{flags}}
 
 # Take a topic that the sample is sent to through the model into Postgres, until Ctrl-C; starts all it needs, and stops it
+[no-exit-message]
 run-stream file='data/transactions_fr.csv' *flags:
     cargo build --release --package ml-api --package kafka-consumer --package producer
     infra/native/run-stream.sh target/release '{{file}}' {{flags}}

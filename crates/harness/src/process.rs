@@ -156,6 +156,11 @@ impl Process {
         self.state.unless_reaped(|| signal::kill(self.pid, signal).expect("a signal to a child"));
     }
 
+    /// The same to all of the process group that it leads, as a terminal does.
+    pub fn signal_group(&self, signal: Signal) {
+        self.state.unless_reaped(|| signal::killpg(self.pid, signal).expect("a group of a child"));
+    }
+
     /// SIGKILL, which it cannot prepare for.
     pub fn kill9(&self) {
         self.signal(Signal::SIGKILL);

@@ -1,7 +1,7 @@
 //! `just run-stream` from its start to Ctrl-C.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +23,19 @@ fn processes_of(folder: &Path) -> Vec<String> {
     processes.filter_map(line).collect()
 }
 
+/// What `just` needs of a checkout whose release binaries are the ones that tests run, and a `cargo` that builds nothing.
+fn built_checkout() -> TempDir {
+    let binaries = [binary("kafka-consumer"), binary("producer"), binary("ml-api")];
+    let folder = TempDir::new().unwrap();
+    for name in ["justfile", "infra", "data"] {
+        symlink(Path::new(ROOT).join(name), folder.path().join(name)).unwrap();
+    }
+    fs::create_dir(folder.path().join("target")).unwrap();
+    symlink(binaries[0].parent().unwrap(), folder.path().join("target/release")).unwrap();
+    symlink("/bin/true", folder.path().join("cargo")).unwrap();
+    folder
+}
+
 mod serial {
     use super::*;
 
@@ -31,10 +44,11 @@ mod serial {
         let state = TempDir::new().unwrap();
         // The server's own user must be able to enter.
         fs::set_permissions(state.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let target = [binary("kafka-consumer"), binary("producer"), binary("ml-api")];
-        let script = Path::new(ROOT).join("infra/native/run-stream.sh");
-        let mut run = Launch::new(script).current_dir(ROOT);
-        run = run.args([target[0].parent().unwrap()]).args(["data/transactions_fr.csv"]);
+        let checkout = built_checkout();
+        // In a session of its own, as a terminal's.
+        let run = Launch::new("setsid").args(["just", "run-stream"]).current_dir(checkout.path());
+        let path = std::env::var("PATH").unwrap();
+        let mut run = run.env("PATH", format!("{}:{path}", checkout.path().display()));
         for port in ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "PG_PORT"] {
             run = run.env(port, "0");
         }
@@ -43,9 +57,10 @@ mod serial {
         stream.wait_for_lines(" records/s, ", 2, VERY_LONG);
         assert!(processes_of(state.path()).len() >= 2, "Kafka and Postgres run there");
 
-        stream.signal(Signal::SIGINT);
+        stream.signal_group(Signal::SIGINT);
         let output = stream.wait(VERY_LONG);
         assert_eq!(output.code, Some(130), "{output}");
+        assert!(!output.stderr.contains("error"), "{output}");
         let summary =
             output.stderr.lines().find(|line| line.contains(" records read in ")).unwrap();
         let count = |word: &str| -> u64 {
