@@ -36,9 +36,9 @@ pub async fn run(
         let settings = layers(all, flows, &**flow)?.settings;
         let store = Arc::new(store(&settings, &known, &console.worker).await?);
         let model = tally_app::model(&settings, flow)?.map(Model::of_refused);
-        let (registry, masked) = (kafka::registry(&settings)?, &settings.privacy.masked);
-        let batch_size = settings.batch_size;
-        stages.push(Stages::new(process, flow, model, store, registry, masked, batch_size));
+        let topics = kafka::decoder(&settings, &**flow)?;
+        let mask = (&*settings.privacy.masked, kafka::registry(&settings)?);
+        stages.push(Stages::new(process, flow, model, store, topics, mask, settings.batch_size));
     }
 
     if let [only] = &known[..] {

@@ -31,7 +31,7 @@ pub async fn run(
     }
     let model = tally_app::model(settings, flow)?;
     let of_kafka = tally_app::kafka::settings(settings)?;
-    let registry = tally_app::kafka::registry(settings)?;
+    let decoder = tally_app::kafka::decoder(settings, &**flow)?;
     let of_run = stream::Settings {
         pipeline: tally_app::pipeline(settings),
         lease: settings.lease.length(),
@@ -43,7 +43,8 @@ pub async fn run(
         who: tally_app::who(&process.host),
         report_offsets: settings.kafka.report_offsets,
     };
-    let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry.clone());
+    let of_run =
+        of_run.masking(&settings.privacy.masked, &**flow, tally_app::kafka::registry(settings)?);
 
     let looking_up = process
         .gates
@@ -56,7 +57,7 @@ pub async fn run(
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
-    let ended = stream::run(process, flow, model, &store, found, registry, of_run).await;
+    let ended = stream::run(process, flow, model, &store, found, decoder, of_run).await;
     // After a signal the next start publishes the rest.
     if let Some(relay) = relay
         && !process.stop.is_cancelled()

@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
+use tally_adapter_kafka::wire::{DeadLetterTopic, Decoder, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
+use tally_domain::Flow;
 use tally_ports::{Fault, Publish, RelayedDeadLetter, Stop};
 
 use crate::Settings;
@@ -15,7 +16,8 @@ use crate::settings::{Mechanism, wrong};
 /// When a setting is wrong.
 pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, Stop> {
     let kafka = &settings.kafka;
-    let brokers = kafka.brokers.split(',').map(|broker| broker.trim().to_owned()).collect();
+    let brokers = kafka.brokers.split(',').map(|broker| address(broker.trim(), kafka.tls));
+    let brokers = brokers.collect::<Result<_, _>>()?;
     let mut of_adapter = tally_adapter_kafka::Settings::new(brokers);
     of_adapter.client_id.clone_from(&kafka.client_id);
     of_adapter.linger = kafka.linger.length();
@@ -25,9 +27,32 @@ pub fn settings(settings: &Settings) -> Result<tally_adapter_kafka::Settings, St
     Ok(of_adapter)
 }
 
+/// A broker without the listener's protocol that Kafka's own settings write before it, which must be the one that ours say.
+fn address(broker: &str, tls: bool) -> Result<String, Stop> {
+    let Some((protocol, address)) = broker.split_once("://") else { return Ok(broker.to_owned()) };
+    let is_encrypted = match protocol.to_uppercase().as_str() {
+        "PLAINTEXT" | "SASL_PLAINTEXT" => false,
+        "SSL" | "SASL_SSL" => true,
+        _ => {
+            let known = "PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL";
+            return Err(wrong(format!(
+                "kafka.brokers: {protocol}:// is no protocol of a listener; these are {known}"
+            )));
+        }
+    };
+    if is_encrypted != tls {
+        return Err(wrong(format!(
+            "kafka.brokers: {protocol}:// {} encrypted, and kafka.tls is {tls}",
+            if is_encrypted { "is" } else { "is not" }
+        )));
+    }
+    Ok(address.to_owned())
+}
+
 fn security(settings: &Settings) -> Result<Security, Stop> {
     let kafka = &settings.kafka;
-    let (username, password) = (kafka.sasl.username.clone(), kafka.sasl.password.clone());
+    let (username, password) =
+        (kafka.sasl.username.clone(), kafka.sasl.password.expose().to_owned());
     let mechanism = match kafka.sasl.mechanism {
         Mechanism::None => None,
         Mechanism::Plain => Some(tally_adapter_kafka::Mechanism::Plain),
@@ -38,7 +63,9 @@ fn security(settings: &Settings) -> Result<Security, Stop> {
     if sasl.is_some() && kafka.sasl.username.is_empty() {
         return Err(wrong("kafka.sasl.username is empty"));
     }
-    for (name, value) in [("username", &kafka.sasl.username), ("password", &kafka.sasl.password)] {
+    for (name, value) in
+        [("username", &*kafka.sasl.username), ("password", kafka.sasl.password.expose())]
+    {
         if sasl.is_none() && !value.is_empty() {
             return Err(wrong(format!(
                 "kafka.sasl.{name} is set and kafka.sasl.mechanism is none"
@@ -70,6 +97,16 @@ pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
         return Ok(None);
     }
     Registry::new(url, settings.kafka.timeout.length()).map(Some).map_err(Fault::into_stop)
+}
+
+/// What reads the flow's records.
+///
+/// # Errors
+/// When the registry's address is invalid.
+pub fn decoder(settings: &Settings, flow: &dyn Flow) -> Result<Decoder, Stop> {
+    let units = settings.columns.iter();
+    let units = units.filter_map(|(name, column)| Some((name.clone(), column.unit?))).collect();
+    Ok(Decoder::new(flow.columns(), &units, flow.envelope(), registry(settings)?))
 }
 
 /// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.

@@ -34,6 +34,8 @@ const ENVIRONMENT: [(&str, &str); 11] = [
 ];
 const PREFIX: &str = "TALLY_";
 const DEFAULT: &str = "default";
+/// The settings below have names that people choose.
+const HEADERS: &str = "ml.headers.";
 
 /// The settings, and where each came from.
 pub struct Layers {
@@ -83,7 +85,8 @@ impl Layers {
                 // A topic may be called 7.
                 let plain = flows::split(&path).map(|(_, setting)| flows::plain(setting));
                 let known = plain.as_deref().unwrap_or(&path);
-                let is_text = matches!(defaults.find_value(known), Ok(Value::String(..)));
+                let is_text = known.starts_with(HEADERS)
+                    || matches!(defaults.find_value(known), Ok(Value::String(..)));
                 let typed = if is_text { None } else { value.parse().ok() };
                 let value = typed.unwrap_or_else(|| Value::from(value));
                 figment = figment
@@ -122,6 +125,7 @@ impl Layers {
 
         let settings = extracted(&figment)?;
         settings.check(&flows.rules())?;
+        settings.check_columns(flow)?;
         Ok(Self { settings, figment })
     }
 
@@ -145,9 +149,7 @@ impl Layers {
             return;
         }
         let shown = match value {
-            Value::String(_, text) if path.ends_with("password") && !text.is_empty() => {
-                "***".into()
-            }
+            Value::String(_, text) if is_secret(path) && !text.is_empty() => "***".into(),
             Value::String(_, text) if path.ends_with("url") => format!("{:?}", Url::new(text)),
             Value::String(_, text) => format!("{text:?}"),
             Value::Num(_, number) => shown_number(*number),
@@ -180,6 +182,11 @@ fn file(common: &Common) -> Result<impl Provider, Stop> {
     Ok(Named::new(format!("file {}", path.display()), Toml::string(&text)))
 }
 
+/// Whether the value at a path is never shown.
+fn is_secret(path: &str) -> bool {
+    path.ends_with("password") || path.ends_with("bearer_token") || path.contains(HEADERS)
+}
+
 /// A text of a list.
 fn shown_text(value: &Value) -> String {
     value.as_str().map_or_else(|| format!("{value:?}"), |text| format!("{text:?}"))
@@ -208,8 +215,12 @@ fn path_of(name: &str) -> Option<String> {
         return Some((*path).to_owned());
     }
     let path = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
-    Some(match flows::split(&path) {
+    let path = match flows::split(&path) {
         Some((flow, setting)) => format!("flows.{}.{setting}", flow.replace('_', "-")),
+        None => path,
+    };
+    Some(match path.split_once(HEADERS) {
+        Some((before, header)) => format!("{before}{HEADERS}{}", header.replace('_', "-")),
         None => path,
     })
 }
@@ -249,8 +260,35 @@ impl<P: Provider> Provider for Named<P> {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        self.layer.data()
+        let mut profiles = self.layer.data()?;
+        for (name, value) in profiles.values_mut().flatten() {
+            trim(name, value).map_err(|error| *error)?;
+        }
+        Ok(profiles)
     }
+}
+
+/// Blanks around a text, such as the line end of a file that a shell has read, do not belong to it.
+fn trim(path: &str, value: &mut Value) -> Result<(), Box<figment::Error>> {
+    match value {
+        Value::String(_, text) => {
+            if let Some(character) = text.trim().chars().find(|character| character.is_control()) {
+                let found = format!("it has the control character {character:?}");
+                return Err(figment::Error::from(found).with_path(path).into());
+            }
+            *text = text.trim().to_owned();
+        }
+        Value::Dict(_, members) => {
+            for (name, member) in members {
+                trim(&format!("{path}.{name}"), member)?;
+            }
+        }
+        Value::Array(_, items) => {
+            items.iter_mut().try_for_each(|item| trim(path, item))?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The first of figment's errors: which setting, from where, and what is wrong with it.

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 use tally_domain::quality::Rules;
+use tally_domain::{Flow, Kind, TimeUnit};
 use tally_pipeline::Budget;
 use tally_ports::{Stop, StopKind};
 use tally_telemetry::Format;
 
+use crate::secret::Secret;
 use crate::span::Span;
 use crate::url::Url;
 
@@ -32,6 +34,8 @@ pub struct Settings {
     pub ml: Ml,
     /// CSV files.
     pub csv: tally_adapter_csv::Settings,
+    /// Columns of the flow, by name.
+    pub columns: BTreeMap<String, OfColumn>,
     /// Topics.
     pub kafka: Kafka,
     /// The quality rules, by name.
@@ -60,6 +64,15 @@ pub struct OfFlow {
     budget: Option<Dict>,
     privacy: Option<Dict>,
     csv: Option<Dict>,
+    columns: Option<Dict>,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OfColumn {
+    /// The unit of its times that are numbers, on a topic.
+    pub unit: Option<TimeUnit>,
 }
 
 /// The model.
@@ -68,12 +81,24 @@ pub struct OfFlow {
 pub struct Ml {
     /// Its address; the flow's path is appended, such as `/predict`.
     pub url: Url,
+    /// Headers of each request besides its own.
+    pub headers: BTreeMap<String, Secret>,
+    /// Sent as `Authorization: Bearer …`; empty for none.
+    pub bearer_token: Secret,
+    /// The file that holds this token; read at the start, empty for none.
+    pub bearer_token_file: String,
     /// How long connecting may take.
     pub connect_timeout: Span,
     /// How long a whole answer may take.
     pub answer_timeout: Span,
     /// How many batches may be at the model at once.
     pub concurrency: usize,
+    /// The most records of a request; fewer while answers time out.
+    pub request_size: usize,
+    /// The most requests per second, of all batches together; 0 for no limit.
+    pub max_requests_per_second: f64,
+    /// Whether a record on which the model answers 500, while it answers for its neighbours, becomes a dead letter.
+    pub isolate_errors: bool,
 }
 
 /// Topics.
@@ -111,23 +136,13 @@ pub struct Kafka {
 }
 
 /// Authentication to brokers.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sasl {
     /// `none`, `plain`, `scram-sha-256` or `scram-sha-512`.
     pub mechanism: Mechanism,
     pub username: String,
-    /// Never shown.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Sasl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sasl")
-            .field("mechanism", &self.mechanism)
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
+    pub password: Secret,
 }
 
 /// A mechanism of SASL.
@@ -185,11 +200,18 @@ impl Default for Settings {
             migrate: true,
             ml: Ml {
                 url: Url::new("http://127.0.0.1:8000"),
+                headers: BTreeMap::new(),
+                bearer_token: Secret::default(),
+                bearer_token_file: String::new(),
                 connect_timeout: Span::seconds(2),
                 answer_timeout: Span::seconds(5),
                 concurrency: 4,
+                request_size: 1000,
+                max_requests_per_second: 0.0,
+                isolate_errors: false,
             },
             csv: tally_adapter_csv::Settings::default(),
+            columns: BTreeMap::new(),
             kafka: Kafka {
                 brokers: "127.0.0.1:9092".into(),
                 topic: String::new(), // the flow's
@@ -207,10 +229,10 @@ impl Default for Settings {
                 sasl: Sasl {
                     mechanism: Mechanism::None,
                     username: String::new(),
-                    password: String::new(),
+                    password: Secret::default(),
                 },
             },
-            quality: Rules::new(),
+            quality: Rules::default(),
             budget: Budget::default(),
             privacy: Privacy::default(),
             log: Log { level: "info".into(), format: Format::Auto },
@@ -221,10 +243,32 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Refuses columns that the flow does not have.
+    pub(crate) fn check_columns(&self, flow: &dyn Flow) -> Result<(), Stop> {
+        for name in self.columns.keys() {
+            let times = flow.columns().iter().filter(|column| column.kind == Kind::Timestamp);
+            let times: Vec<&str> = times.map(|column| &*column.name).collect();
+            if !times.contains(&name.as_str()) {
+                let (flow, times) = (flow.name(), times.join(", "));
+                return Err(wrong(format!(
+                    "columns.{name} is no column of {flow} that holds times; these are {times}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses values out of range. `rules` are the names of all quality rules.
     pub(crate) fn check(&self, rules: &[&str]) -> Result<(), Stop> {
         range("batch_size", self.batch_size, 1, 100_000)?;
         range("ml.concurrency", self.ml.concurrency, 1, 64)?;
+        range("ml.request_size", self.ml.request_size, 1, 100_000)?;
+        let rate = self.ml.max_requests_per_second;
+        if !(0.001..=1_000_000.0).contains(&rate) && rate != 0.0 {
+            return Err(wrong(format!(
+                "ml.max_requests_per_second is {rate}: must be between 0.001 and 1000000, or 0 for no limit"
+            )));
+        }
         span("lease", self.lease, "100ms", "1h")?;
         span("drain", self.drain, "0s", "1h")?;
         span("ml.connect_timeout", self.ml.connect_timeout, "1ms", "10m")?;
@@ -251,13 +295,14 @@ impl Settings {
                 "kafka.dlq_topic is {topic}, as kafka.topic is: each dead letter would be read again"
             )));
         }
+        range("quality.window", self.quality.window, 1, 10_000)?;
         range("budget.window", self.budget.window, 1, 100_000)?;
         range("budget.in_a_row", self.budget.in_a_row, 1, 100_000)?;
         if !(0.0..=1.0).contains(&self.budget.ratio) {
             let ratio = self.budget.ratio;
             return Err(wrong(format!("budget.ratio is {ratio}: must be between 0 and 1")));
         }
-        for (name, rule) in &self.quality {
+        for (name, rule) in &self.quality.by_name {
             if !rules.contains(&name.as_str()) {
                 return Err(wrong(format!(
                     "quality.{name} is not a rule; the rules are {}",

@@ -79,6 +79,16 @@ impl StoreUrl {
             if path.is_empty() {
                 return Err(wrong("database_url sqlite: has no path: write sqlite:tally.db"));
             }
+            if path.contains(":memory:") {
+                let why = "keeps nothing for the next run: write sqlite:tally.db";
+                return Err(wrong(format!("database_url {url} {why}")));
+            }
+            if let Some((path, _)) = path.split_once('?') {
+                let why = "has options after ?, of which SQLite's database takes none";
+                return Err(wrong(format!(
+                    "database_url sqlite:{path}?*** {why}: write sqlite:{path}"
+                )));
+            }
             if path.starts_with("//") && !path.starts_with("///") {
                 return Err(wrong(format!("database_url {url} names a host: write sqlite:PATH")));
             }

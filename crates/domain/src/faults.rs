@@ -75,7 +75,13 @@ impl Faults {
         let text = field.text();
         let text = self.present(name, text.as_deref())?;
         timestamp::parse(text).or_else(|| {
-            let what = "is not a date with a time, like 2024-01-31 23:59:59";
+            let what = match field {
+                Field::Number(_) | Field::Integer(_) => format!(
+                    "is a number: columns.{name}.unit must say its unit, in which it is a time of the years 1 to 9999"
+                ),
+                Field::Date(_) => format!("is a date: set columns.{name}.unit to days to read it as its midnight"),
+                _ => "is not a date with a time, like 2024-01-31 23:59:59".to_owned(),
+            };
             self.add(format!("{name}_invalid"), format!("{name} {what}"))
         })
     }

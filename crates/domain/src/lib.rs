@@ -13,6 +13,7 @@ pub mod quality;
 pub mod reason;
 pub mod record;
 pub mod table;
+mod time_unit;
 pub mod timestamp;
 pub mod transactions;
 
@@ -24,3 +25,4 @@ pub use message::Message;
 pub use reason::{Reason, Stage};
 pub use record::{Action, AnsweredColumn, Decimal, Record, Type, Value, Write};
 pub use table::{Table, TableColumn, TableKind, Version};
+pub use time_unit::{TimeUnit, TimeUnits};

@@ -52,7 +52,7 @@ fn wrong_flags(flags: &[&str], message: &str) {
     assert_eq!((output.stdout.as_str(), folder.names()), ("", vec!["good.csv".to_owned()]));
 }
 
-const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, kafka, quality, budget, privacy, log, obs, flows";
+const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, columns, kafka, quality, budget, privacy, log, obs, flows";
 
 #[test]
 fn flags_that_are_unknown_or_cannot_be_read() {
@@ -91,7 +91,9 @@ fn flags_that_are_unknown_or_cannot_be_read() {
 #[test]
 fn names_that_are_unknown() {
     let known_in = |group: &str| match group {
-        "ml." => "url, connect_timeout, answer_timeout, concurrency",
+        "ml." => {
+            "url, headers, bearer_token, bearer_token_file, connect_timeout, answer_timeout, concurrency, request_size, max_requests_per_second, isolate_errors"
+        }
         "csv." => "encoding, decimal",
         "kafka." => {
             "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, report_offsets, tls, ca_file, sasl"
@@ -102,6 +104,7 @@ fn names_that_are_unknown() {
         "log." => "level, format",
         "obs." => "host, port",
         "quality.outlier." => "threshold, policy",
+        "columns.timestamp." => "unit",
         _ => KNOWN,
     };
     for group in [
@@ -111,6 +114,7 @@ fn names_that_are_unknown() {
         "kafka.",
         "kafka.sasl.",
         "quality.outlier.",
+        "columns.timestamp.",
         "budget.",
         "privacy.",
         "log.",
@@ -148,6 +152,20 @@ fn every_setting_out_of_range() {
     whole("batch_size", 100_001, "1 and 100000");
     whole("ml.concurrency", 0, "1 and 64");
     whole("ml.concurrency", 65, "1 and 64");
+    whole("ml.request_size", 0, "1 and 100000");
+    whole("ml.request_size", 100_001, "1 and 100000");
+    whole("quality.window", 0, "1 and 10000");
+    whole("quality.window", 10_001, "1 and 10000");
+    for (value, shown) in
+        [("-1", "-1"), ("0.0009", "0.0009"), ("1000001", "1000001"), ("nan", "NaN")]
+    {
+        wrong_toml(
+            &format!("ml.max_requests_per_second = {value}"),
+            &format!(
+                "ml.max_requests_per_second is {shown}: must be between 0.001 and 1000000, or 0 for no limit"
+            ),
+        );
+    }
     whole("kafka.max_batch_bytes", 1_023, "1024 and 1073741824");
     whole("kafka.max_batch_bytes", 1_073_741_825, "1024 and 1073741824");
     for name in ["budget.window", "budget.in_a_row"] {
@@ -249,6 +267,42 @@ fn a_file_of_settings_that_cannot_be_read() {
 }
 
 #[test]
+fn control_characters_and_columns_that_hold_no_times() {
+    let tab = "it has the control character '\\t'";
+    wrong_env(
+        "TALLY_KAFKA__SASL__PASSWORD",
+        "hid\tden",
+        &format!("setting kafka.sasl.password (environment TALLY_KAFKA__SASL__PASSWORD): {tab}"),
+    );
+    wrong_toml(
+        "[flows.transactions.csv]\nencoding = \"utf\\t8\"",
+        &format!("setting flows.transactions.csv.encoding (file tally.toml): {tab}"),
+    );
+    wrong_env(
+        "TALLY_COLUMNS__AMOUNT__UNIT",
+        "days",
+        "columns.amount is no column of transactions that holds times; these are timestamp",
+    );
+    wrong_toml(
+        "columns.timestamp.unit = 'weeks'",
+        "setting columns.timestamp.unit (file tally.toml): weeks is not one of seconds, milliseconds, microseconds, nanoseconds, days",
+    );
+}
+
+#[test]
+fn tokens_that_cannot_be_used() {
+    let both = "ERROR ml.bearer_token and ml.bearer_token_file are both set: leave one of them out";
+    let (token, file) = ("TALLY_ML__BEARER_TOKEN", "TALLY_ML__BEARER_TOKEN_FILE");
+    check("", &[(token, "hidden"), (file, "token")], &[], (78, both));
+    let missing =
+        "ERROR cannot read ml.bearer_token_file nope: No such file or directory (os error 2)";
+    check("", &[(file, "nope")], &[], (78, missing));
+    check("", &[(file, "/dev/null")], &[], (78, "ERROR ml.bearer_token_file /dev/null is empty"));
+    let name = "ERROR ml.headers: \"x y\" is not the name of a header";
+    check("[ml.headers]\n\"x y\" = \"hidden\"", &[], &[], (78, name));
+}
+
+#[test]
 fn urls_that_name_nothing() {
     let refused = |job: Job, message: &str| {
         let folder = Folder::new();
@@ -272,6 +326,14 @@ fn urls_that_name_nothing() {
     refused(
         Job::new("sqlite:").model(NO_MODEL),
         "database_url sqlite: has no path: write sqlite:tally.db",
+    );
+    refused(
+        Job::new("sqlite::memory:").model(NO_MODEL),
+        "database_url sqlite::memory: keeps nothing for the next run: write sqlite:tally.db",
+    );
+    refused(
+        Job::new("sqlite:made.db?mode=ro").model(NO_MODEL),
+        "database_url sqlite:made.db?*** has options after ?, of which SQLite's database takes none: write sqlite:made.db",
     );
     refused(
         Job::new("sqlite://made.db").model(NO_MODEL),
@@ -345,7 +407,9 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         ("OBS_PORT", "9000"),
         ("LOG_LEVEL", "warn,tally_pipeline=debug"),
         ("TOPIC_NAME", "7"),
-        ("TALLY_KAFKA__SASL__PASSWORD", "hidden"),
+        ("TALLY_KAFKA__SASL__PASSWORD", " hidden\n"),
+        ("TALLY_ML__BEARER_TOKEN", "hidden"),
+        ("TALLY_ML__HEADERS__X_API_KEY", "7"),
         ("TALLY_PRIVACY__MASKED", "[\"merchant\", \"description\"]"),
     ];
     let job = Job::new("postgres://me:hidden@db:5432/x?password=hidden")
@@ -386,12 +450,19 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         max_outage = \"never\" # flag --max-outage\n\
         migrate = false # flag --no-migrate\n\
         ml.answer_timeout = \"5s\" # default\n\
+        ml.bearer_token = *** # environment TALLY_ML__BEARER_TOKEN\n\
+        ml.bearer_token_file = \"\" # default\n\
         ml.concurrency = 2 # environment TALLY_ML__CONCURRENCY\n\
         ml.connect_timeout = \"2s\" # default\n\
+        ml.headers.x-api-key = *** # environment TALLY_ML__HEADERS__X_API_KEY\n\
+        ml.isolate_errors = false # default\n\
+        ml.max_requests_per_second = 0 # default\n\
+        ml.request_size = 1000 # default\n\
         ml.url = \"https://***@ml/v1?***\" # flag --ml-url\n\
         obs.host = \"127.0.0.1\" # default\n\
         obs.port = 9000 # environment OBS_PORT\n\
         privacy.masked = [\"merchant\", \"description\"] # environment TALLY_PRIVACY__MASKED\n\
-        quality.outlier.threshold = 0.25 # file tally.toml\n";
+        quality.outlier.threshold = 0.25 # file tally.toml\n\
+        quality.window = 1000 # default\n";
     assert_eq!(output.stdout, expected);
 }

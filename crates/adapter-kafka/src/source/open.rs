@@ -179,6 +179,7 @@ impl Open {
             notation: Notation::Plain,
             cursor: cursor.to_json(),
             passed: open.passed,
+            is_last: false, // a topic goes on
         }
     }
 }

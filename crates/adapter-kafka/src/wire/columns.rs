@@ -1,6 +1,6 @@
 //! A flow's columns as records have them: by name, at whatever depth.
 
-use tally_domain::{Column, Field, Fields, Kind};
+use tally_domain::{Column, Field, Fields, Kind, TimeUnit, TimeUnits};
 
 /// The columns of a flow. Points in their names lead into inner records.
 #[derive(Debug)]
@@ -21,17 +21,38 @@ pub(super) struct Member {
     name: String,
     /// With the names of those that it is in.
     pub(super) path: String,
-    /// Its place among the columns.
-    pub(super) column: Option<(usize, Kind)>,
+    /// The column that it is.
+    pub(super) column: Option<MemberColumn>,
     /// What matters of the record that it is.
     pub(super) inner: Level,
 }
 
+/// The column that a member is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberColumn {
+    /// Its place among the columns.
+    pub(super) place: usize,
+    pub(super) kind: Kind,
+    /// Of its numbers, where they are times.
+    unit: Option<TimeUnit>,
+}
+
+impl MemberColumn {
+    /// What was found, a number as a time where the unit is known.
+    pub(super) fn in_unit(self, field: Field) -> Field {
+        match self.unit {
+            Some(unit) => unit.read(field),
+            None => field,
+        }
+    }
+}
+
 impl Columns {
-    pub(super) fn new(columns: &[Column]) -> Self {
+    pub(super) fn new(columns: &[Column], units: &TimeUnits) -> Self {
         let mut root = Level::default();
-        for (place, column) in columns.iter().enumerate() {
-            root.add("", &column.name, (place, column.kind));
+        for (place, Column { name, kind }) in columns.iter().enumerate() {
+            let unit = units.get(&**name).copied().filter(|_| *kind == Kind::Timestamp);
+            root.add("", name, MemberColumn { place, kind: *kind, unit });
         }
         Self { root, count: columns.len() }
     }
@@ -43,7 +64,7 @@ impl Columns {
 }
 
 impl Level {
-    fn add(&mut self, outer: &str, path: &str, column: (usize, Kind)) {
+    fn add(&mut self, outer: &str, path: &str, column: MemberColumn) {
         let (name, inner) = match path.split_once('.') {
             Some((name, inner)) => (name, Some(inner)),
             None => (path, None),
@@ -81,8 +102,8 @@ impl Level {
     /// All columns in a record that is null are null.
     pub(super) fn set_null(&self, fields: &mut Fields) {
         for member in &self.members {
-            if let Some((column, _)) = member.column {
-                fields[column] = Field::Null;
+            if let Some(column) = member.column {
+                fields[column.place] = Field::Null;
             }
             member.inner.set_null(fields);
         }
@@ -97,12 +118,12 @@ mod tests {
     fn points_lead_into_inner_records() {
         let names = ["op", "after.id", "after.at.day", "after", "id"];
         let columns = names.map(|name| Column::new(name, Kind::Json));
-        let columns = Columns::new(&columns);
+        let columns = Columns::new(&columns, &TimeUnits::new());
         assert_eq!(columns.absent(), vec![Field::Absent; 5]);
 
         let find = |level: &'_ Level, name: &str| {
             let (place, member) = level.find(name, &mut 0)?;
-            let column = member.column.map(|(column, _)| column);
+            let column = member.column.map(|column| column.place);
             Some((place, column, member.path.clone()))
         };
         assert_eq!(find(&columns.root, "op"), Some((0, Some(0), "op".into())));
@@ -121,7 +142,8 @@ mod tests {
 
     #[test]
     fn members_are_found_in_any_order() {
-        let columns = Columns::new(&["a", "b", "c"].map(|name| Column::new(name, Kind::Text)));
+        let columns = ["a", "b", "c"].map(|name| Column::new(name, Kind::Text));
+        let columns = Columns::new(&columns, &TimeUnits::new());
         let mut next = 0;
         let places: Vec<_> = ["c", "a", "x", "b", "c", "c"]
             .into_iter()

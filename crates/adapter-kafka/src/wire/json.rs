@@ -127,16 +127,16 @@ impl<'de> Visitor<'de> for Object<'_> {
                 objects.push(place);
             }
             let inner = |reading| Object { reading, level: &member.inner, path: &member.path };
-            let Some((column, kind)) = member.column else {
+            let Some(column) = member.column else {
                 map.next_value_seed(inner(reading.again()))?;
                 continue;
             };
-            if reading.fields[column] != Field::Absent {
+            if reading.fields[column.place] != Field::Absent {
                 return Err(reading.refuse(twice(member)));
             }
             let value = map.next_value::<&RawValue>()?.get();
-            match field(reading.text, value, kind) {
-                Ok(field) => reading.fields[column] = field,
+            match field(reading.text, value, column.kind) {
+                Ok(field) => reading.fields[column.place] = column.in_unit(field),
                 Err(broken) => return Err(reading.refuse(broken.of(&member.path))),
             }
             if !member.inner.is_empty() {

@@ -22,7 +22,8 @@
 //!
 //! | the kind of a column | its value |
 //! | --- | --- |
-//! | id, decimal, timestamp, text | a text, a number or null |
+//! | id, decimal, text | a text, a number or null |
+//! | timestamp | these; a number, or a date of Avro, is a time where the column's unit says which |
 //! | boolean | these, true or false |
 //! | JSON | anything, as its own JSON text; null is null |
 
@@ -41,7 +42,7 @@ mod registry;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use tally_domain::{Column, Envelope, Fields, Reason, Stage};
+use tally_domain::{Column, Envelope, Fields, Reason, Stage, TimeUnits};
 use tally_ports::Fault;
 
 use self::columns::Columns;
@@ -62,9 +63,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Reads these columns of what is in the `envelope`. Without a `registry` every record in its frame is a bad one.
-    pub fn new(columns: &[Column], envelope: Envelope, registry: Option<Registry>) -> Self {
-        let columns = Columns::new(columns);
+    /// Reads these columns of what is in the `envelope`. Without a `registry` every record in its frame is a bad one. A time
+    /// that is a number is read in its unit, where the column's is among the `units`.
+    pub fn new(
+        columns: &[Column],
+        units: &TimeUnits,
+        envelope: Envelope,
+        registry: Option<Registry>,
+    ) -> Self {
+        let columns = Columns::new(columns, units);
         Self { columns, envelope, registry, has_warned: AtomicBool::new(false) }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, PartitionProgress, Settings};
-use tally_domain::{Envelope, Flow};
+use tally_domain::{Envelope, Flow, TimeUnits};
 use tally_harness::kafka::{Broker, Record, record};
 use tally_ports::{Batch, Fault, Passed, Source, StopKind};
 use tally_testkit::visits::Visits;
@@ -60,7 +60,7 @@ impl Topic {
 
 /// Reads visits.
 pub fn decoder(registry: Option<Registry>) -> Decoder {
-    Decoder::new(Visits::default().columns(), Envelope::Plain, registry)
+    Decoder::new(Visits::default().columns(), &TimeUnits::new(), Envelope::Plain, registry)
 }
 
 /// A visit as JSON.

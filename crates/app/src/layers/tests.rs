@@ -39,7 +39,7 @@ fn later_layers_win() {
         (batch_size, lease, ml.url.expose(), ml.concurrency),
         (1, Span::seconds(2), "http://b", 2)
     );
-    assert_eq!(quality["outlier"].policy, tally_domain::quality::Policy::Stop);
+    assert_eq!(quality.of("outlier").policy, tally_domain::quality::Policy::Stop);
 }
 
 #[test]

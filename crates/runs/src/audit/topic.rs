@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
-use tally_adapter_kafka::wire::{Decoder, Registry};
+use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, KafkaSource, PartitionProgress, Start};
 use tally_audit::{Compared, Findings, Kind, Violations};
 use tally_domain::Flow;
@@ -65,14 +65,13 @@ impl Topic {
     pub async fn look_up(
         flow: Arc<dyn Flow>,
         cluster: Cluster,
-        registry: Option<Registry>,
+        decoder: Decoder,
         group: &str,
         topic: &str,
     ) -> Result<Self, Fault> {
         let partitions = cluster.partitions(topic).await?;
         let (name, stream) = (topic.to_owned(), stream_name(group, topic));
-        let decoder = Arc::new(Decoder::new(flow.columns(), flow.envelope(), registry));
-        Ok(Self { flow, cluster, decoder, name, stream, partitions })
+        Ok(Self { flow, cluster, decoder: Arc::new(decoder), name, stream, partitions })
     }
 
     /// The name of the flow that reads it.

@@ -19,10 +19,15 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(flow: &Arc<dyn Flow>, registry: Option<Registry>, masked: &[String]) -> Self {
+    pub(super) fn new(
+        flow: &Arc<dyn Flow>,
+        topics: wire::Decoder,
+        registry: Option<Registry>,
+        masked: &[String],
+    ) -> Self {
         let flow = Arc::clone(flow);
         Self {
-            topics: wire::Decoder::new(flow.columns(), flow.envelope(), registry.clone()),
+            topics,
             of_file: CsvMask::new(masked, flow.columns()),
             of_topic: WireMask::new(masked, flow.columns(), registry),
             has_mask: !masked.is_empty(),

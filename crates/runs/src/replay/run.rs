@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tally_adapter_kafka::wire::Registry;
+use tally_adapter_kafka::wire::{self, Registry};
 use tally_domain::Flow;
 use tally_pipeline::Replayer;
 use tally_ports::dead_letter::TRUNCATED;
@@ -42,18 +42,21 @@ pub struct Stages<E, S> {
 }
 
 impl<E: Enrich, S: Replay> Stages<E, S> {
-    /// Takes records of `flow` through `model`, if it has one, into `store`; fields of the `masked` names are not kept of those
-    /// that fail again, and at most `batch_size` records go to the model at once.
+    /// Takes records of `flow` through `model`, if it has one, into `store`; `topics` reads those of topics. Fields of the names
+    /// in `mask`, which may need the schema registry, are not kept of those that fail again, and at most `batch_size`
+    /// records go to the model at once.
     pub fn new(
         process: &Process,
         flow: &Arc<dyn Flow>,
         model: Option<E>,
         store: Arc<S>,
-        registry: Option<Registry>,
-        masked: &[String],
+        topics: wire::Decoder,
+        mask: (&[String], Option<Registry>),
         batch_size: usize,
     ) -> Self {
-        let (decoder, gates) = (Decoder::new(flow, registry, masked), process.gates.clone());
+        let (masked, registry) = mask;
+        let (decoder, gates) =
+            (Decoder::new(flow, topics, registry, masked), process.gates.clone());
         let replayer = Replayer::new(Arc::clone(flow), model.map(Arc::new), store, gates);
         Self { flow: Arc::clone(flow), decoder, replayer, batch_size }
     }

@@ -105,7 +105,7 @@ pub async fn run<E, S>(
     model: Option<E>,
     store: &Arc<S>,
     found: ExistingTopic,
-    registry: Option<Registry>,
+    decoder: Decoder,
     settings: Settings,
 ) -> Result<(), Stop>
 where
@@ -130,7 +130,7 @@ where
     let topic = Topic {
         flow: Arc::clone(flow),
         cluster: cluster.clone(),
-        decoder: Arc::new(Decoder::new(flow.columns(), flow.envelope(), registry)),
+        decoder: Arc::new(decoder),
         name: name.clone(),
         start: settings.start,
         ends,

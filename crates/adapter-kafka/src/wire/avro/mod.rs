@@ -86,8 +86,9 @@ impl Record<'_> {
         fields: &mut Fields,
     ) -> Result<(), Broken> {
         let mut inner = datum.clone();
-        if let Some((column, kind)) = member.column {
-            fields[column] = value::field(datum, self.schema, node, kind)?;
+        if let Some(column) = member.column {
+            let field = value::field(datum, self.schema, node, column.kind)?;
+            fields[column.place] = column.in_unit(field);
             if member.inner.is_empty() {
                 return Ok(());
             }

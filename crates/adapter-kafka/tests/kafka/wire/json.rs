@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tally_adapter_kafka::wire::Decoder;
-use tally_domain::{Column, Envelope, Field, Fields, Kind, Reason};
+use tally_domain::{Column, Envelope, Field, Fields, Kind, Reason, TimeUnits};
 
 use crate::wire::{decode, decoder, is_shared, refused, shown};
 
@@ -162,7 +162,7 @@ async fn a_tombstone_has_no_fields() {
 async fn read(columns: &[(&'static str, Kind)], json: &str) -> Result<Fields, Reason> {
     let columns: Vec<Column> =
         columns.iter().map(|&(name, kind)| Column::new(name, kind)).collect();
-    decode(&Decoder::new(&columns, Envelope::Plain, None), json.as_bytes()).await
+    decode(&Decoder::new(&columns, &TimeUnits::new(), Envelope::Plain, None), json.as_bytes()).await
 }
 
 async fn check_fields(columns: &[(&'static str, Kind)], json: &str, expected: &[Field]) {
@@ -190,7 +190,7 @@ fn json(text: &str) -> Field {
 async fn a_change_event_is_unwrapped_from_its_schema() {
     let columns =
         [("op", Kind::Text), ("after.id", Kind::Id)].map(|(name, kind)| Column::new(name, kind));
-    let decoder = Decoder::new(&columns, Envelope::Debezium, None);
+    let decoder = Decoder::new(&columns, &TimeUnits::new(), Envelope::Debezium, None);
     let event = r#"{"before": null, "after": {"id": 7}, "op": "c"}"#;
     let expected = Ok(vec![text("c"), number("7")]);
     for payload in [
@@ -353,7 +353,7 @@ async fn what_stands_in_the_record_as_it_is_shares_its_bytes() {
     let columns = [&columns[..], &[Column::new("g", Kind::Json)]].concat();
     let payload = r#"{"a":"é","b":{"c":" x "},"d":1.50,"e":"\u0041","f":1e2,"g":["x\n"]}"#;
     let payload = Bytes::from_static(payload.as_bytes());
-    let fields = Decoder::new(&columns, Envelope::Plain, None)
+    let fields = Decoder::new(&columns, &TimeUnits::new(), Envelope::Plain, None)
         .decode(Some(&payload))
         .await
         .unwrap()

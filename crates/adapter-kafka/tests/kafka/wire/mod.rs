@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tally_adapter_kafka::wire::{Decoder, Registry};
 use tally_domain::transactions::Transactions;
-use tally_domain::{Envelope, Field, Fields, Flow, Reason, Stage};
+use tally_domain::{Envelope, Field, Fields, Flow, Reason, Stage, TimeUnits};
 
 /// Our own schema.
 const SCHEMA: &str = include_str!("../../../../../infra/schemas/transactions_v1.avsc");
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads transactions.
 fn decoder(registry: Option<Registry>) -> Decoder {
-    Decoder::new(Transactions::default().columns(), Envelope::Plain, registry)
+    Decoder::new(Transactions::default().columns(), &TimeUnits::new(), Envelope::Plain, registry)
 }
 
 /// What becomes of a payload while the registry answers.

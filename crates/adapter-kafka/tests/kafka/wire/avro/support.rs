@@ -7,7 +7,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema};
 use serde_json::json;
 use tally_adapter_kafka::wire::Decoder;
-use tally_domain::{Column, Envelope, Fields, Kind, Reason};
+use tally_domain::{Column, Envelope, Fields, Kind, Reason, TimeUnits};
 use tally_harness::http::{Reply, ScriptedServer};
 
 use crate::wire::{decode, decoder, refused, registry, shown_field};
@@ -72,7 +72,12 @@ impl Lab {
     ) -> Result<Fields, Reason> {
         let columns: Vec<Column> =
             columns.iter().map(|&(name, kind)| Column::new(name, kind)).collect();
-        let decoder = Decoder::new(&columns, Envelope::Plain, Some(registry(&self.server.url())));
+        let decoder = Decoder::new(
+            &columns,
+            &TimeUnits::new(),
+            Envelope::Plain,
+            Some(registry(&self.server.url())),
+        );
         decode(&decoder, &self.frame(schema, datum)).await
     }
 
