@@ -354,7 +354,9 @@ async fn check_spoiled_sample(target: &Target) {
     let path = folder.write("spoiled.csv", &content);
     let label = path.to_str().unwrap().to_owned();
     let output = run(target, model.url(), &[path], &[]);
-    assert_eq!((output.code, said(&output)), (Some(0), vec![]), "{output}");
+    assert_eq!(output.code, Some(0), "{output}");
+    // Of some thousand rows that follow each other more than a tenth have no merchant.
+    assert_eq!(said(&output), ["WARN quality rule above its threshold"]);
 
     let faults: Vec<(u64, Fault)> =
         (1..=options.rows).filter_map(|row| Some((row, options.fault_of(row)?))).collect();

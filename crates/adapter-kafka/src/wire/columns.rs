@@ -34,7 +34,7 @@ pub(super) struct MemberColumn {
     pub(super) place: usize,
     pub(super) kind: Kind,
     /// Of its numbers, where they are times.
-    unit: Option<TimeUnit>,
+    pub(super) unit: Option<TimeUnit>,
 }
 
 impl MemberColumn {

@@ -87,8 +87,10 @@ impl Record<'_> {
     ) -> Result<(), Broken> {
         let mut inner = datum.clone();
         if let Some(column) = member.column {
+            let lacks_unit = column.unit.is_some()
+                && self.schema.resolve(node, &mut datum.clone())?.lacks_unit();
             let field = value::field(datum, self.schema, node, column.kind)?;
-            fields[column.place] = column.in_unit(field);
+            fields[column.place] = if lacks_unit { column.in_unit(field) } else { field };
             if member.inner.is_empty() {
                 return Ok(());
             }

@@ -54,6 +54,13 @@ pub(super) enum Node {
     Record(Vec<Field>),
 }
 
+impl Node {
+    /// Whether it is a number, or a date, of which the schema does not say what moment it is.
+    pub(super) const fn lacks_unit(&self) -> bool {
+        matches!(self, Self::Int | Self::Long | Self::Float | Self::Double | Self::Date)
+    }
+}
+
 /// A field of a record.
 pub(super) struct Field {
     pub(super) name: String,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tally_adapter_kafka::wire::Decoder;
-use tally_domain::{Column, Envelope, Field, Fields, Kind, Reason, TimeUnits};
+use tally_domain::{Column, Envelope, Field, Fields, Kind, Reason, TimeUnit, TimeUnits};
 
 use crate::wire::{decode, decoder, is_shared, refused, shown};
 
@@ -184,6 +184,29 @@ fn number(text: &str) -> Field {
 
 fn json(text: &str) -> Field {
     Field::Json(text.into())
+}
+
+#[tokio::test]
+async fn a_number_is_a_time_in_the_unit_of_its_column() {
+    let columns = [("at", Kind::Timestamp), ("after.at", Kind::Timestamp), ("id", Kind::Id)];
+    let columns = columns.map(|(name, kind)| Column::new(name, kind));
+    let units = [
+        ("at".to_owned(), TimeUnit::Milliseconds),
+        ("after.at".to_owned(), TimeUnit::Seconds),
+        ("id".to_owned(), TimeUnit::Days),
+    ];
+    let decoder = Decoder::new(&columns, &TimeUnits::from(units), Envelope::Plain, None);
+    let read = async |json: &str| decode(&decoder, json.as_bytes()).await.unwrap();
+    let moment = |text: &str| Field::Instant(text.parse().unwrap());
+    assert_eq!(
+        read(r#"{"at": 1705307400250, "after": {"at": 1705307400.5}, "id": 7}"#).await,
+        [moment("2024-01-15T08:30:00.25Z"), moment("2024-01-15T08:30:00.5Z"), number("7")]
+    );
+    // A text is one, and a number that is no time in its unit stays a number.
+    assert_eq!(
+        read(r#"{"at": "2024-01-15 08:30:00", "after": {"at": 1705307400250}}"#).await,
+        [text("2024-01-15 08:30:00"), number("1705307400250"), Field::Absent]
+    );
 }
 
 #[tokio::test]

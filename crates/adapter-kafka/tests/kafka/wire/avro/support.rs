@@ -7,7 +7,7 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Decimal, Schema};
 use serde_json::json;
 use tally_adapter_kafka::wire::Decoder;
-use tally_domain::{Column, Envelope, Fields, Kind, Reason, TimeUnits};
+use tally_domain::{Column, Envelope, Fields, Kind, Reason, TimeUnit, TimeUnits};
 use tally_harness::http::{Reply, ScriptedServer};
 
 use crate::wire::{decode, decoder, refused, registry, shown_field};
@@ -61,6 +61,18 @@ impl Lab {
         let schema = record(&[("amount", kind)]);
         let datum = write(&schema, vec![("amount", value)]);
         assert_eq!(shown_field(&self.read(&schema, &datum).await[AMOUNT]), expected);
+    }
+
+    /// Expects this text of a column of times in this unit that the writer has with this type.
+    pub async fn check_time(&self, unit: TimeUnit, kind: &str, value: Value, expected: &str) {
+        let schema = record(&[("at", kind)]);
+        let datum = write(&schema, vec![("at", value)]);
+        let units = TimeUnits::from([("at".to_owned(), unit)]);
+        let columns = [Column::new("at", Kind::Timestamp)];
+        let registry = Some(registry(&self.server.url()));
+        let decoder = Decoder::new(&columns, &units, Envelope::Plain, registry);
+        let fields = decode(&decoder, &self.frame(&schema, &datum)).await.unwrap();
+        assert_eq!(shown_field(&fields[0]), expected, "{unit:?} {kind}");
     }
 
     /// What these columns hold in a datum of the schema.

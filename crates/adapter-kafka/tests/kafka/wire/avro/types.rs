@@ -2,6 +2,7 @@
 
 use apache_avro::Decimal;
 use apache_avro::types::Value;
+use tally_domain::TimeUnit;
 
 use super::support::{AMOUNT, DECIMAL, Lab, amount, record, union, write};
 use crate::wire::{SCHEMA, shown};
@@ -189,4 +190,34 @@ async fn ids_and_texts_of_every_type_are_texts() {
         .await;
     lab.check(r#""string""#, Value::String("é\u{0}".into()), "é\u{0}").await;
     lab.check(r#"{"type":"string","logicalType":"ours"}"#, Value::String("x".into()), "x").await;
+}
+
+#[tokio::test]
+async fn a_number_or_a_date_is_a_time_in_the_unit_of_its_column() {
+    let lab = Lab::new().await;
+    let micros = 1_705_307_400_000_001;
+    lab.check_time(
+        TimeUnit::Microseconds,
+        r#""long""#,
+        Value::Long(micros),
+        "2024-01-15T08:30:00.000001Z",
+    )
+    .await;
+    lab.check_time(
+        TimeUnit::Seconds,
+        r#""int""#,
+        Value::Int(1_705_307_400),
+        "2024-01-15T08:30:00Z",
+    )
+    .await;
+    let date = r#"{"type":"int","logicalType":"date"}"#;
+    lab.check_time(TimeUnit::Days, date, Value::Date(19_737), "2024-01-15T00:00:00Z").await;
+    // What the schema says counts.
+    let typed = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
+    for (micros, expected) in
+        [(micros, "2024-01-15T08:30:00.000001Z"), (i64::MIN, "-9223372036854775808")]
+    {
+        lab.check_time(TimeUnit::Nanoseconds, typed, Value::TimestampMicros(micros), expected)
+            .await;
+    }
 }
