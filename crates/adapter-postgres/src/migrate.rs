@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tally_ports::{Fault, KnownFlow, Migrations, StopKind};
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use crate::connection::within;
 use crate::target::Target;
@@ -152,17 +152,26 @@ async fn check_sessions(client: &Client, target: &Target, needed: usize) -> Resu
         );
         return Err(Fault::stop(StopKind::Setting, message));
     }
-    // A pooler in transaction mode gives the backend that is idle now to the next one that asks.
+    // A pooler in transaction mode gives the backend that is idle now to the next one that asks. Which one that is depends
+    // on when the statements before are closed, hence more than one look.
     let other = connect(target).await?;
-    if backend(&other).await? == pid || backend(client).await? != pid {
-        return Err(fault::of_pooler(name));
+    for _ in 0..3 {
+        if backend(&other).await? == pid || backend(client).await? != pid {
+            return Err(fault::of_pooler(name));
+        }
     }
     Ok(())
 }
 
+/// Without a prepared statement, which would be closed later.
 async fn backend(client: &Client) -> Result<i32, Fault> {
-    let query = client.query_one("select pg_backend_pid()", &[]);
-    Ok(ask(LOOK_TIMEOUT, "reading the session", query).await?.get(0))
+    let query = client.simple_query("select pg_backend_pid()");
+    let messages = ask(LOOK_TIMEOUT, "reading the session", query).await?;
+    let pid = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    });
+    pid.ok_or_else(|| Fault::outage("postgres: a session without a process"))
 }
 
 /// In any other encoding one record whose text it cannot hold would cause an endless outage.

@@ -181,7 +181,7 @@ mod tests {
         for url in [
             "postgres://u:secret@db:port/x",
             "postgres://u:se?cret=1@db/x?sslmode=no",
-            "postgres://u:secret@db/x?secret=1",
+            "postgres://u:secret@db/x?nosuch=secret",
             "postgres://u:secret@db/x?sslmode=secret",
             "postgres://u:secret@db/x?connect_timeout=secret",
             "mysql://u:secret@db/x",
