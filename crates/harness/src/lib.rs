@@ -10,6 +10,7 @@
     reason = "a test helper fails the test by panicking: that is its contract"
 )]
 
+pub mod connect;
 pub mod http;
 pub mod job;
 pub mod kafka;
