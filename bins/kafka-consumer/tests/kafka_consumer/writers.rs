@@ -10,55 +10,47 @@ use tally_harness::postgres::OwnPostgres;
 use tally_harness::sample::{Sample, Texts, assert_same_rows, rows};
 use tokio::sync::Mutex;
 
+/// A kill now and then comes between two transactions.
+const MOST_KILLS: u32 = 5;
+
 mod repeated {
     use super::*;
 
     #[tokio::test]
     async fn what_kafka_streams_copies_is_read_once_although_it_is_killed() {
         let (broker, stream) = (Broker::shared().await, Stream::new().await);
-        let (input, output) = (broker.topic(6).await, &stream.topic);
-        let java = Mutex::new(JavaProducer::start(broker.bootstrap()));
-        let ends = async |topic: &str| java.lock().await.ends(topic).await;
+        let (input, copied) =
+            (Log::of(broker, broker.topic(6).await), Log::of(broker, &stream.topic));
         // More rows than are sent before the copy is whole.
         let sample = Sample::new(100_000);
-        let producer = stream.producer_to(&input, &sample, &["--rate", "500/s"]);
+        let producer = stream.producer_to(&input.topic, &sample, &["--rate", "500/s"]);
         let consumer = stream.consumer().spawn();
 
-        let copy = || StreamsCopy::start(broker.bootstrap(), &input, &input, output);
-        let has_open_records = async || {
-            let (stable, written) = ends(output).await;
-            stable < written
-        };
-        let mut kills = 0;
-        while aborted(&java, output).await == 0 {
-            assert!(kills < 5, "none of them left a transaction open");
+        let copy =
+            || StreamsCopy::start(broker.bootstrap(), &input.topic, &input.topic, &copied.topic);
+        for kills in 1.. {
             let running = copy();
-            eventually(VERY_LONG, has_open_records).await;
+            copied.until_open().await;
             running.kill9().await;
-            kills += 1;
-            // It runs out, unless it was about to be committed.
-            eventually(LONG, async || !has_open_records().await).await;
+            copied.until_decided().await;
+            if copied.aborted().await > 0 {
+                break;
+            }
+            assert!(kills < MOST_KILLS, "none left a transaction open");
         }
         let _running = copy();
-        let (_, before) = ends(output).await;
-        eventually(VERY_LONG, async || ends(output).await.0 > before).await;
+        let before = copied.stable_end().await;
+        eventually(VERY_LONG, async || copied.stable_end().await > before).await;
         let sent = stop_producer(&producer);
-        eventually(VERY_LONG, async || {
-            committed(&java, &input, &input).await == ends(&input).await.0
-        })
-        .await;
+        // As many as the producer has sent, but for what it sends again on a slow machine.
+        let read = input.stable_end().await;
+        assert!(read >= sent.rows());
+        eventually(VERY_LONG, async || input.committed_by(&input.topic).await == read).await;
         end_all(&[consumer]);
         stream.consume_to_end();
 
         assert_same_rows(&rows(&stream.target).await, &sent.expected_rows());
-        let (aborted, written) = (aborted(&java, output).await, ends(output).await.1);
-        // What the producer sends again on a slow machine is in the input twice.
-        let read = ends(&input).await.1;
-        let markers = written - read - aborted;
-        assert!(read >= sent.rows() && aborted > 0 && markers > 0, "{read} {aborted} {markers}");
-        let counted = stream.counted(&["aborted", "marker", "hole", "empty", "gap"]).await;
-        assert_eq!(counted, [read, aborted, markers, 0, 0, 0]);
-        stream.check_ledger().await;
+        copied.check_counted(&stream, read).await;
     }
 
     #[tokio::test]
@@ -78,59 +70,106 @@ mod repeated {
         let mut settings = debezium(&source, &prefix, "transactions");
         settings["transforms"] = json!("flat");
         settings["transforms.flat.type"] = json!("io.debezium.transforms.ExtractNewRecordState");
-        // So many records share a transaction.
+        // So many records share a transaction, which stays open for so long without its producer.
         settings["max.batch.size"] = json!("256");
+        settings["producer.override.transaction.timeout.ms"] = json!("5000");
         connect.put("transactions", &settings).await;
         let consumer = stream.consumer().spawn();
 
         let sample = Sample::new(35_000);
         let expected = sample.expected_rows();
         let (before, after) = expected.split_at(30_000);
-        let java = Mutex::new(JavaProducer::start(broker.bootstrap()));
-        let ends = async || java.lock().await.ends(&stream.topic).await;
+        let captured = Log::of(broker, &stream.topic);
         insert(&source, before).await;
-        let has_open_records = async || {
-            let (stable, written) = ends().await;
-            stable < written
-        };
-        eventually(VERY_LONG, has_open_records).await;
-        connect.kill9().await;
-        let (_, captured) = ends().await;
-        assert!(captured < 30_000, "it was killed amid them: {captured}");
-        connect.start_again().await;
+        for kills in 1.. {
+            captured.until_open().await;
+            connect.kill9().await;
+            captured.until_decided().await;
+            let aborted = captured.aborted().await;
+            connect.start_again().await;
+            if aborted > 0 {
+                break;
+            }
+            assert!(kills < MOST_KILLS, "none left a transaction open");
+        }
         insert(&source, after).await;
 
         stream.until_read(sample.rows()).await;
         end_all(&[consumer]);
         stream.consume_to_end();
         stream.check_taken(&sample).await;
-        let aborted = aborted(&java, &stream.topic).await;
-        let markers = ends().await.1 - sample.rows() - aborted;
-        assert!(markers > 0, "it writes transactions");
+        captured.check_counted(&stream, sample.rows()).await;
+    }
+}
+
+/// A topic of six partitions, as Kafka's own client sees it.
+struct Log {
+    java: Mutex<JavaProducer>,
+    topic: String,
+}
+
+impl Log {
+    fn of(broker: &Broker, topic: impl Into<String>) -> Self {
+        Self { java: Mutex::new(JavaProducer::start(broker.bootstrap())), topic: topic.into() }
+    }
+
+    async fn ends(&self) -> (i64, i64) {
+        self.java.lock().await.ends(&self.topic).await
+    }
+
+    /// The sum of the offsets up to which all transactions are decided.
+    async fn stable_end(&self) -> i64 {
+        self.ends().await.0
+    }
+
+    /// Returns when a transaction with records is open.
+    async fn until_open(&self) {
+        eventually(VERY_LONG, async || {
+            let (stable, written) = self.ends().await;
+            stable < written
+        })
+        .await;
+    }
+
+    /// Returns when none is, as that of a writer that was killed runs out; unless it was about to be committed.
+    async fn until_decided(&self) {
+        eventually(LONG, async || {
+            let (stable, written) = self.ends().await;
+            stable == written
+        })
+        .await;
+    }
+
+    /// How many records are left out as aborted. Only while nobody writes.
+    async fn aborted(&self) -> i64 {
+        let mut java = self.java.lock().await;
+        let mut aborted = 0;
+        for partition in 0..6 {
+            let all = java.read_all(&self.topic, partition, false).await.len();
+            aborted += all - java.read_all(&self.topic, partition, true).await.len();
+        }
+        aborted.try_into().unwrap()
+    }
+
+    /// The sum of the offsets that a group has committed.
+    async fn committed_by(&self, group: &str) -> i64 {
+        let mut java = self.java.lock().await;
+        let mut sum = 0;
+        for partition in 0..6 {
+            sum += java.group_offset(group, &self.topic, partition).await.unwrap_or(0);
+        }
+        sum
+    }
+
+    /// The ledger has `read` of its records and every other offset, by what Kafka's own client says of them.
+    async fn check_counted(&self, stream: &Stream, read: i64) {
+        let aborted = self.aborted().await;
+        let markers = self.stable_end().await - read - aborted;
+        assert!(aborted > 0 && markers > 0, "{aborted} {markers}");
         let counted = stream.counted(&["aborted", "marker", "hole", "empty", "gap"]).await;
-        assert_eq!(counted, [sample.rows(), aborted, markers, 0, 0, 0]);
+        assert_eq!(counted, [read, aborted, markers, 0, 0, 0]);
+        stream.check_ledger().await;
     }
-}
-
-/// How many records of a topic of six partitions Kafka's own client leaves out as aborted, once all is decided.
-async fn aborted(java: &Mutex<JavaProducer>, topic: &str) -> i64 {
-    let mut java = java.lock().await;
-    let mut aborted = 0;
-    for partition in 0..6 {
-        let all = java.read_all(topic, partition, false).await.len();
-        aborted += all - java.read_all(topic, partition, true).await.len();
-    }
-    aborted.try_into().unwrap()
-}
-
-/// The sum of the offsets that a group has committed in a topic of six partitions.
-async fn committed(java: &Mutex<JavaProducer>, group: &str, topic: &str) -> i64 {
-    let mut java = java.lock().await;
-    let mut sum = 0;
-    for partition in 0..6 {
-        sum += java.group_offset(group, topic, partition).await.unwrap_or(0);
-    }
-    sum
 }
 
 /// Rows of a sample, in one transaction: a connector sees them all at once.
