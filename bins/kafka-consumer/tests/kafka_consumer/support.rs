@@ -132,11 +132,11 @@ impl Stream {
 
     /// Sums over the ledger: records, and offsets without one by why.
     pub async fn counted(&self, whys: &[&str]) -> Vec<i64> {
-        let mut columns = "sum(read)".to_owned();
-        for why in whys {
-            columns += &format!(", coalesce(sum((passed->>'{why}')::bigint), 0)");
-        }
-        let sums = self.target.query(&format!("select {columns} from batches")).await.remove(0);
+        let passed = |why: &&str| format!("coalesce(sum((passed->>'{why}')::bigint), 0)");
+        let columns: Vec<_> =
+            ["sum(read)".to_owned()].into_iter().chain(whys.iter().map(passed)).collect();
+        let sums = format!("select {} from batches", columns.join(", "));
+        let sums = self.target.query(&sums).await.remove(0);
         sums.into_iter().map(|sum| sum.unwrap().parse().unwrap()).collect()
     }
 

@@ -102,7 +102,9 @@ impl LogPosition {
     ) -> Halt {
         let resume = range.end() + 1;
         let raise = match broken {
-            Broken::TooLarge { .. } | Broken::Unread { .. } => ": raise kafka.max_batch_bytes to read it",
+            Broken::TooLarge { .. } | Broken::Unread { .. } => {
+                ": raise kafka.max_batch_bytes to read it"
+            }
             _ => "",
         };
         let text = format!("the batch there cannot be decoded: {broken}{raise}");

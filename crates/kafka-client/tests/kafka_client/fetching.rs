@@ -216,8 +216,8 @@ async fn of_an_aborted_transaction_it_is_passed_as_aborted() {
     let topic = broker.topic(1).await;
     let mut java = JavaProducer::start(broker.bootstrap());
     java.begin().await;
-    let value = Some(&[7; 200_000][..]);
-    java.send(JavaRecord { topic: &topic, value, ..Default::default() }).await;
+    let large = vec![7; 200_000];
+    java.send(JavaRecord { topic: &topic, value: Some(&large), ..Default::default() }).await;
     java.abort().await;
     let mut settings = crate::support::settings(broker.bootstrap());
     settings.max_answer_bytes = 100_000;
