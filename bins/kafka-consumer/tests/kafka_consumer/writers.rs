@@ -70,18 +70,18 @@ mod repeated {
         let mut settings = debezium(&source, &prefix, "transactions");
         settings["transforms"] = json!("flat");
         settings["transforms.flat.type"] = json!("io.debezium.transforms.ExtractNewRecordState");
-        // So many records share a transaction, which stays open for so long without its producer.
-        settings["max.batch.size"] = json!("256");
+        // Most of the time a transaction is open, and without its producer it runs out soon.
+        settings["transaction.boundary"] = json!("interval");
+        settings["transaction.boundary.interval.ms"] = json!("2000");
         settings["producer.override.transaction.timeout.ms"] = json!("5000");
         connect.put("transactions", &settings).await;
         let consumer = stream.consumer().spawn();
 
-        let sample = Sample::new(35_000);
-        let expected = sample.expected_rows();
-        let (before, after) = expected.split_at(30_000);
+        let expected = Sample::new(60_000).expected_rows();
+        let mut chunks = expected.chunks(10_000);
         let captured = Log::of(broker, &stream.topic);
-        insert(&source, before).await;
         for kills in 1.. {
+            insert(&source, chunks.next().unwrap()).await;
             captured.until_open().await;
             connect.kill9().await;
             captured.until_decided().await;
@@ -92,7 +92,8 @@ mod repeated {
             }
             assert!(kills < MOST_KILLS, "none left a transaction open");
         }
-        insert(&source, after).await;
+        insert(&source, chunks.next().unwrap()).await;
+        let sample = Sample::new(60_000 - 10_000 * chunks.len() as u64);
 
         stream.until_read(sample.rows()).await;
         end_all(&[consumer]);
