@@ -6,6 +6,7 @@
 #   kafka.sh ca                the certificate that clients trust (KAFKA_SECURITY=1)
 #   kafka.sh jars              the class path of Kafka's own clients
 #   kafka.sh run FILE.java [ARGS]      a program on that class path, compiled once
+#   kafka.sh run_streams FILE.java [ARGS]   the same with Kafka Streams, whose jars (70 MB) are fetched for it
 #   kafka.sh stop              also a frozen one; twice is fine
 #   kafka.sh wipe              kills it, also a frozen one, and removes its data
 # KAFKA_PORT (29092) and KAFKA_CONTROLLER_PORT (29093): 0 picks a free one and keeps it; KAFKA_VERSION, KAFKA_HEAP (512m),
@@ -18,7 +19,7 @@
 . "$(dirname "$0")/java.sh"
 
 self=$(realpath "$0") version=${KAFKA_VERSION:-4.3.1} heap=${KAFKA_HEAP:-512m}
-dir=$INFRA_STATE/kafka jars=$INFRA_CACHE/kafka-$version
+dir=$INFRA_STATE/kafka jars=$INFRA_CACHE/kafka-$version streams=$INFRA_CACHE/kafka-streams-$version
 data=$dir/data pidfile=$dir/pid logfile=$dir/log tls=$dir/tls
 
 prepare() {
@@ -169,6 +170,12 @@ case ${1:-} in
   ca) [ -s "$tls/ca.crt" ] || die "no certificate: start it with KAFKA_SECURITY=1"; echo "$tls/ca.crt" ;;
   jars) prepare; echo "$jars/*" ;;
   run) shift; prepare; run_source "$home" "$jars/*" "$@" ;;
+  run_streams)
+    shift
+    prepare
+    fetch_jars "$streams" "org.apache.kafka:kafka-streams:$version"
+    run_source "$home" "$jars/*:$streams/*" "$@"
+    ;;
   stop) lock kafka; stop_daemon "$pidfile" 30 ;;
   wipe) wipe ;;
   watch) watch_idle kafka "$2" ;;

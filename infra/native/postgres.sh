@@ -8,7 +8,8 @@
 #   postgres.sh wipe           stop, also a frozen one, and remove its data
 # PG_HOME (where servers are looked for besides PATH: /usr/lib/postgresql), PG_PORT (25432; 0 picks a free one and keeps it), PG_SUPERUSER (postgres), PG_PASSWORD (postgres), PG_DB (tally),
 # PG_OS_USER (postgres, else nobody), PG_DIR ($INFRA_STATE/postgres: the OS user must be able to reach it),
-# PG_FSYNC (on), PG_MAX_CONNECTIONS (100), PG_TLS (1: TLS as well, for localhost and 127.0.0.1),
+# PG_FSYNC (on), PG_MAX_CONNECTIONS (100), PG_WAL_LEVEL (replica; logical for Debezium),
+# PG_TLS (1: TLS as well, for localhost and 127.0.0.1),
 # PG_WIPE_IDLE (seconds: wiped by itself once nobody has held a shared flock on $INFRA_STATE/users for so long)
 . "$(dirname "$0")/lib.sh"
 
@@ -72,6 +73,7 @@ unix_socket_directories = ''
 max_connections = ${PG_MAX_CONNECTIONS:-100}
 dynamic_shared_memory_type = mmap
 fsync = ${PG_FSYNC:-on}
+wal_level = ${PG_WAL_LEVEL:-replica}
 timezone = 'UTC'
 ssl = $ssl
 ssl_cert_file = '$tls/server.crt'

@@ -137,7 +137,9 @@ impl Group<'_> {
             }
             None => false,
         };
-        let set_to = SetTo { next: to, is_recreated, cursor: self.cursor.clone() };
+        // Whether the log is another one holds for this position only.
+        let seen = Some(state.map_or((0, 0), |state| (state.pass, state.next)));
+        let set_to = SetTo { next: to, is_recreated, cursor: self.cursor.clone(), seen };
         self.store.set(&stream, set_to, None, &act).await.map_err(Fault::into_stop)?;
         let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
         Ok(format!("{topic}/{number}: from {from} to {to}\n"))

@@ -19,7 +19,7 @@
 //! | the end of a transaction | passed: `marker` |
 //! | a batch that compaction has emptied | passed: `empty` |
 //! | nothing, as it was compacted away | passed: `hole` |
-//! | a batch that cannot be decoded, or is over [`Settings::max_batch_bytes`] | [`Blocked`](tally_ports::StopKind::Blocked), after all records before it |
+//! | a batch that cannot be decoded, or is over [`Settings::max_batch_bytes`], unpacked or as it was sent | [`Blocked`](tally_ports::StopKind::Blocked), after all records before it |
 //! | nothing, as retention deleted it | the same |
 //! | something else than was read there before, or nothing at all: the topic was recreated | the same |
 //!

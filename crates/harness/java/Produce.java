@@ -15,13 +15,17 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
+import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
@@ -36,8 +40,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /**
  * Kafka's own clients, driven by lines of JSON on standard input, against the broker of the first argument:
  * send (topic, partition, key, value, headers, timestamp, compression), flush, begin (timeout_ms), commit, abort,
- * read (topic, partition, committed), group (group, topic, partition), deny (user, topic, denied). All but send are
- * answered by one line. Bytes are base64, null is null.
+ * read (topic, partition, committed), ends (topic), group (group, topic, partition), deny (user, topic, denied). All but
+ * send are answered by one line. Bytes are base64, null is null.
  *
  * <p>What is sent between two flushes shares a batch as far as it fits, and abort flushes first, so that what a log
  * holds is the test's choice. A transaction open when the input ends stays open.
@@ -93,6 +97,10 @@ class Produce {
                 inTransaction = false;
             }
             case "read" -> read(command, answer.putArray("records"));
+            case "ends" -> {
+                answer.put("stable", ends(command.get("topic").asText(), IsolationLevel.READ_COMMITTED));
+                answer.put("written", ends(command.get("topic").asText(), IsolationLevel.READ_UNCOMMITTED));
+            }
             case "group" -> answer.put("offset", committed(command));
             case "deny" -> deny(command);
             default -> throw new IllegalArgumentException("no such op");
@@ -159,6 +167,21 @@ class Produce {
                     records.add(json(record));
                 }
             }
+        }
+    }
+
+    private long ends(String topic, IsolationLevel isolation) throws Exception {
+        try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", bootstrap))) {
+            Map<TopicPartition, OffsetSpec> wanted = new HashMap<>();
+            var described = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+            for (TopicPartitionInfo partition : described.partitions()) {
+                wanted.put(new TopicPartition(topic, partition.partition()), OffsetSpec.latest());
+            }
+            long sum = 0;
+            for (var end : admin.listOffsets(wanted, new ListOffsetsOptions(isolation)).all().get().values()) {
+                sum += end.offset();
+            }
+            return sum;
         }
     }
 

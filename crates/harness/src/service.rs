@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getuid};
+use tally_testkit::eventually;
 use uuid::Uuid;
 
+/// How long a process may take to die.
+const DEATH: Duration = Duration::from_secs(20);
 /// How long a shared service stays when nobody uses it any more.
 pub(crate) const WIPE_IDLE: Duration = Duration::from_mins(1);
 
@@ -77,6 +81,20 @@ impl Service {
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
             .trim()
             .to_owned()
+    }
+
+    /// The process that the script has noted in a file of the folder.
+    pub(crate) fn pid(&self, file: &str) -> Pid {
+        let note = self.note(file);
+        let pid = note.split(' ').next().and_then(|pid| pid.parse().ok());
+        Pid::from_raw(pid.expect("a pid"))
+    }
+
+    /// SIGKILL for that process; returns when it is dead.
+    pub(crate) async fn kill9(&self, file: &str) {
+        let pid = self.pid(file);
+        kill(pid, Signal::SIGKILL).expect("the service lives");
+        eventually(DEATH, async || !lives(pid)).await;
     }
 
     /// Wipes it; for a drop. A failed wipe is left to the watch: a panic here would hide the test's own.

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
-    SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FindCoordinatorRequest,
+    FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
+
+use crate::fetch::FetchAnswer;
 
 /// A request of Kafka's protocol, by the name that Kafka's documentation has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,10 @@ pub(crate) trait Call: Encodable + HeaderVersion {
     const API: Api;
     /// The lowest and the highest version that this client speaks.
     const VERSIONS: (i16, i16);
-    type Answer: Decodable + HeaderVersion + Send;
+    type Answer: HeaderVersion + Send;
+
+    /// What an answer says. Only that of a fetch may be cut off; the error tells what is wrong with it.
+    fn decode(bytes: Bytes, is_cut: bool, version: i16) -> Result<Self::Answer, String>;
 
     /// For how long the broker will not read on from this connection.
     fn throttle(answer: &Self::Answer) -> Duration;
@@ -65,12 +71,20 @@ macro_rules! call {
             const VERSIONS: (i16, i16) = $versions;
             type Answer = $answer;
 
+            fn decode(mut bytes: Bytes, _: bool, version: i16) -> Result<$answer, String> {
+                <$answer>::decode(&mut bytes, version).map_err(|error| error.to_string())
+            }
+
             fn throttle(answer: &$answer) -> Duration {
                 let throttle: fn(&$answer) -> i32 = $throttle;
-                Duration::from_millis(u64::try_from(throttle(answer)).unwrap_or(0))
+                milliseconds(throttle(answer))
             }
         }
     };
+}
+
+fn milliseconds(number: i32) -> Duration {
+    Duration::from_millis(u64::try_from(number).unwrap_or(0))
 }
 
 call!(ApiVersionsRequest, ApiVersionsResponse, Api::ApiVersions, (0, 3), |a| a.throttle_time_ms);
@@ -80,13 +94,26 @@ call!(SaslAuthenticateRequest, SaslAuthenticateResponse, Api::SaslAuthenticate, 
 call!(MetadataRequest, MetadataResponse, Api::Metadata, (4, 12), |a| a.throttle_time_ms);
 // From 2 on it knows of transactions; 4 brings leader epochs.
 call!(ListOffsetsRequest, ListOffsetsResponse, Api::ListOffsets, (2, 7), |a| a.throttle_time_ms);
-// From 10 on it knows zstd; 13 asks by topic id.
-call!(FetchRequest, FetchResponse, Api::Fetch, (10, 13), |a| a.throttle_time_ms);
 // From 4 on it asks about several groups at once.
 call!(FindCoordinatorRequest, FindCoordinatorResponse, Api::FindCoordinator, (1, 3), |a| a
     .throttle_time_ms);
 // 9 is for groups of the new protocol.
 call!(OffsetCommitRequest, OffsetCommitResponse, Api::OffsetCommit, (3, 8), |a| a.throttle_time_ms);
+
+impl Call for FetchRequest {
+    const API: Api = Api::Fetch;
+    // From 10 on it knows zstd; 13 asks by topic id.
+    const VERSIONS: (i16, i16) = (10, 13);
+    type Answer = FetchAnswer;
+
+    fn decode(bytes: Bytes, is_cut: bool, version: i16) -> Result<FetchAnswer, String> {
+        FetchAnswer::decode(bytes, is_cut, version)
+    }
+
+    fn throttle(answer: &FetchAnswer) -> Duration {
+        milliseconds(answer.response.throttle_time_ms)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ mod passed;
 mod record;
 mod records;
 mod resync;
+mod unread;
 
 use std::ops::RangeInclusive;
 
@@ -92,6 +93,8 @@ pub struct Batches {
     begins: i64,
     /// Whether the last batch may be cut off.
     is_cut: bool,
+    /// The most that is read of an answer, if there was more.
+    cut_at: Option<usize>,
 }
 
 /// What comes after a hole.
@@ -99,7 +102,7 @@ pub struct Batches {
 enum Held {
     /// A sound batch, not yet unpacked.
     Batch(Bytes),
-    Broken(Passed),
+    Passed(Passed),
 }
 
 impl Batches {
@@ -118,13 +121,15 @@ impl Batches {
             is_under_way: false,
             begins: from,
             is_cut: true,
+            cut_at: None,
         }
     }
 
     /// The same of an answer that was asked for from an earlier offset on, and for so many bytes. Where there are fewer,
     /// no batch is cut off: one that leads past the end is broken.
     pub(crate) fn since(self, begins: i64, asked_bytes: usize) -> Self {
-        Self { begins, is_cut: self.rest.len() >= asked_bytes, ..self }
+        let is_cut = self.cut_at.is_some() || self.rest.len() >= asked_bytes;
+        Self { begins, is_cut, ..self }
     }
 
     /// Where the next piece begins, or the next fetch after the last one.
@@ -146,6 +151,9 @@ impl Batches {
     fn read(&mut self) -> Option<Piece> {
         loop {
             let prologue = Prologue::read(&self.rest)?;
+            if let Some((header, broken)) = self.find_unread(prologue) {
+                return self.pass_unread(&header, broken);
+            }
             let piece = match self.take(prologue) {
                 Ok(None) => return None,
                 Ok(Some(batch)) => self.decode_after_hole(batch),
@@ -247,13 +255,17 @@ impl Batches {
         if last < self.next {
             return None;
         }
-        let first = first.max(self.next);
-        let passed = Passed { first, last, why: Why::Undecodable(broken) };
-        Some(if first > self.next {
-            self.hole(first, Held::Broken(passed))
+        let (first, why) = (first.max(self.next), Why::Undecodable(broken));
+        Some(self.passed_after_hole(Passed { first, last, why }))
+    }
+
+    /// What was passed, or the hole before it and this the next time.
+    fn passed_after_hole(&mut self, passed: Passed) -> Piece {
+        if passed.first > self.next {
+            self.hole(passed.first, Held::Passed(passed))
         } else {
             Piece::Passed(passed)
-        })
+        }
     }
 
     /// Which offsets a broken batch has. Where the next batch is known it ends before that one; otherwise as its own
@@ -301,7 +313,7 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Piece> {
         let piece = match self.held.take() {
             Some(Held::Batch(batch)) => self.decode(&batch)?,
-            Some(Held::Broken(passed)) => Piece::Passed(passed),
+            Some(Held::Passed(passed)) => Piece::Passed(passed),
             None => self.read()?,
         };
         self.next = piece.last() + 1;

@@ -28,8 +28,9 @@ pub struct Settings {
     /// How long one broker may take to answer, beyond the time that a request itself allows it. How long a call goes
     /// on asking for a leader that moves, too.
     pub request_timeout: Duration,
-    /// The largest answer that is read. A broker sends a batch whole, so it must exceed the topics'
-    /// `max.message.bytes`, and what a fetch asks for.
+    /// The most that is read of an answer. A broker sends a batch whole, so it should exceed the topics'
+    /// `max.message.bytes`, and what a fetch asks for: a batch that is larger is passed as
+    /// [`Broken::Unread`](crate::Broken::Unread). Any other answer that is larger is an error.
     pub max_answer_bytes: usize,
 }
 

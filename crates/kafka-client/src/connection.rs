@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     throttled_until: Option<Instant>,
     /// It is not used any more after this.
     expires: Option<Instant>,
+    /// The end of an answer was left unread, and whatever comes behind it.
+    is_spent: bool,
     used: Instant,
 }
 
@@ -68,6 +70,7 @@ impl Connection {
             max_answer_bytes: settings.max_answer_bytes,
             throttled_until: None,
             expires: None,
+            is_spent: false,
             used: Instant::now(),
         };
         connection.versions = versions::ask(&mut connection).await?;
@@ -83,10 +86,11 @@ impl Connection {
         &self.broker
     }
 
-    /// Whether the broker probably still has it.
+    /// Whether it can be used again, and the broker probably still has it.
     fn is_fresh(&self) -> bool {
         let now = Instant::now();
-        now < self.used + LONGEST_IDLE && self.expires.is_none_or(|expires| now < expires)
+        let is_expired = self.expires.is_some_and(|expires| now >= expires);
+        !self.is_spent && !is_expired && now < self.used + LONGEST_IDLE
     }
 
     /// Sends a request in the highest version that both sides speak, which it is built for.
@@ -108,9 +112,9 @@ impl Connection {
             sleep_until(until).await;
         }
         let version = self.versions.of::<C>(&self.broker)?.min(highest);
-        let mut answer = self.exchange(wait, version, &build(version)).await?;
-        let answer = C::Answer::decode(&mut answer, version)
-            .map_err(|error| self.garbled(C::API, &error.to_string()))?;
+        let answer = self.exchange(wait, version, &build(version)).await?;
+        let answer = C::decode(answer, self.is_spent, version)
+            .map_err(|reason| self.garbled(C::API, &reason))?;
         let throttle = C::throttle(&answer);
         if !throttle.is_zero() {
             self.throttled_until = Some(Instant::now() + throttle);
@@ -119,7 +123,8 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Sends a request and answers what is behind the header of its answer.
+    /// Sends a request and answers what is behind the header of its answer; if that is over the limit, of a fetch what is up
+    /// to the limit.
     async fn exchange<C: Call>(
         &mut self,
         wait: Duration,
@@ -167,6 +172,10 @@ impl Connection {
         let limit = self.max_answer_bytes;
         let size = match usize::try_from(announced) {
             Ok(size) if size <= limit => size,
+            Ok(_) if api == Api::Fetch => {
+                self.is_spent = true;
+                limit
+            }
             _ => {
                 let size = announced.into();
                 return Err(Error::AnswerTooLarge { broker, api, size, limit });

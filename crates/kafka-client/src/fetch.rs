@@ -1,6 +1,7 @@
 //! Fetches from a partition.
 
 mod look_back;
+mod start;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::messages::{FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
+
+pub(crate) use self::start::FetchAnswer;
 
 use crate::api::{Api, Call};
 use crate::batch::{AbortedTransaction, Batches, Reading};
@@ -31,7 +34,8 @@ pub struct Fetch {
     pub max_wait: Duration,
     /// How many bytes are worth an answer before `max_wait` is over; 1 is any.
     pub min_bytes: i32,
-    /// About how many bytes are wanted. The first batch comes whole, however large it is.
+    /// About how many bytes are wanted. The first batch comes whole, however large it is, unless the answer is over
+    /// [`Settings::max_answer_bytes`](crate::Settings::max_answer_bytes): then it is [`Broken::Unread`](crate::Broken::Unread).
     pub max_bytes: i32,
     /// How many bytes the records of one batch may take unpacked.
     pub max_batch_bytes: usize,
@@ -127,11 +131,12 @@ impl Partition {
         at: i64,
         fetch: Fetch,
         broker: &Arc<str>,
-        answer: FetchResponse,
+        answer: FetchAnswer,
     ) -> Result<Fetched, Error> {
-        self.accept(broker, answer.error_code)?;
         let throttle = FetchRequest::throttle(&answer);
-        let mut found = answer.responses.into_iter().flat_map(|topic| topic.partitions);
+        let FetchAnswer { response, is_cut } = answer;
+        self.accept(broker, response.error_code)?;
+        let mut found = response.responses.into_iter().flat_map(|topic| topic.partitions);
         let Some(found) = found.find(|found| found.partition_index == self.partition()) else {
             if !throttle.is_zero() {
                 return Ok(Fetched::Throttled(throttle));
@@ -151,7 +156,11 @@ impl Partition {
             }
             _ => self.accept(broker, found.error_code)?,
         }
-        Ok(Fetched::Answer(Box::new(answer_of(fetch, found))))
+        let mut answer = answer_of(fetch, found);
+        if is_cut {
+            answer.batches = answer.batches.cut_at(self.max_answer_bytes());
+        }
+        Ok(Fetched::Answer(Box::new(answer)))
     }
 
     fn accept(&self, broker: &Arc<str>, code: i16) -> Result<(), Error> {

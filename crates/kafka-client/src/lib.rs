@@ -33,8 +33,8 @@
 //!   [`Error::Damaged`] says so.
 //! - **Aborted records are left out** with [`Isolation::ReadCommitted`], and so are those of open transactions.
 //! - **A recreated topic is noticed** by its id, at once by brokers from Kafka 3.1 on ([`Error::Recreated`]).
-//! - **Memory is bounded.** An answer takes at most [`Settings::max_answer_bytes`]; batches are unpacked one at a time,
-//!   each up to [`Fetch::max_batch_bytes`]. Records and headers are slices of that, made while they are iterated.
+//! - **Memory is bounded.** An answer takes at most [`Settings::max_answer_bytes`], and a batch that does not fit is passed by
+//!   its header; batches are unpacked one at a time, each up to [`Fetch::max_batch_bytes`]. Records and headers are slices of that, made while they are iterated.
 //! - **Every call has a time limit**: it ends within [`Settings::connect_timeout`] and [`Settings::request_timeout`] for each broker that it
 //!   asks, beyond what a quota makes it wait. It may be dropped at any time: its connection goes with it.
 //! - **Leader changes and unavailable brokers are handled**: any broker that the settings or other brokers name is asked

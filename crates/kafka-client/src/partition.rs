@@ -74,6 +74,10 @@ impl Partition {
         self.index
     }
 
+    pub(crate) fn max_answer_bytes(&self) -> usize {
+        self.client.pool().settings().max_answer_bytes
+    }
+
     /// What errors name.
     pub(crate) fn about(&self) -> About {
         About { topic: Some(self.topic.clone()), partition: Some(self.index) }

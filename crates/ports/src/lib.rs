@@ -177,8 +177,8 @@ pub trait PositionAdmin: Send + Sync + 'static {
     /// `to` unless that is empty. In a recreated topic: by a new pass, too, whose log is the next one of that name. A
     /// partition that was never read gets its first pass there.
     ///
-    /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, or without one while a lease is
-    /// alive. [`StopKind::Setting`] for a position below 0, or after the end of a pass that has ended. [`OnSet`]
+    /// [`StopKind::Taken`], and nothing changes, when `lease` is not the position's, without one while a lease is
+    /// alive, or when the partition no longer stands where `to` was decided upon. [`StopKind::Setting`] for a position below 0, or after the end of a pass that has ended. [`OnSet`]
     /// decides.
     fn set(
         &self,

@@ -88,7 +88,8 @@ pub enum OnSet {
 }
 
 impl OnSet {
-    /// [`StopKind::Taken`] when `lease` is not that of the last pass, or without one when a lease is alive.
+    /// [`StopKind::Taken`] when `lease` is not that of the last pass, without one when a lease is alive, or when the last
+    /// pass no longer stands where `to` was decided upon.
     /// [`StopKind::Setting`] for a position below 0, or after the end of a pass that has ended.
     pub fn decide(
         stream: &Stream,
@@ -96,7 +97,7 @@ impl OnSet {
         to: &SetTo,
         lease: Option<&Lease>,
     ) -> Result<Self, Fault> {
-        let (label, &SetTo { next: to, is_recreated, .. }) = (&stream.label, to);
+        let (label, &SetTo { next: to, is_recreated, seen, .. }) = (&stream.label, to);
         if to < 0 {
             let message = format!("{label} has no position {to}: the first one is 0");
             return Err(Fault::stop(StopKind::Setting, message));
@@ -113,6 +114,13 @@ impl OnSet {
                 return Err(Fault::stop(StopKind::Taken, message));
             }
             _ => {}
+        }
+        let stands_at = last.map_or((0, 0), |last| (last.number, last.next));
+        if seen.is_some_and(|seen| seen != stands_at) {
+            let partition = stream.partition;
+            let message =
+                format!("partition {partition} of {label} was moved in the meantime: try again");
+            return Err(Fault::stop(StopKind::Taken, message));
         }
         let Some(LastPass { position, number, next, ended_at, .. }) = last else {
             return Ok(Self::Begin { number: 1 });
@@ -212,6 +220,17 @@ mod tests {
             assert_eq!(set(Some(PASS), to, None), Ok(begin(3)));
             assert_eq!(set(Some(ENDED), to, None), Ok(begin(3)));
         }
+    }
+
+    #[test]
+    fn a_position_that_has_moved_since_it_was_seen_is_not_set() {
+        let seen = |pass, next| SetTo { seen: Some((pass, next)), ..SetTo::from(41) };
+        assert!(set(Some(PASS), seen(2, 40), None).is_ok());
+        assert!(set(None, seen(0, 0), None).is_ok());
+        for (pass, next) in [(1, 40), (2, 39), (0, 0)] {
+            assert_eq!(set(Some(PASS), seen(pass, next), None), Err(StopKind::Taken));
+        }
+        assert_eq!(set(None, seen(1, 0), None), Err(StopKind::Taken));
     }
 
     #[test]

@@ -80,11 +80,14 @@ pub struct SetTo {
     pub is_recreated: bool,
     /// The source's cursor there.
     pub cursor: Value,
+    /// The last pass and its next position that this was decided upon, (0, 0) if there was none; none where it does not
+    /// matter.
+    pub seen: Option<(i32, i64)>,
 }
 
 impl From<i64> for SetTo {
     fn from(next: i64) -> Self {
-        Self { next, is_recreated: false, cursor: Value::Null }
+        Self { next, is_recreated: false, cursor: Value::Null, seen: None }
     }
 }
 

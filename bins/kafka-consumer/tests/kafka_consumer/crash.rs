@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{LEASE, LONG_LEASE, Stream, VERY_LONG};
+use crate::support::{LEASE, LONG_LEASE, Stream, VERY_LONG, end_all, stop_producer};
 use fastrand::Rng;
 use tally_harness::eventually;
 use tally_harness::job::{LONG, ModelService, Target};
@@ -114,16 +114,6 @@ mod repeated {
         stream.check_ledger().await;
         assert_same_rows(&rows(&stream.target).await, &sample.expected_rows());
     }
-}
-
-/// Stops a producer amid its rows; what it has sent by then.
-fn stop_producer(producer: &Process) -> Sample {
-    producer.signal(Signal::SIGINT);
-    let output = producer.wait(LONG);
-    assert_eq!(output.code, Some(130), "{output}");
-    let (_, rest) = output.stdout.split_once("rows read, ").unwrap();
-    let (sent, _) = rest.split_once(' ').unwrap();
-    Sample::new(sent.parse().unwrap())
 }
 
 mod serial {
@@ -252,16 +242,4 @@ async fn frozen(moment: Moment) {
     let output = frozen.wait(LONG);
     assert!(matches!(output.code, Some(75 | 143)), "{output}");
     stream.check_taken(&sample).await;
-}
-
-/// Each ends as it was asked to, with all that it had in flight committed.
-#[track_caller]
-fn end_all(consumers: &[Process]) {
-    for consumer in consumers {
-        consumer.signal(Signal::SIGTERM);
-    }
-    for consumer in consumers {
-        let output = consumer.wait(LONG);
-        assert_eq!(output.code, Some(143), "{output}");
-    }
 }

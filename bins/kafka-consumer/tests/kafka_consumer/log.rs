@@ -4,12 +4,19 @@ use serde_json::{Value, json};
 
 use crate::support;
 
-use crate::support::{Stream, VERY_LONG, address, assert_code, get, good};
+use crate::support::{Stream, VERY_LONG, address, assert_code, end_all, get, good, peak_memory};
 use tally_harness::eventually;
 use tally_harness::job::{LONG, ended_with};
 use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
 use tally_harness::process::Signal;
 use tokio::sync::Mutex;
+
+/// How many bytes a record of a gzip bomb takes.
+const RECORD: usize = 100_000;
+/// All of them together.
+const BOMB: usize = 150_000_000;
+/// What one batch may take.
+const LIMIT: usize = 8 << 20;
 
 #[tokio::test]
 async fn a_compacted_topic_is_read_whole() {
@@ -158,6 +165,67 @@ async fn a_batch_over_the_limit_stops_its_partition_and_its_range_can_be_accepte
     let acts = "select verb, target from acts";
     assert_eq!(stream.target.query(acts).await, [texts(&["gap accepted", &range])]);
     assert_eq!(stream.target.number("select count(*) from transactions").await, 7);
+    stream.check_ledger().await;
+}
+
+/// Larger than an answer of a broker may be.
+#[tokio::test]
+async fn a_batch_over_the_limit_as_it_was_sent_stops_its_partition_alone() {
+    let (broker, mut stream) = (Broker::shared().await, Stream::new().await);
+    stream.topic = broker.topic_with(2, "max.message.bytes=8388608").await;
+    let text = |id: u32| record(None, Some(good(id).to_string().as_bytes()));
+    let large = vec![b' '; 1_000_000];
+    broker.produce(&stream.topic, 0, vec![text(1)]).await;
+    broker.produce(&stream.topic, 0, vec![record(None, Some(&large)); 3]).await; // 1 to 3
+    broker.produce(&stream.topic, 0, vec![text(2)]).await;
+    broker.produce(&stream.topic, 1, vec![text(3)]).await;
+
+    let consumer = || {
+        let consumer = stream.consumer().env("TALLY_KAFKA__MAX_BATCH_BYTES", "100000");
+        consumer.flag("--until-end")
+    };
+    let output = consumer().spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    let range = format!("{}/0@1-3", stream.topic);
+    for named in ["it takes 30", " as it was sent", "raise kafka.max_batch_bytes", &range] {
+        assert!(output.stderr.contains(named), "{named}: {output}");
+    }
+    assert_eq!(stream.read().await, 2, "what is before it, and the other partition");
+    let accepting = consumer().flags(["--accept-gap", &range]).spawn();
+    assert_code(&accepting.wait(VERY_LONG), 0);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 3);
+    assert_eq!(stream.counted(&["gap"]).await, [3, 3]);
+    stream.check_ledger().await;
+}
+
+/// Some hundred kilobytes become more memory than the process takes in all.
+#[tokio::test]
+async fn of_a_gzip_bomb_no_more_than_the_limit_is_unpacked() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let filler = "x".repeat(RECORD);
+    let large = |id: u32| {
+        let mut large = good(id);
+        large["more"] = json!(filler);
+        record(None, Some(large.to_string().as_bytes()))
+    };
+    broker.produce_gzip(&stream.topic, 0, (1..=50).map(large).collect()).await;
+    let bomb = vec![large(0); BOMB / RECORD];
+    let bomb = broker.produce_gzip(&stream.topic, 0, bomb).await;
+    let range = format!("{}/0@{}-{}", stream.topic, bomb[0], bomb[bomb.len() - 1]);
+
+    let consumer = || stream.consumer().env("TALLY_KAFKA__MAX_BATCH_BYTES", LIMIT.to_string());
+    let running = consumer().spawn();
+    let line = running.wait_for_line(&format!("--accept-gap {range}"), VERY_LONG);
+    let size = format!("bytes unpacked (gzip), over the limit of {LIMIT}");
+    assert!(line.contains(&size) && line.contains("raise kafka.max_batch_bytes"), "{line}");
+    let peak = peak_memory(&running);
+    assert!(peak < BOMB * 2 / 3, "{} MiB", peak >> 20);
+    end_all(&[running]);
+    assert_eq!(stream.target.number("select count(*) from transactions").await, 50);
+
+    let output = consumer().flag("--until-end").spawn().wait(VERY_LONG);
+    assert_code(&output, 65);
+    assert!(output.stderr.contains(&range), "{output}");
     stream.check_ledger().await;
 }
 

@@ -9,3 +9,4 @@ mod outages;
 mod run_stream;
 mod security;
 mod support;
+mod writers;

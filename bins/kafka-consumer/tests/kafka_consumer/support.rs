@@ -1,5 +1,6 @@
 //! A topic, what reads and feeds it, and what the database must hold in the end.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use tally_harness::eventually;
 use tally_harness::job::{Job, LONG, ModelService, Target};
 use tally_harness::kafka::Broker;
-use tally_harness::process::{Launch, Output, Process, binary};
+use tally_harness::process::{Launch, Output, Process, Signal, binary};
 use tally_harness::sample::{Sample, assert_same_rows, rows};
 use uuid::Uuid;
 
@@ -61,9 +62,14 @@ impl Stream {
 
     /// The real producer with `flags`, sending `sample`.
     pub fn producer(&self, sample: &Sample, flags: &[&str]) -> Process {
+        self.producer_to(&self.topic, sample, flags)
+    }
+
+    /// The same to another topic.
+    pub fn producer_to(&self, topic: &str, sample: &Sample, flags: &[&str]) -> Process {
         Launch::new(binary("producer"))
             .args([sample.path().to_str().unwrap(), "--brokers", &self.brokers])
-            .args(["--topic", &self.topic])
+            .args(["--topic", topic])
             .args(flags)
             .spawn()
     }
@@ -124,9 +130,28 @@ impl Stream {
         assert_eq!(self.target.number("select count(*) from dead_letters").await, 0);
     }
 
-    /// Neither gap nor overlap, all batches accounted for, positions behind the last of them.
+    /// Sums over the ledger: records, and offsets without one by why.
+    pub async fn counted(&self, whys: &[&str]) -> Vec<i64> {
+        let passed = |why: &&str| format!("coalesce(sum((passed->>'{why}')::bigint), 0)");
+        let columns: Vec<_> =
+            ["sum(read)".to_owned()].into_iter().chain(whys.iter().map(passed)).collect();
+        let sums = format!("select {} from batches", columns.join(", "));
+        let sums = self.target.query(&sums).await.remove(0);
+        sums.into_iter().map(|sum| sum.unwrap().parse().unwrap()).collect()
+    }
+
+    /// Neither gap nor overlap, all batches and offsets accounted for, positions behind the last of them.
     pub async fn check_ledger(&self) {
+        let passed = match self.target {
+            Target::Sqlite(_) => "select coalesce(sum(value), 0) from json_each(passed)",
+            Target::Postgres(_) => {
+                "select coalesce(sum(value::bigint), 0) from json_each_text(passed)"
+            }
+        };
+        let offsets =
+            format!("select first from batches where last - first + 1 <> read + ({passed})");
         let wrong = [
+            &*offsets,
             "select first from (select first, lag(last) over (partition by stream, partition, pass order by first) \
              as before from batches) b where first <> before + 1",
             "select first from batches where read <> written + superseded + skipped + dead_lettered",
@@ -181,4 +206,34 @@ pub fn good(id: u32) -> Value {
 #[track_caller]
 pub fn assert_code(output: &Output, code: i32) {
     assert_eq!(output.code, Some(code), "{output}");
+}
+
+/// Stops a producer amid its rows; what it has sent by then.
+pub fn stop_producer(producer: &Process) -> Sample {
+    producer.signal(Signal::SIGINT);
+    let output = producer.wait(LONG);
+    assert_eq!(output.code, Some(130), "{output}");
+    let (_, rest) = output.stdout.split_once("rows read, ").unwrap();
+    let (sent, _) = rest.split_once(' ').unwrap();
+    Sample::new(sent.parse().unwrap())
+}
+
+/// Each ends as it was asked to, with all that it had in flight committed.
+#[track_caller]
+pub fn end_all(consumers: &[Process]) {
+    for consumer in consumers {
+        consumer.signal(Signal::SIGTERM);
+    }
+    for consumer in consumers {
+        let output = consumer.wait(LONG);
+        assert_eq!(output.code, Some(143), "{output}");
+    }
+}
+
+/// The most memory that it has held so far, in bytes.
+pub fn peak_memory(process: &Process) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kibibytes: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    kibibytes * 1024
 }

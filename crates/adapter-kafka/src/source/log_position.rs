@@ -77,12 +77,6 @@ impl LogPosition {
                 Ok(log) => self.changes(&log),
             },
             Error::Recreated { was, is, .. } => self.recreated(was, is).await,
-            Error::AnswerTooLarge { .. } => {
-                let (name, next) = (self.name(), self.next);
-                Halt::Fault(setting(format!(
-                    "cannot read {name} at offset {next}: {error}: raise kafka.max_batch_bytes to read it"
-                )))
-            }
             Error::Damaged { .. } => {
                 let message = format!("cannot read {}: {error}", self.name());
                 Halt::Fault(Fault::stop(StopKind::Data, message))
@@ -108,7 +102,9 @@ impl LogPosition {
     ) -> Halt {
         let resume = range.end() + 1;
         let raise = match broken {
-            Broken::TooLarge { .. } => ": raise kafka.max_batch_bytes to read it",
+            Broken::TooLarge { .. } | Broken::Unread { .. } => {
+                ": raise kafka.max_batch_bytes to read it"
+            }
             _ => "",
         };
         let text = format!("the batch there cannot be decoded: {broken}{raise}");

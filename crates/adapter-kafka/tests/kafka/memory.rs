@@ -32,6 +32,27 @@ async fn a_batch_over_the_limit_stops_the_partition_and_names_the_setting() {
 }
 
 #[tokio::test]
+async fn a_batch_over_the_limit_as_it_was_sent_stops_the_partition_likewise() {
+    let broker = Broker::shared().await;
+    let name = broker.topic_with(1, "max.message.bytes=4194304").await;
+    let topic = Topic::named(broker, name).with(|settings| settings.max_batch_bytes = LIMIT);
+    let large = vec![b' '; 700_000];
+    broker.produce(&topic.name, 0, visits(0..2)).await;
+    broker.produce(&topic.name, 0, vec![record(None, Some(&large)); 2]).await;
+    broker.produce(&topic.name, 0, visits(4..5)).await;
+
+    let (mut source, progress) = topic.source(0, &Value::Null, None);
+    let read_before = next(&mut source, 1000).await;
+    assert_eq!(read_before.items.len(), 2);
+    let (gap, message) = blocked(&mut source, &progress).await;
+    assert_eq!((range(&gap), gap.is_recreated), ((2, 3, 4), false));
+    let found = "bytes as it was sent, and an answer may take 1310720: raise kafka.max_batch_bytes to read it";
+    assert!(message.contains(found), "{message}");
+    let (mut source, _) = topic.source(gap.resume, &read_before.cursor, Some(5));
+    assert_eq!(positions(&read(&mut source, 4, 5).await), [4]);
+}
+
+#[tokio::test]
 async fn sources_share_the_memory_of_unpacked_batches() {
     let broker = Broker::shared().await;
     let topic = limited(broker).await;

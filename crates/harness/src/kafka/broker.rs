@@ -133,10 +133,29 @@ impl Broker {
 
     /// Writes records as one batch and returns their offsets.
     pub async fn produce(&self, topic: &str, partition: i32, records: Vec<Record>) -> Vec<i64> {
+        self.produce_packed(topic, partition, records, Compression::NoCompression).await
+    }
+
+    /// The same, compressed by gzip.
+    pub async fn produce_gzip(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: Vec<Record>,
+    ) -> Vec<i64> {
+        self.produce_packed(topic, partition, records, Compression::Gzip).await
+    }
+
+    async fn produce_packed(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: Vec<Record>,
+        compression: Compression,
+    ) -> Vec<i64> {
         let topic = topic.to_owned();
         self.ask("produce", async move |client| {
-            let partition = open(&client, &topic, partition).await?;
-            partition.produce(records, Compression::NoCompression).await
+            open(&client, &topic, partition).await?.produce(records, compression).await
         })
         .await
     }

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -61,17 +62,7 @@ pub struct Stored {
 impl JavaProducer {
     /// Starts it. Panics, saying what to install, where it cannot be started.
     pub fn start(bootstrap: &str) -> Self {
-        let _runtime = RUNTIME.enter();
-        let mut child = Command::new(root().join("infra/native/kafka.sh"))
-            .arg("run")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/java/Produce.java"))
-            .arg(bootstrap)
-            .env_remove("KAFKA_VERSION")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("bash and infra/native/kafka.sh");
+        let mut child = spawn("run", "Produce.java", &[bootstrap]);
         let commands = BufWriter::new(child.stdin.take().expect("a pipe"));
         let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         Self { _child: child, commands, answers }
@@ -129,6 +120,13 @@ impl JavaProducer {
         answer["records"].as_array().expect("records").iter().map(Stored::decode).collect()
     }
 
+    /// Sums over all partitions of a topic: of the last stable offsets, and of the ends of the logs.
+    pub async fn ends(&mut self, topic: &str) -> (i64, i64) {
+        let answer = self.ask(&json!({ "op": "ends", "topic": topic })).await;
+        let sum = |name: &str| answer[name].as_i64().expect("a sum");
+        (sum("stable"), sum("written"))
+    }
+
     /// The offset that a consumer group has committed.
     pub async fn group_offset(&mut self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let question =
@@ -159,6 +157,22 @@ impl JavaProducer {
         assert!(answer["error"].is_null(), "{}: {}", command["op"], answer["error"]);
         answer
     }
+}
+
+/// Starts a program of `java/` by `kafka.sh`. It ends with this value, and sees the end of its standard input when the
+/// test is killed.
+pub(super) fn spawn(verb: &str, file: &str, args: &[&str]) -> Child {
+    let _runtime = RUNTIME.enter();
+    Command::new(root().join("infra/native/kafka.sh"))
+        .arg(verb)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("java").join(file))
+        .args(args)
+        .env_remove("KAFKA_VERSION")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("bash and infra/native/kafka.sh")
 }
 
 impl Stored {

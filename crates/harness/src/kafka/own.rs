@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::Broker;
 use crate::background::blocking;
-use crate::service::{lives, own_folder};
-use tally_testkit::eventually;
+use crate::service::own_folder;
 
 /// Who may log in to a secured broker, by any mechanism.
 pub const USER: &str = "tally";
 /// With which password.
 pub const PASSWORD: &str = "secret";
 
-const DEATH: Duration = Duration::from_secs(20);
+/// Where its process is noted.
+const PID: &str = "kafka/pid";
 
 /// A broker of the test's own; wiped with this value, and a few seconds after the test is killed.
 pub struct OwnKafka {
@@ -98,30 +97,22 @@ impl OwnKafka {
 
     /// SIGKILL; returns when it is dead. Starting it again takes three seconds more than after a stop.
     pub async fn kill9(&self) {
-        let pid = self.pid();
-        kill(pid, Signal::SIGKILL).expect("the broker lives");
-        eventually(DEATH, async || !lives(pid)).await;
+        self.service.kill9(PID).await;
     }
 
     /// SIGSTOP: connections stay open, nothing answers.
     pub fn freeze(&self) {
-        kill(self.pid(), Signal::SIGSTOP).expect("the broker lives");
+        kill(self.service.pid(PID), Signal::SIGSTOP).expect("the broker lives");
     }
 
     /// Undoes [`freeze`](Self::freeze).
     pub fn thaw(&self) {
-        kill(self.pid(), Signal::SIGCONT).expect("the broker lives");
+        kill(self.service.pid(PID), Signal::SIGCONT).expect("the broker lives");
     }
 
     async fn run(&self, verb: &'static str) {
         let service = Arc::clone(&self.service);
         blocking(move || service.run(&[verb])).await;
-    }
-
-    fn pid(&self) -> Pid {
-        let note = self.service.note("kafka/pid");
-        let pid = note.split(' ').next().and_then(|pid| pid.parse().ok());
-        Pid::from_raw(pid.expect("a pid"))
     }
 }
 

@@ -105,6 +105,6 @@ impl Drop for TestDatabase {
 /// The server of all test processes of this user in this checkout.
 async fn shared() -> Arc<Server> {
     static SHARED: OnceLock<Arc<Server>> = OnceLock::new();
-    let start = || Arc::new(Server::start(shared_folder("tests"), WIPE_IDLE));
+    let start = || Arc::new(Server::start(shared_folder("tests"), WIPE_IDLE, None));
     blocking(move || Arc::clone(SHARED.get_or_init(start))).await
 }

@@ -23,7 +23,16 @@ pub struct OwnPostgres {
 impl OwnPostgres {
     /// Takes about a second. Panics, saying what to install, where no Postgres can be started.
     pub async fn start() -> Self {
-        let server = blocking(|| Server::start(own_folder(), Duration::ZERO)).await;
+        Self::launch(None).await
+    }
+
+    /// One whose changes Debezium can read.
+    pub async fn logical() -> Self {
+        Self::launch(Some(("PG_WAL_LEVEL", "logical".to_owned()))).await
+    }
+
+    async fn launch(more: Option<(&'static str, String)>) -> Self {
+        let server = blocking(|| Server::start(own_folder(), Duration::ZERO, more)).await;
         Self { server: Arc::new(server) }
     }
 

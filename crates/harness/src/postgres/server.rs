@@ -6,8 +6,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::service::{Script, Service};
 
-const SCRIPT: Script =
-    Script { name: "postgres.sh", cleared: &["PG_DIR", "PG_DB", "PG_SUPERUSER", "PG_PASSWORD"] };
+const SCRIPT: Script = Script {
+    name: "postgres.sh",
+    cleared: &["PG_DIR", "PG_DB", "PG_SUPERUSER", "PG_PASSWORD", "PG_WAL_LEVEL"],
+};
 
 /// A server and our claim on it.
 pub(super) struct Server {
@@ -17,14 +19,19 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts it unless it is up.
-    pub(super) fn start(folder: PathBuf, wipe_idle: Duration) -> Self {
-        let settings = vec![
+    pub(super) fn start(
+        folder: PathBuf,
+        wipe_idle: Duration,
+        more: Option<(&'static str, String)>,
+    ) -> Self {
+        let mut settings = vec![
             ("PG_PORT", "0".to_owned()),
             ("PG_TLS", "1".to_owned()),
             ("PG_FSYNC", "off".to_owned()),
             ("PG_MAX_CONNECTIONS", "200".to_owned()),
             ("PG_WIPE_IDLE", wipe_idle.as_secs().to_string()),
         ];
+        settings.extend(more);
         let service = Service::start(SCRIPT, folder, settings);
         let port = service.note("postgres/port").parse().expect("a port");
         Self { service, port }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod compose;
+mod connect;
 mod http;
 mod kafka;
 mod layers;

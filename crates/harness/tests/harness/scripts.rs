@@ -47,6 +47,7 @@ fn check(script: &str, missing: &[&str], says: &str) {
 fn what_is_missing_is_named_with_its_package() {
     check("kafka.sh", &["java"], "install the packages openjdk-17-jdk-headless and maven");
     check("kafka.sh", &["mvn"], "mvn is not installed: install the package maven");
+    check("connect.sh", &["curl"], "curl is not installed: install the package curl");
     check("registry.sh", &["java"], "install the package openjdk-21-jre-headless");
     check("postgres.sh", &["postgres", "pg_config"], "install the package postgresql");
 }

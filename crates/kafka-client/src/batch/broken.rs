@@ -71,6 +71,14 @@ pub enum Broken {
         /// What the decompressor says.
         reason: String,
     },
+    /// It is so large as it was sent that it was not read: only its header is known.
+    #[error("it takes {size} bytes as it was sent, and an answer may take {limit}")]
+    Unread {
+        /// How many bytes it takes.
+        size: usize,
+        /// How many an answer may take.
+        limit: usize,
+    },
     /// Its records take more memory than the caller allows.
     #[error("its records take {qualifier}{size} bytes unpacked ({codec}), over the limit of {limit}", qualifier =
         if *.is_exact { "" } else { "more than " })]

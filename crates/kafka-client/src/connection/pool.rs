@@ -54,7 +54,7 @@ impl Pool {
     }
 
     fn end<T>(&self, connection: Connection, result: Result<T, Error>) -> Result<T, Error> {
-        if result.is_ok() {
+        if result.is_ok() && connection.is_fresh() {
             self.idle().entry(connection.broker().clone()).or_default().push(connection);
         }
         result

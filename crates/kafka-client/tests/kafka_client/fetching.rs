@@ -8,9 +8,9 @@ use kafka_protocol::messages::{ApiKey, ProduceRequest, ProduceResponse, TopicNam
 use kafka_protocol::protocol::StrBytes;
 use tally_harness::eventually;
 use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
-use tally_kafka_client::{Broken, Codec, Error, Fetch, Fetched, Piece, Why};
+use tally_kafka_client::{Broken, Client, Codec, Error, Fetch, Piece, Why};
 
-use crate::support::{DEADLINE, answer, ask, partition, read, send, told};
+use crate::support::{DEADLINE, answer, ask, partition, read, send, told, until_decided};
 
 #[tokio::test]
 async fn every_codec_is_read() {
@@ -181,17 +181,64 @@ async fn compaction_is_told_as_holes() {
     assert_eq!(told(&pieces[..1]), ["offsets 4 to 5 gone by compaction"]);
 }
 
+/// Of a batch that is larger than an answer may be only the header is known; what is behind it is read.
 #[tokio::test]
-async fn an_answer_over_the_limit_is_refused() {
+async fn a_batch_that_no_answer_may_hold_is_passed_by_its_header() {
     let broker = Broker::shared().await;
     let topic = broker.topic(1).await;
-    broker.produce(&topic, 0, vec![record(None, Some(&[7; 200_000]))]).await;
+    let large = vec![7; 60_000];
+    broker.produce(&topic, 0, vec![record(None, Some(b"0"))]).await;
+    broker.produce(&topic, 0, vec![record(None, Some(&large)); 3]).await;
+    broker.produce(&topic, 0, vec![record(None, Some(b"4"))]).await;
     let mut settings = crate::support::settings(broker.bootstrap());
     settings.max_answer_bytes = 100_000;
-    let client = tally_kafka_client::Client::new(settings).unwrap();
+    let client = Client::new(settings).unwrap();
     let partition = client.partition(&topic, 0).await.unwrap();
-    let error =
-        partition.fetch(Fetch::from(0)).await.map(|fetched| matches!(fetched, Fetched::Answer(_)));
-    let error = error.unwrap_err();
-    assert!(matches!(error, Error::AnswerTooLarge { limit: 100_000, .. }), "{error}");
+    for (from, first) in [(0, "offsets 1 to 3"), (2, "offsets 2 to 3")] {
+        let pieces = read(&partition, Fetch::from(from), 5).await;
+        let told = told(&pieces);
+        let [.., unread, last] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            unread.starts_with(&format!("{first} cannot be decoded: it takes 180")),
+            "{unread}"
+        );
+        assert!(
+            unread.ends_with(" bytes as it was sent, and an answer may take 100000"),
+            "{unread}"
+        );
+        assert_eq!(last, "4");
+    }
+}
+
+#[tokio::test]
+async fn of_an_aborted_transaction_it_is_passed_as_aborted() {
+    let broker = Broker::shared().await;
+    let topic = broker.topic(1).await;
+    let mut java = JavaProducer::start(broker.bootstrap());
+    java.begin().await;
+    let large = vec![7; 200_000];
+    java.send(JavaRecord { topic: &topic, value: Some(&large), ..Default::default() }).await;
+    java.abort().await;
+    let mut settings = crate::support::settings(broker.bootstrap());
+    settings.max_answer_bytes = 100_000;
+    let partition = Client::new(settings).unwrap().partition(&topic, 0).await.unwrap();
+    until_decided(&partition, 2).await;
+    let pieces = read(&partition, Fetch::from(0), 2).await;
+    let expected = [
+        "offset 0 written by an aborted transaction",
+        "offset 1 marked as the abort of a transaction",
+    ];
+    assert_eq!(told(&pieces), expected);
+}
+
+#[tokio::test]
+async fn any_other_answer_over_the_limit_is_refused() {
+    let broker = Broker::shared().await;
+    broker.topic(1).await;
+    let mut settings = crate::support::settings(broker.bootstrap());
+    // The list of versions, which comes first, takes some hundred bytes.
+    settings.max_answer_bytes = 100;
+    let error = Client::new(settings).unwrap().topics().await.unwrap_err();
+    let is_refused = matches!(error, Error::AnswerTooLarge { limit: 100, .. });
+    assert!(is_refused && !error.is_retriable(), "{error}");
 }

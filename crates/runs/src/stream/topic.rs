@@ -127,7 +127,7 @@ impl<E: Enrich, S: Sink + PositionAdmin> Topic<E, S> {
         };
         let lease = Some(&partition.position.lease);
         let Gap { resume: next, is_recreated, ref cursor, .. } = *gap;
-        let to = || SetTo { next, is_recreated, cursor: cursor.clone() };
+        let to = || SetTo { next, is_recreated, cursor: cursor.clone(), seen: None };
         let set = || self.store.set(&partition.stream, to(), lease, &act);
         self.pipeline.gates().database.pass(set).await?;
         tracing::warn!("passed over {gap}, as it was accepted; going on at {}", gap.resume);

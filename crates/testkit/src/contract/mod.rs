@@ -210,6 +210,7 @@ macro_rules! store_contract {
             a_recreated_topic_raises_the_log
             setting_back_begins_another_pass
             a_partition_never_read_is_set_by_its_first_pass
+            a_position_that_has_moved_since_it_was_seen_is_not_set
             without_a_lease_a_live_one_is_spared
             setting_with_its_lease_gives_it_back
             setting_with_a_lost_lease_changes_nothing

@@ -151,7 +151,7 @@ pub async fn a_recreated_topic_raises_the_log(store: &impl Store) {
     let (sink, stream, _) = read_ten(store).await;
     for (next, pass, log) in [(4, 2, 2), (25, 3, 3)] {
         let cursor = json!({ "topic": log });
-        let to = SetTo { next, is_recreated: true, cursor: cursor.clone() };
+        let to = SetTo { next, is_recreated: true, cursor: cursor.clone(), seen: None };
         sink.set(&stream, to, None, &act("recreated")).await.unwrap();
         let position = own(&sink, &stream, "a", LONG).await;
         assert_eq!((position.pass, position.next, position.log), (pass, next, log));
@@ -160,6 +160,20 @@ pub async fn a_recreated_topic_raises_the_log(store: &impl Store) {
     }
     sink.set(&stream, 0.into(), None, &act("once more")).await.unwrap();
     assert_eq!(own(&sink, &stream, "a", LONG).await.log, 3);
+}
+
+/// What was decided upon a position holds for that one only.
+pub async fn a_position_that_has_moved_since_it_was_seen_is_not_set(store: &impl Store) {
+    let (sink, stream, _) = read_ten(store).await;
+    let before = everything(store).await;
+    let at = |pass, next| SetTo { seen: Some((pass, next)), ..SetTo::from(25) };
+    for to in [at(0, 0), at(1, 9), at(2, 10)] {
+        assert_taken(sink.set(&stream, to, None, &act("no")).await);
+    }
+    assert_eq!(everything(store).await, before);
+    assert_eq!(store.read(&ACTS).await, []);
+    sink.set(&stream, at(1, 10), None, &act("too old")).await.unwrap();
+    assert_eq!(pass_and_next(&sink).await, (1, 25));
 }
 
 /// Only without an owner; an owner is not disturbed.

@@ -194,3 +194,32 @@ fn a_last_offset_that_the_count_contradicts_is_not_believed() {
     assert!(pieces[0].starts_with("offset 2 cannot be decoded: its checksum says"), "{pieces:?}");
     assert_eq!(next, 3);
 }
+
+/// Where compaction left holes, and of an aborted transaction, too.
+#[test]
+fn a_first_batch_that_was_not_read_whole_is_passed_by_its_header() {
+    let told = |built: &Built, reading: Reading| -> Vec<String> {
+        let start = built.bytes().freeze().slice(..header::LEN);
+        let pieces = Batches::new(start, reading).cut_at(100);
+        let tell = |piece| match piece {
+            Piece::Passed(passed) => passed.to_string(),
+            Piece::Records(batch) => panic!("{batch:?}"),
+        };
+        pieces.map(tell).collect()
+    };
+    let long = Built { last_delta: 9, ..middle() };
+    let size = long.bytes().len();
+    let why = format!("it takes {size} bytes as it was sent, and an answer may take 100");
+    let broken = |first: i64| format!("offsets {first} to 11 cannot be decoded: {why}");
+    assert_eq!(told(&long, reading(4)), [broken(4)]);
+    assert_eq!(told(&long, reading(0)), ["offsets 0 to 1 gone by compaction", &*broken(2)]);
+    assert_eq!(told(&long, reading(12)), [""; 0]);
+
+    let transaction = AbortedTransaction { producer_id: 7, first_offset: 2 };
+    let aborted = Reading { aborted: vec![transaction], ..reading(2) };
+    let expected = ["offsets 2 to 11 written by an aborted transaction"];
+    assert_eq!(told(&long.clone().of(7), aborted), expected);
+
+    let beyond = told(&Built { last_delta: 5000, ..long }, reading(2));
+    assert!(beyond[0].starts_with("offset 2 cannot be decoded: its length says"), "{beyond:?}");
+}
