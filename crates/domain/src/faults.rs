@@ -70,6 +70,10 @@ impl Faults {
         match field {
             Field::Timestamp(at) => return Some(*at),
             Field::Instant(at) => return Some(at.naive_utc()),
+            Field::Unreadable(_) => {
+                let what = "is in none of the formats that are set (csv.timestamp_formats)";
+                return self.add(format!("{name}_invalid"), format!("{name} {what}"));
+            }
             _ => {}
         }
         let text = field.text();
