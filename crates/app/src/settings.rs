@@ -251,6 +251,7 @@ impl Settings {
                 "kafka.dlq_topic is {topic}, as kafka.topic is: each dead letter would be read again"
             )));
         }
+        self.csv.check()?;
         range("budget.window", self.budget.window, 1, 100_000)?;
         range("budget.in_a_row", self.budget.in_a_row, 1, 100_000)?;
         if !(0.0..=1.0).contains(&self.budget.ratio) {

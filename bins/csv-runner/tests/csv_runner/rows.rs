@@ -99,7 +99,7 @@ fn unframed() -> Vec<Rows> {
         Rows::new("not UTF-8", [latin1, b"\n".as_slice(), row(72).as_bytes()].concat())
             .letter(
                 0,
-                ("encoding", &at(2, "column description is not valid UTF-8")),
+                ("encoding", &at(2, "column description is not valid UTF-8 (csv.encoding)")),
                 Some("71"),
                 latin1,
             )
