@@ -79,7 +79,7 @@ impl Faults {
         let text = field.text();
         let text = self.present(name, text.as_deref())?;
         timestamp::parse(text).or_else(|| {
-            let what = "is not a date with a time, like 2024-01-31 23:59:59";
+            let what = "is not a date with a time, like 2024-01-31 23:59:59 (the form in a file: csv.timestamp_formats)";
             self.add(format!("{name}_invalid"), format!("{name} {what}"))
         })
     }

@@ -320,7 +320,7 @@ fn formats_of_timestamps_that_can_read_nothing() {
     ] {
         let message = format!("csv.timestamp_formats: {format:?} {problem}");
         wrong_toml(&format!("csv.timestamp_formats = ['%Y-%m-%d', '{format}']"), &message);
-        let flow = format!("[flows.user-logins]\ncsv.timestamp_formats = ['{format}']");
+        let flow = format!("[flows.transactions]\ncsv.timestamp_formats = ['{format}']");
         wrong_toml(&flow, &message);
     }
 }
