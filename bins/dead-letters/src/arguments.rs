@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tally_adapter_csv::{Decimal, Overrides};
 use tally_app::{Flags, Span};
 use tally_domain::{Stage, timestamp};
 use tally_ports::{Filter, State};
@@ -66,7 +67,8 @@ pub enum Command {
     /// A record that is valid now is written, unless something newer is there: a later record of the same source, or any record
     /// of another one; then its dead letter is outdated. A record that fails again becomes the next attempt. Quality rules judge
     /// batches and do not apply: replaying a quarantined record lets it pass, and their statistics do not change. Truncated,
-    /// masked and purged records cannot be replayed.
+    /// masked and purged records cannot be replayed. A record of a file is read with the settings that its file was read with,
+    /// whatever they are now, unless a flag replaces one.
     Replay(Replay),
     /// Mark open dead letters as discarded
     Discard {
@@ -144,6 +146,67 @@ pub struct Replay {
     /// Why, for the table of acts
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,
+    #[command(flatten)]
+    pub csv: CsvFlags,
+}
+
+/// Settings for dead letters of files, instead of those that their files were read with and each of them keeps. The number
+/// of lines before a header is none of them: a dead letter keeps its header line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CsvFlags {
+    /// Read dead letters of files in this encoding, instead of their own
+    #[arg(long, value_name = "LABEL")]
+    csv_encoding: Option<String>,
+    /// Read their amounts with this decimal sign, instead of that of their file: auto, comma or point
+    #[arg(long, value_name = "SIGN", value_parser = decimal)]
+    csv_decimal: Option<Decimal>,
+    /// Map a name of their header to a column, instead of those that were mapped; more than once for several
+    #[arg(long, value_name = "NAME=COLUMN", value_parser = mapped)]
+    csv_columns: Vec<(String, String)>,
+    /// Read their timestamps in this format of strftime, instead of those that were set; more than once for several
+    #[arg(long, value_name = "FORMAT")]
+    csv_timestamp_formats: Vec<String>,
+}
+
+impl CsvFlags {
+    /// What they replace.
+    pub fn overrides(&self) -> Overrides {
+        let Self { csv_encoding, csv_decimal, csv_columns, csv_timestamp_formats } = self.clone();
+        Overrides {
+            encoding: csv_encoding,
+            decimal: csv_decimal,
+            columns: (!csv_columns.is_empty()).then(|| csv_columns.into_iter().collect()),
+            timestamp_formats: Some(csv_timestamp_formats).filter(|formats| !formats.is_empty()),
+        }
+    }
+
+    /// What was given, for the table of acts.
+    pub fn shown(&self) -> String {
+        let Self { csv_encoding, csv_decimal, csv_columns, csv_timestamp_formats } = self;
+        let mut shown = String::new();
+        let mut add = |text: String| shown = std::mem::take(&mut shown) + " " + &text;
+        csv_encoding.iter().for_each(|label| add(format!("csv.encoding={label}")));
+        csv_decimal.iter().for_each(|sign| add(format!("csv.decimal={sign:?}").to_lowercase()));
+        csv_columns.iter().for_each(|(name, column)| add(format!("csv.columns={name:?}={column}")));
+        csv_timestamp_formats
+            .iter()
+            .for_each(|format| add(format!("csv.timestamp_formats={format:?}")));
+        shown
+    }
+}
+
+fn decimal(text: &str) -> Result<Decimal, String> {
+    match text {
+        "auto" => Ok(Decimal::Auto),
+        "comma" => Ok(Decimal::Comma),
+        "point" => Ok(Decimal::Point),
+        _ => Err("expected auto, comma or point".to_owned()),
+    }
+}
+
+fn mapped(text: &str) -> Result<(String, String), String> {
+    let pair = text.rsplit_once('=').map(|(name, column)| (name.to_owned(), column.to_owned()));
+    pair.ok_or_else(|| "expected a name of the header and a column, like Betrag=amount".to_owned())
 }
 
 /// Which dead letters an act changes; an empty selection is refused.

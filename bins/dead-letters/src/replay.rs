@@ -31,6 +31,10 @@ pub async fn run(
     let state = which.ids.is_empty().then_some(State::Open);
     let mut filter = which.filters.filter(&which.ids, state);
     let known = replay::flows(process, &*console.store, &filter, flows.all()).await?;
+    let overrides = arguments.csv.overrides();
+    for KnownFlow { flow, .. } in &known {
+        overrides.check(flow.columns())?;
+    }
     let mut stages = Vec::new();
     for KnownFlow { flow, .. } in &known {
         let settings = layers(all, flows, &**flow)?.settings;
@@ -38,13 +42,17 @@ pub async fn run(
         let model = tally_app::model(&settings, flow)?.map(Model::of_refused);
         let (registry, masked) = (kafka::registry(&settings)?, &settings.privacy.masked);
         let batch_size = settings.batch_size;
-        stages.push(Stages::new(process, flow, model, store, registry, masked, batch_size));
+        let overrides = overrides.clone();
+        stages.push(Stages::new(
+            process, flow, model, store, registry, masked, batch_size, overrides,
+        ));
     }
 
     if let [only] = &known[..] {
         filter.flow = Some(only.flow.name().to_owned());
     }
-    let logged_act = begin(console, "replay", &filter, &arguments.reason);
+    let mut logged_act = begin(console, "replay", &filter, &arguments.reason);
+    logged_act.act.target += &arguments.csv.shown();
     let (is_dry, output) = (arguments.dry_run, all.output);
     let of_run = replay::Settings {
         rate: arguments.rate.map(|Rate(rate)| rate),

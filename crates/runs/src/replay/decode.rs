@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tally_adapter_csv::CsvMask;
+use tally_adapter_csv::{CsvMask, Overrides};
 use tally_adapter_kafka::wire::{self, Registry, WireMask};
 use tally_domain::Flow;
 use tally_domain::amount::Notation;
@@ -16,16 +16,23 @@ pub(super) struct Decoder {
     of_file: CsvMask,
     of_topic: WireMask,
     has_mask: bool,
+    overrides: Overrides,
 }
 
 impl Decoder {
-    pub(super) fn new(flow: &Arc<dyn Flow>, registry: Option<Registry>, masked: &[String]) -> Self {
+    pub(super) fn new(
+        flow: &Arc<dyn Flow>,
+        registry: Option<Registry>,
+        masked: &[String],
+        overrides: Overrides,
+    ) -> Self {
         let flow = Arc::clone(flow);
         Self {
             topics: wire::Decoder::new(flow.columns(), flow.envelope(), registry.clone()),
             of_file: CsvMask::new(masked, flow.columns()),
             of_topic: WireMask::new(masked, flow.columns(), registry),
             has_mask: !masked.is_empty(),
+            overrides,
             flow,
         }
     }
@@ -33,7 +40,8 @@ impl Decoder {
     /// The record and how amounts are written in it, or why it cannot be decoded; a fault is the schema registry's.
     pub(super) async fn decode(&self, stored: &StoredDeadLetter) -> Result<DecodedRecord, Fault> {
         if is_of_file(stored) {
-            return Ok(tally_adapter_csv::decode(&stored.raw, self.flow.columns()).await);
+            let (raw, columns) = (&stored.raw, self.flow.columns());
+            return Ok(tally_adapter_csv::decode(raw, columns, &self.overrides).await);
         }
         let fields = self.topics.decode(stored.raw.payload.as_ref()).await?;
         Ok(fields.map(|fields| (fields, Notation::Plain)))

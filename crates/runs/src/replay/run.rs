@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tally_adapter_csv::Overrides;
 use tally_adapter_kafka::wire::Registry;
 use tally_domain::Flow;
 use tally_pipeline::Replayer;
@@ -43,7 +44,9 @@ pub struct Stages<E, S> {
 
 impl<E: Enrich, S: Replay> Stages<E, S> {
     /// Takes records of `flow` through `model`, if it has one, into `store`; fields of the `masked` names are not kept of those
-    /// that fail again, and at most `batch_size` records go to the model at once.
+    /// that fail again, at most `batch_size` records go to the model at once, and those of files are read with what
+    /// `overrides` replace.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a replay")]
     pub fn new(
         process: &Process,
         flow: &Arc<dyn Flow>,
@@ -52,8 +55,10 @@ impl<E: Enrich, S: Replay> Stages<E, S> {
         registry: Option<Registry>,
         masked: &[String],
         batch_size: usize,
+        overrides: Overrides,
     ) -> Self {
-        let (decoder, gates) = (Decoder::new(flow, registry, masked), process.gates.clone());
+        let decoder = Decoder::new(flow, registry, masked, overrides);
+        let gates = process.gates.clone();
         let replayer = Replayer::new(Arc::clone(flow), model.map(Arc::new), store, gates);
         Self { flow: Arc::clone(flow), decoder, replayer, batch_size }
     }
