@@ -155,43 +155,41 @@ pub struct Replay {
 #[derive(Args, Clone, Debug, Default)]
 pub struct CsvFlags {
     /// Read dead letters of files in this encoding, instead of their own
-    #[arg(long, value_name = "LABEL")]
-    csv_encoding: Option<String>,
+    #[arg(long = "csv-encoding", value_name = "LABEL")]
+    encoding: Option<String>,
     /// Read their amounts with this decimal sign, instead of that of their file: auto, comma or point
-    #[arg(long, value_name = "SIGN", value_parser = decimal)]
-    csv_decimal: Option<Decimal>,
+    #[arg(long = "csv-decimal", value_name = "SIGN", value_parser = decimal)]
+    decimal: Option<Decimal>,
     /// Map a name of their header to a column, instead of those that were mapped; more than once for several
-    #[arg(long, value_name = "NAME=COLUMN", value_parser = mapped)]
-    csv_columns: Vec<(String, String)>,
+    #[arg(long = "csv-columns", value_name = "NAME=COLUMN", value_parser = mapped)]
+    columns: Vec<(String, String)>,
     /// Read their timestamps in this format of strftime, instead of those that were set; more than once for several
-    #[arg(long, value_name = "FORMAT")]
-    csv_timestamp_formats: Vec<String>,
+    #[arg(long = "csv-timestamp-formats", value_name = "FORMAT")]
+    timestamp_formats: Vec<String>,
 }
 
 impl CsvFlags {
     /// What they replace.
     pub fn overrides(&self) -> Overrides {
-        let Self { csv_encoding, csv_decimal, csv_columns, csv_timestamp_formats } = self.clone();
+        let Self { encoding, decimal, columns, timestamp_formats } = self.clone();
         Overrides {
-            encoding: csv_encoding,
-            decimal: csv_decimal,
-            columns: (!csv_columns.is_empty()).then(|| csv_columns.into_iter().collect()),
-            timestamp_formats: Some(csv_timestamp_formats).filter(|formats| !formats.is_empty()),
+            encoding,
+            decimal,
+            columns: (!columns.is_empty()).then(|| columns.into_iter().collect()),
+            timestamp_formats: Some(timestamp_formats).filter(|formats| !formats.is_empty()),
         }
     }
 
-    /// What was given, for the table of acts.
+    /// What was given, each after a blank, for the table of acts.
     pub fn shown(&self) -> String {
-        let Self { csv_encoding, csv_decimal, csv_columns, csv_timestamp_formats } = self;
-        let mut shown = String::new();
-        let mut add = |text: String| shown = std::mem::take(&mut shown) + " " + &text;
-        csv_encoding.iter().for_each(|label| add(format!("csv.encoding={label}")));
-        csv_decimal.iter().for_each(|sign| add(format!("csv.decimal={sign:?}").to_lowercase()));
-        csv_columns.iter().for_each(|(name, column)| add(format!("csv.columns={name:?}={column}")));
-        csv_timestamp_formats
-            .iter()
-            .for_each(|format| add(format!("csv.timestamp_formats={format:?}")));
-        shown
+        let Self { encoding, decimal, columns, timestamp_formats } = self;
+        let encoding = encoding.iter().map(|label| format!(" csv.encoding={label}"));
+        let decimal = decimal.iter().map(|sign| format!(" csv.decimal={sign:?}").to_lowercase());
+        let columns =
+            columns.iter().map(|(name, column)| format!(" csv.columns={name:?}={column}"));
+        let formats =
+            timestamp_formats.iter().map(|format| format!(" csv.timestamp_formats={format:?}"));
+        encoding.chain(decimal).chain(columns).chain(formats).collect()
     }
 }
 

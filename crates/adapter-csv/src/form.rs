@@ -238,10 +238,9 @@ mod tests {
             packed.finish().unwrap()
         };
         let zstd = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
-        let parts: [(Packing, &dyn Fn(&[u8]) -> Vec<u8>); 2] =
-            [(Packing::Gzip, &gzip), (Packing::Zstd, &zstd)];
-        for (packing, pack) in parts {
-            let content = [pack(b"id;"), pack(b"amount")].concat();
+        let gzipped = [gzip(b"id;"), gzip(b"amount")].concat();
+        let compressed = [zstd(b"id;"), zstd(b"amount")].concat();
+        for (packing, content) in [(Packing::Gzip, gzipped), (Packing::Zstd, compressed)] {
             assert_eq!(Packing::of(&content), Some(packing));
             let form = Form { packing: Some(packing), wide: None };
             assert_eq!(text_of(&content, form).unwrap(), b"id;amount");

@@ -47,15 +47,13 @@ impl Layout {
         columns: &[Column],
         formats: Formats,
     ) -> Self {
-        let is_timestamp = |column: usize| columns[column].kind == Kind::Timestamp;
+        let is_set = !formats.is_empty();
+        let is_timestamp = |column: usize| is_set && columns[column].kind == Kind::Timestamp;
         let timestamps = header.columns.iter().copied().flatten();
         let setting = if written_in == encoding { " (csv.encoding)" } else { "" };
         Self {
             encoding,
-            timestamps: match formats.is_empty() {
-                true => Vec::new(),
-                false => timestamps.filter(|column| is_timestamp(*column)).collect(),
-            },
+            timestamps: timestamps.filter(|column| is_timestamp(*column)).collect(),
             formats,
             undecodable: format!("is not valid {}{setting}", written_in.name()),
             framing: header.framing(),

@@ -102,7 +102,7 @@ async fn a_damaged_file_stops_at_its_row() {
         let message = format!(
             "ERROR DIR/{name}: {problem}; row 5 (line 7) and later ones were not used; get the file once more"
         );
-        assert_eq!(folder.shown(said(&output)), [message.clone()]);
+        assert_eq!(folder.shown(said(&output)), std::slice::from_ref(&message));
         assert_eq!(target.number("select count(*) from transactions").await, 5);
         assert_eq!(outcome(&output), ("failed".to_owned(), 5, None));
         let ended = "select count(*) from positions where ended_at is not null";
