@@ -17,8 +17,7 @@ use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 pub struct Arguments {
     /// Also compare with these files: each of their rows must be counted, and must have left its rows or a dead letter
     ///
-    /// Without --flow a file is compared as each flow that has read it. Needs the settings that csv-runner had:
-    /// csv.encoding, csv.decimal.
+    /// Without --flow a file is compared as each flow that has read it. Needs the settings csv.* that csv-runner had.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub source: Vec<PathBuf>,
     /// Format of the report on standard output

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tally_adapter_csv::{Decimal, Overrides};
 use tally_app::{Flags, Span};
 use tally_domain::{Stage, timestamp};
 use tally_ports::{Filter, State};
@@ -66,7 +67,8 @@ pub enum Command {
     /// A record that is valid now is written, unless something newer is there: a later record of the same source, or any record
     /// of another one; then its dead letter is outdated. A record that fails again becomes the next attempt. Quality rules judge
     /// batches and do not apply: replaying a quarantined record lets it pass, and their statistics do not change. Truncated,
-    /// masked and purged records cannot be replayed.
+    /// masked and purged records cannot be replayed. A record of a file is read with the settings that its file was read with,
+    /// whatever they are now, unless a flag replaces one.
     Replay(Replay),
     /// Mark open dead letters as discarded
     Discard {
@@ -144,6 +146,65 @@ pub struct Replay {
     /// Why, for the table of acts
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,
+    #[command(flatten)]
+    pub csv: CsvFlags,
+}
+
+/// Settings for dead letters of files, instead of those that their files were read with and each of them keeps. The number
+/// of lines before a header is none of them: a dead letter keeps its header line.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CsvFlags {
+    /// Read dead letters of files in this encoding, instead of their own
+    #[arg(long = "csv-encoding", value_name = "LABEL")]
+    encoding: Option<String>,
+    /// Read their amounts with this decimal sign, instead of that of their file: auto, comma or point
+    #[arg(long = "csv-decimal", value_name = "SIGN", value_parser = decimal)]
+    decimal: Option<Decimal>,
+    /// Map a name of their header to a column, instead of those that were mapped; more than once for several
+    #[arg(long = "csv-columns", value_name = "NAME=COLUMN", value_parser = mapped)]
+    columns: Vec<(String, String)>,
+    /// Read their timestamps in this format of strftime, instead of those that were set; more than once for several
+    #[arg(long = "csv-timestamp-formats", value_name = "FORMAT")]
+    timestamp_formats: Vec<String>,
+}
+
+impl CsvFlags {
+    /// What they replace.
+    pub fn overrides(&self) -> Overrides {
+        let Self { encoding, decimal, columns, timestamp_formats } = self.clone();
+        Overrides {
+            encoding,
+            decimal,
+            columns: (!columns.is_empty()).then(|| columns.into_iter().collect()),
+            timestamp_formats: Some(timestamp_formats).filter(|formats| !formats.is_empty()),
+        }
+    }
+
+    /// What was given, each after a blank, for the table of acts.
+    pub fn shown(&self) -> String {
+        let Self { encoding, decimal, columns, timestamp_formats } = self;
+        let encoding = encoding.iter().map(|label| format!(" csv.encoding={label}"));
+        let decimal = decimal.iter().map(|sign| format!(" csv.decimal={sign:?}").to_lowercase());
+        let columns =
+            columns.iter().map(|(name, column)| format!(" csv.columns={name:?}={column}"));
+        let formats =
+            timestamp_formats.iter().map(|format| format!(" csv.timestamp_formats={format:?}"));
+        encoding.chain(decimal).chain(columns).chain(formats).collect()
+    }
+}
+
+fn decimal(text: &str) -> Result<Decimal, String> {
+    match text {
+        "auto" => Ok(Decimal::Auto),
+        "comma" => Ok(Decimal::Comma),
+        "point" => Ok(Decimal::Point),
+        _ => Err("expected auto, comma or point".to_owned()),
+    }
+}
+
+fn mapped(text: &str) -> Result<(String, String), String> {
+    let pair = text.rsplit_once('=').map(|(name, column)| (name.to_owned(), column.to_owned()));
+    pair.ok_or_else(|| "expected a name of the header and a column, like Betrag=amount".to_owned())
 }
 
 /// Which dead letters an act changes; an empty selection is refused.

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 use serde::Serialize;
-use tally_ports::{DeadLetterSummary, StoredDeadLetter};
+use tally_ports::{DeadLetterSummary, OutdatedBy, StoredDeadLetter};
 use uuid::Uuid;
 
 use crate::bytes::{encoded, whole_characters};
@@ -23,6 +23,8 @@ pub struct DeadLetterJson<'a> {
     pub code: &'a str,
     pub message: &'a str,
     pub state: &'a str,
+    /// `position` or `key`, where a later pass or file outdated it.
+    pub outdated_by: Option<&'static str>,
     pub failed_at: String,
     pub published_at: Option<String>,
     /// In a list the first 256 bytes of it.
@@ -71,6 +73,7 @@ impl<'a> DeadLetterJson<'a> {
             code: &summary.code,
             message: &summary.message,
             state: summary.state.as_str(),
+            outdated_by: summary.outdated_by.map(OutdatedBy::as_str),
             failed_at: moment(summary.failed_at),
             published_at: summary.published_at.map(moment),
             key,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tally_adapter_http_ml::Model;
 use tally_app::{Flows, kafka};
 use tally_ports::{KnownFlow, LoggedAct, State};
-use tally_runs::replay::{self, Stages};
+use tally_runs::replay::{self, Reading, Stages};
 
 use crate::act::{begin, require};
 use crate::arguments::{Arguments, Output, Rate, Replay};
@@ -31,20 +31,29 @@ pub async fn run(
     let state = which.ids.is_empty().then_some(State::Open);
     let mut filter = which.filters.filter(&which.ids, state);
     let known = replay::flows(process, &*console.store, &filter, flows.all()).await?;
+    let overrides = arguments.csv.overrides();
+    for KnownFlow { flow, .. } in &known {
+        overrides.check(flow.columns())?;
+    }
     let mut stages = Vec::new();
     for KnownFlow { flow, .. } in &known {
         let settings = layers(all, flows, &**flow)?.settings;
         let store = Arc::new(store(&settings, &known, &console.worker).await?);
         let model = tally_app::model(&settings, flow)?.map(Model::of_refused);
-        let topics = kafka::decoder(&settings, &**flow)?;
-        let mask = (&*settings.privacy.masked, kafka::registry(&settings)?);
-        stages.push(Stages::new(process, flow, model, store, topics, mask, settings.batch_size));
+        let reading = Reading {
+            topics: kafka::decoder(&settings, &**flow)?,
+            overrides: overrides.clone(),
+            masked: &settings.privacy.masked,
+            registry: kafka::registry(&settings)?,
+        };
+        stages.push(Stages::new(process, flow, model, store, reading, settings.batch_size));
     }
 
     if let [only] = &known[..] {
         filter.flow = Some(only.flow.name().to_owned());
     }
-    let logged_act = begin(console, "replay", &filter, &arguments.reason);
+    let mut logged_act = begin(console, "replay", &filter, &arguments.reason);
+    logged_act.act.target += &arguments.csv.shown();
     let (is_dry, output) = (arguments.dry_run, all.output);
     let of_run = replay::Settings {
         rate: arguments.rate.map(|Rate(rate)| rate),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tally_ports::{DeadLetterSummary, DeadLetters, Filter, StoredDeadLetter};
+use tally_ports::{DeadLetterSummary, DeadLetters, Filter, OutdatedBy, StoredDeadLetter};
 use uuid::Uuid;
 
 use crate::arguments::Output;
@@ -74,7 +74,7 @@ fn text(
         ("pass", place.pass.to_string()),
         ("position", place.position.to_string()),
         ("attempt", place.attempt.to_string()),
-        ("state", summary.state.to_string()),
+        ("state", state(summary)),
         ("batch", summary.batch_id.to_string()),
         ("failed at", moment(summary.failed_at)),
         ("published at", summary.published_at.map_or_else(|| "-".to_owned(), moment)),
@@ -116,6 +116,16 @@ fn text(
         ]);
     }
     text + &table.to_string()
+}
+
+/// With the rule that outdated it.
+fn state(summary: &DeadLetterSummary) -> String {
+    let rule = match summary.outdated_by {
+        None => "",
+        Some(OutdatedBy::Position) => ": a later pass has taken the record at its position",
+        Some(OutdatedBy::Key) => ": a later pass or another file has written the row of its key",
+    };
+    format!("{}{rule}", summary.state)
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -39,17 +39,15 @@ impl Amounts {
         header: &Header,
         encoding: &'static Encoding,
     ) -> Result<Self, Fault> {
-        let set = |sign| Self {
-            notation: Notation::Set(sign),
-            comma: None,
-            point: None,
-            unclear: None,
-            is_whole: false,
-        };
         match setting {
-            Decimal::Comma => Ok(set(DecimalSign::Comma)),
-            Decimal::Point => Ok(set(DecimalSign::Point)),
             Decimal::Auto => Self::told(bytes, whole, header, encoding).await,
+            set => Ok(Self {
+                notation: notation_of(set),
+                comma: None,
+                point: None,
+                unclear: None,
+                is_whole: false,
+            }),
         }
     }
 
@@ -161,6 +159,15 @@ pub const fn word(notation: Notation) -> &'static str {
         Notation::Set(DecimalSign::Comma) => "comma-set",
         Notation::Set(DecimalSign::Point) => "point-set",
         Notation::Undecided | Notation::Plain => "undecided",
+    }
+}
+
+/// The notation of amounts that nothing but the setting tells of.
+pub const fn notation_of(setting: Decimal) -> Notation {
+    match setting {
+        Decimal::Auto => Notation::Undecided,
+        Decimal::Comma => Notation::Set(DecimalSign::Comma),
+        Decimal::Point => Notation::Set(DecimalSign::Point),
     }
 }
 

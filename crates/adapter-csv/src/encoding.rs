@@ -9,13 +9,14 @@ use tally_ports::{Stop, StopKind};
 pub fn by_label(label: &str) -> Result<&'static Encoding, Stop> {
     let wrong = |problem| Stop {
         kind: StopKind::Setting,
-        message: format!("encoding {label:?} {problem}"),
+        message: format!("csv.encoding {label:?} {problem}"),
     };
     let encoding = Encoding::for_label(label.as_bytes())
         .ok_or_else(|| wrong("is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252"))?;
     if !encoding.is_ascii_compatible() {
         return Err(wrong(
-            "is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+            "is not compatible with ASCII: convert the file, for example with iconv -t UTF-8; one in UTF-16 that begins \
+             with its byte order mark is read as it is, with csv.encoding utf-8",
         ));
     }
     Ok(encoding)
@@ -48,19 +49,21 @@ mod tests {
         check(
             "utf-16",
             Err(
-                "encoding \"utf-16\" is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+                "csv.encoding \"utf-16\" is not compatible with ASCII: convert the file, for example with iconv -t UTF-8; one in UTF-16 that begins \
+                 with its byte order mark is read as it is, with csv.encoding utf-8",
             ),
         );
         check(
             "iso-2022-jp",
             Err(
-                "encoding \"iso-2022-jp\" is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+                "csv.encoding \"iso-2022-jp\" is not compatible with ASCII: convert the file, for example with iconv -t UTF-8; one in UTF-16 that begins \
+                 with its byte order mark is read as it is, with csv.encoding utf-8",
             ),
         );
         check(
             "ebcdic",
             Err(
-                "encoding \"ebcdic\" is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252",
+                "csv.encoding \"ebcdic\" is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252",
             ),
         );
     }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use encoding_rs::UTF_8;
 use serde_json::Value;
 use tally_domain::Column;
 use tally_ports::{Fault, Headers, Stop, StopKind};
@@ -15,10 +16,13 @@ use tally_ports::{Fault, Headers, Stop, StopKind};
 use crate::blocking::blocking;
 use crate::compare::Stamp;
 use crate::decimal::Amounts;
-use crate::header::Header;
+use crate::form::Form;
+use crate::header::names::Names;
+use crate::header::{Header, Search};
 use crate::layout::Layout;
 use crate::open::{Opened, in_words, open};
-use crate::reader::LineStart;
+use crate::reader::{LineStart, Reader};
+use crate::timestamps::Formats;
 use crate::window::read_at;
 use crate::{CsvSource, Settings, dead_letter, encoding};
 
@@ -31,13 +35,15 @@ const HASH_CHUNK: usize = 512 * 1024;
 pub struct CsvFile {
     table: Arc<Table>,
     unknown_columns: Vec<String>,
+    respelt: Vec<(String, String)>,
 }
 
 /// What all readers of a file share.
 pub struct Table {
     pub path: PathBuf,
-    pub file: File,
+    pub file: Arc<File>,
     pub stamp: Stamp,
+    pub form: Form,
     pub layout: Layout,
     pub amounts: Amounts,
     /// What travels with each dead letter.
@@ -48,14 +54,16 @@ pub struct Table {
     pub rows: LineStart,
     /// How many blank ones all readers passed.
     pub blank_rows: AtomicU64,
+    /// The line of the first record that any reader found to hold what look like rows.
+    pub swallowing: OnceLock<u64>,
 }
 
 impl CsvFile {
     /// Opens a file and looks for a flow's `columns` in its header.
     ///
-    /// Fails with [`StopKind::Input`] when it is missing, a folder, unreadable, empty, compressed, no text, or its
-    /// header does not have each of the columns once; with [`StopKind::Setting`] when the encoding is unknown
-    /// or not compatible with ASCII.
+    /// Fails with [`StopKind::Input`] when it is missing, a folder, a pipe, unreadable, empty, a workbook or packed other than
+    /// with gzip or zstd, no text, or its header does not have each of the columns once; with [`StopKind::Setting`] when a
+    /// setting is wrong.
     pub async fn open(
         path: impl Into<PathBuf>,
         settings: &Settings,
@@ -63,33 +71,57 @@ impl CsvFile {
     ) -> Result<Self, Stop> {
         let path = path.into();
         let encoding = encoding::by_label(&settings.encoding)?;
+        let wrong = |message| Stop { kind: StopKind::Setting, message };
+        let formats = Formats::new(&settings.timestamp_formats).map_err(wrong)?;
+        let names = Names { columns, mapped: &settings.columns };
+        names.check().map_err(wrong)?;
         let of_input = |message| Stop { kind: StopKind::Input, message };
         let to_open = path.clone();
         let opened = blocking(move || open(&to_open)).await.map_err(of_input)?;
-        let Opened { file, stamp, head, whole } = opened;
-        let mut header = Header::find(&head, whole, encoding, columns)
-            .await
-            .map_err(|problem| of_input(format!("{} {problem}", path.display())))?;
+        let Opened { file, stamp, form, head } = opened;
+        let of_file = |problem| of_input(format!("{} {problem}", path.display()));
+        let encoding = match form.wide {
+            None => encoding,
+            Some(_) if encoding == UTF_8 => encoding,
+            Some(wide) => {
+                let (wide, set) = (wide.name(), encoding.name());
+                return Err(of_file(format!(
+                    "starts with the byte order mark of {wide}, but csv.encoding is {set}: set it to utf-8, as it becomes"
+                )));
+            }
+        };
+        let search = Search { encoding, names, skip_lines: settings.skip_lines, delimiter: None };
+        let mut header = Header::find(&head.bytes, head.whole, search).await.map_err(of_file)?;
 
         let unknown_columns = mem::take(&mut header.unknown);
-        let rows_start =
-            usize::try_from(header.rows.byte).map_or(head.len(), |byte| byte.min(head.len()));
-        let rows = &head[rows_start..];
-        let amounts = Amounts::find(settings.decimal, rows, whole, &header, encoding)
+        let respelt = mem::take(&mut header.respelt);
+        let rows_start = usize::try_from(header.rows.byte)
+            .map_or(head.bytes.len(), |byte| byte.min(head.bytes.len()));
+        let rows = &head.bytes[rows_start..];
+        let amounts = Amounts::find(settings.decimal, rows, head.whole, &header, encoding)
             .await
             .map_err(Fault::into_stop)?;
+        let written_in = form.wide.unwrap_or(encoding);
         let table = Table {
             path,
             file,
             stamp,
-            headers: dead_letter::headers(&head, &header, encoding, amounts.notation()),
-            header_line: Bytes::copy_from_slice(&head[header.range.start..rows_start]),
+            form,
+            headers: dead_letter::headers(
+                &head.bytes,
+                &header,
+                encoding,
+                amounts.notation(),
+                settings,
+            ),
+            header_line: Bytes::copy_from_slice(&head.bytes[header.range.start..rows_start]),
             rows: header.rows,
-            layout: Layout::new(header, encoding),
+            layout: Layout::new(header, encoding, written_in, columns, formats),
             amounts,
             blank_rows: AtomicU64::new(0),
+            swallowing: OnceLock::new(),
         };
-        Ok(Self { table: Arc::new(table), unknown_columns })
+        Ok(Self { table: Arc::new(table), unknown_columns, respelt })
     }
 
     /// The BLAKE3 of all bytes, in hexadecimal, read through the open file. Fails with [`StopKind::Data`] when the
@@ -123,11 +155,12 @@ impl CsvFile {
         }
         let place =
             LineStart::from_cursor(cursor).filter(|_| next >= 0).ok_or_else(|| bad("is none"))?;
-        if place.byte < table.rows.byte || place.byte > table.stamp.size {
+        let ends = if table.form.is_plain() { table.stamp.size } else { u64::MAX };
+        if place.byte < table.rows.byte || place.byte > ends {
             return Err(bad("lies outside its rows"));
         }
         let to_look = Arc::clone(&table);
-        if !blocking(move || to_look.line_starts_at(place.byte)).await {
+        if table.form.is_plain() && !blocking(move || to_look.line_starts_at(place.byte)).await {
             return Err(bad("is not at the start of a line"));
         }
         Ok(CsvSource::new(Arc::clone(&table), next, place))
@@ -162,6 +195,16 @@ impl CsvFile {
     pub fn unknown_columns(&self) -> &[String] {
         &self.unknown_columns
     }
+
+    /// Names in the header that differ from those of their columns in case or in blanks around them, and these.
+    pub fn respelt(&self) -> &[(String, String)] {
+        &self.respelt
+    }
+
+    /// The line of the first record read so far with a quoted field that holds what look like rows of the file.
+    pub fn swallowing_line(&self) -> Option<u64> {
+        self.table.swallowing.get().copied()
+    }
 }
 
 impl fmt::Debug for CsvFile {
@@ -172,10 +215,15 @@ impl fmt::Debug for CsvFile {
 
 /// How many bytes of the file lie before `cursor`; `None` when it is no cursor of a file, null for example.
 pub fn byte_of(cursor: &Value) -> Option<u64> {
-    LineStart::from_cursor(cursor).map(|place| place.byte)
+    let place = LineStart::from_cursor(cursor)?;
+    Some(cursor.get("passed").and_then(Value::as_u64).unwrap_or(place.byte))
 }
 
 impl Table {
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.layout.framing, &self.file, self.stamp.size, self.form)
+    }
+
     fn hash(
         &self,
         mut hasher: blake3::Hasher,
@@ -217,6 +265,11 @@ impl Table {
             return changed;
         }
         let (path, size) = (self.path.display(), self.stamp.size);
+        if self.form.packing.is_some() && error.raw_os_error().is_none() {
+            let problem = self.form.problem(error);
+            let message = format!("{path}: {problem}; {extent}; get the file once more");
+            return Fault::stop(StopKind::Data, message);
+        }
         let message =
             format!("cannot read bytes {byte} to {size} of {path}: {}; {extent}", in_words(error));
         Fault::stop(StopKind::Input, message)

@@ -191,6 +191,23 @@ fn is_blank(record: &[u8], delimiter: u8) -> bool {
     })
 }
 
+/// Whether a line within a record of several lines looks like a row: inside of one quoted field, with as many fields as rows
+/// have.
+pub fn holds_rows(record: &[u8], Framing { delimiter, width }: Framing) -> bool {
+    let mut lines = record.split(|&byte| byte == b'\n');
+    lines.next();
+    lines.next_back();
+    lines.any(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // A single quote closes the field. A pair of them may stand for one, or be an empty field of a row.
+        let is_inside = line.chunk_by(|one, other| one == other);
+        let is_inside = is_inside.filter(|run| run[0] == b'"').all(|run| run.len() % 2 == 0);
+        let fields = memchr_iter(delimiter, line).count() + 1;
+        let is_last_empty = line.last() == Some(&delimiter);
+        is_inside && fields > 1 && width.is_some_and(|width| width.admits(fields, is_last_empty))
+    })
+}
+
 /// The place after the quote that closes a field whose content starts at `at`.
 fn after_closing_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {

@@ -1,25 +1,41 @@
 //! The header line: delimiter and columns.
 
+mod check;
+pub mod names;
+mod start;
+
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
 use csv_async::ByteRecord;
 use encoding_rs::Encoding;
-use memchr::memchr_iter;
-use tally_domain::{Column, Kind};
-use tally_ports::dead_letter::PAYLOAD_LIMIT;
+use tally_domain::Kind;
 
+use self::names::{Names, list};
+use self::start::Start;
 use crate::framing::{Frame, Framing, Width, physical_line};
 use crate::reader::LineStart;
 use crate::split::Feed;
 
 /// In the order in which they are tried.
-const DELIMITERS: [u8; 3] = [b';', b',', b'\t'];
+const DELIMITERS: [u8; 4] = [b';', b',', b'\t', b'|'];
 
 const UTF_8_BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// As many column names are shown in a message.
-const SHOWN: usize = 50;
+/// In so many lines a header is looked for where it should have been in one before them.
+const LOOK_THROUGH: u64 = 50;
+
+/// How a header is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
+    pub encoding: &'static Encoding,
+    pub names: Names<'a>,
+    /// How many lines stand before it.
+    pub skip_lines: usize,
+    /// The delimiter, where it is known.
+    pub delimiter: Option<u8>,
+}
 
 /// What the header line says.
 #[derive(Debug)]
@@ -37,6 +53,8 @@ pub struct Header {
     pub columns: Vec<Option<usize>>,
     /// The names of columns that are not the flow's.
     pub unknown: Vec<String>,
+    /// Names that differ from those of their columns in case or in blanks around them, and these.
+    pub respelt: Vec<(String, String)>,
     /// The field with the record's id.
     pub id: Option<usize>,
     /// The fields with decimal numbers.
@@ -49,7 +67,10 @@ struct Candidate {
     len: usize,
     next: usize,
     lines: u64,
+    /// As they are written.
     names: Vec<String>,
+    /// For each of them the index of the flow's column that it is.
+    columns: Vec<Option<usize>>,
     /// How many of the flow's columns it yields.
     known: usize,
 }
@@ -57,47 +78,60 @@ struct Candidate {
 impl Header {
     /// Reads the header from a file's first bytes, of which there are more than a header may have, unless `whole`.
     /// The error continues a sentence that begins with the file's name.
-    pub async fn find(
+    pub async fn find(head: &[u8], whole: bool, search: Search<'_>) -> Result<Self, String> {
+        let start = Start::find(head, whole, search.encoding, search.skip_lines)?;
+        let search = Search { delimiter: start.delimiter.or(search.delimiter), ..search };
+        match Self::at(head, whole, start, search).await {
+            Ok(header) => Ok(header),
+            Err(problem) => match line_of_header(head, whole, start, search).await {
+                None => Err(problem),
+                Some(line) => Err(format!(
+                    "{problem}; line {line} is a header: set csv.skip_lines to {}",
+                    line - 1
+                )),
+            },
+        }
+    }
+
+    async fn at(
         head: &[u8],
         whole: bool,
-        encoding: &'static Encoding,
-        columns: &[Column],
+        start: Start,
+        search: Search<'_>,
     ) -> Result<Self, String> {
-        let start = first_line(head, encoding, columns)?;
-        let rest = &head[start.byte..];
-        check_text(rest, whole, encoding)?;
-
-        let mut best: Option<Candidate> = None;
-        for delimiter in DELIMITERS {
-            let candidate = Candidate::read(rest, whole, delimiter, encoding, columns).await;
-            if let Some(candidate) = candidate
-                && best.as_ref().is_none_or(|best| candidate.known > best.known)
-            {
-                best = Some(candidate);
-            }
+        let (rest, columns) = (&head[start.byte..], search.names.columns);
+        if matches!(rest, [] | [b'\r']) {
+            let needed = list(columns);
+            return Err(format!("holds no line with anything in it: a header is needed: {needed}"));
         }
-        let best = best.ok_or(
+        check::text(rest, whole, search.encoding)?;
+        let best = Candidate::best(rest, whole, search).await.ok_or(
             "has a header that cannot be split: a quote is not closed, or text follows it",
         )?;
-        check_columns(&best, &rest[..best.len], columns)?;
+        let is_first = search.skip_lines == 0 && start.delimiter.is_none();
+        let line =
+            if is_first { "its first line".to_owned() } else { format!("its line {}", start.line) };
+        check::columns(&best, &rest[..best.len], columns, &line)?;
 
-        let place = |wanted: &Column| best.names.iter().position(|name| *name == wanted.name);
-        let of_kind =
-            |kind| columns.iter().filter(move |column| column.kind == kind).filter_map(place);
-        let is_last_empty = best.names.last().is_some_and(String::is_empty);
+        let place = |column| best.columns.iter().position(|found| *found == Some(column));
+        let of_kind = |kind| {
+            let columns = columns.iter().enumerate();
+            columns
+                .filter(move |(_, column)| column.kind == kind)
+                .filter_map(move |(at, _)| place(at))
+        };
+        let is_last_empty = best.names.last().is_some_and(|name| name.trim().is_empty());
         let width = Width::of_header(best.names.len(), is_last_empty);
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
         let mut names = Vec::with_capacity(width.columns());
-        let mut known = Vec::with_capacity(width.columns());
-        for name in &best.names[..width.columns()] {
+        for (name, column) in best.names[..width.columns()].iter().zip(&best.columns) {
+            let name = name.trim();
             let is_new = seen.insert(name);
-            names.push(if is_new { name.clone() } else { String::new() });
-            let column = columns.iter().position(|column| *name == column.name);
+            names.push(if is_new { name.to_owned() } else { String::new() });
             if column.is_none() && is_new && !name.is_empty() {
-                unknown.push(name.clone());
+                unknown.push(name.to_owned());
             }
-            known.push(column);
         }
         Ok(Self {
             delimiter: best.delimiter,
@@ -108,10 +142,11 @@ impl Header {
             },
             width,
             names,
-            columns: known,
-            unknown,
             id: of_kind(Kind::Id).next(),
             decimals: of_kind(Kind::Decimal).collect(),
+            respelt: search.names.respelt(&best.names, &best.columns),
+            columns: best.columns[..width.columns()].to_vec(),
+            unknown,
         })
     }
 }
@@ -124,14 +159,30 @@ impl Header {
 }
 
 impl Candidate {
+    /// The one of the delimiters, or the one that is known, that yields the most columns.
+    async fn best(bytes: &[u8], whole: bool, search: Search<'_>) -> Option<Self> {
+        let mut best: Option<Self> = None;
+        for delimiter in DELIMITERS {
+            if search.delimiter.is_some_and(|known| known != delimiter) {
+                continue;
+            }
+            let candidate = Self::read(bytes, whole, delimiter, search).await;
+            if let Some(candidate) = candidate
+                && best.as_ref().is_none_or(|best| candidate.known > best.known)
+            {
+                best = Some(candidate);
+            }
+        }
+        best
+    }
+
     /// `None` when quotes and line ends do not make a record with this delimiter, or its fields are not in the
     /// encoding.
     async fn read(
         bytes: &[u8],
         whole: bool,
         delimiter: u8,
-        encoding: &'static Encoding,
-        columns: &[Column],
+        Search { encoding, names: of_columns, .. }: Search<'_>,
     ) -> Option<Self> {
         let frame = Framing { delimiter, width: None }.frame(bytes, whole);
         let Frame::Record { len, next, fields, lines } = frame else { return None };
@@ -142,112 +193,30 @@ impl Candidate {
         let names: Option<Vec<String>> = record
             .iter()
             .map(|name| encoding.decode_without_bom_handling_and_without_replacement(name))
-            .map(|name| name.map(|name| name.trim().to_owned()))
+            .map(|name| name.map(Cow::into_owned))
             .collect();
         let names = names?;
-        let is_there = |column: &&Column| names.iter().any(|name| *name == column.name);
-        let known = columns.iter().filter(is_there).count();
-        Some(Self { delimiter, len, next, lines, names, known })
+        let columns = of_columns.find(&names);
+        let known = columns.iter().flatten().collect::<HashSet<_>>().len();
+        Some(Self { delimiter, len, next, lines, names, columns, known })
     }
 }
 
-/// Where a line starts.
-struct Start {
-    byte: usize,
-    line: u64,
-}
-
-/// The first line that is not blank, after a byte order mark.
-fn first_line(
-    head: &[u8],
-    encoding: &'static Encoding,
-    columns: &[Column],
-) -> Result<Start, String> {
-    let mut start = Start { byte: 0, line: 1 };
-    if head.starts_with(UTF_8_BOM) {
-        if encoding != encoding_rs::UTF_8 {
-            return Err(format!(
-                "starts with the byte order mark of UTF-8, but its encoding is set to {}",
-                encoding.name()
-            ));
+/// The line, but for the one at `start`, that has all columns, among those before it and the next ones.
+async fn line_of_header(head: &[u8], whole: bool, start: Start, search: Search<'_>) -> Option<u64> {
+    let mut byte = if head.starts_with(UTF_8_BOM) { UTF_8_BOM.len() } else { 0 };
+    let mut line = 1;
+    while line <= start.line + LOOK_THROUGH {
+        let rest = &head[byte..];
+        let (_, next) = physical_line(rest, whole).filter(|(_, next)| *next > 0)?;
+        if line != start.line
+            && let Some(candidate) = Candidate::best(rest, whole, search).await
+            && candidate.known == search.names.columns.len()
+        {
+            return Some(line);
         }
-        start.byte = UTF_8_BOM.len();
+        byte += next;
+        line += 1;
     }
-    loop {
-        match &head[start.byte..] {
-            [] | [b'\r'] => {
-                return Err(format!(
-                    "holds no line with anything in it: a header is needed: {}",
-                    list(columns)
-                ));
-            }
-            [b'\n', ..] => start.byte += 1,
-            [b'\r', b'\n', ..] => start.byte += 2,
-            _ => return Ok(start),
-        }
-        start.line += 1;
-    }
-}
-
-/// That the first line is text of a sane length.
-fn check_text(bytes: &[u8], whole: bool, encoding: &'static Encoding) -> Result<(), String> {
-    let limited = &bytes[..bytes.len().min(PAYLOAD_LIMIT + 2)];
-    let line = physical_line(limited, whole).map_or(limited, |(len, _)| &limited[..len]);
-    if line.contains(&0) {
-        return Err(
-            "is no text: its first line holds zero bytes; if it is UTF-16, convert it with \
-                    iconv -f UTF-16 -t UTF-8"
-                .to_owned(),
-        );
-    }
-    if line.len() > PAYLOAD_LIMIT {
-        return Err("is not a CSV table: its first line is longer than 1 MiB".to_owned());
-    }
-    if encoding.decode_without_bom_handling_and_without_replacement(line).is_none() {
-        let name = encoding.name();
-        return Err(format!(
-            "is no text in {name}: set its encoding if it has another one, such as windows-1252"
-        ));
-    }
-    Ok(())
-}
-
-/// That each of the flow's columns is there once.
-fn check_columns(best: &Candidate, line: &[u8], columns: &[Column]) -> Result<(), String> {
-    let has_lone_cr = || memchr_iter(b'\r', line).any(|at| line.get(at + 1) != Some(&b'\n'));
-    if best.known < columns.len() && has_lone_cr() {
-        return Err(
-            "is not a CSV table: its lines end with CR alone; convert them to LF".to_owned()
-        );
-    }
-    if best.known == 0 {
-        return Err(format!(
-            "has no header: its first line names none of the columns {}",
-            list(columns)
-        ));
-    }
-    let count = |column: &Column| best.names.iter().filter(|name| **name == column.name).count();
-    let missing = columns.iter().filter(|column| count(column) == 0);
-    let missing: Vec<&str> = missing.map(|column| &*column.name).collect();
-    if !missing.is_empty() {
-        let noun = if missing.len() == 1 { "column" } else { "columns" };
-        let mut found: Vec<&str> = best.names.iter().map(String::as_str).take(SHOWN).collect();
-        if best.names.len() > SHOWN {
-            found.push("...");
-        }
-        return Err(format!(
-            "lacks the {noun} {}; it has {}",
-            missing.join(", "),
-            found.join(", ")
-        ));
-    }
-    if let Some(twice) = columns.iter().find(|column| count(column) > 1) {
-        return Err(format!("has the column {} more than once", twice.name));
-    }
-    Ok(())
-}
-
-fn list(columns: &[Column]) -> String {
-    let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
-    names.join(", ")
+    None
 }

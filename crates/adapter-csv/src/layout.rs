@@ -4,10 +4,11 @@ use bytes::Bytes;
 use csv_async::ByteRecord;
 use encoding_rs::{Encoding, UTF_8};
 use memchr::memchr_iter;
-use tally_domain::{ByteString, Field, Fields, Reason, Stage};
+use tally_domain::{ByteString, Column, Field, Fields, Kind, Reason, Stage};
 
 use crate::framing::{Flaw, Framing, Width};
 use crate::header::Header;
+use crate::timestamps::Formats;
 
 /// How the rows of a file are read.
 #[derive(Debug)]
@@ -23,6 +24,11 @@ pub struct Layout {
     count: usize,
     /// The field with the record's id.
     id: Option<usize>,
+    /// The flow's columns with timestamps, where their formats are set.
+    timestamps: Vec<usize>,
+    formats: Formats,
+    /// What is said of a field that is not in the encoding.
+    undecodable: String,
 }
 
 /// Why a record is none: a code and words for people.
@@ -33,9 +39,23 @@ pub struct Refusal {
 }
 
 impl Layout {
-    pub fn new(header: Header, encoding: &'static Encoding) -> Self {
+    /// `written_in` is the encoding of the file, of which the text was made that is in `encoding`.
+    pub fn new(
+        header: Header,
+        encoding: &'static Encoding,
+        written_in: &'static Encoding,
+        columns: &[Column],
+        formats: Formats,
+    ) -> Self {
+        let is_set = !formats.is_empty();
+        let is_timestamp = |column: usize| is_set && columns[column].kind == Kind::Timestamp;
+        let timestamps = header.columns.iter().copied().flatten();
+        let setting = if written_in == encoding { " (csv.encoding)" } else { "" };
         Self {
             encoding,
+            timestamps: timestamps.filter(|column| is_timestamp(*column)).collect(),
+            formats,
+            undecodable: format!("is not valid {}{setting}", written_in.name()),
             framing: header.framing(),
             width: header.width,
             names: header.names,
@@ -50,9 +70,18 @@ impl Layout {
     ///
     /// In UTF-8 the texts are parts of the payload, but those with quotes in them.
     pub fn fields(&self, payload: &Bytes, record: &ByteRecord) -> Result<Fields, Refusal> {
-        if self.encoding != UTF_8 {
-            return self.decoded(record);
+        let mut fields = if self.encoding == UTF_8 {
+            self.shared(payload, record)?
+        } else {
+            self.decoded(record)?
+        };
+        for &column in &self.timestamps {
+            self.formats.read(&mut fields[column]);
         }
+        Ok(fields)
+    }
+
+    fn shared(&self, payload: &Bytes, record: &ByteRecord) -> Result<Fields, Refusal> {
         let Ok(payload) = ByteString::try_from(payload.clone()) else {
             let is_invalid = |field: &[u8]| str::from_utf8(field).is_err();
             return Err(self.undecodable(record.iter().position(is_invalid).unwrap_or_default()));
@@ -101,8 +130,7 @@ impl Layout {
     }
 
     fn undecodable(&self, field: usize) -> Refusal {
-        let (column, encoding) = (self.column(field), self.encoding.name());
-        Refusal::new("encoding", format!("{column} is not valid {encoding}"))
+        Refusal::new("encoding", format!("{} {}", self.column(field), self.undecodable))
     }
 
     /// Why a line with this flaw is no record.
@@ -178,6 +206,9 @@ mod tests {
             columns: vec![Some(1), Some(0)],
             count: 2,
             id: Some(1),
+            timestamps: Vec::new(),
+            formats: Formats::default(),
+            undecodable: format!("is not valid {} (csv.encoding)", encoding.name()),
         }
     }
 
@@ -198,11 +229,11 @@ mod tests {
         use encoding_rs::{SHIFT_JIS, WINDOWS_1252};
 
         check(UTF_8, [b"a", b"\xc3\xa9"], Ok(["é", "a"]));
-        check(UTF_8, [b"a", b"\xe9"], Err("column a is not valid UTF-8"));
-        check(UTF_8, [b"\xc3", b"\xa9"], Err("column b is not valid UTF-8"));
+        check(UTF_8, [b"a", b"\xe9"], Err("column a is not valid UTF-8 (csv.encoding)"));
+        check(UTF_8, [b"\xc3", b"\xa9"], Err("column b is not valid UTF-8 (csv.encoding)"));
         check(WINDOWS_1252, [b"a", b"\xe9\x80"], Ok(["é€", "a"]));
         check(SHIFT_JIS, [b"a", b"\x83\x65"], Ok(["テ", "a"]));
-        check(SHIFT_JIS, [b"\x83", b"\x65"], Err("column b is not valid Shift_JIS"));
+        check(SHIFT_JIS, [b"\x83", b"\x65"], Err("column b is not valid Shift_JIS (csv.encoding)"));
     }
 
     #[test]

@@ -10,15 +10,19 @@
 //!
 //! RFC 4180, with these differences:
 //!
-//! - The delimiter is `;`, `,` or a tab: the one that yields the flow's columns from the header line. Columns are
-//!   found by name, in any order; columns that the flow does not know are ignored.
+//! - The delimiter is `;`, `,`, a tab or `|`: the one that yields the flow's columns from the header line, or that a line
+//!   `sep=;` before it names, as Excel writes it. As many lines before the header as [`Settings::skip_lines`] says are no
+//!   part of the table.
+//! - Columns are found by name, in any order, whatever the name's case and the blanks around it, but where another name is
+//!   the column's exactly; [`Settings::columns`] maps other names. Columns that the flow does not know are ignored.
 //! - Line ends are `\r\n` and `\n`, mixed as they come; the last one may be missing. A `\r` elsewhere is data, except
 //!   as the last byte of the file.
 //! - A blank row is no record: a line without any byte before its end, or of fields, however many, that hold nothing
 //!   or spaces and tabs only, in quotes or not. It takes no position, but counts as a line.
 //! - A record has as many fields as the header. One more at its end may be empty; one that the header has at its end
 //!   without a name may be missing, or hold anything, which is ignored.
-//! - The text is UTF-8 (a byte order mark is skipped) or another encoding in which ASCII bytes are ASCII, by name.
+//! - The text is UTF-8 (a byte order mark is skipped) or another encoding in which ASCII bytes are ASCII, by name; or UTF-16
+//!   with its byte order mark. It may be packed with gzip or zstd.
 //! - As in the RFC, a quote opens a quoted field only at the field's start, is written twice inside, and after the
 //!   closing one only a delimiter or a line end may come. A quote within an unquoted field is data.
 //! - A record has at most 1 MiB.
@@ -31,7 +35,8 @@
 //! # Fields
 //!
 //! Every field is a [text](tally_domain::Field::Text), whatever its column stands for, an empty one too. In UTF-8 it is a
-//! part of the record's bytes, unless a quote in it is written twice.
+//! part of the record's bytes, unless a quote in it is written twice. Only where [`Settings::timestamp_formats`] are set, a
+//! timestamp is one, or [unreadable](tally_domain::Field::Unreadable).
 //!
 //! # Amounts
 //!
@@ -61,6 +66,12 @@
 //!
 //! A position is the number of a row, from 0. A cursor is `{"byte": B, "line": L}`: where in the file that row
 //! starts, and its physical line from 1.
+//!
+//! A file that is packed or in UTF-16 is read as a stream: its text is what is unpacked, in UTF-8, and what was said of
+//! bytes is said of that text; so payloads of dead letters are UTF-8, and so says their header `csv.encoding`. The cursor has
+//! `"passed": P` besides, so many bytes of the file, for those who show progress. To go on at a cursor it is unpacked from
+//! the start. Where it is cut off or damaged, the rows before that are read, and the next one is a fault of the data. Its
+//! fingerprint is that of the file as it is, packed.
 
 mod blocking;
 mod compare;
@@ -68,6 +79,7 @@ mod dead_letter;
 mod decimal;
 mod encoding;
 mod file;
+mod form;
 mod framing;
 mod header;
 mod layout;
@@ -77,9 +89,10 @@ mod reader;
 mod settings;
 mod source;
 mod split;
+mod timestamps;
 mod window;
 
-pub use dead_letter::decode;
+pub use dead_letter::{Overrides, decode};
 pub use decimal::Amounts;
 pub use file::{CsvFile, byte_of};
 pub use mask::CsvMask;

@@ -8,27 +8,46 @@ use tally_domain::{Column, Kind};
 use tally_ports::privacy::{MASK, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
-use crate::dead_letter::{DELIMITER, ENCODING, HEADER};
+use crate::dead_letter::{DELIMITER, ENCODING, HEADER, mapped};
 use crate::framing::Width;
+use crate::header::names::{Names, is_alike};
 
 /// Masks columns of records of files, found by the header line that travels with each.
 #[derive(Debug)]
 pub struct CsvMask {
     names: Vec<String>,
-    /// Whether the key, which is the id's text, is one of them.
-    is_key_masked: bool,
+    /// The flow's.
+    columns: Vec<Column>,
 }
 
 impl CsvMask {
-    /// Masks the columns of these names, whether they are among the flow's `columns` or not.
+    /// Masks the columns of these names, whether they are among the flow's `columns` or not. A name may be that in the
+    /// header, in whatever case, or that of the flow's column that it stands for.
     pub fn new(names: &[String], columns: &[Column]) -> Self {
-        let is_masked = |column: &Column| names.iter().any(|name| *name == column.name);
-        let is_key_masked =
-            columns.iter().any(|column| column.kind == Kind::Id && is_masked(column));
-        Self { names: names.to_vec(), is_key_masked }
+        Self { names: names.to_vec(), columns: columns.to_vec() }
     }
 
-    fn payload(&self, raw: &Raw) -> Option<Bytes> {
+    fn is_masked(&self, name: &str) -> bool {
+        self.names.iter().any(|masked| is_alike(masked, name))
+    }
+
+    /// For each name of a header whether its fields are masked, and whether the key, which is the id's text, is.
+    fn masked(&self, names: &[String], raw: &Raw) -> Option<(Vec<bool>, bool)> {
+        let known = Names { columns: &self.columns, mapped: &mapped(raw)? }.find(names);
+        let mut is_key_masked = false;
+        let masked = names.iter().zip(known).map(|(name, column)| {
+            let column = column.map(|column| &self.columns[column]);
+            let is_masked =
+                self.is_masked(name) || column.is_some_and(|column| self.is_masked(&column.name));
+            is_key_masked |= is_masked && column.is_some_and(|column| column.kind == Kind::Id);
+            is_masked
+        });
+        let masked = masked.collect();
+        Some((masked, is_key_masked))
+    }
+
+    /// The masked payload, and whether the key is masked.
+    fn payload(&self, raw: &Raw) -> Option<(Bytes, bool)> {
         let encoding = Encoding::for_label(raw.header(ENCODING)?)?;
         let header = without_mark(raw.header(HEADER)?).trim_ascii_end();
         let delimiter = *raw.header(DELIMITER)?.first()?;
@@ -43,10 +62,11 @@ impl CsvMask {
             return None;
         }
 
+        let (masked, is_key_masked) = self.masked(&names, raw)?;
         let mut text = Vec::with_capacity(line.len());
         let mut end = 0;
-        for (name, field) in names.into_iter().zip(fields) {
-            if !self.names.contains(&name) {
+        for (is_masked, field) in masked.into_iter().zip(fields) {
+            if !is_masked {
                 continue;
             }
             text.extend_from_slice(&line[end..field.start]);
@@ -54,14 +74,16 @@ impl CsvMask {
             end = field.end;
         }
         text.extend_from_slice(&line[end..]);
-        Some(text.into())
+        Some((text.into(), is_key_masked))
     }
 }
 
 impl Mask for CsvMask {
     fn mask(&self, raw: &Raw) -> Raw {
-        let Some(payload) = self.payload(raw) else { return unreadable(raw, &self.names) };
-        let key = raw.key.clone().filter(|_| !self.is_key_masked);
+        let Some((payload, is_key_masked)) = self.payload(raw) else {
+            return unreadable(raw, &self.names);
+        };
+        let key = raw.key.clone().filter(|_| !is_key_masked);
         Raw { key, ..masked(raw, Some(payload), &self.names) }
     }
 }
@@ -165,6 +187,24 @@ mod tests {
         let raw = raw_of(b"id; H\xe4ndler;\"a \"\"b\"\"\";x", "windows-1252", b"7;Jane;Joe;\xe4");
         let found = CsvMask::new(&columns, Transactions::default().columns()).mask(&raw);
         assert_eq!(found.payload.as_deref(), Some(&b"7;***;***;\xe4"[..]));
+    }
+
+    #[test]
+    fn a_column_is_masked_by_either_of_its_names() {
+        let masked = |names: &[&str], header: &'static [u8]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let mut raw = raw_of(header, "UTF-8", b"7;Jane;1");
+            let mapped = Bytes::from_static(br#"{"Nummer":"id","Laden":"merchant"}"#);
+            let mapped = ("csv.columns".to_owned(), Some(mapped));
+            raw.headers = raw.headers.iter().cloned().chain([mapped]).collect();
+            let found = CsvMask::new(&names, Transactions::default().columns()).mask(&raw);
+            (found.payload.unwrap(), found.key.is_some())
+        };
+        let header = b"nummer;Laden;Amount";
+        assert_eq!(masked(&["merchant"], header), (Bytes::from_static(b"7;***;1"), true));
+        assert_eq!(masked(&["Laden", "amount"], header), (Bytes::from_static(b"7;***;***"), true));
+        assert_eq!(masked(&["id"], header), (Bytes::from_static(b"***;Jane;1"), false));
+        assert_eq!(masked(&["Nummer"], header), (Bytes::from_static(b"***;Jane;1"), false));
     }
 
     #[test]

@@ -1,25 +1,36 @@
 //! From a path to an open file that is worth reading on.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
 use crate::compare::Stamp;
 use crate::decimal;
+use crate::form::{Form, Packing};
 use crate::window::read_at;
 
 /// More than a header may have, and then as much as the decimal separator is told from.
 const HEAD: usize = PAYLOAD_LIMIT + 2 + decimal::LOOK_AT;
 
+/// Why a file and nothing else is read.
+const TWICE: &str = "cannot be read twice, once for its hash and once for its rows";
+
 /// An open file and how it begins.
 #[derive(Debug)]
 pub struct Opened {
-    pub file: File,
+    pub file: Arc<File>,
     pub stamp: Stamp,
-    /// Its first bytes.
-    pub head: Vec<u8>,
+    pub form: Form,
+    pub head: Head,
+}
+
+/// How a text begins.
+#[derive(Debug)]
+pub struct Head {
+    pub bytes: Vec<u8>,
     /// Whether these are all.
     pub whole: bool,
 }
@@ -27,6 +38,11 @@ pub struct Opened {
 /// Opens a file that is neither empty nor obviously something else than text. The error says all.
 pub fn open(path: &Path) -> Result<Opened, String> {
     let shown = path.display();
+    if path == Path::new("-") {
+        return Err(format!(
+            "cannot read -: standard input {TWICE}; save it to a file (./- is one of that name)"
+        ));
+    }
     let cannot_open = |error| format!("cannot open {shown}: {}", in_words(&error));
     let metadata = fs::metadata(path).map_err(cannot_open)?;
     if metadata.is_dir() {
@@ -35,23 +51,47 @@ pub fn open(path: &Path) -> Result<Opened, String> {
     // Opening a pipe would wait for its other end.
     if !metadata.is_file() {
         return Err(format!(
-            "cannot read {shown}: it is no regular file and cannot be read twice; copy it to one"
+            "cannot read {shown}: it is no regular file and {TWICE}; copy it to one"
         ));
     }
-    let file = File::open(path).map_err(cannot_open)?;
+    let file = Arc::new(File::open(path).map_err(cannot_open)?);
     let stamp = Stamp::of(&file.metadata().map_err(cannot_open)?);
     if stamp.size == 0 {
         return Err(format!("{shown} is empty"));
     }
     let size = usize::try_from(stamp.size).unwrap_or(usize::MAX);
-    let mut head = vec![0; size.min(HEAD)];
-    read_at(&file, &mut head, 0)
+    let mut bytes = vec![0; size.min(HEAD)];
+    read_at(&file, &mut bytes, 0)
         .map_err(|error| format!("cannot read {shown}: {}", in_words(&error)))?;
-    if let Some(problem) = signature(&head) {
+    let mut head = Head { whole: bytes.len() == size, bytes };
+
+    let mut form = Form { packing: Packing::of(&head.bytes), wide: None };
+    let read = |form: Form| {
+        let read = head_of(&file, stamp.size, form);
+        read.map_err(|error| format!("{shown} cannot be read: {}", form.problem(&error)))
+    };
+    if form.packing.is_some() {
+        head = read(form)?;
+    }
+    if let Some(problem) = signature(&head.bytes) {
         return Err(format!("{shown} {problem}"));
     }
-    let whole = head.len() == size;
-    Ok(Opened { file, stamp, head, whole })
+    form.wide = Form::wide(&head.bytes);
+    if form.wide.is_some() {
+        head = read(form)?;
+    }
+    Ok(Opened { file, stamp, form, head })
+}
+
+/// How the text of a file begins that has to be unpacked or transcoded: if that fails, the lines before.
+fn head_of(file: &Arc<File>, size: u64, form: Form) -> io::Result<Head> {
+    let mut bytes = Vec::new();
+    let text = form.open(file, size, &Arc::default())?;
+    match text.take(HEAD as u64).read_to_end(&mut bytes) {
+        Ok(read) => Ok(Head { whole: read < HEAD, bytes }),
+        Err(_) if bytes.contains(&b'\n') => Ok(Head { whole: false, bytes }),
+        Err(error) => Err(error),
+    }
 }
 
 /// An error of the operating system, without its number where it is a common one.
@@ -63,23 +103,25 @@ pub fn in_words(error: &io::Error) -> String {
     }
 }
 
-/// What a file's first bytes say against it.
+/// What a text's first bytes say against it.
 fn signature(head: &[u8]) -> Option<String> {
-    const COMPRESSED: [(&str, &[u8]); 7] = [
+    const WORKBOOK: &str = "save as CSV in the program that shows it";
+    const COMPRESSED: [(&str, &[u8]); 6] = [
         ("gzip", b"\x1f\x8b"),
-        ("zip (as a workbook is)", b"PK\x03\x04"),
         ("zip", b"PK\x05\x06"),
         ("zstd", b"\x28\xb5\x2f\xfd"),
         ("bzip2", b"BZh"),
         ("xz", b"\xfd7zXZ\0"),
         ("7z", b"7z\xbc\xaf\x27\x1c"),
     ];
-    const WIDE: [(&str, &[u8]); 4] = [
-        ("UTF-32", b"\xff\xfe\0\0"),
-        ("UTF-32", b"\0\0\xfe\xff"),
-        ("UTF-16", b"\xff\xfe"),
-        ("UTF-16", b"\xfe\xff"),
-    ];
+    if head.starts_with(b"PK\x03\x04") {
+        return Some(format!(
+            "is compressed with zip, as an .xlsx workbook is: if it is one, {WORKBOOK}; else unpack it first"
+        ));
+    }
+    if head.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
+        return Some(format!("is an .xls workbook: {WORKBOOK}"));
+    }
     for (name, magic) in COMPRESSED {
         // The letters alone might begin a header.
         let is_bzip2_block =
@@ -90,6 +132,9 @@ fn signature(head: &[u8]) -> Option<String> {
             return Some(format!("is compressed with {name}: unpack it first"));
         }
     }
-    let (name, _) = WIDE.iter().find(|(_, magic)| head.starts_with(magic))?;
-    Some(format!("is {name}: convert it first, with iconv -f {name} -t UTF-8"))
+    let wide: [&[u8]; 2] = [b"\xff\xfe\0\0", b"\0\0\xfe\xff"];
+    if wide.iter().any(|mark| head.starts_with(mark)) {
+        return Some("is UTF-32: convert it first, with iconv -f UTF-32 -t UTF-8".to_owned());
+    }
+    None
 }

@@ -3,34 +3,37 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use memchr::memchr;
 use serde_json::{Value, json};
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
-use crate::framing::{Flaw, Frame, Framing};
-use crate::window::{Window, read_at};
+use crate::form::Form;
+use crate::framing::{Flaw, Frame, Framing, holds_rows};
+use crate::window::Window;
 
 /// The bytes that a batch holds at most; it has one record in any case.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How much is read at once where only a line's end is looked for.
-const SKIP_CHUNK: usize = 64 * 1024;
-
 /// The start of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineStart {
-    /// Where it is in the file.
+    /// Where it is in the file's text.
     pub byte: u64,
     /// Which physical line it is, from 1.
     pub line: u64,
 }
 
 impl LineStart {
-    /// As it is stored.
-    pub fn to_cursor(self) -> Value {
-        json!({ "byte": self.byte, "line": self.line })
+    /// As it is stored; with how many bytes of the file were passed, where its text is a stream.
+    pub fn to_cursor(self, passed: Option<u64>) -> Value {
+        let mut cursor = json!({ "byte": self.byte, "line": self.line });
+        if let Some(passed) = passed {
+            cursor["passed"] = passed.into();
+        }
+        cursor
     }
 
     /// `None` when `cursor` is none.
@@ -52,6 +55,10 @@ pub struct Frames {
     pub blank: u64,
     /// Where the next one is looked for.
     pub end: LineStart,
+    /// How many bytes of the file were passed, where its text is a stream.
+    pub passed: Option<u64>,
+    /// The line of the first record with a field that holds what look like rows.
+    pub swallowing: Option<u64>,
 }
 
 /// A record or a line that is none.
@@ -67,38 +74,49 @@ pub struct Row {
     pub truncated: bool,
 }
 
-/// Finds records in an open file.
-#[derive(Debug)]
+/// Finds records in the text of an open file.
 pub struct Reader {
     framing: Framing,
-    /// The file's size when it was opened; nothing behind it is read.
-    size: u64,
     window: Window,
 }
 
 impl Reader {
-    pub fn new(framing: Framing, size: u64) -> Self {
-        Self { framing, size, window: Window::default() }
+    /// Of a file that had so many bytes when it was opened; nothing behind them is read.
+    pub fn new(framing: Framing, file: &Arc<File>, size: u64, form: Form) -> Self {
+        Self { framing, window: Window::new(file, size, form) }
     }
 
-    /// Up to `limit` records from `start` on; none at the end of the file. Leaves nothing behind that the next call
-    /// depends on: after an error the same call may be made again.
-    pub fn read(&mut self, file: &File, start: LineStart, limit: usize) -> io::Result<Frames> {
+    /// Reads on towards `byte`, but no more than `most` bytes of the text. Whether it is there.
+    pub fn approach(&mut self, byte: u64, most: u64) -> io::Result<bool> {
+        self.window.approach(byte, most)
+    }
+
+    /// Up to `limit` records from `start` on; none at the end of the file. Where it cannot be read on, the records before
+    /// that come first. Leaves nothing behind that the next call depends on: after an error the same call may be made
+    /// again.
+    pub fn read(&mut self, start: LineStart, limit: usize) -> io::Result<Frames> {
         let mut rows: Vec<Row> = Vec::new();
         let mut blank = 0;
+        let mut swallowing = None;
         let mut place = start;
         // Of the batch's bytes.
         let mut first = start.byte;
         let mut end = first;
-        while rows.len() < limit && place.byte < self.size {
-            self.window.seek(place.byte);
-            let whole = self.window.end() == self.size;
-            let frame = self.framing.frame(self.window.from(place.byte), whole);
-            let (len, next, lines, fields, truncated) = match frame {
-                Frame::More => {
-                    self.window.grow(file, first, self.size)?;
-                    continue;
-                }
+        // The end of a record whose line goes on behind it.
+        let mut cut = None;
+        while rows.len() < limit && cut.is_none() {
+            self.window.seek(place.byte)?;
+            let whole = self.window.is_at_end();
+            let bytes = self.window.from(place.byte);
+            if whole && bytes.is_empty() {
+                break;
+            }
+            let (len, next, lines, fields) = match self.framing.frame(bytes, whole) {
+                Frame::More => match self.window.grow(first) {
+                    Ok(()) => continue,
+                    Err(_) if !rows.is_empty() => break,
+                    Err(error) => return Err(error),
+                },
                 Frame::Blank { next } => {
                     place = LineStart { byte: place.byte + next as u64, line: place.line + 1 };
                     blank += 1;
@@ -112,47 +130,48 @@ impl Reader {
                     continue;
                 }
                 Frame::Record { len, next, lines, fields } => {
-                    (len, Some(next), lines, Ok(fields), false)
+                    if lines > 2 && swallowing.is_none() && holds_rows(&bytes[..len], self.framing)
+                    {
+                        swallowing = Some(place.line);
+                    }
+                    (len, Some(next), lines, Ok(fields))
                 }
-                Frame::Bad { flaw, line: Some((len, next)) } => {
-                    (len, Some(next), 1, Err(flaw), false)
-                }
-                Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Err(flaw), true),
+                Frame::Bad { flaw, line: Some((len, next)) } => (len, Some(next), 1, Err(flaw)),
+                Frame::Bad { flaw, line: None } => (PAYLOAD_LIMIT, None, 1, Err(flaw)),
             };
             let row_end = place.byte + len as u64;
             if row_end - first > BATCH_BYTES && !rows.is_empty() {
                 break;
             }
             let range = within(first, place.byte)..within(first, row_end);
-            rows.push(Row { range, line: place.line, fields, truncated });
+            rows.push(Row { range, line: place.line, fields, truncated: next.is_none() });
             end = row_end;
-            let next_byte = match next {
-                Some(next) => place.byte + next as u64,
-                None => self.after_line(file, row_end)?,
-            };
-            place = LineStart { byte: next_byte, line: place.line + lines };
-            if truncated {
-                // The rest of the line is not in the window.
-                break;
+            match next {
+                Some(next) => place.byte += next as u64,
+                None => cut = Some(row_end),
             }
+            place.line += lines;
         }
         let held = within(first, end);
         let bytes = Bytes::copy_from_slice(&self.window.from(first)[..held]);
-        Ok(Frames { bytes, rows, blank, end: place })
+        if let Some(end) = cut {
+            place.byte = self.after_line(end)?;
+        }
+        Ok(Frames { bytes, rows, blank, end: place, passed: self.window.passed(), swallowing })
     }
 
-    /// The start of the next line, looking from `byte` on.
-    fn after_line(&self, file: &File, mut byte: u64) -> io::Result<u64> {
-        let mut chunk = vec![0; SKIP_CHUNK];
-        while byte < self.size {
-            let wanted = usize::try_from(self.size - byte).unwrap_or(usize::MAX).min(SKIP_CHUNK);
-            let read = read_at(file, &mut chunk[..wanted], byte)?;
-            if let Some(newline) = memchr(b'\n', &chunk[..read]) {
+    /// The start of the next line, looking from `byte` on; forgets what is before that.
+    fn after_line(&mut self, mut byte: u64) -> io::Result<u64> {
+        loop {
+            if let Some(newline) = memchr(b'\n', self.window.from(byte)) {
                 return Ok(byte + newline as u64 + 1);
             }
-            byte += read as u64;
+            byte = self.window.end();
+            if self.window.is_at_end() {
+                return Ok(byte);
+            }
+            self.window.grow(byte)?;
         }
-        Ok(self.size)
     }
 }
 
@@ -172,21 +191,20 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    fn file_of(content: &[u8]) -> File {
+    fn reader(content: &[u8], size: u64) -> Reader {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
-        file
+        let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
+        Reader::new(framing, &Arc::new(file), size, Form::default())
     }
 
     /// Reads all batches; of each the number of rows and of bytes.
     fn batches(content: &[u8], limit: usize) -> Vec<(usize, usize)> {
-        let file = file_of(content);
-        let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
-        let mut reader = Reader::new(framing, content.len() as u64);
+        let mut reader = reader(content, content.len() as u64);
         let mut place = LineStart { byte: 0, line: 1 };
         let mut found = Vec::new();
         loop {
-            let frames = reader.read(&file, place, limit).unwrap();
+            let frames = reader.read(place, limit).unwrap();
             assert!(frames.bytes.len() <= 4 * MIB, "{} bytes", frames.bytes.len());
             assert!(reader.window.capacity() <= 6 * MIB, "{} bytes", reader.window.capacity());
             place = frames.end;
@@ -272,10 +290,8 @@ mod tests {
 
     #[test]
     fn a_file_that_ends_too_early_is_an_error() {
-        let file = file_of(b"a;b\nc;d\n");
-        let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
-        let mut reader = Reader::new(framing, 100);
-        let error = reader.read(&file, LineStart { byte: 0, line: 1 }, 9).unwrap_err();
+        let mut reader = reader(b"a;b\nc;d\n", 100);
+        let error = reader.read(LineStart { byte: 0, line: 1 }, 9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -16,6 +16,9 @@ use crate::file::Table;
 use crate::reader::{Frames, LineStart, Reader};
 use crate::split::Feed;
 
+/// How much of a stream's text is passed, on the way to a row, before the caller may have been dropped.
+const APPROACH: u64 = 64 * 1024 * 1024;
+
 /// After as many records the runtime may do something else.
 const RECORDS_PER_TURN: usize = 512;
 
@@ -41,6 +44,9 @@ impl Source for CsvSource {
         let first = self.next;
         let items = split(&self.table, &frames, first).await?;
         self.table.blank_rows.fetch_add(frames.blank, Ordering::Relaxed);
+        if let Some(line) = frames.swallowing {
+            self.table.swallowing.get_or_init(|| line);
+        }
         if count == 0 {
             self.place = frames.end;
             return Ok(None);
@@ -54,7 +60,7 @@ impl Source for CsvSource {
             last: self.next - 1,
             items,
             notation: self.table.amounts.notation(),
-            cursor: frames.end.to_cursor(),
+            cursor: frames.end.to_cursor(frames.passed),
             passed: Passed::default(),
             is_last: frames.end.byte >= self.table.stamp.size,
         }))
@@ -68,24 +74,28 @@ impl CsvSource {
 
     /// Reads and frames up to `limit` records, and makes sure that the file did not change until then.
     async fn frame(&mut self, limit: usize) -> Result<Frames, Fault> {
-        let table = Arc::clone(&self.table);
-        let mut reader = self
-            .reader
-            .take()
-            .unwrap_or_else(|| Reader::new(table.layout.framing, table.stamp.size));
         let (next, place) = (self.next, self.place);
-        let (reader, frames) = blocking(move || {
-            let extent =
-                || format!("row {next} (line {}) and later ones were not used", place.line);
-            let frames = match reader.read(&table.file, place, limit) {
-                Ok(frames) => table.unchanged(&extent()).map(|()| frames),
-                Err(error) => Err(table.unreadable(&error, place.byte, &extent())),
-            };
-            (reader, frames)
-        })
-        .await;
-        self.reader = Some(reader);
-        frames
+        loop {
+            let table = Arc::clone(&self.table);
+            let mut reader = self.reader.take().unwrap_or_else(|| table.reader());
+            let (reader, frames) = blocking(move || {
+                let extent =
+                    || format!("row {next} (line {}) and later ones were not used", place.line);
+                let read = reader
+                    .approach(place.byte, APPROACH)
+                    .and_then(|is_there| is_there.then(|| reader.read(place, limit)).transpose());
+                let frames = match read {
+                    Ok(frames) => table.unchanged(&extent()).map(|()| frames),
+                    Err(error) => Err(table.unreadable(&error, place.byte, &extent())),
+                };
+                (reader, frames)
+            })
+            .await;
+            self.reader = Some(reader);
+            if let Some(frames) = frames? {
+                return Ok(frames);
+            }
+        }
     }
 }
 

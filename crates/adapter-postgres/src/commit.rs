@@ -6,6 +6,7 @@ use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Sink, StopKind, counts};
+use tally_queries::earlier::CLOSE_OUTDATED;
 use tally_queries::ledger::{RECORDED, Recorded};
 
 use crate::connection::{Session, answer};
@@ -32,13 +33,15 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     let is_re_read = commit.pass > 1;
     let earlier =
         if is_re_read { earlier::of(session, &origin, range).await? } else { Earlier::default() };
-    if is_re_read {
+    let under_keys = earlier::under_keys(session, commit).await?;
+    if is_re_read || !under_keys.is_empty() {
         session.run("release savepoint effect; savepoint effect").await?;
     }
     let rows = earlier.without_counted(&commit.rows);
     let outcomes = effect::write(session, &origin, range, &rows).await?;
     let outcomes = Earlier::outcomes(&commit.rows, outcomes);
-    earlier::close(session, &origin, &earlier, &commit.rows, &outcomes).await?;
+    earlier::close(session, &origin, &earlier, &commit.rows, &outcomes, CLOSE_OUTDATED).await?;
+    earlier::outdate(session, commit, under_keys, &outcomes).await?;
     if counts(origin.flow) {
         earlier::note_counted(session, &origin, range).await?;
     }

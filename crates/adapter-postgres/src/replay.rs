@@ -11,6 +11,7 @@ use tally_ports::{
     DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, Raw, Replay, ReplayAttempt, Replayed,
     Row, State,
 };
+use tally_queries::earlier::CLOSE_REPLAYED;
 use tally_queries::replay::{FIND, Pass, StateRow};
 use uuid::Uuid;
 
@@ -85,7 +86,7 @@ async fn write(
     let earlier = earlier::of(session, &origin, (position, position)).await?;
     let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
-    earlier::close(session, &origin, &earlier, rows, &outcomes).await?;
+    earlier::close(session, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED).await?;
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tally_ports::{
     Commit, Committed, Earlier, Fault, Outcome, Sink, Stop, StopKind, Writes, counts,
 };
+use tally_queries::earlier::CLOSE_OUTDATED;
 use tally_queries::ledger::{RECORDED, Recorded};
 
 use crate::atomic::transaction;
@@ -104,7 +105,8 @@ fn conclude(
     outcomes: Vec<Outcome>,
 ) -> Result<Committed, NotWritten> {
     let (origin, outcomes) = (commit.origin(), Earlier::outcomes(&commit.rows, outcomes));
-    earlier::close(connection, &origin, earlier, &commit.rows, &outcomes)?;
+    earlier::close(connection, &origin, earlier, &commit.rows, &outcomes, CLOSE_OUTDATED)?;
+    earlier::outdate(connection, commit, &outcomes)?;
     if counts(origin.flow) {
         earlier::note_counted(connection, &origin, (commit.first, commit.last))?;
     }

@@ -2,10 +2,12 @@
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
-use tally_ports::{Commit, Earlier, Origin, Outcome, Row, counts};
+use tally_ports::{Commit, Earlier, Origin, Outcome, Row, counts, outdates_by_key, written_keys};
 use tally_queries::earlier::{
-    CLOSE, COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
+    COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
 };
+
+use crate::statement::{Statement, Value, execute, query_bool};
 
 /// What the store holds for the positions from `first` to `last`.
 pub(crate) fn of(
@@ -50,16 +52,65 @@ pub(crate) fn note_counted(
     query.execute(connection).map(drop)
 }
 
-/// Closes the open dead letters of rows that are now written.
+/// Closes the open dead letters of the positions of rows that are now written, with one of the statements for that.
 pub(crate) fn close(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
     earlier: &Earlier,
     rows: &[Row],
     outcomes: &[Outcome],
+    statement: &str,
 ) -> QueryResult<()> {
     for position in earlier.closed(rows, outcomes) {
-        about(CLOSE, origin).bind::<BigInt, _>(position).execute(connection)?;
+        about(statement, origin).bind::<BigInt, _>(position).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Whether other passes or streams than that of a batch have open dead letters with a key: each part looks at one end of an
+/// index, however many there are.
+const HAS_OPEN_KEYS: &str = "
+    select exists (
+        select 1 from dead_letters where flow = ? and state = 'open' and key is not null and stream < ?
+    ) or exists (
+        select 1 from dead_letters where flow = ? and state = 'open' and key is not null and stream > ?
+    ) or exists (
+        select 1 from dead_letters where flow = ? and state = 'open' and key is not null and stream = ? and pass < ?
+    ) as found";
+
+struct Outdate;
+
+impl Statement for Outdate {
+    const SQL: &'static str = "update dead_letters set state = 'outdated', outdated_by = 'key' \
+        where flow = ? and key = ? and state = 'open' and stream like 'file/%' and not (stream = ? and pass >= ?)";
+}
+
+/// Closes the open dead letters of earlier passes and other files under keys that are now written.
+pub(crate) fn outdate(
+    connection: &mut SqliteConnection,
+    commit: &Commit,
+    outcomes: &[Outcome],
+) -> QueryResult<()> {
+    let origin = commit.origin();
+    if !outdates_by_key(&origin) {
+        return Ok(());
+    }
+    let (flow, stream) = (origin.flow.name(), origin.stream);
+    let values: [Value<'_>; 7] = [
+        flow.into(),
+        stream.into(),
+        flow.into(),
+        stream.into(),
+        flow.into(),
+        stream.into(),
+        commit.pass.into(),
+    ];
+    if !query_bool(connection, HAS_OPEN_KEYS, &values)? {
+        return Ok(());
+    }
+    for key in written_keys(origin.flow, &commit.rows, Some(outcomes)) {
+        let values = [flow.into(), key.into(), stream.into(), commit.pass.into()];
+        execute::<Outdate>(connection, &values)?;
     }
     Ok(())
 }

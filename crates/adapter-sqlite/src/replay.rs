@@ -8,6 +8,7 @@ use tally_ports::dead_letter::headers_to_json;
 use tally_ports::{
     Earlier, Fault, LoggedAct, Outcome, Replay, ReplayAttempt, Replayed, Row, State,
 };
+use tally_queries::earlier::CLOSE_REPLAYED;
 use tally_queries::replay::{FIND, Pass, StateRow};
 
 use crate::atomic::transaction;
@@ -107,7 +108,7 @@ fn write(
     let earlier = earlier::of(connection, &origin, (position, position))?;
     let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;
     let outcomes = Earlier::outcomes(rows, vec![outcome]);
-    earlier::close(connection, &origin, &earlier, rows, &outcomes)?;
+    earlier::close(connection, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED)?;
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 

@@ -141,7 +141,9 @@ impl Layers {
     }
 
     fn show_below(&self, path: &str, value: &Value, lines: &mut String) {
-        if let Value::Dict(_, members) = value {
+        if let Value::Dict(_, members) = value
+            && !flows::is_whole(path)
+        {
             for (name, member) in members {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 self.show_below(&path, member, lines);
@@ -157,6 +159,13 @@ impl Layers {
             Value::Array(_, items) => {
                 let items: Vec<String> = items.iter().map(shown_text).collect();
                 format!("[{}]", items.join(", "))
+            }
+            Value::Dict(_, members) => {
+                let members: Vec<String> = members
+                    .iter()
+                    .map(|(name, value)| format!("{name:?} = {}", shown_text(value)))
+                    .collect();
+                format!("{{{}}}", members.join(", "))
             }
             other => format!("{other:?}"),
         };

@@ -296,6 +296,7 @@ impl Settings {
             )));
         }
         range("quality.window", self.quality.window, 1, 10_000)?;
+        self.csv.check()?;
         range("budget.window", self.budget.window, 1, 100_000)?;
         range("budget.in_a_row", self.budget.in_a_row, 1, 100_000)?;
         if !(0.0..=1.0).contains(&self.budget.ratio) {

@@ -70,6 +70,10 @@ impl Faults {
         match field {
             Field::Timestamp(at) => return Some(*at),
             Field::Instant(at) => return Some(at.naive_utc()),
+            Field::Unreadable(_) => {
+                let what = "is in none of the formats that are set (csv.timestamp_formats)";
+                return self.add(format!("{name}_invalid"), format!("{name} {what}"));
+            }
             _ => {}
         }
         let text = field.text();
@@ -80,7 +84,7 @@ impl Faults {
                     "is a number: columns.{name}.unit must say its unit, in which it is a time of the years 1 to 9999"
                 ),
                 Field::Date(_) => format!("is a date: set columns.{name}.unit to days to read it as its midnight"),
-                _ => "is not a date with a time, like 2024-01-31 23:59:59".to_owned(),
+                _ => "is not a date with a time, like 2024-01-31 23:59:59 (the form in a file: csv.timestamp_formats)".to_owned(),
             };
             self.add(format!("{name}_invalid"), format!("{name} {what}"))
         })

@@ -14,7 +14,8 @@ use crate::amount::Notation;
 
 /// What a source found in one column of a record. Texts share the record's bytes where they can.
 ///
-/// CSV has texts only; JSON has texts, numbers, booleans and JSON; the other variants are Avro's, whose values have types.
+/// CSV has texts, and timestamps where their format is set; JSON has texts, numbers, booleans and JSON; the other variants
+/// are Avro's, whose values have types.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Field {
     /// The record does not have the column.
@@ -24,6 +25,8 @@ pub enum Field {
     Null,
     /// A text, exactly as it was written.
     Text(ByteString),
+    /// A text that is not what its source was told that the column holds: no form of the values that are set fits.
+    Unreadable(ByteString),
     /// A number with the digits it was written with, without an exponent. Of a floating-point number the shortest that
     /// read back as the same.
     Number(ByteString),
@@ -49,7 +52,7 @@ impl Field {
     /// A text, or the text of a number, an id, a date or a time (ISO 8601); `None` for anything else.
     pub fn text(&self) -> Option<Cow<'_, str>> {
         Some(match self {
-            Self::Text(text) | Self::Number(text) => Cow::Borrowed(text),
+            Self::Text(text) | Self::Unreadable(text) | Self::Number(text) => Cow::Borrowed(text),
             Self::Integer(number) => number.to_string().into(),
             Self::Decimal(number) => number.to_string().into(),
             Self::Uuid(id) => id.to_string().into(),
@@ -63,7 +66,7 @@ impl Field {
     /// As [`Field::text`].
     pub fn into_text(self) -> Option<ByteString> {
         match self {
-            Self::Text(text) | Self::Number(text) => Some(text),
+            Self::Text(text) | Self::Unreadable(text) | Self::Number(text) => Some(text),
             other => other.text().map(|text| text.into_owned().into()),
         }
     }
@@ -76,6 +79,7 @@ impl fmt::Debug for Field {
             Self::Absent => "Absent",
             Self::Null => "Null",
             Self::Text(_) => "Text",
+            Self::Unreadable(_) => "Unreadable",
             Self::Number(_) => "Number",
             Self::Integer(_) => "Integer",
             Self::Decimal(_) => "Decimal",
@@ -179,6 +183,7 @@ mod tests {
         let at: NaiveDateTime = "2024-01-15T08:30:00.25".parse().unwrap();
         for (field, text) in [
             (Field::Text("a".into()), Some("a")),
+            (Field::Unreadable("a".into()), Some("a")),
             (Field::Number("1.50".into()), Some("1.50")),
             (Field::Integer(-7), Some("-7")),
             (Field::Decimal(Decimal { unscaled: -150, scale: 2 }), Some("-1.50")),

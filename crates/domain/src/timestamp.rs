@@ -2,11 +2,21 @@
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 
-/// `YYYY-MM-DD`, `T` or a blank, `HH:MM:SS`, optionally a fraction (cut after microseconds), optionally `Z` or an
-/// offset (`+02:00`, `+0200`, `+02`). With an offset the result is in UTC, without one it is what was written.
+/// The length of a timestamp without its seconds.
+const MINUTES: usize = "YYYY-MM-DDTHH:MM".len();
+
+/// `YYYY-MM-DD`, `T` or a blank, `HH:MM`, optionally `:SS`, then optionally a fraction (cut after microseconds), optionally
+/// `Z` or an offset (`+02:00`, `+0200`, `+02`). With an offset the result is in UTC, without one it is what was written.
 /// Years 1 to 9999. `None` for anything else, a date that does not exist and a leap second among it.
 pub fn parse(text: &str) -> Option<NaiveDateTime> {
-    if !text.is_ascii() || text.len() < "YYYY-MM-DDTHH:MM:SS".len() {
+    if !text.is_ascii() || text.len() < MINUTES {
+        return None;
+    }
+    if matches!(text.as_bytes().get(MINUTES), None | Some(b'Z' | b'z' | b'+' | b'-')) {
+        let (minutes, offset) = text.split_at(MINUTES);
+        return parse(&format!("{minutes}:00{offset}"));
+    }
+    if text.len() < "YYYY-MM-DDTHH:MM:SS".len() {
         return None;
     }
     // RFC 3339 requires an offset with a colon; its other checks are the ones needed here.
@@ -24,12 +34,16 @@ pub fn parse(text: &str) -> Option<NaiveDateTime> {
         _ => rfc3339(text),
     }?;
 
-    let utc = moment.naive_utc();
-    let leap_second = utc.nanosecond() >= 1_000_000_000;
-    if leap_second || !(1..=9999).contains(&utc.year()) {
+    stored(moment.naive_utc())
+}
+
+/// The moment cut after microseconds; `None` for a leap second and outside of the years 1 to 9999.
+pub fn stored(at: NaiveDateTime) -> Option<NaiveDateTime> {
+    let leap_second = at.nanosecond() >= 1_000_000_000;
+    if leap_second || !(1..=9999).contains(&at.year()) {
         return None;
     }
-    utc.with_nanosecond(utc.nanosecond() / 1_000 * 1_000)
+    at.with_nanosecond(at.nanosecond() / 1_000 * 1_000)
 }
 
 fn rfc3339(text: &str) -> Option<DateTime<chrono::FixedOffset>> {
@@ -59,6 +73,17 @@ mod tests {
         check("2024-01-15T00:30:00+02:00", Some("2024-01-14 22:30:00"));
         check("2024-01-15 00:30:00.25-0130", Some("2024-01-15 02:00:00.250"));
         check("2024-01-15 00:30:00+00", Some("2024-01-15 00:30:00"));
+    }
+
+    #[test]
+    fn seconds_may_be_missing() {
+        check("2024-01-15 08:30", Some("2024-01-15 08:30:00"));
+        check("2024-01-15T00:30+02:00", Some("2024-01-14 22:30:00"));
+        check("2024-01-15T08:30Z", Some("2024-01-15 08:30:00"));
+        check("2024-01-15 08:30.5", None);
+        check("2024-01-15 08:30:", None);
+        check("2024-01-15 08:3", None);
+        check("2024-01-15 08:60", None);
     }
 
     #[test]

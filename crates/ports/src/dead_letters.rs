@@ -135,6 +135,8 @@ pub struct DeadLetterSummary {
     pub message: String,
     /// What became of it.
     pub state: State,
+    /// Which rule outdated it, where no replay did.
+    pub outdated_by: Option<OutdatedBy>,
     /// When it failed, in UTC.
     pub failed_at: NaiveDateTime,
     /// When it was published to a topic, in UTC.
@@ -173,7 +175,7 @@ pub enum State {
     Retried,
     /// A replay wrote its effect.
     Replayed,
-    /// A replay found something newer in its place.
+    /// A replay found something newer in its place, or a later pass or file has written its row: see [`OutdatedBy`].
     Outdated,
     /// A corrected record is on its way to its source.
     Repaired,
@@ -182,6 +184,38 @@ pub enum State {
     /// Key, payload and headers were blanked.
     Purged,
 }
+
+/// Why a dead letter was outdated without a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutdatedBy {
+    /// A later pass over the same log has read its position and taken the record.
+    Position,
+    /// A later pass or another file has written the row of its key, byte for byte the same.
+    Key,
+}
+
+impl OutdatedBy {
+    /// The text in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Position => "position",
+            Self::Key => "key",
+        }
+    }
+}
+
+impl FromStr for OutdatedBy {
+    type Err = UnknownRule;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRule> {
+        let known = [Self::Position, Self::Key].into_iter().find(|rule| rule.as_str() == text);
+        known.ok_or(UnknownRule)
+    }
+}
+
+/// A text that names no [`OutdatedBy`].
+#[derive(Debug)]
+pub struct UnknownRule;
 
 impl State {
     /// All of them.

@@ -5,7 +5,7 @@ mod writes;
 
 use tally_domain::{Flow, Reason};
 
-pub use self::earlier::{Earlier, OpenDeadLetter, counts};
+pub use self::earlier::{Earlier, OpenDeadLetter, counts, outdates_by_key, written_keys};
 pub use self::writes::{Together, TogetherRow, Verdict, Writes};
 
 /// What became of one row.

@@ -29,12 +29,12 @@ pub use audit::{Audit, Auditor};
 pub use batch::{Batch, Commit, Committed, DeadLetterBudget, Item, Refused, Row};
 pub use dead_letter::{DeadLetter, RelayedDeadLetter};
 pub use dead_letters::{
-    Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Filter, State,
+    Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Filter, OutdatedBy, State,
     StoredDeadLetter,
 };
 pub use effect::{
     Earlier, OpenDeadLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
-    counts,
+    counts, outdates_by_key, written_keys,
 };
 pub use fault::{Fault, Stop, StopKind};
 pub use logged_act::{Acts, LoggedAct};

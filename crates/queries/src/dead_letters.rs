@@ -15,7 +15,7 @@ macro_rules! listed {
             cast(octet_length(d.payload) as bigint) as payload_bytes,
             cast(coalesce(octet_length(d.key), 0) + coalesce(octet_length(d.payload), 0)
                 + octet_length(cast(d.headers as text)) as bigint) as bytes,
-            d.stage, d.code, d.message, d.state, d.failed_at, d.published_at"
+            d.stage, d.code, d.message, d.state, d.outdated_by, d.failed_at, d.published_at"
     };
 }
 

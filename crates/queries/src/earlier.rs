@@ -92,12 +92,24 @@ pub const FORGET: &str = "
 pub const NOTE: &str = "
     insert into counted (flow, stream, partition, log, first, last) values ($1, $2, $3, $4, $5, $6)";
 
-/// Marks the open dead letters of the position in the fifth parameter as replayed.
-pub const CLOSE: &str = "
-    update dead_letters set state = 'replayed'
-    where flow = $1 and stream = $2 and partition = $3 and state = 'open' and pass in (
-            select p.pass from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4
-        ) and position = $5";
+/// Closes the open dead letters of the position in the fifth parameter.
+macro_rules! close {
+    ($as:literal) => {
+        concat!(
+            "update dead_letters set ",
+            $as,
+            " where flow = $1 and stream = $2 and partition = $3 and state = 'open' and pass in (
+                select p.pass from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3 and p.log = $4
+            ) and position = $5"
+        )
+    };
+}
+
+/// For what a replay has written.
+pub const CLOSE_REPLAYED: &str = close!("state = 'replayed'");
+
+/// For what a later pass has taken.
+pub const CLOSE_OUTDATED: &str = close!("state = 'outdated', outdated_by = 'position'");
 
 /// Copies the states `repaired` and `discarded` from earlier dead letters of the same positions to those of the batch in
 /// the fifth parameter.

@@ -24,7 +24,7 @@ const GROUPS: &str = "amount has thousands that are not in groups of three digit
 const RANGE: &str =
     "amount has more than ten digits before or more than two after the decimal separator";
 const DEBIT: &str = "amount of a debit is not below 0";
-const TIME: &str = "timestamp is not a date with a time, like 2024-01-31 23:59:59";
+const TIME: &str = "timestamp is not a date with a time, like 2024-01-31 23:59:59 (the form in a file: csv.timestamp_formats)";
 
 /// Files whose rows cannot be framed or decoded. The ids of all are different.
 fn unframed() -> Vec<Rows> {
@@ -99,7 +99,7 @@ fn unframed() -> Vec<Rows> {
         Rows::new("not UTF-8", [latin1, b"\n".as_slice(), row(72).as_bytes()].concat())
             .letter(
                 0,
-                ("encoding", &at(2, "column description is not valid UTF-8")),
+                ("encoding", &at(2, "column description is not valid UTF-8 (csv.encoding)")),
                 Some("71"),
                 latin1,
             )

@@ -94,7 +94,7 @@ fn names_that_are_unknown() {
         "ml." => {
             "url, headers, bearer_token, bearer_token_file, connect_timeout, answer_timeout, concurrency, request_size, max_requests_per_second, isolate_errors"
         }
-        "csv." => "encoding, decimal",
+        "csv." => "encoding, decimal, skip_lines, columns, timestamp_formats",
         "kafka." => {
             "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, report_offsets, tls, ca_file, sasl"
         }
@@ -166,6 +166,7 @@ fn every_setting_out_of_range() {
             ),
         );
     }
+    whole("csv.skip_lines", 10_001, "0 and 10000");
     whole("kafka.max_batch_bytes", 1_023, "1024 and 1073741824");
     whole("kafka.max_batch_bytes", 1_073_741_825, "1024 and 1073741824");
     for name in ["budget.window", "budget.in_a_row"] {
@@ -355,20 +356,42 @@ fn encodings_that_cannot_be_read() {
     for (encoding, problem) in [
         (
             "utf-16",
-            "is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+            "is not compatible with ASCII: convert the file, for example with iconv -t UTF-8; one in UTF-16 that begins with \
+             its byte order mark is read as it is, with csv.encoding utf-8",
         ),
         (
             "UTF-16LE",
-            "is not compatible with ASCII: convert the file first, for example with iconv -t UTF-8",
+            "is not compatible with ASCII: convert the file, for example with iconv -t UTF-8; one in UTF-16 that begins with \
+             its byte order mark is read as it is, with csv.encoding utf-8",
         ),
         (
             "ebcdic",
             "is unknown: use a label of the WHATWG encoding standard, such as utf-8 or windows-1252",
         ),
     ] {
-        let line = format!("ERROR encoding {encoding:?} {problem}");
+        let line = format!("ERROR csv.encoding {encoding:?} {problem}");
         check("", &[("TALLY_CSV__ENCODING", encoding)], &[], (78, &line));
     }
+}
+
+#[test]
+fn formats_of_timestamps_that_can_read_nothing() {
+    for (format, problem) in [
+        ("%Q", "is not a format of strftime, like %d/%m/%Y"),
+        ("%H:%M", "names no date, or only a part of a time of day"),
+    ] {
+        let message = format!("csv.timestamp_formats: {format:?} {problem}");
+        wrong_toml(&format!("csv.timestamp_formats = ['%Y-%m-%d', '{format}']"), &message);
+        let flow = format!("[flows.transactions]\ncsv.timestamp_formats = ['{format}']");
+        wrong_toml(&flow, &message);
+    }
+}
+
+#[test]
+fn columns_that_are_mapped_to_none() {
+    let line = "ERROR csv.columns: \"Betrag\" is mapped to \"amonut\", which is not a column; the columns are \
+        id, description, amount, timestamp, merchant, operation_type, side";
+    check("", &[("TALLY_CSV__COLUMNS", "{Betrag=amonut}")], &[], (78, line));
 }
 
 #[test]
@@ -398,12 +421,14 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
     let folder = Folder::new();
     fs::write(
         folder.path().join("tally.toml"),
-        "batch_size = 7\n[quality.outlier]\nthreshold = 0.25\n",
+        "batch_size = 7\n[quality.outlier]\nthreshold = 0.25\n[csv.columns]\n\"Betrag (EUR)\" = 'amount'\n's.no' = 'id'\n",
     )
     .unwrap();
     let env = [
         ("DATABASE_URL", "postgres://me:hidden@db/unused"),
         ("TALLY_ML__CONCURRENCY", "2"),
+        ("TALLY_CSV__SKIP_LINES", "3"),
+        ("TALLY_CSV__TIMESTAMP_FORMATS", "[\"%d/%m/%Y\"]"),
         ("OBS_PORT", "9000"),
         ("LOG_LEVEL", "warn,tally_pipeline=debug"),
         ("TOPIC_NAME", "7"),
@@ -424,8 +449,11 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         budget.in_a_row = 1000 # default\n\
         budget.ratio = 0.9 # default\n\
         budget.window = 10000 # default\n\
+        csv.columns = {\"Betrag (EUR)\" = \"amount\", \"s.no\" = \"id\"} # file tally.toml\n\
         csv.decimal = \"auto\" # default\n\
         csv.encoding = \"utf-8\" # default\n\
+        csv.skip_lines = 3 # environment TALLY_CSV__SKIP_LINES\n\
+        csv.timestamp_formats = [\"%d/%m/%Y\"] # environment TALLY_CSV__TIMESTAMP_FORMATS\n\
         database_url = \"postgres://***@db:5432/x?***\" # flag --database-url\n\
         drain = \"10s\" # default\n\
         kafka.brokers = \"127.0.0.1:9092\" # default\n\

@@ -3,6 +3,7 @@
 
 mod acts;
 mod chosen;
+mod corrected;
 mod looking;
 mod races;
 mod replay;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use serde_json::Value;
-use tally_adapter_csv::{CsvFile, Decimal, Settings, decode};
+use tally_adapter_csv::{CsvFile, Decimal, Overrides, Settings, decode};
 use tally_domain::amount::{DecimalSign, Notation};
 use tally_ports::Raw;
 
@@ -191,7 +191,7 @@ async fn a_dead_letter_says_how_its_amounts_are_read() {
     ] {
         let items = read(table([amount]), &settings).await;
         assert_eq!(header(&items[0], "csv.decimal"), Some(word.as_bytes()));
-        let (fields, again) = decode(&items[0].raw, COLUMNS).await.unwrap();
+        let (fields, again) = decode(&items[0].raw, COLUMNS, &Overrides::default()).await.unwrap();
         assert_eq!((fields[1].text().as_deref(), again), (Some(amount), notation));
         assert_eq!(opened(table([amount]), &settings).await.amounts().decimal(), word);
     }
@@ -204,6 +204,6 @@ async fn a_dead_letter_says_how_its_amounts_are_read() {
         )
     });
     let raw = Raw { headers: headers.collect(), ..items[0].raw.clone() };
-    let reason = decode(&raw, COLUMNS).await.unwrap_err();
+    let reason = decode(&raw, COLUMNS, &Overrides::default()).await.unwrap_err();
     assert_eq!((&*reason.code, &*reason.message), ("fields", "its header csv.decimal is unknown"));
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tally_adapter_csv::{Settings, decode};
+use tally_adapter_csv::{Overrides, Settings, decode};
 use tally_ports::Raw;
 
 use crate::support::{COLUMNS, all_shown, file_of, next, open, read, read_on};
@@ -56,7 +56,7 @@ async fn a_file_of_nothing_else_has_no_rows() {
 async fn one_that_was_a_dead_letter_is_none_in_a_replay() {
     let items = read("id;amount;text\n1;2;a\n", &Settings::default()).await;
     let raw = Raw { payload: Some(Bytes::from_static(b";;")), ..items[0].raw.clone() };
-    let reason = decode(&raw, COLUMNS).await.unwrap_err();
+    let reason = decode(&raw, COLUMNS, &Overrides::default()).await.unwrap_err();
     assert_eq!(
         (&*reason.code, &*reason.message),
         ("unframed", "it is a blank row, which is no record")

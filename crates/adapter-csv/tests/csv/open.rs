@@ -39,29 +39,29 @@ async fn no_file() {
     let stop = refused(Path::new("/dev/null"), &Settings::default()).await;
     assert_eq!(
         stop.message,
-        "cannot read /dev/null: it is no regular file and cannot be read twice; copy it to one"
+        "cannot read /dev/null: it is no regular file and cannot be read twice, once for its hash and once for its rows; copy it to one"
     );
 }
 
 #[tokio::test]
 async fn no_text() {
     check("", "{} is empty").await;
-    check(b"\x1f\x8b\x08rest", "{} is compressed with gzip: unpack it first").await;
-    check(b"PK\x03\x04rest", "{} is compressed with zip (as a workbook is): unpack it first").await;
-    check(b"\x28\xb5\x2f\xfdrest", "{} is compressed with zstd: unpack it first").await;
+    let zip = "{} is compressed with zip, as an .xlsx workbook is: if it is one, save as CSV in the program that shows it; \
+               else unpack it first";
+    check(b"PK\x03\x04rest", zip).await;
+    let workbook = "{} is an .xls workbook: save as CSV in the program that shows it";
+    check(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1rest", workbook).await;
     check(b"BZh91AY&SYrest", "{} is compressed with bzip2: unpack it first").await;
     check(b"\xfd7zXZ\0rest", "{} is compressed with xz: unpack it first").await;
-    check(b"\xff\xfei\0d\0", "{} is UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8").await;
-    check(b"\xfe\xff\0i\0d", "{} is UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8").await;
     check(b"\xff\xfe\0\0i\0\0\0", "{} is UTF-32: convert it first, with iconv -f UTF-32 -t UTF-8")
         .await;
     check(b"\0\0\xfe\xff\0\0\0i", "{} is UTF-32: convert it first, with iconv -f UTF-32 -t UTF-8")
         .await;
-    let zeros = "{} is no text: its first line holds zero bytes; if it is UTF-16, convert it with iconv -f UTF-16 -t UTF-8";
+    let zeros = "{} is no text: its first line holds zero bytes; if it is UTF-16 without a byte order mark, convert it with iconv -f UTF-16LE -t UTF-8";
     check(b"i\0d\0;\0", zeros).await;
     check([b"\x7fELF\0".as_slice(), &vec![7; 3_000_000]].concat(), zeros).await;
     let encoding =
-        "{} is no text in UTF-8: set its encoding if it has another one, such as windows-1252";
+        "{} is no text in UTF-8: set csv.encoding to the one that it has, such as windows-1252";
     check(b"id;amount;text;pr\xe9nom\n1;2;3;4\n", encoding).await;
     check("x".repeat(1_048_577), "{} is not a CSV table: its first line is longer than 1 MiB")
         .await;
@@ -74,19 +74,27 @@ async fn no_header() {
     let blank = "{} holds no line with anything in it: a header is needed: id, amount, text";
     check("\n\r\n\n", blank).await;
     check("\u{feff}", blank).await;
-    check("1;2;a\n", "{} has no header: its first line names none of the columns id, amount, text")
+    check("1;2;a\n", "{} has no header: its first line names none of the columns id, amount, text: map other names by csv.columns")
         .await;
     check(
         "id;amount;text\r1;2;a\r",
         "{} is not a CSV table: its lines end with CR alone; convert them to LF",
     )
     .await;
-    check("id;amount;note\n", "{} lacks the column text; it has id, amount, note").await;
-    check("id,Amount\n", "{} lacks the columns amount, text; it has id, Amount").await;
+    check(
+        "id;amount;note\n",
+        "{} lacks the column text; it has id, amount, note: map other names by csv.columns",
+    )
+    .await;
+    check(
+        "id,Amount\n",
+        "{} lacks the column text; it has id, Amount: map other names by csv.columns",
+    )
+    .await;
     check("id;amount;text;amount\n", "{} has the column amount more than once").await;
     check(
         "id:amount:text\n",
-        "{} has no header: its first line names none of the columns id, amount, text",
+        "{} has no header: its first line names none of the columns id, amount, text: map other names by csv.columns",
     )
     .await;
     let quotes = "{} has a header that cannot be split: a quote is not closed, or text follows it";
@@ -96,7 +104,7 @@ async fn no_header() {
     let shown = wide[..49].join(", ");
     check(
         format!("id;{}\n", wide.join(";")),
-        &format!("{{}} lacks the columns amount, text; it has id, {shown}, ..."),
+        &format!("{{}} lacks the columns amount, text; it has id, {shown}, ...: map other names by csv.columns"),
     )
     .await;
 }
@@ -115,7 +123,7 @@ async fn a_wrong_encoding_is_a_wrong_setting() {
     assert_eq!(
         stop.message,
         format!(
-            "{path} starts with the byte order mark of UTF-8, but its encoding is set to windows-1252"
+            "{path} starts with the byte order mark of UTF-8, but csv.encoding is windows-1252: set it to utf-8"
         )
     );
 }

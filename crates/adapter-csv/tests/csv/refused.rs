@@ -1,7 +1,7 @@
 //! Records that are none.
 
 use bytes::Bytes;
-use tally_adapter_csv::{Decimal, Settings, decode};
+use tally_adapter_csv::{Overrides, Settings, decode};
 use tally_domain::Flow;
 use tally_domain::amount::{DecimalSign, Notation};
 use tally_domain::transactions::Transactions;
@@ -66,7 +66,10 @@ async fn an_unclosed_quote_costs_one_line() {
 async fn bytes_that_are_not_in_the_encoding() {
     check(
         b"1;2;caf\xe9\n2;3;b\n",
-        &["encoding: line 2: column text is not valid UTF-8 [1;2;caf\\xe9]", "2|3|b"],
+        &[
+            "encoding: line 2: column text is not valid UTF-8 (csv.encoding) [1;2;caf\\xe9]",
+            "2|3|b",
+        ],
     )
     .await;
     let content = b"id;amount;text;\n1;2;a;\xff\n\xff;2;a;b\n";
@@ -74,17 +77,17 @@ async fn bytes_that_are_not_in_the_encoding() {
     assert_eq!(
         all_shown(&items),
         [
-            "encoding: line 2: field 4 is not valid UTF-8 [1;2;a;\\xff]",
-            "encoding: line 3: column id is not valid UTF-8 [\\xff;2;a;b]",
+            "encoding: line 2: field 4 is not valid UTF-8 (csv.encoding) [1;2;a;\\xff]",
+            "encoding: line 3: column id is not valid UTF-8 (csv.encoding) [\\xff;2;a;b]",
         ]
     );
     assert_eq!(items[0].raw.key.as_deref(), Some(b"1".as_slice()));
     assert_eq!(items[1].raw.key, None);
-    let settings = Settings { encoding: "euc-kr".to_owned(), decimal: Decimal::Auto };
+    let settings = Settings { encoding: "euc-kr".to_owned(), ..Settings::default() };
     let items = read(b"id;amount;text\n1;2;\xff\n", &settings).await;
     assert_eq!(
         all_shown(&items),
-        ["encoding: line 2: column text is not valid EUC-KR [1;2;\\xff]"]
+        ["encoding: line 2: column text is not valid EUC-KR (csv.encoding) [1;2;\\xff]"]
     );
 }
 
@@ -134,11 +137,11 @@ async fn a_record_of_1_mib_is_read() {
 #[tokio::test]
 async fn a_dead_letter_can_be_read_again() {
     let content = b"text;amount;id\n\"caf\xe9\n\";2,5;1\nb;3\nc;3,5;\"2\n\"d\"x;4;3\n";
-    let settings = Settings { encoding: "latin1".to_owned(), decimal: Decimal::Auto };
+    let settings = Settings { encoding: "latin1".to_owned(), ..Settings::default() };
     let items = read(content, &settings).await;
     assert_eq!(items.len(), 4);
     for item in &items {
-        let again = decode(&item.raw, COLUMNS).await;
+        let again = decode(&item.raw, COLUMNS, &Overrides::default()).await;
         match (&item.content, again) {
             (Ok(fields), Ok((again, notation))) => {
                 assert_eq!((&again, notation), (fields, Notation::Shown(DecimalSign::Comma)));
@@ -147,12 +150,16 @@ async fn a_dead_letter_can_be_read_again() {
             (first, again) => panic!("{first:?} {again:?}"),
         }
     }
-    let refused = |raw| async move { decode(&raw, COLUMNS).await.unwrap_err().message };
+    let refused = |raw| async move {
+        decode(&raw, COLUMNS, &Overrides::default()).await.unwrap_err().message
+    };
     assert_eq!(refused(Raw::default()).await, "it has no header csv.decimal");
     let mut two = items[0].raw.clone();
     two.payload = Some(Bytes::from_static(b"a;1;1\nb;2;2"));
     assert_eq!(refused(two).await, "it is not exactly one record");
-    let other = decode(&items[0].raw, Transactions::default().columns()).await.unwrap_err();
+    let other = decode(&items[0].raw, Transactions::default().columns(), &Overrides::default())
+        .await
+        .unwrap_err();
     assert!(
         other.message.starts_with("its file lacks the columns description, timestamp"),
         "{}",

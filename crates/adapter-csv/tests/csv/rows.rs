@@ -5,7 +5,7 @@ use tally_adapter_csv::{Decimal, Settings};
 use crate::support::{all_shown, header, payload, read};
 
 fn settings(encoding: &str, decimal: Decimal) -> Settings {
-    Settings { encoding: encoding.to_owned(), decimal }
+    Settings { encoding: encoding.to_owned(), decimal, ..Settings::default() }
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! Texts that are parts of their records, and columns of every kind.
 
-use tally_adapter_csv::{Decimal, Settings, decode};
+use tally_adapter_csv::{Overrides, Settings, decode};
 use tally_domain::{Column, Field, Kind};
 use tally_ports::Item;
 
@@ -32,7 +32,7 @@ async fn a_text_that_stands_in_its_record_as_it_is_shares_the_bytes() {
 
 #[tokio::test]
 async fn in_another_encoding_texts_are_copies() {
-    let settings = Settings { encoding: "latin1".to_owned(), decimal: Decimal::Auto };
+    let settings = Settings { encoding: "latin1".to_owned(), ..Settings::default() };
     let items = read(b"id;amount;text\n1;2;\xe9\n", &settings).await;
     assert_eq!(all_shown(&items), ["1|2|é"]);
     assert_eq!(are_shared(&items[0]), [false; 3]);
@@ -51,7 +51,7 @@ async fn fields_of_every_kind_are_texts() {
     let text = |text: &str| Field::Text(text.into());
     let expected = [[text("{\"a\": 1}"), text("true"), text("1")], [text(""), text(""), text("2")]];
     for (item, expected) in items.iter().zip(expected) {
-        let (fields, _) = decode(&item.raw, &columns).await.unwrap();
+        let (fields, _) = decode(&item.raw, &columns, &Overrides::default()).await.unwrap();
         assert_eq!(fields, expected);
     }
 }

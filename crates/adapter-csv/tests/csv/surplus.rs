@@ -1,6 +1,6 @@
 //! One more field behind the columns, with nothing in it.
 
-use tally_adapter_csv::{CsvMask, Settings, decode};
+use tally_adapter_csv::{CsvMask, Overrides, Settings, decode};
 use tally_ports::Mask;
 
 use crate::support::{COLUMNS, all_shown, payload, read};
@@ -10,7 +10,7 @@ async fn check(content: &str, expected: &[&str]) {
     let items = read(content, &Settings::default()).await;
     assert_eq!(all_shown(&items), expected, "{content}");
     for item in &items {
-        match (&item.content, decode(&item.raw, COLUMNS).await) {
+        match (&item.content, decode(&item.raw, COLUMNS, &Overrides::default()).await) {
             (Ok(fields), Ok((again, _))) => assert_eq!(&again, fields),
             (Err(reason), Err(again)) => assert_eq!(again.code, reason.code),
             (first, again) => panic!("{first:?} {again:?}"),

@@ -11,7 +11,7 @@ use tally_testkit::build::{LONG, stream};
 use tally_testkit::visits::Visits;
 
 /// All migrations of the ledger and of the transactions.
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "tally 1",
     "tally 2",
     "tally 3",
@@ -20,6 +20,7 @@ const ALL: [&str; 12] = [
     "tally 6",
     "tally 7",
     "tally 8",
+    "tally 9",
     "transactions 1",
     "transactions 2",
     "transactions 3",
@@ -69,7 +70,7 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
     assert!(
-        message.contains(&ALL[..9].join(", ")) && message.contains("--no-migrate"),
+        message.contains(&ALL[..10].join(", ")) && message.contains("--no-migrate"),
         "{message}"
     );
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
@@ -88,7 +89,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     database.execute("create type transactions as enum ('of somebody else')").await;
     let message = setting(open(database.url()).await);
     assert!(message.contains("migration transactions 1") && message.contains("42710"), "{message}");
-    assert_eq!(versions(&database).await, ALL[..8]);
+    assert_eq!(versions(&database).await, ALL[..9]);
 }
 
 /// Tables without their version would be in the way of the next attempt.
@@ -118,6 +119,7 @@ async fn passes_of_an_earlier_version_are_kept() {
             "alter table positions drop column rejected_at; alter table positions drop column log; \
              alter table workers drop column seen_at; alter table batches drop column passed; \
              alter table batches drop column detail; drop table counted; alter table dead_letters drop column record_timestamp; \
+             alter table dead_letters drop column outdated_by; drop index dead_letters_open_streams, dead_letters_open_keys; \
              drop function tally_refusal; \
              delete from tally_migrations where name = 'tally' and version > 2; \
              insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \

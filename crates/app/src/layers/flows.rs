@@ -18,6 +18,11 @@ pub(super) fn plain(setting: &str) -> String {
     }
 }
 
+/// Whether the setting is one value whose members have names of people's own, which may have points in them.
+pub(super) fn is_whole(setting: &str) -> bool {
+    setting == "csv.columns"
+}
+
 /// The settings, replaced by those of the flow `name`; each value keeps its source.
 pub(super) fn overridden(figment: &Figment, name: &str) -> Figment {
     match figment.find_value(&format!("flows.{name}")) {
@@ -27,7 +32,9 @@ pub(super) fn overridden(figment: &Figment, name: &str) -> Figment {
 }
 
 fn put(into: Figment, setting: &str, value: &Value) -> Figment {
-    if let Value::Dict(_, members) = value {
+    if let Value::Dict(_, members) = value
+        && !is_whole(setting)
+    {
         return members.iter().fold(into, |into, (name, member)| {
             let setting =
                 if setting.is_empty() { name.clone() } else { format!("{setting}.{name}") };

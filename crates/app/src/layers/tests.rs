@@ -63,3 +63,19 @@ fn a_value_of_the_wrong_type_is_not_quoted() {
         assert!(error.contains("invalid type: found ") && !error.contains("1234"), "{error}");
     }
 }
+
+/// A header's names may have points in them, in whatever layer.
+#[test]
+fn names_that_are_mapped_are_kept_whole() {
+    let file = "[csv.columns]\n'a.b' = 'id'\n[flows.transactions.csv.columns]\n'c.d' = 'amount'";
+    let environment = [("TALLY_CSV__COLUMNS", r#"{"e f" = "side"}"#)];
+    let layers = load(file, &environment, |_| {}).unwrap();
+    let columns: Vec<(&str, &str)> =
+        layers.settings.csv.columns.iter().map(|(name, column)| (&**name, &**column)).collect();
+    assert_eq!(columns, [("a.b", "id"), ("c.d", "amount"), ("e f", "side")]);
+    let shown = layers.show().unwrap();
+    assert!(
+        shown.contains(r#"csv.columns = {"a.b" = "id", "c.d" = "amount", "e f" = "side"} # "#),
+        "{shown}"
+    );
+}

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use tally_domain::{Action, Flow, TableKind};
+use tally_domain::{Action, Flow, TableKind, Value, id};
 
-use super::Outcome;
+use super::{Origin, Outcome};
 use crate::Row;
+use crate::position::FILE;
 
 /// What earlier passes over a log left in the store for a range of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,4 +72,34 @@ impl Earlier {
 /// Whether the flow counts, so that ranges that were counted are noted.
 pub fn counts(flow: &dyn Flow) -> bool {
     flow.tables().iter().any(|table| matches!(table.kind, TableKind::Counters { .. }))
+}
+
+/// Whether a batch may outdate open dead letters by their keys: it is a file's, so that a key is the text of the id, and its
+/// flow writes one table with a row for each key, of which a replay never replaces one that came from elsewhere.
+pub fn outdates_by_key(origin: &Origin<'_>) -> bool {
+    let [table] = origin.flow.tables() else { return false };
+    let is_keyed = matches!(table.kind, TableKind::Keyed { .. }) && table.version().is_empty();
+    origin.stream.starts_with(FILE) && is_keyed
+}
+
+/// The keys, as their file has them, of those of the `rows` that write one record under that id; of the written ones alone
+/// where there are `outcomes`.
+pub fn written_keys<'a>(
+    flow: &dyn Flow,
+    rows: &'a [Row],
+    outcomes: Option<&[Outcome]>,
+) -> Vec<&'a [u8]> {
+    let is_written = |index: usize| {
+        outcomes.is_none_or(|outcomes| matches!(outcomes.get(index), Some(Outcome::Written)))
+    };
+    let written = rows.iter().enumerate().filter(|(index, _)| is_written(*index));
+    written.filter_map(|(_, row)| key_of(flow, row)).collect()
+}
+
+fn key_of<'a>(flow: &dyn Flow, row: &'a Row) -> Option<&'a [u8]> {
+    let key = row.raw.key.as_deref()?;
+    let [write] = &row.record.writes[..] else { return None };
+    let [column] = flow.tables().get(write.table)?.key() else { return None };
+    let id = id::parse(str::from_utf8(key).ok()?.trim())?;
+    (write.values.get(*column) == Some(&Value::Uuid(id))).then_some(key)
 }

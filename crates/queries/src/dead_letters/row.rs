@@ -31,6 +31,8 @@ pub struct SummaryRow {
     reason: ReasonRow,
     #[diesel(sql_type = Text)]
     state: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    outdated_by: Option<String>,
     #[diesel(sql_type = Nullable<Timestamp>)]
     published_at: Option<NaiveDateTime>,
 }
@@ -38,6 +40,7 @@ pub struct SummaryRow {
 impl SummaryRow {
     pub fn summary(self) -> Result<DeadLetterSummary, Fault> {
         let id = self.name.id()?;
+        let outdated_by = self.outdated_by.map(|rule| rule.parse()).transpose();
         let ReasonRow { stage, code, message, failed_at } = self.reason;
         Ok(DeadLetterSummary {
             id,
@@ -50,6 +53,7 @@ impl SummaryRow {
             code,
             message,
             state: self.state.parse().map_err(|_| self.name.unreadable("state"))?,
+            outdated_by: outdated_by.map_err(|_| self.name.unreadable("rule"))?,
             failed_at,
             published_at: self.published_at,
             identity: self.name.identity(),

@@ -135,7 +135,8 @@ impl Counters {
         let from = letters.partition_point(|letter| letter.position < position);
         let of_record = letters[from..].iter().take_while(|letter| letter.position == position);
         match of_record.filter(|letter| letter.is_first).map(|letter| letter.state).next() {
-            None | Some(State::Replayed) => of_flow.add(record),
+            // What adds is outdated only by a later pass that has counted it.
+            None | Some(State::Replayed | State::Outdated) => of_flow.add(record),
             Some(State::Purged) => of_flow.leave(|| {
                 format!("{name}: the dead letter at {position} is purged, and may have been replayed before")
             }),

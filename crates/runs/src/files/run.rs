@@ -163,13 +163,7 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
         report: &mut FileReport,
         totals: &mut Totals,
     ) -> Result<(), Stop> {
-        if !file.unknown_columns().is_empty() {
-            tracing::warn!(
-                "{}: ignoring the unknown columns {}",
-                path.display(),
-                file.unknown_columns().join(", ")
-            );
-        }
+        say_columns(path, file);
         let Some(fingerprint) = self.process.unless_stopped(file.fingerprint()).await else {
             return Ok(());
         };
@@ -205,6 +199,13 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
                 let ended = self.take_rows(file, stream, position, watch, totals).await;
                 report.note(file.amounts(), file.blank_rows());
+                if let Some(line) = file.swallowing_line() {
+                    tracing::warn!(
+                        "{}: a quoted field of the record in line {line} holds what look like whole rows: look for a quote \
+                         that is not closed",
+                        path.display()
+                    );
+                }
                 let taken = match ended {
                     Ok(Ended::AtEnd { next }) => {
                         self.finish(path, &lease, next, report, totals).await
@@ -278,5 +279,23 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
             ended = self.pipeline.run(source, partition, stop, totals, show) => ended,
             stop = heartbeat.lost() => Err(stop),
         }
+    }
+}
+
+/// Says which names of the header are read as columns that are spelt otherwise, and which columns are ignored.
+fn say_columns(path: &Path, file: &CsvFile) {
+    let path = path.display();
+    if !file.respelt().is_empty() {
+        let names = file.respelt().iter();
+        let names: Vec<String> =
+            names.map(|(name, column)| format!("{name:?} as {column}")).collect();
+        tracing::info!(
+            "{path}: the header's names are read without case and blanks: {}",
+            names.join(", ")
+        );
+    }
+    if !file.unknown_columns().is_empty() {
+        let names = file.unknown_columns().join(", ");
+        tracing::warn!("{path}: ignoring the unknown columns {names}");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use tally_adapter_csv::CsvMask;
-use tally_adapter_kafka::wire::{self, Registry, WireMask};
+use tally_adapter_csv::{CsvMask, Overrides};
+use tally_adapter_kafka::wire::{self, WireMask};
 use tally_domain::Flow;
 use tally_domain::amount::Notation;
 use tally_ports::position::FILE;
 use tally_ports::{DecodedRecord, Fault, Mask, Raw, StoredDeadLetter};
+
+use super::run::Reading;
 
 /// The formats of all sources of one flow, and the masks of its fields.
 pub(super) struct Decoder {
@@ -16,14 +18,13 @@ pub(super) struct Decoder {
     of_file: CsvMask,
     of_topic: WireMask,
     has_mask: bool,
+    overrides: Overrides,
 }
 
 impl Decoder {
     pub(super) fn new(
         flow: &Arc<dyn Flow>,
-        topics: wire::Decoder,
-        registry: Option<Registry>,
-        masked: &[String],
+        Reading { topics, registry, masked, overrides }: Reading<'_>,
     ) -> Self {
         let flow = Arc::clone(flow);
         Self {
@@ -31,6 +32,7 @@ impl Decoder {
             of_file: CsvMask::new(masked, flow.columns()),
             of_topic: WireMask::new(masked, flow.columns(), registry),
             has_mask: !masked.is_empty(),
+            overrides,
             flow,
         }
     }
@@ -38,7 +40,8 @@ impl Decoder {
     /// The record and how amounts are written in it, or why it cannot be decoded; a fault is the schema registry's.
     pub(super) async fn decode(&self, stored: &StoredDeadLetter) -> Result<DecodedRecord, Fault> {
         if is_of_file(stored) {
-            return Ok(tally_adapter_csv::decode(&stored.raw, self.flow.columns()).await);
+            let (raw, columns) = (&stored.raw, self.flow.columns());
+            return Ok(tally_adapter_csv::decode(raw, columns, &self.overrides).await);
         }
         let fields = self.topics.decode(stored.raw.payload.as_ref()).await?;
         Ok(fields.map(|fields| (fields, Notation::Plain)))

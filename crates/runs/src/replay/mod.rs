@@ -9,7 +9,7 @@ use tally_ports::{Fault, Stop};
 
 pub use self::outcome::Outcome;
 pub use self::pages::{Pages, parts};
-pub use self::run::{Settings, Stages, flows, run};
+pub use self::run::{Reading, Settings, Stages, flows, run};
 use crate::Process;
 
 /// Why work on dead letters ended early.

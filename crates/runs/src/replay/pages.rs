@@ -94,6 +94,7 @@ mod tests {
             code: String::new(),
             message: String::new(),
             state: State::Open,
+            outdated_by: None,
             failed_at: NaiveDateTime::default(),
             published_at: None,
         }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tally_adapter_csv::Overrides;
 use tally_adapter_kafka::wire::{self, Registry};
 use tally_domain::Flow;
 use tally_pipeline::Replayer;
@@ -33,6 +34,18 @@ pub struct Settings {
     pub is_dry: bool,
 }
 
+/// How stored records are read.
+pub struct Reading<'a> {
+    /// Those of topics.
+    pub topics: wire::Decoder,
+    /// Those of files: what replaces the settings that they were read with.
+    pub overrides: Overrides,
+    /// The fields of these names are not kept of records that fail again.
+    pub masked: &'a [String],
+    /// By which records of topics are masked.
+    pub registry: Option<Registry>,
+}
+
 /// The stages of one flow.
 pub struct Stages<E, S> {
     flow: Arc<dyn Flow>,
@@ -42,21 +55,16 @@ pub struct Stages<E, S> {
 }
 
 impl<E: Enrich, S: Replay> Stages<E, S> {
-    /// Takes records of `flow` through `model`, if it has one, into `store`; `topics` reads those of topics. Fields of the names
-    /// in `mask`, which may need the schema registry, are not kept of those that fail again, and at most `batch_size`
-    /// records go to the model at once.
+    /// Takes records of `flow` through `model`, if it has one, into `store`, at most `batch_size` of them to the model at once.
     pub fn new(
         process: &Process,
         flow: &Arc<dyn Flow>,
         model: Option<E>,
         store: Arc<S>,
-        topics: wire::Decoder,
-        mask: (&[String], Option<Registry>),
+        reading: Reading<'_>,
         batch_size: usize,
     ) -> Self {
-        let (masked, registry) = mask;
-        let (decoder, gates) =
-            (Decoder::new(flow, topics, registry, masked), process.gates.clone());
+        let (decoder, gates) = (Decoder::new(flow, reading), process.gates.clone());
         let replayer = Replayer::new(Arc::clone(flow), model.map(Arc::new), store, gates);
         Self { flow: Arc::clone(flow), decoder, replayer, batch_size }
     }

@@ -14,6 +14,7 @@ mod fences;
 mod filters;
 mod finishes;
 mod joins;
+mod outdates;
 mod refusals;
 mod relays;
 mod replay_races;
@@ -34,6 +35,7 @@ pub use fences::*;
 pub use filters::*;
 pub use finishes::*;
 pub use joins::*;
+pub use outdates::*;
 pub use refusals::*;
 pub use relays::*;
 pub use replay_races::*;
@@ -199,6 +201,10 @@ macro_rules! store_contract {
             a_reading_again_leaves_exactly_its_own_rows
             counters_add_up
             a_re_read_counts_nothing_twice
+            a_later_file_outdates_the_dead_letters_of_its_keys
+            a_topic_outdates_no_dead_letter_by_its_key
+            appended_rows_outdate_no_dead_letter_by_their_keys
+            a_later_pass_outdates_the_dead_letters_of_its_positions
             the_writes_of_a_record_stand_or_fall_together
             a_record_is_superseded_when_nothing_of_it_was_written
             a_record_without_writes_is_skipped

@@ -153,6 +153,7 @@ pub const DEAD_LETTERS: Table = Table {
         "code",
         "message",
         "state",
+        "outdated_by",
         "failed_at",
         "published_at",
     ],

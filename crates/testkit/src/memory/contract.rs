@@ -141,6 +141,7 @@ fn dead_letter_record(stored: &DeadLetterRow) -> Record {
         batch_id,
         dead_letter: letter,
         state,
+        outdated_by,
         failed_at,
         published_at,
     } = stored;
@@ -158,6 +159,7 @@ fn dead_letter_record(stored: &DeadLetterRow) -> Record {
         Some(letter.reason.code.to_string()),
         Some(letter.reason.message.clone()),
         Some(state.to_string()),
+        outdated_by.map(|rule| rule.as_str().to_owned()),
         Some(failed_at.to_string()),
         published_at.map(|at| at.to_string()),
         letter.raw.key.as_ref().map(hex),

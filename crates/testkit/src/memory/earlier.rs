@@ -1,6 +1,7 @@
 //! What earlier passes over a log left behind in memory.
 
-use tally_ports::{Commit, Earlier, OpenDeadLetter, State as DeadLetterState};
+use tally_ports::position::FILE;
+use tally_ports::{Commit, Earlier, OpenDeadLetter, OutdatedBy, State as DeadLetterState};
 
 use super::{DeadLetterRow, Log, State, is_same};
 
@@ -28,18 +29,31 @@ impl State {
         Earlier { counted, open: open.collect() }
     }
 
-    /// Closes the open dead letters of these positions.
-    pub(super) fn close(&mut self, commit: &Commit, positions: &[i64]) {
-        let closed: Vec<usize> = (0..self.dead_letters.len())
-            .filter(|&index| {
-                let stored = &self.dead_letters[index];
-                stored.state == DeadLetterState::Open
-                    && positions.contains(&stored.dead_letter.position)
-                    && self.is_of_log(stored, commit)
-            })
-            .collect();
-        for index in closed {
-            self.dead_letters[index].state = DeadLetterState::Replayed;
+    /// Outdates the open dead letters of these positions in the log, and those of earlier passes and other files under these
+    /// keys.
+    pub(super) fn outdate(&mut self, commit: &Commit, positions: &[i64], keys: &[&[u8]]) {
+        let rule = |stored: &DeadLetterRow| {
+            let raw = &stored.dead_letter.raw;
+            let is_under_key = raw.key.as_deref().is_some_and(|key| keys.contains(&key));
+            let is_elsewhere =
+                stored.stream.name != commit.stream.name || stored.pass < commit.pass;
+            if stored.state != DeadLetterState::Open || stored.stream.flow != commit.stream.flow {
+                None
+            } else if positions.contains(&stored.dead_letter.position)
+                && self.is_of_log(stored, commit)
+            {
+                Some(OutdatedBy::Position)
+            } else if is_under_key && is_elsewhere && stored.stream.name.starts_with(FILE) {
+                Some(OutdatedBy::Key)
+            } else {
+                None
+            }
+        };
+        let rules: Vec<Option<OutdatedBy>> = self.dead_letters.iter().map(rule).collect();
+        for (stored, rule) in self.dead_letters.iter_mut().zip(rules) {
+            if rule.is_some() {
+                (stored.state, stored.outdated_by) = (DeadLetterState::Outdated, rule);
+            }
         }
     }
 

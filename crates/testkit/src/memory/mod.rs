@@ -18,7 +18,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
-    Act, Committed, DeadLetter, Fault, Passed, State as DeadLetterState, Stream, Worker,
+    Act, Committed, DeadLetter, Fault, OutdatedBy, Passed, State as DeadLetterState, Stream, Worker,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -123,6 +123,8 @@ pub struct DeadLetterRow {
     pub dead_letter: DeadLetter,
     /// What became of it.
     pub state: DeadLetterState,
+    /// Which rule outdated it, where one did.
+    pub outdated_by: Option<OutdatedBy>,
     /// When it was committed.
     pub failed_at: NaiveDateTime,
     /// When a topic had it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::NaiveDateTime;
 use tally_ports::{
     Commit, Committed, Earlier, Fault, Sink, State as DeadLetterState, StopKind, counts,
+    outdates_by_key, written_keys,
 };
 
 use super::{DeadLetterRow, Entry, MemoryStore, State, effect, outage, takes_one};
@@ -45,7 +46,11 @@ impl State {
         let outcomes = Earlier::outcomes(&commit.rows, outcomes);
         let (committed, refused) = commit.conclude(&outcomes)?;
         self.tables = tables;
-        self.close(commit, &earlier.closed(&commit.rows, &outcomes));
+        let mut keys = Vec::new();
+        if outdates_by_key(&commit.origin()) {
+            keys = written_keys(&*commit.flow, &commit.rows, Some(&outcomes));
+        }
+        self.outdate(commit, &earlier.closed(&commit.rows, &outcomes), &keys);
         if counts(&*commit.flow) {
             self.note_counted(commit);
         }
@@ -72,6 +77,7 @@ impl State {
             batch_id: commit.id,
             dead_letter: letter,
             state: DeadLetterState::Open,
+            outdated_by: None,
             failed_at: now,
             published_at: None,
         }));
