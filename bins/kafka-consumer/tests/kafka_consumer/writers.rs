@@ -19,8 +19,8 @@ mod repeated {
     #[tokio::test]
     async fn what_kafka_streams_copies_is_read_once_although_it_is_killed() {
         let (broker, stream) = (Broker::shared().await, Stream::new().await);
-        let (input, copied) =
-            (Log::of(broker, broker.topic(6).await), Log::of(broker, &stream.topic));
+        let input = Log::of(broker, broker.topic(6).await).await;
+        let copied = Log::of(broker, &stream.topic).await;
         // More rows than are sent before the copy is whole.
         let sample = Sample::new(100_000);
         let producer = stream.producer_to(&input.topic, &sample, &["--rate", "500/s"]);
@@ -30,7 +30,7 @@ mod repeated {
             || StreamsCopy::start(broker.bootstrap(), &input.topic, &input.topic, &copied.topic);
         for kills in 1.. {
             let running = copy();
-            copied.until_open().await;
+            copied.until_open(i64::MAX).await;
             running.kill9().await;
             copied.until_decided().await;
             if copied.aborted().await > 0 {
@@ -79,10 +79,10 @@ mod repeated {
 
         let expected = Sample::new(60_000).expected_rows();
         let mut chunks = expected.chunks(10_000);
-        let captured = Log::of(broker, &stream.topic);
+        let captured = Log::of(broker, &stream.topic).await;
         for kills in 1.. {
             insert(&source, chunks.next().unwrap()).await;
-            captured.until_open().await;
+            captured.until_open(10_000 * i64::from(kills)).await;
             connect.kill9().await;
             captured.until_decided().await;
             let aborted = captured.aborted().await;
@@ -110,8 +110,12 @@ struct Log {
 }
 
 impl Log {
-    fn of(broker: &Broker, topic: impl Into<String>) -> Self {
-        Self { java: Mutex::new(JavaProducer::start(broker.bootstrap())), topic: topic.into() }
+    /// Returns when the client answers.
+    async fn of(broker: &Broker, topic: impl Into<String>) -> Self {
+        let java = Mutex::new(JavaProducer::start(broker.bootstrap()));
+        let log = Self { java, topic: topic.into() };
+        log.ends().await;
+        log
     }
 
     async fn ends(&self) -> (i64, i64) {
@@ -123,11 +127,11 @@ impl Log {
         self.ends().await.0
     }
 
-    /// Returns when a transaction with records is open.
-    async fn until_open(&self) {
+    /// Returns when a transaction with records is open, or all that there are to come are decided.
+    async fn until_open(&self, records: i64) {
         eventually(VERY_LONG, async || {
             let (stable, written) = self.ends().await;
-            stable < written
+            stable < written || stable >= records
         })
         .await;
     }
