@@ -57,6 +57,8 @@ pub struct Frames {
     pub end: LineStart,
     /// How many bytes of the file were passed, where its text is a stream.
     pub passed: Option<u64>,
+    /// Whether the text is known to end behind them.
+    pub is_last: bool,
     /// The line of the first record with a field that holds what look like rows.
     pub swallowing: Option<u64>,
 }
@@ -157,7 +159,8 @@ impl Reader {
         if let Some(end) = cut {
             place.byte = self.after_line(end)?;
         }
-        Ok(Frames { bytes, rows, blank, end: place, passed: self.window.passed(), swallowing })
+        let (passed, is_last) = (self.window.passed(), self.window.ends_at(place.byte));
+        Ok(Frames { bytes, rows, blank, end: place, passed, is_last, swallowing })
     }
 
     /// The start of the next line, looking from `byte` on; forgets what is before that.

@@ -62,7 +62,7 @@ impl Source for CsvSource {
             notation: self.table.amounts.notation(),
             cursor: frames.end.to_cursor(frames.passed),
             passed: Passed::default(),
-            is_last: frames.end.byte >= self.table.stamp.size,
+            is_last: frames.is_last,
         }))
     }
 }

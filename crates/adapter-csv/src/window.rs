@@ -108,6 +108,14 @@ impl Window {
         }
     }
 
+    /// Whether the text is known to end at `byte`.
+    pub fn ends_at(&self, byte: u64) -> bool {
+        match &self.text {
+            Text::Plain { size, .. } => byte >= *size,
+            Text::Stream(_) => self.is_at_end() && byte == self.end(),
+        }
+    }
+
     /// How many bytes of the file were read, where its text is a stream.
     pub fn passed(&self) -> Option<u64> {
         match &self.text {
