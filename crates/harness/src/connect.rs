@@ -35,7 +35,8 @@ impl Connect {
 
     /// Creates or changes a connector; returns when it runs.
     pub async fn put(&self, name: &str, settings: &Value) {
-        let path = self.service.folder().join(format!("{name}.json"));
+        // Where a wipe removes it.
+        let path = self.service.folder().join(format!("connect/{name}.json"));
         fs::write(&path, settings.to_string()).expect("write the connector's settings");
         let (service, name) = (Arc::clone(&self.service), name.to_owned());
         blocking(move || service.run(&["put", &name, path.to_str().expect("UTF-8")])).await;
