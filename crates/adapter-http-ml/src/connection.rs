@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::header::LOCATION;
+use reqwest::{Response, StatusCode};
 use tally_domain::{AnswerField, ModelApi, Type};
 use tally_ports::{Fault, Stop, StopKind};
 use tokio::time::Instant;
 
 use crate::answer::{self, Reply, Unfit};
+use crate::clients::Clients;
 use crate::endpoint::{Endpoint, shown};
-use crate::headers::{self, IDEMPOTENCY_KEY};
 use crate::inquiry::Question;
 use crate::pace::Pace;
 use crate::request_size::RequestSize;
@@ -29,9 +28,6 @@ const TEXT_BYTES: usize = 4096;
 /// Bytes of an answer besides.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// Connections that were idle for this long are closed: before the servers close them that do so soonest (uvicorn,
-/// after 5 s), for a request sent at that moment is lost.
-const IDLE: Duration = Duration::from_secs(4);
 /// How often a request is sent that is answered with 429.
 const ATTEMPTS: u32 = 3;
 /// A longer pause after a 429 is an outage.
@@ -42,9 +38,7 @@ const SUSPICIOUS: usize = 10;
 /// The connections to the model.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    client: Client,
-    /// Keeps no connection, so that each request has a new one.
-    unpooled: Client,
+    clients: Clients,
     endpoint: Endpoint,
     settings: Settings,
     api: Arc<ModelApi>,
@@ -84,32 +78,8 @@ impl Connection {
             let message = "a timeout of the model or ml.request_size is 0".into();
             return Err(Stop { kind: StopKind::Setting, message });
         }
-        let headers = headers::from(settings, &endpoint)?;
-        let client = |idle_connections| {
-            tls::equip(Client::builder(), &endpoint)?
-                .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
-                .default_headers(headers.clone())
-                .connect_timeout(connect_timeout)
-                .timeout(answer_timeout)
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(idle_connections)
-                .tcp_nodelay(true)
-                .redirect(Policy::none())
-                .retry(reqwest::retry::never())
-                // A proxy named by the environment would see every record.
-                .no_proxy()
-                .build()
-                .map_err(|error| Stop {
-                    kind: StopKind::Setting,
-                    message: format!(
-                        "cannot set up HTTP to the model at {endpoint}: {}",
-                        outage::cause(&error, settings, &endpoint)
-                    ),
-                })
-        };
         Ok(Self {
-            client: client(usize::MAX)?,
-            unpooled: client(0)?,
+            clients: Clients::new(settings, &endpoint)?,
             settings: settings.clone(),
             api,
             id_kind,
@@ -129,8 +99,7 @@ impl Connection {
     /// Posts a question; what the model says to it.
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<Said, Fault> {
         let asked = question.ids.len();
-        let began = Instant::now();
-        let response = self.send(question).await?;
+        let (response, sent) = self.send(question).await?;
 
         let limit = ANSWER_BYTES + self.bytes_per_record() * asked;
         let status = response.status();
@@ -153,7 +122,7 @@ impl Connection {
                         "the answer is longer than {limit} bytes"
                     )));
                 };
-                self.size.answered(asked, began.elapsed(), self.settings.answer_timeout);
+                self.size.answered(asked, sent.elapsed(), self.settings.answer_timeout);
                 Ok(match answer::read(&body, &question.ids, &self.api, self.id_kind) {
                     Ok(answer) => {
                         self.is_proven.store(true, Ordering::Relaxed);
@@ -170,21 +139,23 @@ impl Connection {
     }
 
     /// Sends the question when it is its turn; again, and slower, while it is answered with 429.
-    async fn send(&self, question: &Question<'_>) -> Result<Response, Fault> {
+    /// When it was sent is told too.
+    async fn send(&self, question: &Question<'_>) -> Result<(Response, Instant), Fault> {
         let mut attempt = 1;
         loop {
             let sent = self.pace.turn().await;
             let response = self
-                .send_once(question)
+                .clients
+                .send(&self.endpoint, question, self.is_proven())
                 .await
                 .map_err(|error| self.broken(&error, question.ids.len()))?;
             if response.status() != StatusCode::TOO_MANY_REQUESTS {
                 self.pace.speed_up();
-                return Ok(response);
+                return Ok((response, sent));
             }
             let pause = outage::retry_after(response.headers(), SystemTime::now());
             if pause > Some(LONGEST_PAUSE) || attempt == ATTEMPTS {
-                return Ok(response);
+                return Ok((response, sent));
             }
             if let Some(rate) = self.pace.slow_down(sent, pause) {
                 let what = format!("answered 429: sending at most {rate:.1} requests per second");
@@ -192,25 +163,6 @@ impl Connection {
             }
             attempt += 1;
         }
-    }
-
-    /// Sends the question; at once again, by a new connection, where one that was kept may have been closed meanwhile.
-    async fn send_once(&self, question: &Question<'_>) -> reqwest::Result<Response> {
-        match self.request(&self.client, question).send().await {
-            Err(error) if self.is_proven() && !error.is_timeout() && !error.is_connect() => {
-                self.request(&self.unpooled, question).send().await
-            }
-            result => result,
-        }
-    }
-
-    fn request(&self, client: &Client, question: &Question<'_>) -> RequestBuilder {
-        client
-            .post(self.endpoint.url())
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json")
-            .header(IDEMPOTENCY_KEY, question.key.to_string())
-            .body(question.body.clone())
     }
 
     fn is_proven(&self) -> bool {

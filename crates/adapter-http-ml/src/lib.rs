@@ -37,6 +37,7 @@
 //! or the model's words.
 
 mod answer;
+mod clients;
 mod connection;
 mod endpoint;
 mod headers;
