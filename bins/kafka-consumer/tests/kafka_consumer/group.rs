@@ -240,6 +240,7 @@ async fn dead_letters_are_published_before_the_data_ends_the_run() {
     let output = Job::consumer(&stream.target.url(), &stream.brokers, &stream.topic)
         .model(stream.model.url())
         .flags(["--until-end", "--batch-size=1", "--dlq-topic", &dead_letters])
+        .env("TALLY_QUALITY__WINDOW", "1")
         .env("TALLY_QUALITY__MISSING_MERCHANT__POLICY", "stop")
         .spawn()
         .wait(VERY_LONG);
