@@ -75,7 +75,10 @@ impl Form {
         let unpacked: Box<dyn Read + Send> = match self.packing {
             None => Box::new(raw),
             Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(raw)),
+            #[cfg(feature = "zstd")]
             Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::new(raw)?),
+            #[cfg(not(feature = "zstd"))]
+            Some(Packing::Zstd) => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(match self.wide {
             None => unpacked,
@@ -88,6 +91,10 @@ impl Form {
         let name = self.packing.map_or("", Packing::name);
         match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("its {name} data is cut off"),
+            io::ErrorKind::Unsupported => format!(
+                "it is packed with {name}, and this program was built without the feature `kafka`, which brings that: \
+                 unpack it first"
+            ),
             _ => format!("its {name} data is damaged: {error}"),
         }
     }
