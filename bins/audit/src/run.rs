@@ -41,7 +41,8 @@ pub async fn run(
 async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {
     let of_kafka = kafka::settings(settings)?;
     let cluster = Cluster::new(&of_kafka).map_err(Fault::into_stop)?;
-    let (flow, decoder) = (Arc::clone(&known.flow), kafka::decoder(settings, &*known.flow)?);
+    let flow = Arc::clone(&known.flow);
+    let decoder = kafka::decoder(settings, &*flow, kafka::registry(settings)?);
     let looking_up =
         Topic::look_up(flow, cluster, decoder, &settings.kafka.group, &settings.kafka.topic);
     looking_up.await.map_err(Fault::into_stop)

@@ -40,11 +40,12 @@ pub async fn run(
         let settings = layers(all, flows, &**flow)?.settings;
         let store = Arc::new(store(&settings, &known, &console.worker).await?);
         let model = tally_app::model(&settings, flow)?.map(Model::of_refused);
+        let registry = kafka::registry(&settings)?;
         let reading = Reading {
-            topics: kafka::decoder(&settings, &**flow)?,
+            topics: kafka::decoder(&settings, &**flow, registry.clone()),
             overrides: overrides.clone(),
             masked: &settings.privacy.masked,
-            registry: kafka::registry(&settings)?,
+            registry,
         };
         stages.push(Stages::new(process, flow, model, store, reading, settings.batch_size));
     }

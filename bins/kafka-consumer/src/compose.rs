@@ -31,7 +31,8 @@ pub async fn run(
     }
     let model = tally_app::model(settings, flow)?;
     let of_kafka = tally_app::kafka::settings(settings)?;
-    let decoder = tally_app::kafka::decoder(settings, &**flow)?;
+    let registry = tally_app::kafka::registry(settings)?;
+    let decoder = tally_app::kafka::decoder(settings, &**flow, registry.clone());
     let of_run = stream::Settings {
         pipeline: tally_app::pipeline(settings),
         lease: settings.lease.length(),
@@ -43,8 +44,7 @@ pub async fn run(
         who: tally_app::who(&process.host),
         report_offsets: settings.kafka.report_offsets,
     };
-    let of_run =
-        of_run.masking(&settings.privacy.masked, &**flow, tally_app::kafka::registry(settings)?);
+    let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry);
 
     let looking_up = process
         .gates

@@ -99,14 +99,11 @@ pub fn registry(settings: &Settings) -> Result<Option<Registry>, Stop> {
     Registry::new(url, settings.kafka.timeout.length()).map(Some).map_err(Fault::into_stop)
 }
 
-/// What reads the flow's records.
-///
-/// # Errors
-/// When the registry's address is invalid.
-pub fn decoder(settings: &Settings, flow: &dyn Flow) -> Result<Decoder, Stop> {
+/// What reads the flow's records; a mask must have the same registry, whose schemas it knows by what was read.
+pub fn decoder(settings: &Settings, flow: &dyn Flow, registry: Option<Registry>) -> Decoder {
     let units = settings.columns.iter();
     let units = units.filter_map(|(name, column)| Some((name.clone(), column.unit?))).collect();
-    Ok(Decoder::new(flow.columns(), &units, flow.envelope(), registry(settings)?))
+    Decoder::new(flow.columns(), &units, flow.envelope(), registry)
 }
 
 /// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.
