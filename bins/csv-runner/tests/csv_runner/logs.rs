@@ -50,7 +50,7 @@ fn lines_are_for_people_where_that_is_asked_for() {
     );
     let rest = [
         "WARN DIR/extra.csv: ignoring the unknown columns extra",
-        "WARN quality rule above its threshold stream=\"DIR/extra.csv\" rule=\"missing_merchant\" rate=1.0 records=1 first=0 last=0",
+        "WARN quality rule above its threshold stream=\"DIR/extra.csv\" partition=0 rule=\"missing_merchant\" rate=1.0 records=1 first=0 last=0",
         "ERROR cannot open DIR/missing.csv: no such file",
     ];
     assert_eq!(lines[1..], rest);

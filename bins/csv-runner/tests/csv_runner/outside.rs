@@ -143,7 +143,7 @@ async fn a_quality_rule_is_logged_when_it_starts_gets_worse_and_ends() {
     let line = |what: &str, rate: &str, first: u32| {
         let last = first + 4;
         format!(
-            "{what} stream=\"DIR/rows.csv\" rule=\"missing_merchant\" rate={rate} records=5 first={first} last={last}"
+            "{what} stream=\"DIR/rows.csv\" partition=0 rule=\"missing_merchant\" rate={rate} records=5 first={first} last={last}"
         )
     };
     let above = "above its threshold";

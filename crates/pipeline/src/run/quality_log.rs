@@ -19,7 +19,7 @@ pub(super) struct QualityLog(BTreeMap<String, f64>);
 impl QualityLog {
     /// Logs what a committed batch changes: a rule that is above its threshold now, or further above, or no more.
     pub(super) fn note(&mut self, commit: &Commit, rules: &Rules) {
-        let stream = &*commit.stream.label;
+        let (stream, partition) = (&*commit.stream.label, commit.stream.partition);
         let (first, last) = (commit.first, commit.last);
         for (rule, finding) in &commit.quality {
             let Some(rate) = finding.rate else { continue };
@@ -28,6 +28,7 @@ impl QualityLog {
             if finding.above_threshold && logged.is_none_or(|logged| rate >= logged + STEP) {
                 tracing::warn!(
                     stream,
+                    partition,
                     rule,
                     rate,
                     records,
@@ -39,6 +40,7 @@ impl QualityLog {
             } else if logged.is_some() && rate <= threshold * ENDED {
                 tracing::info!(
                     stream,
+                    partition,
                     rule,
                     rate,
                     records,
