@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
-use tally_adapter_kafka::{Cluster, Outgoing, Publisher};
+use tally_adapter_kafka::{Cluster, Outgoing, Publisher, Sending};
 use tally_app::{Settings, Worker};
 use tally_domain::{Column, Flow, Message, Reason, Stage};
 use tally_ports::{Batch, Fault, Item, KnownFlow, Raw, Source, Stop, StopKind};
@@ -113,7 +113,7 @@ impl Run<'_> {
         mut rejects: Option<&mut Rejects>,
         summary: &mut Summary,
     ) -> Result<(), Stop> {
-        let Self { flow, arguments, settings, worker } = self;
+        let Self { flow, arguments, worker, .. } = self;
         worker.process.status.set_in_progress(true);
         let mut rate_limiter = RateLimiter::new(arguments.rate);
         let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
@@ -127,29 +127,33 @@ impl Run<'_> {
             rejects.is_some(),
             sender,
         )));
-        let stop = &worker.shutdown.token;
+        let (stop, gate) = (&worker.shutdown.token, &worker.process.gates.source);
+        let mut on_its_way = None;
         loop {
             let chunk = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 chunk = chunks.recv() => chunk,
             };
-            let Some(chunk) = chunk else { break };
+            let Some(mut chunk) = chunk else { break };
             tokio::select! {
                 () = rate_limiter.wait(chunk.records.len()) => {}
                 () = stop.cancelled() => break,
             }
-            let sending = worker.process.gates.source.pass(|| publisher.publish(&chunk.records));
-            let Some(too_large) = worker.process.finish(sending, settings.drain.length()).await
-            else {
-                tracing::warn!(
-                    "what was in flight was not acknowledged in time; it may be in the topic"
-                );
+            let records = std::mem::take(&mut chunk.records);
+            let sending = gate.pass(|| publisher.send(records.clone()));
+            let Some(sending) = worker.process.unless_stopped(sending).await else { break };
+            let next = (chunk, sending?);
+            // The one before is on its way meanwhile.
+            if let Some(sent) = on_its_way.replace(next)
+                && !self.acknowledged(sent, rejects.as_deref_mut(), summary).await?
+            {
+                on_its_way = None;
                 break;
-            };
-            let too_large = too_large?;
-            summary.sent(chunk.records.len() - too_large.len());
-            leave_out(chunk, &too_large, rejects.as_deref_mut(), summary)?;
+            }
+        }
+        if let Some(sent) = on_its_way {
+            self.acknowledged(sent, rejects, summary).await?;
         }
         worker.process.status.set_in_progress(false);
         drop(chunks);
@@ -157,6 +161,28 @@ impl Run<'_> {
             Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+
+    /// Counts a chunk once it is written; whether that was in time for a stop.
+    async fn acknowledged(
+        &self,
+        (chunk, sending): (Chunk, Sending),
+        rejects: Option<&mut Rejects>,
+        summary: &mut Summary,
+    ) -> Result<bool, Stop> {
+        let Self { settings, worker, .. } = self;
+        let acknowledged = worker.process.gates.source.pass(|| sending.acknowledged());
+        let Some(too_large) = worker.process.finish(acknowledged, settings.drain.length()).await
+        else {
+            tracing::warn!(
+                "what was in flight was not acknowledged in time; it may be in the topic"
+            );
+            return Ok(false);
+        };
+        let too_large = too_large?;
+        summary.sent(chunk.rows.len() - too_large.len());
+        leave_out(chunk, &too_large, rejects, summary)?;
+        Ok(true)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The brokers, as this process reads from them.
+//! The brokers, as this process knows them.
 
 mod start;
 mod topics;
@@ -71,7 +71,7 @@ impl Settings {
     }
 }
 
-/// The brokers, as this process reads from them. Clones share the connections.
+/// The brokers, as this process knows them. Clones share the connections.
 #[derive(Clone)]
 pub struct Cluster {
     shared: Arc<Shared>,
@@ -79,7 +79,6 @@ pub struct Cluster {
 
 struct Shared {
     settings: Settings,
-    tls: Option<Arc<ClientConfig>>,
     client: Client,
     /// Bytes of unpacked batches.
     memory: Arc<Semaphore>,
@@ -97,12 +96,12 @@ impl Cluster {
     /// file cannot be used.
     pub fn new(settings: &Settings) -> Result<Self, Fault> {
         let tls = settings.security.tls_config()?;
-        let client = Client::new(settings.client(tls.clone()));
+        let client = Client::new(settings.client(tls));
         let client = client.map_err(|error| fault("connect to kafka", &error))?;
         let (settings, asked) = (settings.clone(), Mutex::default());
         let memory = Arc::new(Semaphore::new(settings.max_batch_bytes * 2));
         let comparing = Semaphore::new(1);
-        Ok(Self { shared: Arc::new(Shared { settings, tls, client, memory, comparing, asked }) })
+        Ok(Self { shared: Arc::new(Shared { settings, client, memory, comparing, asked }) })
     }
 
     /// The topic's partitions, ascending. Never creates a topic.
@@ -170,10 +169,6 @@ impl Cluster {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.shared.settings
-    }
-
-    pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
-        self.shared.tls.clone()
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -1,10 +1,8 @@
 //! One partition of a Kafka topic as a [`Source`](tally_ports::Source), a publisher, and the wire formats.
 //!
 //! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`PartitionProgress`] shows its
-//! lag; [`Publisher`] writes. There are no consumer groups: the store decides who reads which partition, and
-//! from where.
-//!
-//! It reads by `tally-kafka-client`, and writes by rskafka.
+//! lag; [`Publisher`] writes. Both by `tally-kafka-client`. There are no consumer groups: the store decides who reads which
+//! partition, and from where.
 //!
 //! # From offsets to items
 //!
@@ -49,14 +47,13 @@
 //! The unpacked batches of all sources of a [`Cluster`] share twice [`Settings::max_batch_bytes`]: a source waits while there is
 //! no place for another one, and a batch gives its place back when the last of its records is dropped. Beside them one
 //! batch at a time is unpacked to be compared with a cursor, and a source
-//! holds one answer of about [`Settings::fetch_bytes`], or of one batch as it is compressed; a publisher holds 512 KiB for
-//! each partition.
+//! holds one answer of about [`Settings::fetch_bytes`], or of one batch as it is compressed; a publisher holds what is on its
+//! way, at most 32 MiB.
 
 mod cluster;
 mod cursor;
 mod fault;
 mod gap;
-mod partitioner;
 mod progress;
 mod publisher;
 mod security;
@@ -66,7 +63,7 @@ pub mod wire;
 pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
 pub use progress::{Lag, PartitionProgress};
-pub use publisher::{Outgoing, Publisher};
+pub use publisher::{Outgoing, Publisher, Sending};
 pub use security::Security;
 pub use source::{KafkaSource, is_recreated};
 pub use tally_kafka_client::{Mechanism, Sasl};

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FindCoordinatorRequest,
-    FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
-    MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, SaslAuthenticateRequest,
-    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey, ApiVersionsRequest,
+    ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse, EndTxnRequest,
+    EndTxnResponse, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, ProduceRequest,
+    ProduceResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
@@ -26,6 +29,11 @@ pub enum Api {
     Fetch,
     FindCoordinator,
     OffsetCommit,
+    DescribeConfigs,
+    InitProducerId,
+    Produce,
+    AddPartitionsToTxn,
+    EndTxn,
 }
 
 impl Api {
@@ -39,6 +47,11 @@ impl Api {
             Self::Fetch => ApiKey::Fetch,
             Self::FindCoordinator => ApiKey::FindCoordinator,
             Self::OffsetCommit => ApiKey::OffsetCommit,
+            Self::DescribeConfigs => ApiKey::DescribeConfigs,
+            Self::InitProducerId => ApiKey::InitProducerId,
+            Self::Produce => ApiKey::Produce,
+            Self::AddPartitionsToTxn => ApiKey::AddPartitionsToTxn,
+            Self::EndTxn => ApiKey::EndTxn,
         };
         key as i16
     }
@@ -83,7 +96,7 @@ macro_rules! call {
     };
 }
 
-fn milliseconds(number: i32) -> Duration {
+pub(crate) fn milliseconds(number: i32) -> Duration {
     Duration::from_millis(u64::try_from(number).unwrap_or(0))
 }
 
@@ -99,6 +112,22 @@ call!(FindCoordinatorRequest, FindCoordinatorResponse, Api::FindCoordinator, (1,
     .throttle_time_ms);
 // 9 is for groups of the new protocol.
 call!(OffsetCommitRequest, OffsetCommitResponse, Api::OffsetCommit, (3, 8), |a| a.throttle_time_ms);
+call!(DescribeConfigsRequest, DescribeConfigsResponse, Api::DescribeConfigs, (1, 4), |a| a
+    .throttle_time_ms);
+call!(InitProducerIdRequest, InitProducerIdResponse, Api::InitProducerId, (1, 4), |a| a
+    .throttle_time_ms);
+// From 7 on it takes zstd; from 12 on it adds partitions to a transaction; 13 is by topic id.
+call!(ProduceRequest, ProduceResponse, Api::Produce, (7, 12), |a| a.throttle_time_ms);
+// 4 is for brokers.
+call!(
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse,
+    Api::AddPartitionsToTxn,
+    (1, 3),
+    |a| a.throttle_time_ms
+);
+// 5 raises the epoch with each transaction.
+call!(EndTxnRequest, EndTxnResponse, Api::EndTxn, (1, 5), |a| a.throttle_time_ms);
 
 impl Call for FetchRequest {
     const API: Api = Api::Fetch;
@@ -120,6 +149,7 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
+    use crate::coordinator::Coordinated;
 
     fn check<C: Call>(request: &C) {
         for version in C::VERSIONS.0..=C::VERSIONS.1 {
@@ -135,7 +165,8 @@ mod tests {
         check(&SaslAuthenticateRequest::default());
         check(&crate::metadata::request(Some("topic")));
         check(&crate::metadata::request(None));
-        check(&crate::group::coordinator_request("group"));
+        check(&crate::coordinator::request(&Coordinated::Group("group".to_owned())));
+        check(&crate::producer::requests::topic_settings("topic"));
         check(&crate::group::commit_request("group", "topic", &[(0, 1)]));
     }
 }

@@ -2,7 +2,7 @@
 
 mod aborted;
 mod broken;
-mod header;
+pub(crate) mod header;
 mod passed;
 mod record;
 mod records;

@@ -9,6 +9,7 @@ use kafka_protocol::messages::MetadataResponse;
 
 use crate::api::Call;
 use crate::connection::Pool;
+use crate::coordinator::Coordinated;
 use crate::error::Error;
 use crate::metadata::{self, Brokers, Topic};
 use crate::partition::Partition;
@@ -79,8 +80,8 @@ struct Shared {
     bootstrap: Vec<Arc<str>>,
     /// As the last answer named them.
     known: Mutex<Arc<Brokers>>,
-    /// The brokers that keep the offsets of groups.
-    coordinators: Mutex<HashMap<String, Arc<str>>>,
+    /// The brokers that keep the offsets of groups and the states of transactions.
+    coordinators: Mutex<HashMap<Coordinated, Arc<str>>>,
 }
 
 impl Client {
@@ -133,20 +134,7 @@ impl Client {
         self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The broker that keeps the offsets of a group, as far as it is known.
-    pub(crate) fn coordinator(&self, group: &str) -> Option<Arc<str>> {
-        self.coordinators().get(group).cloned()
-    }
-
-    /// Remembers that broker, or forgets it.
-    pub(crate) fn set_coordinator(&self, group: &str, broker: Option<Arc<str>>) {
-        match broker {
-            Some(broker) => self.coordinators().insert(group.to_owned(), broker),
-            None => self.coordinators().remove(group),
-        };
-    }
-
-    fn coordinators(&self) -> MutexGuard<'_, HashMap<String, Arc<str>>> {
+    pub(crate) fn coordinators(&self) -> MutexGuard<'_, HashMap<Coordinated, Arc<str>>> {
         self.shared.coordinators.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,9 +1,9 @@
-//! The codecs of record batches, unpacked under a limit.
+//! The codecs of record batches; they are unpacked under a limit.
 
 mod snappy;
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 
@@ -40,6 +40,41 @@ impl Codec {
             4 => Self::Zstd,
             _ => return None,
         })
+    }
+
+    /// Its number in a batch's attributes.
+    pub(crate) fn id(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
+    /// Appends what is packed of `bytes`.
+    pub(crate) fn pack(self, bytes: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::None => into.extend_from_slice(bytes),
+            Self::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(into, flate2::Compression::fast());
+                encoder.write_all(bytes)?;
+                encoder.finish()?;
+            }
+            Self::Snappy => into.extend(snap::raw::Encoder::new().compress_vec(bytes)?),
+            Self::Lz4 => {
+                // Java reads no other blocks.
+                let mut builder = lz4::EncoderBuilder::new();
+                let mut encoder = builder.block_mode(lz4::BlockMode::Independent).build(into)?;
+                encoder.write_all(bytes)?;
+                encoder.finish().1?;
+            }
+            Self::Zstd => {
+                zstd::stream::copy_encode(bytes, into, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+            }
+        }
+        Ok(())
     }
 
     /// The bytes unpacked, without a copy where they are not compressed.

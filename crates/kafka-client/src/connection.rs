@@ -1,19 +1,20 @@
 //! One connection to one broker.
 
+mod conversation;
+mod pipeline;
 mod pool;
 mod transport;
 mod versions;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::Bytes;
+use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::conversation::{Conversation, frame};
+pub(crate) use self::pipeline::Pipeline;
 pub(crate) use self::pool::Pool;
 use self::transport::Transport;
 use self::versions::Versions;
@@ -132,66 +133,29 @@ impl Connection {
         request: &C,
     ) -> Result<Bytes, Error> {
         self.sent = self.sent.wrapping_add(1);
-        let header = RequestHeader::default()
-            .with_request_api_key(C::API.key())
-            .with_request_api_version(version)
-            .with_correlation_id(self.sent)
-            .with_client_id(Some(self.client_id.clone()));
-        let unsendable = |error| Error::Setting(format!("cannot send {}: {error:#}", C::API));
-        let mut message = BytesMut::new();
-        header.encode(&mut message, C::header_version(version)).map_err(unsendable)?;
-        request.encode(&mut message, version).map_err(unsendable)?;
-
+        let message = frame(&self.client_id, self.sent, version, request)?;
         let limit = self.limit + wait;
         let (broker, api) = (self.broker.clone(), C::API);
-        let mut answer = match timeout(limit, self.send_and_receive(api, &message)).await {
+        let answer = match timeout(limit, self.send_and_receive(api, &message)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(Error::Timeout { broker, api, limit }),
         };
-        let header = ResponseHeader::decode(&mut answer, C::Answer::header_version(version))
-            .map_err(|error| self.garbled(api, &error.to_string()))?;
-        if header.correlation_id != self.sent {
-            let reason = format!("it is for request {}, not {}", header.correlation_id, self.sent);
-            return Err(self.garbled(api, &reason));
-        }
-        Ok(answer)
+        self.conversation().open::<C>(answer, self.sent, version)
     }
 
     async fn send_and_receive(&mut self, api: Api, message: &[u8]) -> Result<Bytes, Error> {
-        let broker = self.broker.clone();
-        let lost = |source: io::Error| Error::Lost { broker: broker.clone(), api, source };
-        let length = i32::try_from(message.len())
-            .map_err(|_| Error::Setting(format!("{api} would be over 2 GiB")))?;
-        let mut framed = BytesMut::with_capacity(message.len() + 4);
-        framed.extend_from_slice(&length.to_be_bytes());
-        framed.extend_from_slice(message);
-        self.transport.write_all(&framed).await.map_err(lost)?;
-        self.transport.flush().await.map_err(lost)?;
+        let conversation = self.conversation();
+        conversation.send(api, &mut self.transport, message).await?;
+        let (answer, is_whole) = conversation.receive(api, &mut self.transport).await?;
+        self.is_spent = !is_whole;
+        Ok(answer)
+    }
 
-        let announced = self.transport.read_i32().await.map_err(lost)?;
-        let limit = self.max_answer_bytes;
-        let size = match usize::try_from(announced) {
-            Ok(size) if size <= limit => size,
-            Ok(_) if api == Api::Fetch => {
-                self.is_spent = true;
-                limit
-            }
-            _ => {
-                let size = announced.into();
-                return Err(Error::AnswerTooLarge { broker, api, size, limit });
-            }
-        };
-        let mut answer = BytesMut::with_capacity(size);
-        let mut rest = (&mut self.transport).take(size as u64);
-        while answer.len() < size {
-            if rest.read_buf(&mut answer).await.map_err(lost)? == 0 {
-                return Err(lost(io::ErrorKind::UnexpectedEof.into()));
-            }
-        }
-        Ok(answer.freeze())
+    fn conversation(&self) -> Conversation {
+        Conversation { broker: self.broker.clone(), max_answer_bytes: self.max_answer_bytes }
     }
 
     fn garbled(&self, api: Api, reason: &str) -> Error {
-        Error::Garbled { broker: self.broker.clone(), api, reason: reason.trim().to_owned() }
+        self.conversation().garbled(api, reason)
     }
 }

@@ -13,7 +13,7 @@ use crate::security::Mechanism;
 
 /// Why a call failed. Each says which broker, which request and which topic it was about, where there is one:
 /// [`broker`](Self::broker), [`api`](Self::api), [`topic`](Self::topic), [`partition`](Self::partition).
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The settings cannot be used.
@@ -25,7 +25,7 @@ pub enum Error {
         /// `HOST:PORT`.
         broker: Arc<str>,
         /// What the system says.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Connecting, encrypting and logging in took too long.
     #[error("cannot connect to kafka at {broker} within {limit:?}")]
@@ -41,7 +41,7 @@ pub enum Error {
         /// `HOST:PORT`.
         broker: Arc<str>,
         /// What rustls says.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The broker does not let this user in, or does not prove that it knows the password.
     #[error("cannot log in to kafka at {broker} by {mechanism}: {reason}")]
@@ -71,7 +71,7 @@ pub enum Error {
         /// What was asked.
         api: Api,
         /// What the system says.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The answer is larger than allowed.
     #[error(
@@ -228,7 +228,7 @@ impl Error {
             | Self::MissingPartition { .. }
             | Self::Recreated { .. } => false,
             Self::Tls { source, .. } => !is_untrusted(source),
-            Self::Refused { code, .. } => !needs_a_setting(*code),
+            Self::Refused { code, .. } => !is_final(*code),
             Self::NoBroker { tried } => tried.iter().any(Self::is_retriable),
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
@@ -328,8 +328,8 @@ fn is_untrusted(source: &io::Error) -> bool {
     }
 }
 
-/// Errors that only a changed setting mends, here or at the broker.
-fn needs_a_setting(code: ResponseError) -> bool {
+/// What only a changed setting mends, here or at the broker, and what ends a transactional producer.
+fn is_final(code: ResponseError) -> bool {
     matches!(
         code,
         ResponseError::TopicAuthorizationFailed
@@ -346,6 +346,12 @@ fn needs_a_setting(code: ResponseError) -> bool {
             | ResponseError::UnsupportedVersion
             | ResponseError::UnsupportedForMessageFormat
             | ResponseError::UnsupportedCompressionType
+            | ResponseError::InvalidTransactionTimeout
+            | ResponseError::InvalidRecord
+            | ResponseError::ProducerFenced
+            | ResponseError::InvalidProducerEpoch
+            | ResponseError::InvalidProducerIdMapping
+            | ResponseError::InvalidTxnState
     )
 }
 

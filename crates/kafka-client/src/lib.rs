@@ -61,12 +61,14 @@ mod batch;
 mod client;
 mod compression;
 mod connection;
+mod coordinator;
 mod error;
 mod fetch;
 mod group;
 mod metadata;
 mod offsets;
 mod partition;
+mod producer;
 mod security;
 
 /// Kafka's error codes.
@@ -84,4 +86,7 @@ pub use self::fetch::{Answer, Fetch, Fetched};
 pub use self::metadata::{Led, Topic};
 pub use self::offsets::Isolation;
 pub use self::partition::Partition;
+pub use self::producer::{
+    Delivery, Producer, ProducerRecord, ProducerSettings, TransactionalProducer, Undelivered,
+};
 pub use self::security::{Mechanism, Sasl, Security};

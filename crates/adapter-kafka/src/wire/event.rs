@@ -59,7 +59,7 @@ impl<'a> Event<'a> {
     }
 
     /// Kafka Connect's names for what happened, as its dead letter queues have them, and what tells dead letters apart.
-    pub(super) fn headers(&self) -> Vec<(String, Bytes)> {
+    pub(super) fn headers(&self) -> Vec<(Bytes, Option<Bytes>)> {
         let RelayedDeadLetter { id, partition, position, attempt, stage, code, message, .. } =
             self.letter;
         let connect = |name| format!("__connect.errors.{name}");
@@ -76,7 +76,7 @@ impl<'a> Event<'a> {
         if let Some(topic) = self.topic() {
             headers.push((connect("topic"), topic.to_owned().into()));
         }
-        headers
+        headers.into_iter().map(|(name, value)| (name.into(), Some(value))).collect()
     }
 
     /// The topic it was read from. A topic's name has no slash.
@@ -224,7 +224,10 @@ mod tests {
         );
         assert_eq!(event.key(), "key");
         let headers = event.headers();
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &value[..])).collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (str::from_utf8(name).unwrap(), value.as_deref().unwrap()))
+            .collect();
         let connect: [(&str, &[u8]); 9] = [
             ("__connect.errors.partition", b"3"),
             ("__connect.errors.offset", b"41"),

@@ -6,7 +6,6 @@ mod brokers;
 mod compaction;
 mod headers;
 mod memory;
-mod publishing;
 mod recreated;
 mod serial;
 mod support;

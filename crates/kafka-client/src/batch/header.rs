@@ -5,11 +5,11 @@ use bytes::Bytes;
 use super::Broken;
 
 /// Where what the length counts begins.
-pub(super) const COUNTED_FROM: usize = 12;
+pub(crate) const COUNTED_FROM: usize = 12;
 /// Where what the checksum covers begins.
-const CHECKED_FROM: usize = 21;
+pub(crate) const CHECKED_FROM: usize = 21;
 /// How long a header of format v2 is.
-pub(super) const LEN: usize = 61;
+pub(crate) const LEN: usize = 61;
 /// Until here all formats are alike enough to tell which one it is.
 pub(super) const PROLOGUE_LEN: usize = 17;
 

@@ -1,6 +1,7 @@
 //! Connections that are open and not in use.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +15,26 @@ use crate::error::Error;
 pub(crate) struct Pool {
     settings: Settings,
     idle: Mutex<HashMap<Arc<str>, Vec<Connection>>>,
+    /// As the broker to which the last connection was made knows it; all brokers of a cluster agree.
+    transaction_version: AtomicI16,
 }
 
 impl Pool {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, idle: Mutex::default() }
+        Self { settings, idle: Mutex::default(), transaction_version: AtomicI16::new(0) }
+    }
+
+    /// A new connection, which is not of the pool.
+    pub(crate) async fn open(&self, broker: &Arc<str>) -> Result<Connection, Error> {
+        let connection = Connection::open(&self.settings, broker).await?;
+        let version = connection.versions.of_transactions;
+        self.transaction_version.store(version, Ordering::Relaxed);
+        Ok(connection)
+    }
+
+    /// The version of transactions; 0 before the first connection.
+    pub(crate) fn transaction_version(&self) -> i16 {
+        self.transaction_version.load(Ordering::Relaxed)
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -48,7 +64,7 @@ impl Pool {
             }
         }
         // Boxed, as it is large and seldom.
-        let mut connection = Box::pin(Connection::open(&self.settings, broker)).await?;
+        let mut connection = Box::pin(self.open(broker)).await?;
         let result = connection.call_with(wait, highest, &build).await;
         self.end(connection, result)
     }

@@ -25,13 +25,15 @@ impl Transport {
         broker: &Arc<str>,
         tls: Option<&Arc<ClientConfig>>,
     ) -> Result<Self, Error> {
-        let unreachable = |source| Error::Connect { broker: broker.clone(), source };
+        let unreachable =
+            |source: io::Error| Error::Connect { broker: broker.clone(), source: source.into() };
         let stream = TcpStream::connect(&**broker).await.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let Some(config) = tls else { return Ok(Self::Plain(stream)) };
         let host = broker.rsplit_once(':').map_or(&**broker, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let refused = |source| Error::Tls { broker: broker.clone(), source };
+        let refused =
+            |source: io::Error| Error::Tls { broker: broker.clone(), source: source.into() };
         let name = ServerName::try_from(host)
             .map_err(|error| refused(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         let connector = TlsConnector::from(config.clone());

@@ -17,6 +17,8 @@ use crate::error::{About, BrokerVersions, Error};
 #[derive(Default)]
 pub(super) struct Versions {
     spoken: HashMap<i16, (i16, i16)>,
+    /// The version of transactions that the cluster has agreed on: from 2 on they are as KIP-890 has them.
+    pub(super) of_transactions: i16,
 }
 
 impl Versions {
@@ -60,5 +62,10 @@ pub(super) async fn ask(connection: &mut Connection) -> Result<Versions, Error> 
     let range = |api: &kafka_protocol::messages::api_versions_response::ApiVersion| {
         (api.api_key, (api.min_version, api.max_version))
     };
-    Ok(Versions { spoken: answer.api_keys.iter().map(range).collect() })
+    let mut features = answer.finalized_features.iter();
+    let transactions = features.find(|feature| feature.name.as_str() == "transaction.version");
+    Ok(Versions {
+        spoken: answer.api_keys.iter().map(range).collect(),
+        of_transactions: transactions.map_or(0, |feature| feature.max_version_level),
+    })
 }

@@ -1,6 +1,7 @@
 //! Brokers that stop, freeze and come back.
 
 mod damaged;
+mod producing;
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::support::{DEADLINE, read, settings, told};
 
-fn hurried(brokers: Vec<String>) -> Settings {
+pub(super) fn hurried(brokers: Vec<String>) -> Settings {
     Settings {
         connect_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(2),

@@ -1,13 +1,19 @@
 //! Clients, what they read, and requests that only tests send.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
+use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use kafka_protocol::messages::{
+    AlterClientQuotasRequest, AlterClientQuotasResponse, ApiKey, RequestHeader, ResponseHeader,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use tally_harness::eventually;
 use tally_harness::kafka::{JavaProducer, JavaRecord};
-use tally_kafka_client::{Client, Error, Fetch, Fetched, Isolation, Partition, Piece, Settings};
+use tally_kafka_client::{
+    Client, Error, Fetch, Fetched, Isolation, Partition, Piece, ProducerRecord, Settings,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -87,6 +93,62 @@ pub async fn send(java: &mut JavaProducer, topic: &str, values: &[&str]) {
         java.send(JavaRecord { topic, value, ..Default::default() }).await;
     }
     java.flush().await;
+}
+
+/// All pieces, once no transaction is open: markers are written after a commit or an abort has returned.
+pub async fn read_to_end(partition: &Partition) -> Vec<Piece> {
+    let deadline = Instant::now() + DEADLINE;
+    let end = loop {
+        assert!(Instant::now() < deadline, "a transaction is open");
+        let end = partition.latest(Isolation::ReadUncommitted).await.unwrap();
+        if partition.latest(Isolation::ReadCommitted).await.unwrap() == end {
+            break end;
+        }
+    };
+    read(partition, Fetch::from(0), end).await
+}
+
+/// The committed values of a partition.
+pub async fn values(bootstrap: &str, topic: &str, partition: i32) -> Vec<String> {
+    let partition = client(bootstrap).partition(topic, partition).await.unwrap();
+    let pieces = read_to_end(&partition).await;
+    let batches = pieces.iter().filter_map(|piece| match piece {
+        Piece::Records(batch) => Some(batch),
+        Piece::Passed(_) => None,
+    });
+    let values = batches.flat_map(|batch| batch.records().map(|record| record.value.unwrap()));
+    values.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
+}
+
+pub fn value(text: String) -> ProducerRecord {
+    ProducerRecord { value: Some(text.into()), ..ProducerRecord::default() }
+}
+
+/// Text that compresses badly, behind the number.
+pub fn noise(length: usize, number: u64) -> String {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = format!("{number} ");
+    while text.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        write!(text, "{state:016x}").unwrap();
+    }
+    text.truncate(length);
+    text
+}
+
+/// So many bytes a second for clients of this name: `consumer_byte_rate`, `producer_byte_rate`.
+pub async fn quota(bootstrap: &str, client_id: &str, key: &'static str, bytes: f64) {
+    let entity = EntityData::default()
+        .with_entity_type(StrBytes::from_static_str("client-id"))
+        .with_entity_name(Some(StrBytes::from_string(client_id.to_owned())));
+    let op = OpData::default().with_key(StrBytes::from_static_str(key)).with_value(bytes);
+    let entry = EntryData::default().with_entity(vec![entity]).with_ops(vec![op]);
+    let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
+    let answer: AlterClientQuotasResponse =
+        ask(bootstrap, ApiKey::AlterClientQuotas, 1, &request).await;
+    assert!(answer.entries.iter().all(|entry| entry.error_code == 0));
 }
 
 /// One request on a connection of its own.

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
-use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse, ApiKey};
-use kafka_protocol::protocol::StrBytes;
 use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
 use tally_kafka_client::{Client, Error, Fetch, Fetched, Isolation, ResponseError};
 
-use crate::support::{answer, ask, client, partition, read, settings, told};
+use crate::support::{answer, client, partition, quota, read, settings, told};
 
 #[tokio::test]
 async fn topics_have_ids_and_leaders_and_are_not_made_by_asking() {
@@ -92,26 +89,11 @@ async fn a_deleted_topic_is_missing() {
     assert_eq!(error.code(), Some(ResponseError::UnknownTopicOrPartition));
 }
 
-/// So many bytes of fetches a second for clients of this name.
-async fn limit(bootstrap: &str, client_id: &str, bytes: f64) {
-    let entity = EntityData::default()
-        .with_entity_type(StrBytes::from_static_str("client-id"))
-        .with_entity_name(Some(StrBytes::from_string(client_id.to_owned())));
-    let op = OpData::default()
-        .with_key(StrBytes::from_static_str("consumer_byte_rate"))
-        .with_value(bytes);
-    let entry = EntryData::default().with_entity(vec![entity]).with_ops(vec![op]);
-    let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
-    let answer: AlterClientQuotasResponse =
-        ask(bootstrap, ApiKey::AlterClientQuotas, 1, &request).await;
-    assert!(answer.entries.iter().all(|entry| entry.error_code == 0));
-}
-
 #[tokio::test]
 async fn under_a_quota_it_is_slow_and_reads_all() {
     let broker = Broker::shared().await;
     let topic = broker.topic(1).await;
-    limit(broker.bootstrap(), &topic, 100_000.0).await;
+    quota(broker.bootstrap(), &topic, "consumer_byte_rate", 100_000.0).await;
     for _ in 0..30 {
         broker.produce(&topic, 0, vec![record(None, Some(&[b'v'; 10_000]))]).await;
     }

@@ -1,0 +1,238 @@
+//! Writes records: each once and in order, whatever breaks in between.
+
+mod lane;
+mod pack;
+mod partitioner;
+pub(crate) mod requests;
+mod sender;
+mod topic;
+mod transaction;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use self::lane::Entry;
+use self::sender::{Command, Outcome, Sender};
+use self::topic::{OutputTopic, OutputTopics};
+pub use self::transaction::TransactionalProducer;
+use crate::client::Client;
+use crate::compression::Codec;
+use crate::error::Error;
+
+/// How a producer writes.
+#[derive(Clone, Debug)]
+pub struct ProducerSettings {
+    /// How batches are compressed.
+    pub codec: Codec,
+    /// A batch is sent once it has about this many bytes, before compression.
+    pub batch_bytes: usize,
+    /// A batch that is smaller waits so long for more records.
+    pub linger: Duration,
+    /// How many bytes of records may be on their way; [`Producer::send`] waits until there is room.
+    pub buffer_bytes: u32,
+    /// How long a partition may fail before [`Delivery::wait`] says so.
+    pub patience: Duration,
+}
+
+impl Default for ProducerSettings {
+    /// lz4, batches of 256 KiB that wait for nothing, 32 MiB on their way, five seconds of patience.
+    fn default() -> Self {
+        Self {
+            codec: Codec::Lz4,
+            batch_bytes: 256 * 1024,
+            linger: Duration::ZERO,
+            buffer_bytes: 32 << 20,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A record to be written. Its `Debug` shows only lengths.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ProducerRecord {
+    /// Records of one key go to one partition, in order.
+    pub key: Option<Bytes>,
+    /// Its content; none for a tombstone.
+    pub value: Option<Bytes>,
+    /// Names and values, in order.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// An idempotent producer. Clones share it, and their records go together.
+///
+/// The records of one call, and of calls after each other, keep their order in each partition. A record is written once,
+/// whatever breaks: batches carry sequence numbers, by which brokers leave out what they have. Only where a broker lost what it had acknowledged,
+/// or where a call was given up, may a record be there twice.
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: ProducerSettings,
+    commands: mpsc::UnboundedSender<Command>,
+    topics: OutputTopics,
+    memory: Arc<Semaphore>,
+    deliveries: AtomicU64,
+    /// Counts the calls: records without a key go to another partition in each.
+    calls: AtomicUsize,
+}
+
+/// Records on their way.
+#[derive(Debug)]
+pub struct Delivery {
+    outcomes: mpsc::UnboundedReceiver<Outcome>,
+}
+
+impl Delivery {
+    /// Returns once all in-sync replicas have all records, except those that are larger than the topic takes, whose indices it
+    /// returns in order.
+    ///
+    /// # Errors
+    /// Where records are still on their way, the caller waits again, or gives them up by dropping this.
+    pub async fn wait(&mut self) -> Result<Vec<usize>, Undelivered> {
+        let outcome = self.outcomes.recv().await;
+        outcome.unwrap_or_else(|| {
+            let error = Error::Setting("the producer began again without these records".to_owned());
+            Err(Undelivered { error, is_on_its_way: false })
+        })
+    }
+}
+
+/// Why records are not written, or not yet.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Undelivered {
+    /// What was in the way last.
+    pub error: Error,
+    /// They are sent again until it goes well. Otherwise some of them may be written.
+    pub is_on_its_way: bool,
+}
+
+impl Producer {
+    /// Starts a task that ends when the last clone is dropped and nothing is on its way. Does not connect yet.
+    fn start(client: Client, settings: ProducerSettings, kind: Kind) -> Self {
+        let (commands, received) = mpsc::unbounded_channel();
+        let topics = OutputTopics::new(client.clone());
+        tokio::spawn(Sender::new(client, settings.clone(), kind, received).run());
+        let memory = Arc::new(Semaphore::new(settings.buffer_bytes.max(1) as usize));
+        let (deliveries, calls) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let shared = Shared { settings, commands, topics, memory, deliveries, calls };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes records on their way to a topic, once there is room for them. A record with a key goes where Java's producer would
+    /// send it; those without a key go to one partition, in the next call to the next one.
+    ///
+    /// # Errors
+    /// Where the topic cannot be looked up. Nothing was sent.
+    pub async fn send(&self, topic: &str, records: Vec<ProducerRecord>) -> Result<Delivery, Error> {
+        let topic = self.shared.topics.find(topic).await?;
+        Ok(self.send_to(&topic, self.assign(&topic, records)).await)
+    }
+
+    /// The records with their partitions.
+    fn assign(
+        &self,
+        topic: &OutputTopic,
+        records: Vec<ProducerRecord>,
+    ) -> Vec<(i32, ProducerRecord)> {
+        let call = self.shared.calls.fetch_add(1, Ordering::Relaxed);
+        let assigned = records.into_iter().map(|record| {
+            let key = record.key.as_deref();
+            (topic.partition_of(key, call), record)
+        });
+        assigned.collect()
+    }
+
+    async fn send_to(&self, topic: &OutputTopic, records: Vec<(i32, ProducerRecord)>) -> Delivery {
+        let shared = &self.shared;
+        let delivery = shared.deliveries.fetch_add(1, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let time = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let entries = records.into_iter().enumerate().map(|(index, (partition, record))| {
+            let size = pack::size(&record);
+            (partition, Entry { delivery, index, record, time, size })
+        });
+        let entries: Vec<_> = entries.collect();
+        let bytes: usize = entries.iter().map(|(_, entry)| entry.size).sum();
+        let permit = self.room(bytes).await;
+        let (sender, outcomes) = mpsc::unbounded_channel();
+        // Where the task has ended, so has its end of the channel.
+        let _ = shared.commands.send(Command::Send {
+            topic: topic.name.clone(),
+            max_batch_bytes: topic.max_batch_bytes,
+            delivery,
+            entries,
+            outcomes: sender,
+            permit,
+        });
+        Delivery { outcomes }
+    }
+
+    /// What is larger than the whole buffer takes all of it.
+    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let most = self.shared.settings.buffer_bytes.max(1);
+        let bytes = u32::try_from(bytes).unwrap_or(most).min(most);
+        self.shared.memory.clone().acquire_many_owned(bytes).await.ok()
+    }
+}
+
+impl Client {
+    /// A producer that writes each record once.
+    pub fn producer(&self, settings: ProducerSettings) -> Producer {
+        Producer::start(self.clone(), settings, Kind::Idempotent)
+    }
+}
+
+/// Whose batches these are, for a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// How a producer comes to its identity.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// By any broker.
+    Idempotent,
+    /// By its transactional id, at its coordinator.
+    Transactional(Arc<str>),
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProducerRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map(Bytes::len);
+        f.debug_struct("ProducerRecord")
+            .field("key_bytes", &length(&self.key))
+            .field("value_bytes", &length(&self.value))
+            .field("headers", &self.headers.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_content() {
+        let secret = Some(Bytes::from_static(b"secret"));
+        let headers = vec![(Bytes::from_static(b"secret"), secret.clone())];
+        let record = ProducerRecord { key: secret.clone(), value: secret, headers };
+        let shown = format!("{record:?}");
+        assert!(!shown.contains("secret") && shown.contains('6'), "{shown}");
+    }
+}

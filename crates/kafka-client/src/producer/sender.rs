@@ -1,0 +1,545 @@
+//! The task behind a producer: batches out to the leaders, answers in.
+
+mod link;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use self::link::{Link, Sent};
+use super::lane::{Entry, Lane, Settled};
+use super::pack::Packing;
+use super::{Identity, Kind, ProducerSettings, Undelivered, requests};
+use crate::api::{Api, milliseconds};
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::error::{About, Error};
+use crate::metadata::Topic;
+
+/// A request holds about so many bytes, or one batch.
+const REQUEST_BYTES: usize = 4 << 20;
+
+/// The indices of the records that are too large, or why the call has not ended yet, or failed.
+pub(super) type Outcome = Result<Vec<usize>, Undelivered>;
+
+pub(super) enum Command {
+    Send {
+        topic: Arc<str>,
+        max_batch_bytes: usize,
+        delivery: u64,
+        entries: Vec<(i32, Entry)>,
+        outcomes: mpsc::UnboundedSender<Outcome>,
+        permit: Option<OwnedSemaphorePermit>,
+    },
+    /// With another identity; what is on its way is forgotten.
+    Begin { identity: Identity, produce_version: i16 },
+    /// Waits for all calls; answers the first failure since the producer began.
+    Flush(oneshot::Sender<Result<(), Error>>),
+}
+
+/// What a call waits for.
+struct Pending {
+    open: usize,
+    too_large: Vec<usize>,
+    failed: Option<Error>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What was waited for.
+enum Done {
+    Identity(Result<Identity, Error>),
+    Leaders(Arc<str>, Result<Topic, Error>),
+    Connected(Arc<str>, Result<Connection, Error>),
+}
+
+/// What came over a link.
+struct Answered {
+    link: u64,
+    answer: Result<ProduceResponse, Error>,
+}
+
+pub(super) struct Sender {
+    client: Client,
+    settings: ProducerSettings,
+    kind: Kind,
+    packing: Packing,
+    produce_version: i16,
+    identity: Option<Identity>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    is_closing: bool,
+    pending: HashMap<u64, Pending>,
+    /// The first failure of a call.
+    failed: Option<Error>,
+    flushes: Vec<oneshot::Sender<Result<(), Error>>>,
+    lanes: Vec<Lane>,
+    lane_of: HashMap<(Arc<str>, i32), usize>,
+    /// None while it is opened.
+    links: HashMap<Arc<str>, Option<Link>>,
+    link_count: u64,
+    answers: (mpsc::UnboundedSender<Answered>, mpsc::UnboundedReceiver<Answered>),
+    jobs: JoinSet<Done>,
+    is_asking_identity: bool,
+    topics_asked: Vec<Arc<str>>,
+}
+
+/// From version 12 on a batch adds its partition to the transaction by itself (KIP-890).
+pub(super) const PRODUCE_BEFORE_KIP_890: i16 = 11;
+
+impl Sender {
+    pub(super) fn new(
+        client: Client,
+        settings: ProducerSettings,
+        kind: Kind,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let is_transactional = matches!(kind, Kind::Transactional(_));
+        Self {
+            client,
+            kind,
+            packing: Packing { codec: settings.codec, is_transactional },
+            settings,
+            produce_version: PRODUCE_BEFORE_KIP_890,
+            identity: None,
+            commands,
+            is_closing: false,
+            pending: HashMap::new(),
+            failed: None,
+            flushes: Vec::new(),
+            lanes: Vec::new(),
+            lane_of: HashMap::new(),
+            links: HashMap::new(),
+            link_count: 0,
+            answers: mpsc::unbounded_channel(),
+            jobs: JoinSet::new(),
+            is_asking_identity: false,
+            topics_asked: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while !self.is_closing || !self.pending.is_empty() {
+            let wake = self.start_what_is_due();
+            let sleep = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                command = self.commands.recv(), if !self.is_closing => match command {
+                    Some(command) => self.take(command),
+                    None => self.is_closing = true,
+                },
+                Some(answered) = self.answers.1.recv() => self.answered(answered),
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.done(done),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                () = sleep => self.expire(),
+            }
+            self.forget_unwanted();
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Send { topic, max_batch_bytes, delivery, entries, outcomes, permit } => {
+                let open = entries.len();
+                let pending = Pending {
+                    open,
+                    too_large: Vec::new(),
+                    failed: None,
+                    outcomes,
+                    _permit: permit,
+                };
+                self.pending.insert(delivery, pending);
+                let lingers_until = Instant::now() + self.settings.linger;
+                let mut renewed = None;
+                for (partition, entry) in entries {
+                    let lane = self.lane(&topic, partition, max_batch_bytes);
+                    if renewed != Some(lane) {
+                        self.lanes[lane].max_batch_bytes = max_batch_bytes;
+                        renewed = Some(lane);
+                    }
+                    self.lanes[lane].push(entry, lingers_until);
+                }
+                self.close(delivery);
+            }
+            Command::Flush(flushed) => {
+                self.flushes.push(flushed);
+                self.flush();
+            }
+            Command::Begin { identity, produce_version } => {
+                // What is on its way in a link belongs to the former identity.
+                let is_idle = self.lanes.iter().all(Lane::is_idle);
+                if !is_idle || produce_version != self.produce_version {
+                    self.links.clear();
+                }
+                for lane in &mut self.lanes {
+                    lane.reset(identity);
+                }
+                self.pending.clear();
+                self.identity = Some(identity);
+                self.produce_version = produce_version;
+                self.failed = None;
+                self.flush();
+            }
+        }
+    }
+
+    fn lane(&mut self, topic: &Arc<str>, partition: i32, max_batch_bytes: usize) -> usize {
+        let lanes = &mut self.lanes;
+        let epoch = self.identity.map_or(0, |identity| identity.epoch);
+        *self.lane_of.entry((topic.clone(), partition)).or_insert_with(|| {
+            lanes.push(Lane::new(topic.clone(), partition, max_batch_bytes, epoch));
+            lanes.len() - 1
+        })
+    }
+
+    /// Starts all that can be; tells when to look again.
+    fn start_what_is_due(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut wake: Option<Instant> = None;
+        let mut wait_until = |at: Instant| wake = Some(wake.map_or(at, |wake| wake.min(at)));
+        let mut ready: HashMap<Arc<str>, Vec<usize>> = HashMap::new();
+        let mut unled = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            match lane.is_ready(now, self.settings.batch_bytes) {
+                Ok(()) => match &lane.leader {
+                    Some(leader) => ready.entry(leader.clone()).or_default().push(index),
+                    None => unled.push(lane.topic.clone()),
+                },
+                Err(Some(at)) => wait_until(at),
+                Err(None) => {}
+            }
+        }
+        if !(unled.is_empty() && ready.is_empty()) && self.identity.is_none() {
+            self.ask_identity();
+        }
+        for topic in unled {
+            self.ask_leaders(topic);
+        }
+        if let Some(identity) = self.identity {
+            for (broker, mut lanes) in ready {
+                self.send(&broker, identity, &mut lanes, now);
+            }
+        }
+        for link in self.links.values().flatten() {
+            link.wakes_at().into_iter().for_each(&mut wait_until);
+        }
+        wake
+    }
+
+    fn ask_identity(&mut self) {
+        if matches!(self.kind, Kind::Transactional(_)) || self.is_asking_identity {
+            return;
+        }
+        self.is_asking_identity = true;
+        let client = self.client.clone();
+        self.jobs.spawn(async move {
+            let answer = client.ask_anyone(|_| requests::init_producer_id()).await;
+            Done::Identity(answer.and_then(|(broker, answer)| requests::identity(&broker, &answer)))
+        });
+    }
+
+    fn ask_leaders(&mut self, topic: Arc<str>) {
+        if self.topics_asked.contains(&topic) {
+            return;
+        }
+        self.topics_asked.push(topic.clone());
+        let client = self.client.clone();
+        self.jobs.spawn(async move {
+            let found = client.topic(&topic).await;
+            Done::Leaders(topic, found)
+        });
+    }
+
+    fn connect(&mut self, broker: &Arc<str>) {
+        self.links.insert(broker.clone(), None);
+        let (client, broker) = (self.client.clone(), broker.clone());
+        self.jobs.spawn(async move {
+            let connection = client.pool().open(&broker).await;
+            Done::Connected(broker, connection)
+        });
+    }
+
+    /// Requests to one broker, each with a batch of each lane that has one, as many as may be in flight.
+    fn send(
+        &mut self,
+        broker: &Arc<str>,
+        identity: Identity,
+        lanes: &mut Vec<usize>,
+        now: Instant,
+    ) {
+        let link = match self.links.get_mut(broker) {
+            Some(Some(link)) => link,
+            Some(None) => return,
+            None => return self.connect(broker),
+        };
+        if link.is_worn_out() {
+            self.links.remove(broker);
+            return self.connect(broker);
+        }
+        let mut settled = Vec::new();
+        let batch_bytes = self.settings.batch_bytes;
+        while link.has_room(now) && !lanes.is_empty() {
+            let (mut batches, mut sent, mut bytes) = (Vec::new(), Vec::new(), 0);
+            lanes.retain(|&index| {
+                if bytes >= REQUEST_BYTES {
+                    return true;
+                }
+                let lane = &mut self.lanes[index];
+                let taken = lane.take(self.packing, identity.id, batch_bytes, &mut settled);
+                let Some((batch, packed)) = taken else { return false };
+                bytes += packed.len();
+                batches.push((lane.topic.clone(), lane.partition, packed));
+                sent.push((index, batch));
+                lane.is_ready(now, batch_bytes).is_ok()
+            });
+            if batches.is_empty() {
+                break;
+            }
+            let id = match &self.kind {
+                Kind::Idempotent => None,
+                Kind::Transactional(id) => Some(&**id),
+            };
+            let batches = batches
+                .iter()
+                .map(|(topic, partition, packed)| (topic, *partition, packed.clone()));
+            let request = requests::produce(id, link.limit() / 2, batches);
+            link.send(&request, sent, now);
+        }
+        self.settle(settled);
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Identity(Ok(identity)) => {
+                self.is_asking_identity = false;
+                self.identity = Some(identity);
+                for lane in &mut self.lanes {
+                    lane.set_epoch(identity.epoch);
+                }
+            }
+            Done::Identity(Err(error)) => {
+                self.is_asking_identity = false;
+                self.back_off(|_| true, &error);
+            }
+            Done::Leaders(topic, found) => {
+                self.topics_asked.retain(|asked| *asked != topic);
+                match found {
+                    Ok(found) => self.learn_leaders(&topic, &found),
+                    Err(error) => self.back_off_unled(&topic, &error),
+                }
+            }
+            Done::Connected(broker, connection) => {
+                self.link_count += 1;
+                let (number, limit) =
+                    (self.link_count, self.client.pool().settings().request_timeout);
+                let answers = self.answers.0.clone();
+                let answered = move |answer| {
+                    // Where the sender is gone, nobody wants it.
+                    let _ = answers.send(Answered { link: number, answer });
+                };
+                let pipeline = connection.and_then(|connection| {
+                    connection.into_pipeline::<ProduceRequest>(self.produce_version, answered)
+                });
+                match pipeline {
+                    Ok(pipeline) => {
+                        let link = Link::new(number, pipeline, broker.clone(), limit);
+                        self.links.insert(broker, Some(link));
+                    }
+                    Err(error) => {
+                        self.links.remove(&broker);
+                        self.lose_broker(&broker, &error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn learn_leaders(&mut self, topic: &Arc<str>, found: &Topic) {
+        let mut unled = None;
+        for lane in self.lanes.iter_mut().filter(|lane| lane.topic == *topic) {
+            let led = found.partitions.iter().find(|led| led.partition == lane.partition);
+            lane.leader = led.and_then(|led| self.client.address(led.leader?));
+            unled = unled.or(lane.leader.is_none().then_some(lane.partition));
+        }
+        if let Some(partition) = unled {
+            self.back_off_unled(topic, &Error::NoLeader { topic: topic.clone(), partition });
+        }
+    }
+
+    fn back_off_unled(&mut self, topic: &Arc<str>, error: &Error) {
+        self.back_off(|lane| lane.topic == *topic && lane.leader.is_none(), error);
+    }
+
+    /// It leads no longer, as far as anybody here knows.
+    fn lose_broker(&mut self, broker: &Arc<str>, error: &Error) {
+        self.back_off(|lane| lane.leader.take_if(|leader| leader == broker).is_some(), error);
+    }
+
+    fn back_off(&mut self, is_meant: impl Fn(&mut Lane) -> bool, error: &Error) {
+        let now = Instant::now();
+        let mut failing = Vec::new();
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if is_meant(lane) && !lane.is_idle() {
+                lane.back_off(now);
+                failing.push(index);
+            }
+        }
+        for lane in failing {
+            self.report(lane, error, now);
+        }
+    }
+
+    /// Tells those who wait for a lane that fails for long, or for ever.
+    fn report(&mut self, lane: usize, error: &Error, now: Instant) {
+        let lane = &mut self.lanes[lane];
+        if !error.is_retriable() {
+            let failed = lane.give_up();
+            return self.settle(vec![Settled::Failed(failed, error.clone())]);
+        }
+        let patience = self.settings.patience;
+        if lane.failing_since.is_none_or(|since| now < since + patience) {
+            return;
+        }
+        let mut told = HashSet::new();
+        for delivery in lane.deliveries().filter(|delivery| told.insert(*delivery)) {
+            if let Some(pending) = self.pending.get(&delivery) {
+                let error = error.clone();
+                let _ = pending.outcomes.send(Err(Undelivered { error, is_on_its_way: true }));
+            }
+        }
+    }
+
+    fn answered(&mut self, Answered { link: number, answer }: Answered) {
+        let of_number = |link: &&mut Link| link.number() == number;
+        let Some(link) = self.links.values_mut().flatten().find(of_number) else { return };
+        let broker = link.broker().clone();
+        match answer {
+            Ok(answer) => {
+                let Some(sent) = link.answered(milliseconds(answer.throttle_time_ms)) else {
+                    return;
+                };
+                self.read(&broker, sent, &answer);
+            }
+            Err(error) => self.lose_link(&broker, &error),
+        }
+    }
+
+    fn read(&mut self, broker: &Arc<str>, sent: Sent, answer: &ProduceResponse) {
+        let now = Instant::now();
+        let mut settled = Vec::new();
+        let mut failed = Vec::new();
+        for (index, batch) in sent {
+            let lane = &mut self.lanes[index];
+            let about = About { topic: Some(lane.topic.clone()), partition: Some(lane.partition) };
+            let of_topic =
+                answer.responses.iter().find(|topic| topic.name.as_str() == &*lane.topic);
+            let found = of_topic.and_then(|topic| {
+                topic.partition_responses.iter().find(|found| found.index == lane.partition)
+            });
+            let (broker, api) = (broker.clone(), Api::Produce);
+            let error = if let Some(found) = found {
+                let code = ResponseError::try_from_code(found.error_code);
+                let error = |code| Error::Refused { broker, api, about, code };
+                let packing = self.packing;
+                lane.answered(batch, code, error, packing, now, &mut settled)
+            } else {
+                let reason = format!("nothing is in it{about}");
+                Some(lane.lost(batch, Error::Garbled { broker, api, reason }, now))
+            };
+            if let Some(error) = error {
+                lane.leader = None;
+                failed.push((index, error));
+            }
+        }
+        self.settle(settled);
+        for (lane, error) in failed {
+            self.report(lane, &error, now);
+        }
+    }
+
+    fn lose_link(&mut self, broker: &Arc<str>, error: &Error) {
+        let Some(Some(link)) = self.links.remove(broker) else { return };
+        let now = Instant::now();
+        for (index, batch) in link.into_sent() {
+            self.lanes[index].lost(batch, error.clone(), now);
+        }
+        self.lose_broker(broker, error);
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late = self.links.values().flatten().filter_map(|link| link.is_late(now));
+        for (broker, error) in late.collect::<Vec<_>>() {
+            self.lose_link(&broker, &error);
+        }
+    }
+
+    fn settle(&mut self, settled: Vec<Settled>) {
+        for settled in settled {
+            let (entries, error, is_too_large) = match settled {
+                Settled::Delivered(entries) => (entries, None, false),
+                Settled::TooLarge(entry) => (vec![entry], None, true),
+                Settled::Failed(entries, error) => (entries, Some(error), false),
+            };
+            for Entry { delivery, index, .. } in entries {
+                let Some(pending) = self.pending.get_mut(&delivery) else { continue };
+                pending.open -= 1;
+                if is_too_large {
+                    pending.too_large.push(index);
+                }
+                if pending.failed.is_none() {
+                    pending.failed.clone_from(&error);
+                }
+                self.close(delivery);
+            }
+        }
+    }
+
+    fn close(&mut self, delivery: u64) {
+        if self.pending.get(&delivery).is_none_or(|pending| pending.open > 0) {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&delivery) else { return };
+        let Pending { mut too_large, failed, outcomes, .. } = pending;
+        too_large.sort_unstable();
+        if self.failed.is_none() {
+            self.failed.clone_from(&failed);
+        }
+        let failed = failed.map(|error| Undelivered { error, is_on_its_way: false });
+        let _ = outcomes.send(failed.map_or(Ok(too_large), Err));
+        self.flush();
+    }
+
+    /// Answers who waits for the end of all calls.
+    fn flush(&mut self) {
+        if self.pending.is_empty() {
+            for flushed in self.flushes.drain(..) {
+                let _ = flushed.send(self.failed.clone().map_or(Ok(()), Err));
+            }
+        }
+    }
+
+    /// Nobody waits for them any more. A transaction misses none of its records.
+    fn forget_unwanted(&mut self) {
+        if self.packing.is_transactional {
+            return;
+        }
+        let before = self.pending.len();
+        self.pending.retain(|_, pending| !pending.outcomes.is_closed());
+        if self.pending.len() < before {
+            for lane in &mut self.lanes {
+                lane.drop_unwanted(|delivery| self.pending.contains_key(&delivery));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Transactions.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::{AddPartitionsToTxnResponse, EndTxnResponse};
+use tokio::sync::oneshot;
+
+use super::sender::{Command, PRODUCE_BEFORE_KIP_890};
+use super::topic::OutputTopic;
+use super::{Delivery, Identity, Kind, Producer, ProducerRecord, ProducerSettings, requests};
+use crate::client::Client;
+use crate::coordinator::Coordinated;
+use crate::error::Error;
+
+/// From this version of transactions on each has an epoch of its own, and batches add their partitions (KIP-890).
+const KIP_890: i16 = 2;
+const END_TXN_BEFORE_KIP_890: i16 = 4;
+
+/// Writes transactions: those who read only committed records see all records of one or none.
+///
+/// There is one for each transactional id: the next one that begins fences it. One transaction comes after the other, each
+/// from the first [`send`](Self::send) to [`commit`](Self::commit) or [`abort`](Self::abort).
+#[derive(Debug)]
+pub struct TransactionalProducer {
+    client: Client,
+    producer: Producer,
+    id: Arc<str>,
+    timeout: Duration,
+    identity: Identity,
+    is_kip_890: bool,
+    /// Those that the open transaction writes to.
+    partitions: HashSet<(Arc<str>, i32)>,
+}
+
+impl Client {
+    /// Begins with this transactional id: whoever had it is fenced, and the transaction that was left open is aborted. The
+    /// broker aborts one that is open for longer than `timeout`.
+    pub async fn transactional_producer(
+        &self,
+        settings: ProducerSettings,
+        id: &str,
+        timeout: Duration,
+    ) -> Result<TransactionalProducer, Error> {
+        let id: Arc<str> = id.into();
+        let identity = self.init_transactions(&id, timeout, None).await?;
+        let kind = Kind::Transactional(id.clone());
+        let mut begun = TransactionalProducer {
+            client: self.clone(),
+            producer: Producer::start(self.clone(), settings, kind),
+            id,
+            timeout,
+            identity,
+            is_kip_890: false,
+            partitions: HashSet::new(),
+        };
+        begun.begin(identity);
+        Ok(begun)
+    }
+
+    async fn init_transactions(
+        &self,
+        id: &Arc<str>,
+        timeout: Duration,
+        former: Option<Identity>,
+    ) -> Result<Identity, Error> {
+        let of = Coordinated::Producer(id.to_string());
+        let build = |_| requests::init_transactions(id, timeout, former);
+        self.ask_coordinator(&of, i16::MAX, build, |broker, answer| {
+            requests::identity(broker, &answer)
+        })
+        .await
+    }
+}
+
+impl TransactionalProducer {
+    /// Takes records on their way as part of the transaction, as [`Producer::send`] does. They are sent until it ends.
+    ///
+    /// # Errors
+    /// Where a partition cannot be part of it. Nothing was sent.
+    pub async fn send(
+        &mut self,
+        topic: &str,
+        records: Vec<ProducerRecord>,
+    ) -> Result<Delivery, Error> {
+        let topic = self.producer.shared.topics.find(topic).await?;
+        let records = self.producer.assign(&topic, records);
+        self.send_to(&topic, records).await
+    }
+
+    /// The same to one partition.
+    pub async fn send_to_partition(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: Vec<ProducerRecord>,
+    ) -> Result<Delivery, Error> {
+        let topic = self.producer.shared.topics.find(topic).await?;
+        topic.check(partition)?;
+        let records = records.into_iter().map(|record| (partition, record)).collect();
+        self.send_to(&topic, records).await
+    }
+
+    async fn send_to(
+        &mut self,
+        topic: &OutputTopic,
+        records: Vec<(i32, ProducerRecord)>,
+    ) -> Result<Delivery, Error> {
+        let new = records.iter().map(|(partition, _)| (topic.name.clone(), *partition));
+        let new: HashSet<_> = new.filter(|key| !self.partitions.contains(key)).collect();
+        if !new.is_empty() && !self.is_kip_890 {
+            let partitions = new.iter().map(|(_, partition)| *partition).collect::<Vec<_>>();
+            let (id, identity) = (&self.id, self.identity);
+            let build = |_| requests::add_partitions(id, identity, &topic.name, partitions.clone());
+            let read = |broker: &Arc<str>, answer: AddPartitionsToTxnResponse| {
+                requests::added(broker, &answer)
+            };
+            self.client.ask_coordinator(&self.coordinated(), i16::MAX, build, read).await?;
+        }
+        self.partitions.extend(new);
+        Ok(self.producer.send_to(topic, records).await)
+    }
+
+    /// Waits for all that was sent, and commits it.
+    ///
+    /// # Errors
+    /// It may be committed nevertheless, unless a [`Delivery`] failed: whoever must know begins again and reads. Only
+    /// [`abort`](Self::abort) can follow, which aborts it if it is still open.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        self.flush().await?;
+        if self.partitions.is_empty() {
+            return Ok(());
+        }
+        let next = self.end(true).await?;
+        self.partitions.clear();
+        if let Some(next) = next {
+            self.begin(next);
+        }
+        Ok(())
+    }
+
+    /// Aborts what was sent; nothing of it is on its way any more.
+    ///
+    /// # Errors
+    /// Where a successor has fenced this one, or the broker did as it took too long, [`code`](Error::code) is
+    /// `ProducerFenced` or `InvalidProducerEpoch`.
+    pub async fn abort(&mut self) -> Result<(), Error> {
+        let mut next = None;
+        if !self.partitions.is_empty() {
+            next = match self.end(false).await {
+                // It has ended before, as nobody knew.
+                Err(error) if error.code() == Some(ResponseError::InvalidTxnState) => None,
+                ended => ended?,
+            };
+        }
+        // A higher epoch refuses what may still arrive.
+        let identity = match next {
+            Some(next) => next,
+            None => {
+                let former = Some(self.identity);
+                self.client.init_transactions(&self.id, self.timeout, former).await?
+            }
+        };
+        self.begin(identity);
+        Ok(())
+    }
+
+    /// The identity of the next transaction, where it is another one.
+    async fn end(&self, is_committed: bool) -> Result<Option<Identity>, Error> {
+        let highest = if self.is_kip_890 { i16::MAX } else { END_TXN_BEFORE_KIP_890 };
+        let (id, identity) = (&self.id, self.identity);
+        let build = |_| requests::end(id, identity, is_committed);
+        let read = |broker: &Arc<str>, answer: EndTxnResponse| requests::ended(broker, &answer);
+        self.client.ask_coordinator(&self.coordinated(), highest, build, read).await
+    }
+
+    fn begin(&mut self, identity: Identity) {
+        self.is_kip_890 = self.client.pool().transaction_version() >= KIP_890;
+        self.identity = identity;
+        self.partitions.clear();
+        let produce_version = if self.is_kip_890 { i16::MAX } else { PRODUCE_BEFORE_KIP_890 };
+        self.command(Command::Begin { identity, produce_version });
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        let (sender, flushed) = oneshot::channel();
+        self.command(Command::Flush(sender));
+        flushed.await.unwrap_or_else(|_| Err(Error::Setting("the producer has ended".to_owned())))
+    }
+
+    fn command(&self, command: Command) {
+        // Its task ends after this value.
+        let _ = self.producer.shared.commands.send(command);
+    }
+
+    fn coordinated(&self) -> Coordinated {
+        Coordinated::Producer(self.id.to_string())
+    }
+}
