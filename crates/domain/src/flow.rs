@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use crate::quality::Judged;
 use crate::record::{Record, Type};
 use crate::table::Table;
 use crate::{Incoming, Reason};
@@ -56,16 +57,13 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     }
 
     /// For each of [`Flow::rules`] the indices of the records that break it, judged against `stats`, which then learns
-    /// from all of `records`; null at the start of a partition. The result depends on nothing else.
+    /// from all of them; null at the start of a partition. The result depends on nothing else, and what it says of a record
+    /// not on how records came in batches.
     ///
     /// # Errors
     /// When `stats` is not what this flow remembers.
-    fn judge(
-        &self,
-        stats: &mut Json,
-        records: &[&Record],
-    ) -> Result<Vec<Vec<usize>>, UnknownStats> {
-        let _ = (stats, records);
+    fn judge(&self, stats: &mut Json, judged: Judged<'_>) -> Result<Vec<Vec<usize>>, UnknownStats> {
+        let _ = (stats, judged);
         Ok(Vec::new())
     }
 }

@@ -64,8 +64,22 @@ impl Stats {
     }
 }
 
+/// The valid records of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    pub records: &'a [&'a Record],
+    /// Where each of them was read.
+    pub positions: &'a [i64],
+    /// The last position of the batch, valid or not.
+    pub last: i64,
+    /// Whether the source ends with it.
+    pub is_last: bool,
+    /// See [`Rules::window`].
+    pub window: usize,
+}
+
 /// Judges the valid records of a batch. `stats` includes all of them, whatever their later outcome. What ends with the
-/// batch (`is_last`) is judged over what there was, where that is less than a window.
+/// batch is judged over what there was, where that is less than a window.
 ///
 /// # Errors
 /// When `stats` is not what the flow remembers.
@@ -73,25 +87,24 @@ pub fn judge(
     flow: &dyn Flow,
     rules: &Rules,
     stats: &mut Json,
-    positions: &[i64],
-    records: &[&Record],
-    is_last: bool,
+    judged: Judged<'_>,
 ) -> Result<Verdict, UnknownStats> {
     let mut verdict = Verdict::default();
+    let Judged { records, positions, is_last, window, .. } = judged;
     if records.is_empty() && !is_last {
         return Ok(verdict);
     }
     let mut known = Stats::from_json(stats.take());
-    for (name, broken_by) in flow.rules().iter().zip(flow.judge(&mut known.flow, records)?) {
+    for (name, broken_by) in flow.rules().iter().zip(flow.judge(&mut known.flow, judged)?) {
         let rule = rules.of(name);
         let recent = known.recent.entry(name.clone()).or_default();
-        let rates = recent.judge(rules.window, records.len(), &broken_by, is_last);
+        let rates = recent.judge(window, records.len(), &broken_by, is_last);
         let is_above = |rate: f64| rate > rule.threshold;
         let above_threshold = rates.highest.is_some_and(is_above);
         match rule.policy {
             Policy::Quarantine => {
                 for &index in &broken_by {
-                    if rates.around(index, rules.window).any(is_above) {
+                    if rates.around(index, window).any(is_above) {
                         verdict.quarantined.entry(index).or_insert_with(|| name.clone());
                     }
                 }

@@ -1,7 +1,7 @@
 //! Validation and quality of one batch: everything before the model. Pure.
 
 use serde_json::Value as Json;
-use tally_domain::quality::{self, Report, Rules};
+use tally_domain::quality::{self, Judged, Report, Rules};
 use tally_domain::{Flow, Incoming, Raw, Record};
 use tally_ports::{Batch, DeadLetter, Stop, StopKind};
 
@@ -66,16 +66,18 @@ fn judge(
     let Prepared { records, places, dead_letters, .. } = prepared;
     let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
     let judged: Vec<&Record> = records.iter().collect();
-    let verdict = quality::judge(flow, rules, stats, &positions, &judged, batch.is_last).map_err(
-        |error| {
-            let message = format!(
-                "the statistics of {} in the database are not its own: {}",
-                flow.name(),
-                error.0
-            );
-            Stop { kind: StopKind::Data, message }
-        },
-    )?;
+    let judged = Judged {
+        records: &judged,
+        positions: &positions,
+        last: batch.last,
+        is_last: batch.is_last,
+        window: rules.window,
+    };
+    let verdict = quality::judge(flow, rules, stats, judged).map_err(|error| {
+        let (flow, error) = (flow.name(), error.0);
+        let message = format!("the statistics of {flow} in the database are not its own: {error}");
+        Stop { kind: StopKind::Data, message }
+    })?;
     budget::admit_quality(&verdict, batch)?;
     let quality = verdict.report;
     if verdict.quarantined.is_empty() {

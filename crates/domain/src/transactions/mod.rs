@@ -1,6 +1,7 @@
 //! Bank transactions: the first flow.
 
 mod quality;
+mod seen;
 mod validate;
 
 use std::{fmt, slice};
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use self::quality::Stats;
 use crate::amount::Amount;
+use crate::quality::Judged;
 use crate::{
     AnswerField, Column, Decimal, Field, Fields, Flow, Incoming, Kind, ModelApi, Name, Reason,
     Record, Stage, Table, TableColumn, Type, UnknownStats, Value,
@@ -113,17 +115,13 @@ impl Flow for Transactions {
         validate::validate(Wire::of(incoming.fields), notation).map(Transaction::into_record)
     }
 
-    fn judge(
-        &self,
-        stats: &mut Json,
-        records: &[&Record],
-    ) -> Result<Vec<Vec<usize>>, UnknownStats> {
+    fn judge(&self, stats: &mut Json, judged: Judged<'_>) -> Result<Vec<Vec<usize>>, UnknownStats> {
         let unknown = |error: serde_json::Error| UnknownStats(error.to_string());
         let mut learned = match stats.take() {
             Json::Null => Stats::default(),
             stored => serde_json::from_value(stored).map_err(unknown)?,
         };
-        let broken = quality::judge(&mut learned, records);
+        let broken = quality::judge(&mut learned, judged);
         *stats = serde_json::to_value(learned).map_err(unknown)?;
         Ok(broken)
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Everything that the inner layers may depend on.
 const ALLOWED: [(&str, &[&str]); 3] = [
-    ("tally-domain", &["bytes", "bytestring", "chrono", "serde", "serde_json", "uuid"]),
+    ("tally-domain", &["base64", "bytes", "bytestring", "chrono", "serde", "serde_json", "uuid"]),
     (
         "tally-ports",
         &["base64", "blake3", "bytes", "chrono", "serde_json", "tally-domain", "thiserror", "uuid"],

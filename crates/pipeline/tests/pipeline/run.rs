@@ -220,7 +220,7 @@ async fn quarantined_records_become_dead_letters_and_never_reach_the_model() {
         .iter()
         .map(|stored| (stored.dead_letter.position, &*stored.dead_letter.reason.code))
         .collect();
-    assert_eq!(found, [(0, "repeated_id"), (1, "fields")]);
+    assert_eq!(found, [(1, "fields"), (3, "repeated_id")]);
     assert_eq!((bench.totals.written, bench.totals.superseded), (2, 0));
     let share = bench.totals.quality["repeated_id"];
     assert_eq!((share.count, share.of), (1, 3));
