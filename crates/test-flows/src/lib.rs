@@ -8,12 +8,14 @@
 //! | `contracts` | upserts and deletes that leave marks, by position; tombstones are skipped |
 //! | `clicks` | each record adds to two counters |
 //! | `claims` | a model on a path of its own answers with two columns |
+//! | `shipments` | a JSON Schema checks each record, which is appended as a whole |
 
 mod claims;
 mod clicks;
 mod contracts;
 mod profiles;
 mod readings;
+mod shipments;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ pub fn all() -> Vec<KnownFlow> {
         known(contracts::Contracts::default(), "contracts", contracts::POSTGRES, contracts::SQLITE),
         known(clicks::Clicks::default(), "clicks", clicks::POSTGRES, clicks::SQLITE),
         known(claims::Claims::default(), "claims", claims::POSTGRES, claims::SQLITE),
+        known(shipments::Shipments::default(), "shipments", shipments::POSTGRES, shipments::SQLITE),
     ]
 }
 

@@ -11,7 +11,9 @@ fn a_flow_that_there_is_not_is_refused_and_the_others_are_named() {
             if name == "audit" || name == "kafka-consumer" { &[] } else { &["x.csv"] };
         let process = program(name).args(["--flow", "nosuch"]).args(flags).spawn();
         let output = ended_with(&process, 2);
-        for known in ["nosuch", "readings", "profiles", "contracts", "clicks", "claims"] {
+        for known in
+            ["nosuch", "readings", "profiles", "contracts", "clicks", "claims", "shipments"]
+        {
             assert!(output.stderr.contains(known), "{name}: {output}");
         }
     }
@@ -21,7 +23,7 @@ fn a_flow_that_there_is_not_is_refused_and_the_others_are_named() {
 fn the_help_names_the_flows_and_the_one_that_is_meant_without_a_name() {
     for name in ["csv-runner", "kafka-consumer", "producer", "audit"] {
         let output = ended_with(&program(name).args(["--help"]).spawn(), 0);
-        let help = "(readings, profiles, contracts, clicks, claims) [default: readings]";
+        let help = "(readings, profiles, contracts, clicks, claims, shipments) [default: readings]";
         let text = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(help), "{name}: {output}");
     }

@@ -8,6 +8,7 @@ mod commands;
 mod contracts;
 mod profiles;
 mod readings;
+mod shipments;
 mod support;
 
 /// Two tests of a function that takes a [`Target`](tally_harness::job::Target): one for each store.

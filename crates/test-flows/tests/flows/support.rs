@@ -83,12 +83,14 @@ pub fn consume(
     topic: &str,
     flags: &[&str],
 ) -> Output {
-    let process = program("kafka-consumer")
+    ended_with(&consumer(flow, target, broker, topic).args(flags).spawn(), 0)
+}
+
+/// What reads the topic to its end into the database.
+pub fn consumer(flow: &str, target: &Target, broker: &Broker, topic: &str) -> Launch {
+    program("kafka-consumer")
         .args(["--flow", flow, "--database-url", &target.url(), "--until-end"])
         .args(["--brokers", broker.bootstrap(), "--topic", topic, "--lease", "2s"])
-        .args(flags)
-        .spawn();
-    ended_with(&process, 0)
 }
 
 /// The rows of a query as texts, null as `-`.
