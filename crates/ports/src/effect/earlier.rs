@@ -103,3 +103,53 @@ fn key_of<'a>(flow: &dyn Flow, row: &'a Row) -> Option<&'a [u8]> {
     let id = id::parse(str::from_utf8(key).ok()?.trim())?;
     (write.values.get(*column) == Some(&Value::Uuid(id))).then_some(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use tally_domain::{Column, Incoming, Reason, Record, Table, TableColumn, Type, Version};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Writing(Vec<Table>);
+
+    impl Flow for Writing {
+        fn name(&self) -> &'static str {
+            "writing"
+        }
+
+        fn columns(&self) -> &[Column] {
+            &[]
+        }
+
+        fn tables(&self) -> &[Table] {
+            &self.0
+        }
+
+        fn read(&self, _: Incoming<'_>) -> Result<Record, Reason> {
+            Ok(Record::default())
+        }
+    }
+
+    #[test]
+    fn keys_outdate_where_a_replay_never_replaces_a_row() {
+        let table = |kind| {
+            let columns = vec![TableColumn::new("id", Type::Uuid)];
+            Table { name: "rows".into(), columns, kind }
+        };
+        let keyed =
+            |version| table(TableKind::Keyed { key: vec![0], version, marks_deletes: false });
+        for (tables, stream, expected) in [
+            (vec![keyed(Version::LastWrite)], "file/1", true),
+            (vec![keyed(Version::Position)], "file/1", true),
+            (vec![keyed(Version::Columns(vec![0]))], "file/1", false),
+            (vec![table(TableKind::Appended)], "file/1", false),
+            (vec![keyed(Version::LastWrite), table(TableKind::Appended)], "file/1", false),
+            (vec![keyed(Version::LastWrite)], "group/topic", false),
+        ] {
+            let flow = Writing(tables);
+            let origin = Origin { flow: &flow, id: 1, stream, partition: 0, log: 1 };
+            assert_eq!(outdates_by_key(&origin), expected, "{flow:?} {stream}");
+        }
+    }
+}
