@@ -2,7 +2,7 @@
 
 use crate::support;
 
-use crate::support::{Stream, VERY_LONG, address, assert_code, get, good};
+use crate::support::{LONG_LEASE, Stream, VERY_LONG, address, assert_code, get, good};
 use serde_json::{Value, json};
 use tally_harness::eventually;
 use tally_harness::job::{Job, LONG, Target, ended_with};
@@ -171,6 +171,36 @@ async fn positions_are_set_forward_one_by_one() {
     assert_code(&output, 75);
     assert_eq!(output.stdout.lines().count(), 3, "{output}");
     assert!(output.stderr.contains("partition 3") && output.stderr.contains("ann"), "{output}");
+}
+
+#[tokio::test]
+async fn of_two_that_set_a_position_at_once_one_succeeds() {
+    let (broker, stream) = (Broker::shared().await, Stream::new().await);
+    let records = (1..=5).map(|id| record(None, Some(good(id).to_string().as_bytes())));
+    broker.produce(&stream.topic, 0, records.collect()).await;
+    let job = || stream.consumer_for(LONG_LEASE, stream.model.url()).flag("positions");
+    assert_code(&job().flag("show").spawn().wait(LONG), 0);
+    let Target::Postgres(database) = &stream.target else { panic!("SQLite has no sessions") };
+    let door = database.connect().await;
+    // Never read, forward, back.
+    for offsets in [["1", "3"], ["4", "5"], ["0", "2"]] {
+        door.batch_execute("begin; lock table positions in exclusive mode").await.unwrap();
+        let set = ["set", "--partition=0", "--reason=race", "--to"];
+        let racers = offsets.map(|to| job().flags(set).flag(to).spawn());
+        let waiting = "select count(*) from pg_stat_activity \
+            where datname = current_database() and wait_event_type = 'Lock'";
+        eventually(LONG, async || stream.target.number(waiting).await == 2).await;
+        door.batch_execute("rollback").await.unwrap();
+        let outputs = racers.map(|racer| racer.wait(LONG));
+        let codes = outputs.each_ref().map(|output| output.code);
+        let (winner, loser) = if codes[0] == Some(0) { (0, 1) } else { (1, 0) };
+        assert_code(&outputs[winner], 0);
+        assert_code(&outputs[loser], 75);
+        let next = "select next from positions where partition = 0 order by pass desc limit 1";
+        assert_eq!(stream.target.number(next).await.to_string(), offsets[winner]);
+    }
+    assert_eq!(stream.target.number("select count(*) from acts").await, 3);
+    stream.check_ledger().await;
 }
 
 #[tokio::test]
