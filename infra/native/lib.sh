@@ -45,9 +45,9 @@ free_port() { # below the range that the kernel hands out by itself
   die "no free port found"
 }
 
-kept_port() { # kept_port FILE WANTED DEFAULT: the one wanted, else the one kept from the last start, else the default
+kept_port() { # kept_port FILE WANTED DEFAULT: the one wanted, else the one kept from the last start, else the default (0 for 0)
   case $2 in
-    '' | 0) cat "$1" 2>/dev/null || echo "$3" ;;
+    '' | 0) cat "$1" 2>/dev/null || echo "${2:-$3}" ;;
     *) echo "$2" ;;
   esac
 }

@@ -1,6 +1,7 @@
 //! `just run-stream` from its start to Ctrl-C.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
@@ -46,6 +47,8 @@ mod serial {
         // The server's own user must be able to enter.
         fs::set_permissions(state.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let checkout = built_checkout();
+        // What listens on a default port is not ours; where another server does already, this one cannot.
+        let _other_postgres = TcpListener::bind("127.0.0.1:25432");
         // In a session of its own, as a terminal's.
         let run = Launch::new("setsid").args(["just", "run-stream"]).current_dir(checkout.path());
         let path = std::env::var("PATH").unwrap();
