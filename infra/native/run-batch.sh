@@ -8,8 +8,7 @@ log=$(mktemp)
 "$bin/ml-api" --listen 127.0.0.1:0 2>"$log" &
 model=$!
 trap 'kill "$model" 2>/dev/null || true; wait "$model" 2>/dev/null || true; rm -f "$log"' EXIT
-url=
-until url=$(sed -n 's/^listening on \(http:.*\)$/\1/p' "$log") && [ -n "$url" ]; do
+until read -r _ _ url <"$log" && [[ $url == http:* ]]; do # "listening on URL", once the line is whole
   kill -0 "$model" 2>/dev/null || { cat "$log" >&2; exit 69; }
   sleep 0.05
 done

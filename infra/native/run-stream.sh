@@ -60,7 +60,7 @@ unset SCHEMA_REGISTRY_URL # the sample goes as JSON
 export TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD=${TALLY_QUALITY__MISSING_MERCHANT__THRESHOLD:-0.15}
 
 launch "$bin/ml-api" --listen 127.0.0.1:0 2>"$log"
-until ML_API_URL=$(sed -n 's/^listening on \(http:.*\)$/\1/p' "$log") && [ -n "$ML_API_URL" ]; do
+until read -r _ _ ML_API_URL <"$log" && [[ $ML_API_URL == http:* ]]; do # "listening on URL", once the line is whole
   kill -0 "${children[0]}" 2>/dev/null || { cat "$log" >&2; exit 69; }
   sleep 0.05
 done
