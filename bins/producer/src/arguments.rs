@@ -23,6 +23,11 @@ pub struct Arguments {
     /// Start over after the last file, until stopped
     #[arg(long)]
     pub repeat: bool,
+    /// Send each file in a transaction, all of it or nothing: those who read only committed records see none of a file of
+    /// which a row cannot be sent, unless --rejects keeps that row. A file may take 15 minutes. Two producers with this
+    /// flag for one topic exclude each other
+    #[arg(long, conflicts_with_all = ["repeat", "rate"])]
+    pub transactional: bool,
     /// Exit with 0 even if some rows were not sent
     #[arg(long)]
     pub skip_invalid: bool,

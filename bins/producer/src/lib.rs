@@ -1,6 +1,7 @@
 //! `producer`: CSV files of any flow to a Kafka topic.
 
 mod arguments;
+mod output;
 mod rejects;
 mod send;
 mod summary;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
-use tally_adapter_kafka::{Cluster, Outgoing, Publisher, Sending};
+use tally_adapter_kafka::{Cluster, Outgoing, Sending};
 use tally_app::{Settings, Worker};
 use tally_domain::{Column, Flow, Message, Reason, Stage};
 use tally_ports::{Batch, Fault, Item, KnownFlow, Raw, Source, Stop, StopKind};
@@ -16,6 +16,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::arguments::{Arguments, Format, Rate};
+use crate::output::Output;
 use crate::rejects::Rejects;
 use crate::summary::Summary;
 
@@ -69,7 +70,7 @@ async fn open_topic(
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
-) -> Result<Option<(Publisher, Encoder)>, Stop> {
+) -> Result<Option<(Output, Encoder)>, Stop> {
     let of_kafka = tally_app::kafka::settings(settings)?;
     let wrong = |message: String| Stop { kind: StopKind::Setting, message };
     let avro = match (arguments.format, tally_app::kafka::registry(settings)?, known.avro) {
@@ -85,14 +86,16 @@ async fn open_topic(
         }
     };
     let topic = &settings.kafka.topic;
+    let prefix = &settings.kafka.transactional_id_prefix;
+    let id = arguments.transactional.then(|| format!("{prefix}/producer/{topic}"));
     let opening = worker.process.gates.source.pass(|| async {
         let cluster = Cluster::new(&of_kafka)?;
-        let publisher = Publisher::open(&cluster, topic).await?;
+        let output = Output::open(&cluster, topic, id.as_deref()).await?;
         let encoder = match &avro {
             None => Encoder::json(),
             Some((registry, schema)) => Encoder::avro(registry, topic, schema).await?,
         };
-        Ok((publisher, encoder))
+        Ok((output, encoder))
     });
     worker.process.unless_stopped(opening).await.transpose()
 }
@@ -109,13 +112,12 @@ impl Run<'_> {
     async fn send_files(
         &self,
         files: Vec<File>,
-        (publisher, encoder): (Publisher, Encoder),
-        mut rejects: Option<&mut Rejects>,
+        (output, encoder): (Output, Encoder),
+        rejects: Option<&mut Rejects>,
         summary: &mut Summary,
     ) -> Result<(), Stop> {
         let Self { flow, arguments, worker, .. } = self;
         worker.process.status.set_in_progress(true);
-        let mut rate_limiter = RateLimiter::new(arguments.rate);
         let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
         let (sender, mut chunks) = mpsc::channel(AHEAD);
         let reader = AbortOnDropHandle::new(tokio::spawn(read(
@@ -127,6 +129,36 @@ impl Run<'_> {
             rejects.is_some(),
             sender,
         )));
+        let mut file = OpenFile::default();
+        let sent = self.send_chunks(&mut chunks, &output, rejects, summary, &mut file).await;
+        if output.is_by_file() {
+            // What is not committed by now is part of a file that ends here.
+            summary.aborted(file.records);
+            let aborted = worker.process.unless_stopped(output.abort()).await;
+            if let Some(Err(fault)) = aborted {
+                tracing::warn!("{fault}; the broker aborts what was sent of the last file");
+            }
+        }
+        worker.process.status.set_in_progress(false);
+        sent?;
+        drop(chunks);
+        match reader.await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Returns when all chunks are acknowledged, and as far as files are transactions committed, or a stop was requested.
+    async fn send_chunks(
+        &self,
+        chunks: &mut mpsc::Receiver<Chunk>,
+        output: &Output,
+        mut rejects: Option<&mut Rejects>,
+        summary: &mut Summary,
+        file: &mut OpenFile,
+    ) -> Result<(), Stop> {
+        let Self { arguments, worker, .. } = self;
+        let mut rate_limiter = RateLimiter::new(arguments.rate);
         let (stop, gate) = (&worker.shutdown.token, &worker.process.gates.source);
         let mut on_its_way = None;
         loop {
@@ -140,35 +172,36 @@ impl Run<'_> {
                 () = rate_limiter.wait(chunk.records.len()) => {}
                 () = stop.cancelled() => break,
             }
+            let (path, ends_file) = (chunk.path.clone(), chunk.ends_file);
             let records = std::mem::take(&mut chunk.records);
-            let sending = gate.pass(|| publisher.send(records.clone()));
+            let sending = gate.pass(|| output.send(records.clone()));
             let Some(sending) = worker.process.unless_stopped(sending).await else { break };
-            let next = (chunk, sending?);
             // The one before is on its way meanwhile.
-            if let Some(sent) = on_its_way.replace(next)
-                && !self.acknowledged(sent, rejects.as_deref_mut(), summary).await?
-            {
-                on_its_way = None;
-                break;
+            let before = on_its_way.replace((chunk, sending?));
+            let last = if ends_file { on_its_way.take() } else { None };
+            for sent in before.into_iter().chain(last) {
+                if !self.acknowledged(sent, output, rejects.as_deref_mut(), summary, file).await? {
+                    return Ok(());
+                }
+            }
+            if ends_file && output.is_by_file() {
+                self.end_file(&path, output, rejects.is_some(), summary, file).await?;
             }
         }
         if let Some(sent) = on_its_way {
-            self.acknowledged(sent, rejects, summary).await?;
+            self.acknowledged(sent, output, rejects, summary, file).await?;
         }
-        worker.process.status.set_in_progress(false);
-        drop(chunks);
-        match reader.await {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        Ok(())
     }
 
     /// Counts a chunk once it is written; whether that was in time for a stop.
     async fn acknowledged(
         &self,
         (chunk, sending): (Chunk, Sending),
+        output: &Output,
         rejects: Option<&mut Rejects>,
         summary: &mut Summary,
+        file: &mut OpenFile,
     ) -> Result<bool, Stop> {
         let Self { settings, worker, .. } = self;
         let acknowledged = worker.process.gates.source.pass(|| sending.acknowledged());
@@ -180,10 +213,55 @@ impl Run<'_> {
             return Ok(false);
         };
         let too_large = too_large?;
-        summary.sent(chunk.rows.len() - too_large.len());
+        let written = chunk.rows.len() - too_large.len();
+        file.records += written;
+        file.refused += chunk.refused.len() + too_large.len();
+        if !output.is_by_file() {
+            summary.sent(written);
+        }
         leave_out(chunk, &too_large, rejects, summary)?;
         Ok(true)
     }
+
+    /// Commits a file, or aborts it where a row of it is neither sent nor kept.
+    async fn end_file(
+        &self,
+        path: &str,
+        output: &Output,
+        keeps_refused: bool,
+        summary: &mut Summary,
+        file: &mut OpenFile,
+    ) -> Result<(), Stop> {
+        let Self { settings, worker, .. } = self;
+        let gate = &worker.process.gates.source;
+        let OpenFile { records, refused } = *file;
+        if refused > 0 && !keeps_refused {
+            tracing::error!(
+                "{path}: nothing of it is sent, as {refused} of its rows cannot be; --rejects FILE keeps them and sends the others"
+            );
+            gate.pass(|| output.abort()).await?;
+            summary.aborted(records);
+            *file = OpenFile::default();
+            return Ok(());
+        }
+        let committing = gate.pass(|| output.commit());
+        let Some(committed) = worker.process.finish(committing, settings.drain.length()).await
+        else {
+            let message = format!("{path}: it is not known whether it was committed in time");
+            return Err(Stop { kind: StopKind::Unavailable, message });
+        };
+        committed?;
+        summary.sent(records);
+        *file = OpenFile::default();
+        Ok(())
+    }
+}
+
+/// What was written of a file that is not committed yet, and how many of its rows were not.
+#[derive(Clone, Copy, Debug, Default)]
+struct OpenFile {
+    records: usize,
+    refused: usize,
 }
 
 async fn open(
@@ -212,6 +290,15 @@ struct Chunk {
     /// Where each record was read.
     rows: Vec<SourceRow>,
     refused: Vec<(SourceRow, Reason)>,
+    /// Nothing comes behind it in the file.
+    ends_file: bool,
+}
+
+impl Chunk {
+    fn new(path: Arc<str>, ends_file: bool) -> Self {
+        let (records, rows, refused) = (Vec::new(), Vec::new(), Vec::new());
+        Self { path, records, rows, refused, ends_file }
+    }
 }
 
 /// A row of a file.
@@ -267,6 +354,9 @@ async fn read(
                     return Ok(());
                 }
             }
+            if sender.send(Chunk::new(Arc::clone(path), true)).await.is_err() {
+                return Ok(());
+            }
         }
         if !repeat {
             return Ok(());
@@ -282,12 +372,9 @@ fn encode(
     encoder: &Encoder,
     keeps_bytes: bool,
 ) -> Result<Chunk, Fault> {
-    let mut chunk = Chunk {
-        path,
-        records: Vec::with_capacity(items.len()),
-        rows: Vec::with_capacity(items.len()),
-        refused: Vec::new(),
-    };
+    let mut chunk = Chunk::new(path, false);
+    chunk.records.reserve(items.len());
+    chunk.rows.reserve(items.len());
     for Item { position, raw, content } in items {
         let row = SourceRow { row: position, raw: keeps_bytes.then_some(raw) };
         match content.and_then(|fields| Message::read(columns, fields, notation)) {

@@ -35,6 +35,14 @@ impl Summary {
         }
     }
 
+    /// Counts the rows of a transaction that was aborted.
+    pub fn aborted(&mut self, count: usize) {
+        if count > 0 {
+            self.read += count as u64;
+            *self.refused.entry("aborted".to_owned()).or_default() += count as u64;
+        }
+    }
+
     /// Counts a row that was not sent. The first few are logged.
     pub fn refused(&mut self, path: &str, row: i64, code: &str, message: &str) {
         self.read += 1;

@@ -63,7 +63,7 @@ pub mod wire;
 pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
 pub use progress::{Lag, PartitionProgress};
-pub use publisher::{Outgoing, Publisher, Sending};
+pub use publisher::{Outgoing, Publisher, Sending, TransactionalPublisher};
 pub use security::Security;
 pub use source::{KafkaSource, is_recreated};
 pub use tally_kafka_client::{Mechanism, Sasl};

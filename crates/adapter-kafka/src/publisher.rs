@@ -1,5 +1,7 @@
 //! Publishes records to a topic.
 
+mod transactional;
+
 use std::fmt;
 
 use tally_kafka_client::{Delivery, Producer, ProducerSettings};
@@ -9,6 +11,7 @@ use tokio::sync::Mutex;
 use crate::Cluster;
 use crate::fault::fault;
 
+pub use self::transactional::TransactionalPublisher;
 /// A record to be published.
 pub use tally_kafka_client::ProducerRecord as Outgoing;
 
@@ -34,6 +37,12 @@ impl Publisher {
         cluster.partitions(topic).await?;
         let producer = cluster.client().producer(ProducerSettings::default());
         Ok(Self { producer, topic: topic.to_owned() })
+    }
+
+    /// The most bytes that a record may take.
+    pub async fn limit(&self) -> Result<usize, Fault> {
+        let limit = self.producer.max_batch_bytes(&self.topic).await;
+        limit.map_err(|error| fault(&format!("look up {}", self.topic), &error))
     }
 
     /// Takes `records` on their way once there is room for them. A record with a key goes where Java's producer would send it;

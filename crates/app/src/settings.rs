@@ -125,6 +125,8 @@ pub struct Kafka {
     pub timeout: Span,
     /// How many bytes the records of one batch of a log may take unpacked.
     pub max_batch_bytes: usize,
+    /// What the transactional ids of `producer --transactional` begin with.
+    pub transactional_id_prefix: String,
     /// Whether committed positions are reported to Kafka's consumer group, for tools that show its lag.
     pub report_offsets: bool,
     /// Whether connections are encrypted.
@@ -223,6 +225,7 @@ impl Default for Settings {
                 linger: Span::milliseconds(50),
                 timeout: Span::seconds(10),
                 max_batch_bytes: 64 * 1024 * 1024,
+                transactional_id_prefix: "tally".into(),
                 report_offsets: false,
                 tls: false,
                 ca_file: String::new(),
@@ -280,6 +283,7 @@ impl Settings {
             ("brokers", &self.kafka.brokers),
             ("topic", &self.kafka.topic),
             ("group", &self.kafka.group),
+            ("transactional_id_prefix", &self.kafka.transactional_id_prefix),
         ] {
             if value.trim().is_empty() {
                 return Err(wrong(format!("kafka.{name} is empty")));

@@ -1,5 +1,5 @@
 //! Reads partitions of Kafka topics exactly: each record of the log as it was written, and for each offset without one
-//! the reason why there is none.
+//! the reason why there is none. Writes each record once, alone or in transactions.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), tally_kafka_client::Error> {
@@ -39,14 +39,37 @@
 //!   asks, beyond what a quota makes it wait. It may be dropped at any time: its connection goes with it.
 //! - **Leader changes and unavailable brokers are handled**: any broker that the settings or other brokers name is asked
 //!   for the new leader. Errors tell whether a retry may help ([`Error::is_retriable`]).
-//! - **It writes no record and creates no topic.** It can commit offsets for a consumer group, for tools that show lag.
+//! - **A record is written once and in order** ([`Producer`]): batches carry sequence numbers, by which brokers leave out
+//!   what they have. What cannot be written yet goes on being sent, and whoever waits is told ([`Undelivered`]). Only where a broker lost
+//!   what it had acknowledged, or a call was given up while nobody knew, may a record be there twice. What is larger than the
+//!   topic takes is told apart and stops nothing else.
+//! - **Transactions** ([`TransactionalProducer`]) are committed whole or not at all, as brokers before and from Kafka 4.0 on
+//!   have them (KIP-890), and a successor fences whoever had the transactional id.
+//! - **It creates no topic.** It can commit offsets for a consumer group, for tools that show lag.
 //!
 //! It works with Kafka 2.1 and later, and knows topics by id from 2.8 on. Each concurrent call has its own connection, as
 //! a broker answers the requests of a connection one by one.
 //!
+//! ```no_run
+//! # async fn run(client: tally_kafka_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use tally_kafka_client::{ProducerRecord, ProducerSettings};
+//!
+//! let producer = client.producer(ProducerSettings::default());
+//! let record = ProducerRecord { value: Some("hello".into()), ..ProducerRecord::default() };
+//! let mut delivery = producer.send("orders", vec![record]).await?;
+//! while let Err(undelivered) = delivery.wait().await {
+//!     if !undelivered.is_on_its_way {
+//!         return Err(undelivered.into());
+//!     }
+//!     println!("still sending: {undelivered}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What it leaves out
 //! Formats before v2 (Kafka 0.11) are refused by name. It asks for one partition at a time, has no fetch sessions, joins
-//! no consumer group, does not read from followers, and does not look for records that an unclean election took back. A
+//! no consumer group, commits no offsets as part of a transaction, does not read from followers, and does not look for records that an unclean election took back. A
 //! damaged batch that is the first of a log or of one of its segments, and whose length leads past the end of that, is
 //! answered by its broker like one that compaction removed. The numbers in a broker's answer beside its record batches are
 //! trusted by the codec: one that claims two thousand million

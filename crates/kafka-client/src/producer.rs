@@ -136,6 +136,12 @@ impl Producer {
         Ok(self.send_to(&topic, self.assign(&topic, records)).await)
     }
 
+    /// The most bytes that a batch of the topic may take, compressed: its `max.message.bytes`, or about as much as a broker
+    /// reads at once where this user may not know that.
+    pub async fn max_batch_bytes(&self, topic: &str) -> Result<usize, Error> {
+        Ok(self.shared.topics.find(topic).await?.max_batch_bytes)
+    }
+
     /// The records with their partitions.
     fn assign(
         &self,

@@ -36,12 +36,7 @@ where
             return Err(format!("{word} is not one of off, error, warn, info, debug, trace"));
         }
     }
-    let parse =
-        |levels: &str| levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"));
-    parse(levels)?;
-    // The Kafka client logs each connection, and the end of a transaction as an error; our own lines say what matters.
-    // Naming it in `levels` overrides this.
-    let filter = parse(&format!("rskafka=off,{levels}"))?;
+    let filter = levels.parse::<Targets>().map_err(|error| format!("{levels}: {error}"))?;
     let is_terminal = stderr().is_terminal();
     let pretty = format == Format::Pretty || (format == Format::Auto && is_terminal);
     let layer = fmt::layer().with_writer(writer).with_ansi(is_terminal).with_target(false);

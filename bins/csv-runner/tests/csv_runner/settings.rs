@@ -96,7 +96,7 @@ fn names_that_are_unknown() {
         }
         "csv." => "encoding, decimal, skip_lines, columns, timestamp_formats",
         "kafka." => {
-            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, report_offsets, tls, ca_file, sasl"
+            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, transactional_id_prefix, report_offsets, tls, ca_file, sasl"
         }
         "kafka.sasl." => "mechanism, username, password",
         "budget." => "ratio, window, in_a_row",
@@ -472,6 +472,7 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         kafka.timeout = \"10s\" # default\n\
         kafka.tls = false # default\n\
         kafka.topic = \"7\" # environment TOPIC_NAME\n\
+        kafka.transactional_id_prefix = \"tally\" # default\n\
         lease = \"2s\" # flag --lease\n\
         log.format = \"auto\" # default\n\
         log.level = \"warn,tally_pipeline=debug\" # environment LOG_LEVEL\n\

@@ -6,3 +6,4 @@ mod rows;
 mod serial;
 mod start;
 mod support;
+mod transactional;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -33,8 +33,12 @@ impl Scene {
     }
 
     pub fn start(&self, flags: &[&str]) -> Process {
+        self.start_file(&self.path(), flags)
+    }
+
+    pub fn start_file(&self, file: &Path, flags: &[&str]) -> Process {
         Launch::new(env!("CARGO_BIN_EXE_producer"))
-            .args([self.path().to_str().unwrap(), "--brokers", self.broker.bootstrap()])
+            .args([file.to_str().unwrap(), "--brokers", self.broker.bootstrap()])
             .args(["--topic", &self.topic])
             .args(flags)
             .spawn()

@@ -156,12 +156,11 @@ impl TransactionalProducer {
             };
         }
         // A higher epoch refuses what may still arrive.
-        let identity = match next {
-            Some(next) => next,
-            None => {
-                let former = Some(self.identity);
-                self.client.init_transactions(&self.id, self.timeout, former).await?
-            }
+        let identity = if let Some(next) = next {
+            next
+        } else {
+            let former = Some(self.identity);
+            self.client.init_transactions(&self.id, self.timeout, former).await?
         };
         self.begin(identity);
         Ok(())

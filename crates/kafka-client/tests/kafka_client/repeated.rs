@@ -12,12 +12,14 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tally_harness::eventually;
 use tally_harness::kafka::{Cluster, JavaProducer, JavaRecord};
-use tally_kafka_client::{Client, Fetch, Fetched, Isolation, Partition, Piece, Settings};
+use tally_kafka_client::{
+    Client, Fetch, Fetched, Isolation, Partition, Piece, ProducerSettings, Settings,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::support::{ask, client};
+use crate::support::{ask, client, value};
 
 /// A leader that dies is missed after three seconds, and the controller with it a little later.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(30);
@@ -47,6 +49,28 @@ impl Writer {
                 }
                 let offsets = java.flush().await;
                 assert_eq!(offsets, (written..written + FLUSHED).collect::<Vec<_>>());
+                written += FLUSHED;
+            }
+            written
+        });
+        Self { stopped, task }
+    }
+
+    /// The same by the producer of this crate, with several batches on their way.
+    fn ours(cluster: &Cluster, topic: &str) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let settings = ProducerSettings { batch_bytes: 100, ..ProducerSettings::default() };
+        let producer = client(&cluster.bootstrap()).producer(settings);
+        let (topic, is_stopped) = (topic.to_owned(), stopped.clone());
+        let task = tokio::spawn(async move {
+            let mut written = 0;
+            while !is_stopped.load(Ordering::Relaxed) {
+                let numbers = written..written + FLUSHED;
+                let records = numbers.map(|number| value(number.to_string())).collect();
+                let mut delivery = producer.send(&topic, records).await.unwrap();
+                while let Err(undelivered) = delivery.wait().await {
+                    assert!(undelivered.is_on_its_way, "{undelivered}");
+                }
                 written += FLUSHED;
             }
             written
@@ -157,12 +181,21 @@ async fn check_end(client: &Client, topic: &str, written: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_its_leader_is_killed_and_elected_again_each_record_is_read_once() {
+    check_killed(Writer::start).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_its_leader_is_killed_and_elected_again_each_record_is_written_once() {
+    check_killed(Writer::ours).await;
+}
+
+async fn check_killed(start: fn(&Cluster, &str) -> Writer) {
     let cluster = Cluster::start().await;
     let topic = cluster.topic(1).await;
     let first = leader(&client(cluster.broker(1).bootstrap()), &topic).await.unwrap();
     // It knows of the others by the one that is about to die.
     let client = client(cluster.broker(first).bootstrap());
-    let writer = Writer::start(&cluster, &topic);
+    let writer = start(&cluster, &topic);
     let mut reader = Reader::start(client.partition(&topic, 0).await.unwrap());
     reader.until(5 * FLUSHED).await;
 
@@ -183,10 +216,19 @@ async fn when_its_leader_is_killed_and_elected_again_each_record_is_read_once() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_each_broker_is_restarted_each_record_is_read_once() {
+    check_restarted(Writer::start).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_each_broker_is_restarted_each_record_is_written_once() {
+    check_restarted(Writer::ours).await;
+}
+
+async fn check_restarted(start: fn(&Cluster, &str) -> Writer) {
     let cluster = Cluster::start().await;
     let topic = cluster.topic(1).await;
     let client = client(cluster.broker(2).bootstrap());
-    let writer = Writer::start(&cluster, &topic);
+    let writer = start(&cluster, &topic);
     let mut reader = Reader::start(client.partition(&topic, 0).await.unwrap());
     reader.until(5 * FLUSHED).await;
     for broker in cluster.brokers() {
