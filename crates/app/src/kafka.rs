@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use tally_adapter_kafka::wire::{DeadLetterTopic, Decoder, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
 use tally_domain::Flow;
-use tally_ports::{Fault, Publish, RelayedDeadLetter, Stop};
+use tally_ports::{Fault, PublishDeadLetters, RelayedDeadLetter, Stop};
 
 use crate::Settings;
 use crate::settings::{Mechanism, wrong};
@@ -137,7 +137,7 @@ impl DeadLetters {
     }
 }
 
-impl Publish for DeadLetters {
+impl PublishDeadLetters for DeadLetters {
     async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         let opened = self.opened().take();
         let topic = match opened {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tally_adapter_http_ml::Model;
 use tally_domain::Flow;
 use tally_pipeline::Relay;
-use tally_ports::{Outbox, Stop};
+use tally_ports::{DeadLetterRelay, Stop};
 
 use crate::Settings;
 use crate::settings::{Ml, wrong};
@@ -70,7 +70,7 @@ pub fn pipeline(settings: &Settings) -> tally_pipeline::Settings {
 ///
 /// # Errors
 /// When a setting of the topic is wrong, or this program was built without topics.
-pub fn relay<S: Outbox>(
+pub fn relay<S: DeadLetterRelay>(
     settings: &Settings,
     store: &Arc<S>,
     flow: &dyn Flow,

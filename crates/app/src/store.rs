@@ -8,9 +8,9 @@ use std::time::Duration;
 use tally_adapter_postgres::Postgres;
 use tally_adapter_sqlite::Sqlite;
 use tally_ports::{
-    Act, Begin, Claim, Commit, Committed, Fault, Finished, Join, KnownFlow, Lease, Outbox,
-    PartitionState, PositionAdmin, Positions, Publish, SetTo, Sink, Stop, Stream, Tolerance,
-    Worker, Workers,
+    Act, Begin, Claim, Commit, Committed, DeadLetterRelay, Fault, Finished, Join, KnownFlow, Lease,
+    PartitionState, PositionAdmin, Positions, PublishDeadLetters, SetTo, Sink, Stop, Stream,
+    Tolerance, Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -192,8 +192,8 @@ impl PositionAdmin for Store {
     }
 }
 
-impl Outbox for Store {
-    async fn relay<P: Publish>(
+impl DeadLetterRelay for Store {
+    async fn relay<P: PublishDeadLetters>(
         &self,
         flow: &str,
         limit: usize,

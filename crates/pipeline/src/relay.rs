@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use tally_ports::{Outbox, Publish, metric};
+use tally_ports::{DeadLetterRelay, PublishDeadLetters, metric};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,7 +28,11 @@ pub struct Relay {
 
 impl Relay {
     /// Begins with what was never published, whichever process committed it.
-    pub fn start<O: Outbox>(store: Arc<O>, publisher: impl Publish, flow: &str) -> Self {
+    pub fn start<O: DeadLetterRelay>(
+        store: Arc<O>,
+        publisher: impl PublishDeadLetters,
+        flow: &str,
+    ) -> Self {
         let (finish, flow) = (CancellationToken::new(), flow.to_owned());
         let until = finish.clone();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -53,9 +57,9 @@ impl Relay {
 }
 
 /// Returns when nothing is left and `finish` is cancelled.
-async fn publish<O: Outbox>(
+async fn publish<O: DeadLetterRelay>(
     store: &O,
-    publisher: &impl Publish,
+    publisher: &impl PublishDeadLetters,
     flow: &str,
     finish: &CancellationToken,
 ) {
@@ -85,7 +89,7 @@ async fn publish<O: Outbox>(
 }
 
 /// Never returns.
-async fn count<O: Outbox>(store: &O, flow: &str) {
+async fn count<O: DeadLetterRelay>(store: &O, flow: &str) {
     let mut beat = interval(COUNT_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -94,7 +98,7 @@ async fn count<O: Outbox>(store: &O, flow: &str) {
     }
 }
 
-async fn show_backlog<O: Outbox>(store: &O, flow: &str) {
+async fn show_backlog<O: DeadLetterRelay>(store: &O, flow: &str) {
     match store.backlog(flow).await {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         Ok(backlog) => gauge!(metric::RELAY_BACKLOG, "flow" => flow.to_owned()).set(backlog as f64),

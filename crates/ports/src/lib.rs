@@ -1,7 +1,7 @@
 //! Every trait between the pipeline and the outside, and the values that cross them.
 //!
-//! An adapter implements [`Source`], [`Enrich`], [`Publish`], or all that a store is ([`Sink`], [`Positions`],
-//! [`Workers`], [`PositionAdmin`], [`Outbox`], [`DeadLetters`], [`Replay`], [`Acts`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
+//! An adapter implements [`Source`], [`Enrich`], [`PublishDeadLetters`], or all that a store is ([`Sink`], [`Positions`],
+//! [`Workers`], [`PositionAdmin`], [`DeadLetterRelay`], [`DeadLetters`], [`Replay`], [`Acts`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
 
 pub mod act;
 pub mod audit;
@@ -190,13 +190,13 @@ pub trait PositionAdmin: Send + Sync + 'static {
 }
 
 /// Committed dead letters on their way to a topic.
-pub trait Outbox: Send + Sync + 'static {
+pub trait DeadLetterRelay: Send + Sync + 'static {
     /// Hands the oldest dead letters of the flow that were never published, at most `limit` of them and closed
     /// earlier at 4 MiB, to `publisher`, and marks them as published once it has succeeded. Returns how many.
     ///
     /// At least once: when the mark cannot be written they are handed out again. On a server, concurrent calls never hand
     /// out the same one and do not wait for each other. Purged ones are left out.
-    fn relay<P: Publish>(
+    fn relay<P: PublishDeadLetters>(
         &self,
         flow: &str,
         limit: usize,
@@ -208,7 +208,7 @@ pub trait Outbox: Send + Sync + 'static {
 }
 
 /// Publishes dead letters to a topic.
-pub trait Publish: Send + Sync + 'static {
+pub trait PublishDeadLetters: Send + Sync + 'static {
     /// Publishes all of `dead_letters` in order; returns once all are acknowledged. After a fault some may be in the topic.
     fn publish(
         &self,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tally_ports::{Fault, Publish, RelayedDeadLetter, StopKind};
+use tally_ports::{Fault, PublishDeadLetters, RelayedDeadLetter, StopKind};
 use tokio::sync::OnceCell;
 
 use super::event::Event;
@@ -54,7 +54,7 @@ impl DeadLetterTopic {
     }
 }
 
-impl Publish for DeadLetterTopic {
+impl PublishDeadLetters for DeadLetterTopic {
     async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         let encoder = self.encoder.get_or_try_init(|| self.encoder()).await?;
         let mut events: Vec<_> =

@@ -7,7 +7,7 @@ use tally_adapter_postgres::Postgres;
 use tally_domain::transactions::Transactions;
 use tally_harness::postgres::TestDatabase;
 use tally_harness::proxy::Proxy;
-use tally_ports::{Outbox, Sink};
+use tally_ports::{DeadLetterRelay, Sink};
 use tally_testkit::build::{self, LONG, dead_letter};
 use tally_testkit::contract::{Hold, Topic};
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tally_domain::transactions::Transactions;
 use tally_pipeline::Relay;
-use tally_ports::{Begin, Claim, Fault, Outbox, Positions, Publish, RelayedDeadLetter, Sink};
+use tally_ports::{
+    Begin, Claim, DeadLetterRelay, Fault, Positions, PublishDeadLetters, RelayedDeadLetter, Sink,
+};
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
 use tokio::sync::watch;
@@ -19,7 +21,7 @@ struct Topic {
     positions: Arc<watch::Sender<Vec<i64>>>,
 }
 
-impl Publish for Topic {
+impl PublishDeadLetters for Topic {
     async fn publish(&self, letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         if self.is_away.load(Ordering::SeqCst) {
             return Err(Fault::outage("the topic is unavailable"));

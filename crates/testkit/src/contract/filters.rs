@@ -8,8 +8,8 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Reason, Stage};
 use tally_ports::{
-    Act, Change, DeadLetter, DeadLetterSummary, DeadLetters, Filter, Headers, LoggedAct, Outbox,
-    Raw, Replay, State, StoredDeadLetter,
+    Act, Change, DeadLetter, DeadLetterRelay, DeadLetterSummary, DeadLetters, Filter, Headers,
+    LoggedAct, Raw, Replay, State, StoredDeadLetter,
 };
 use uuid::Uuid;
 

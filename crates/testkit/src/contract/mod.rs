@@ -45,14 +45,14 @@ pub use table::{
     ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, TOTALS,
     TRANSACTIONS, Table, VISITS, WORKERS,
 };
-use tally_ports::{Outbox, PositionAdmin, Positions, Sink, Workers};
+use tally_ports::{DeadLetterRelay, PositionAdmin, Positions, Sink, Workers};
 pub use versions::*;
 pub use writes::*;
 
 /// A test's own store, which the test can inspect past the ports.
 pub trait Store: Send + Sync {
     /// The store under test.
-    type Sink: Sink + Positions + Workers + PositionAdmin + Outbox;
+    type Sink: Sink + Positions + Workers + PositionAdmin + DeadLetterRelay;
 
     /// Opens the store once more, as another process would.
     fn open(&self) -> impl Future<Output = Self::Sink> + Send;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tally_domain::transactions::Transactions;
-use tally_ports::{DeadLetter, Fault, Outbox, Publish, Raw, RelayedDeadLetter};
+use tally_ports::{DeadLetter, DeadLetterRelay, Fault, PublishDeadLetters, Raw, RelayedDeadLetter};
 use tokio::sync::Notify;
 
 use super::claims::own;
@@ -73,7 +73,7 @@ impl Topic {
     }
 }
 
-impl Publish for Topic {
+impl PublishDeadLetters for Topic {
     async fn publish(&self, dead_letters: &[RelayedDeadLetter]) -> Result<(), Fault> {
         *self.calls.lock().unwrap() += 1;
         if let Some(Hold { arrived, go_on }) = &self.hold {

@@ -1,10 +1,10 @@
-//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `PositionAdmin`, `Outbox`) with the same
+//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `PositionAdmin`, `DeadLetterRelay`) with the same
 //! contract as the databases, and faults at will. It has none of the tools' ports.
 
 mod contract;
+mod dead_letter_relay;
 mod earlier;
 mod effect;
-mod outbox;
 mod position_admin;
 mod positions;
 mod sink;

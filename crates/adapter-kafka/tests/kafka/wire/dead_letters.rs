@@ -11,7 +11,7 @@ use tally_adapter_kafka::wire::{DeadLetterTopic, Registry};
 use tally_adapter_kafka::{Cluster, Publisher, Settings};
 use tally_harness::http::{Reply, ScriptedServer};
 use tally_harness::kafka::Broker;
-use tally_ports::{Fault, Publish, Raw, RelayedDeadLetter, StopKind};
+use tally_ports::{Fault, PublishDeadLetters, Raw, RelayedDeadLetter, StopKind};
 use uuid::Uuid;
 
 use crate::wire::registry;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
+use tally_ports::{DeadLetterRelay, Fault, PublishDeadLetters, RelayedDeadLetter};
 use tally_queries::dead_letters::{BACKLOG, RelayedRow};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -41,10 +41,10 @@ const TAKE: &str = "
 
 const MARK: &str = "update dead_letters set published_at = clock_timestamp() where id = any($1)";
 
-impl Outbox for Postgres {
+impl DeadLetterRelay for Postgres {
     /// Gives `publisher` half a lease, so that nothing waits longer for one of the rows; after a whole lease the server
     /// itself ends the transaction of a frozen process.
-    async fn relay<P: Publish>(
+    async fn relay<P: PublishDeadLetters>(
         &self,
         flow: &str,
         limit: usize,
@@ -89,7 +89,7 @@ async fn take(
     found.into_iter().map(RelayedRow::dead_letter).collect()
 }
 
-async fn hand_out<P: Publish>(
+async fn hand_out<P: PublishDeadLetters>(
     letters: &[RelayedDeadLetter],
     publisher: &P,
     patience: Duration,

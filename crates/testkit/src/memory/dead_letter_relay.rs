@@ -1,15 +1,15 @@
 //! Committed dead letters on their way to a topic, in memory. As on a server, two that relay at once hand out different
 //! ones.
 
-use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
+use tally_ports::{DeadLetterRelay, Fault, PublishDeadLetters, RelayedDeadLetter};
 use uuid::Uuid;
 
 use super::{DeadLetterRow, MemoryStore, State, outage, takes_one};
 
 const BYTES: usize = 4 * 1024 * 1024;
 
-impl Outbox for MemoryStore {
-    async fn relay<P: Publish>(
+impl DeadLetterRelay for MemoryStore {
+    async fn relay<P: PublishDeadLetters>(
         &self,
         flow: &str,
         limit: usize,

@@ -2,7 +2,7 @@
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use tally_ports::{Fault, Outbox, Publish, RelayedDeadLetter};
+use tally_ports::{DeadLetterRelay, Fault, PublishDeadLetters, RelayedDeadLetter};
 use tally_queries::dead_letters::{BACKLOG, RelayedRow};
 use uuid::Uuid;
 
@@ -25,8 +25,8 @@ const TAKE: &str = "select letter.id, flow, stream, partition, pass, position, a
     where counted.bytes <= ? or counted.number = 1 order by counted.number";
 
 /// Nothing is locked while `publisher` works: concurrent relays may hand out the same dead letters.
-impl Outbox for Sqlite {
-    async fn relay<P: Publish>(
+impl DeadLetterRelay for Sqlite {
+    async fn relay<P: PublishDeadLetters>(
         &self,
         flow: &str,
         limit: usize,
