@@ -27,6 +27,7 @@ pub async fn run(
 ) -> Result<Report, Stop> {
     let (flow, process) = (Arc::clone(&known.flow), worker.process.clone());
     let model = tally_app::model(settings, &flow)?;
+    let outputs = tally_app::outputs(settings, &*flow)?;
     let inputs = open_inputs(&arguments.files, settings, &*flow).await?;
     let of_run = files::Settings {
         pipeline: tally_app::pipeline(settings),
@@ -42,13 +43,21 @@ pub async fn run(
         let store = Arc::new(NullStore::default());
         return Ok(Files::new(process, flow, model, store, of_run).take(inputs, screen).await);
     }
+    if let Some(outputs) = &outputs {
+        let looking_up = outputs.look_up(&process.gates.publish);
+        let Some(found) = process.unless_stopped(looking_up).await else {
+            return Ok(Report::default());
+        };
+        found?;
+    }
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
     let Some(store) = process.unless_stopped(opening).await else {
         return Ok(Report::default());
     };
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &*flow, "csv-runner")?;
-    let report = Files::new(process, flow, model, store, of_run).take(inputs, screen).await;
+    let files = Files::publishing(process, flow, model, outputs, store, of_run);
+    let report = files.take(inputs, screen).await;
     if let Some(relay) = relay {
         relay.drain(settings.drain.length()).await;
     }

@@ -258,11 +258,12 @@ pub struct Filters {
     pub key: Option<String>,
 }
 
-const STAGES: [&str; 5] = [
+const STAGES: [&str; 6] = [
     Stage::Decode.as_str(),
     Stage::Validate.as_str(),
     Stage::Quality.as_str(),
     Stage::Enrich.as_str(),
+    Stage::Publish.as_str(),
     Stage::Write.as_str(),
 ];
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write, stdout};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_app::{EXIT_OUTPUT, Settings, Store, Worker};
 use tally_ports::{DeadLetterSummary, DeadLetters, Fault, Filter, KnownFlow, Stop, StopKind};
@@ -67,6 +68,8 @@ pub struct Console {
     pub worker: Worker,
     /// The store.
     pub store: Arc<Store>,
+    /// How long an owner of a partition may be silent before another takes over.
+    pub lease: Duration,
 }
 
 impl Console {
@@ -74,7 +77,7 @@ impl Console {
     pub async fn open(settings: &Settings, worker: Worker) -> Result<Self, Ended> {
         tally_app::existing(settings)?;
         let store = store(settings, &[], &worker).await?;
-        Ok(Self { worker, store: Arc::new(store) })
+        Ok(Self { worker, store: Arc::new(store), lease: settings.lease.length() })
     }
 
     /// What the store answers, once it does.

@@ -47,7 +47,9 @@ pub async fn run(
             masked: &settings.privacy.masked,
             registry,
         };
-        stages.push(Stages::new(process, flow, model, store, reading, settings.batch_size));
+        let outputs = tally_app::outputs(&settings, &**flow)?;
+        let batch_size = settings.batch_size;
+        stages.push(Stages::new(process, flow, model, outputs, store, reading, batch_size));
     }
 
     if let [only] = &known[..] {
@@ -61,6 +63,7 @@ pub async fn run(
         limit: arguments.limit,
         max_attempts: arguments.max_attempts,
         is_dry,
+        lease: console.lease,
     };
     let tell = |letter: &_, outcome: &_| print(&report::show(outcome, letter, is_dry, output));
     let logged_act =

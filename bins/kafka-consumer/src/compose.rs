@@ -30,9 +30,10 @@ pub async fn run(
         }
     }
     let model = tally_app::model(settings, flow)?;
+    let outputs = tally_app::outputs(settings, &**flow)?;
     let of_kafka = tally_app::kafka::settings(settings)?;
     let registry = tally_app::kafka::registry(settings)?;
-    let decoder = tally_app::kafka::decoder(settings, &**flow, registry.clone());
+    let decoder = Arc::new(tally_app::kafka::decoder(settings, &**flow, registry.clone()));
     let of_run = stream::Settings {
         pipeline: tally_app::pipeline(settings),
         lease: settings.lease.length(),
@@ -46,18 +47,22 @@ pub async fn run(
     };
     let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry);
 
-    let looking_up = process
-        .gates
-        .source
-        .pass(|| async { ExistingTopic::look_up(Cluster::new(&of_kafka)?, &of_run).await });
+    let looking_up = process.gates.source.pass(|| async {
+        ExistingTopic::look_up(Cluster::new(&of_kafka)?, Arc::clone(&decoder), &of_run).await
+    });
     let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
     let found = found?;
+    if let Some(outputs) = &outputs {
+        let looking_up = outputs.look_up(&process.gates.publish);
+        let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
+        found?;
+    }
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
     let Some(store) = process.unless_stopped(opening).await else { return Ok(()) };
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
-    let ended = stream::run(process, flow, model, &store, found, decoder, of_run).await;
+    let ended = stream::run(process, flow, model, outputs, &store, found, of_run).await;
     // After a signal the next start publishes the rest.
     if let Some(relay) = relay
         && !process.stop.is_cancelled()

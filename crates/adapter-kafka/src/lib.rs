@@ -54,6 +54,7 @@ mod cluster;
 mod cursor;
 mod fault;
 mod gap;
+mod output_topics;
 mod progress;
 mod publisher;
 mod security;
@@ -62,6 +63,7 @@ pub mod wire;
 
 pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
+pub use output_topics::OutputTopics;
 pub use progress::{Lag, PartitionProgress};
 pub use publisher::{Outgoing, Publisher, Sending, TransactionalPublisher};
 pub use security::Security;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
-use tally_ports::{Commit, Committed, DeadLetter, Earlier, Fault, Sink, StopKind, counts};
+use tally_ports::{
+    Commit, Committed, DeadLetter, Earlier, Fault, LogRange, Sink, StopKind, notes_ranges,
+};
 use tally_queries::earlier::CLOSE_OUTDATED;
 use tally_queries::ledger::{RECORDED, Recorded};
 
 use crate::connection::{Session, answer};
-use crate::{Postgres, dead_letters, earlier, effect, ledger};
+use crate::{Postgres, dead_letters, earlier, effect, ledger, outbox};
 
 /// A COMMIT without an answer is an outage: the caller calls again with the same batch, whose update of the position
 /// waits until the first transaction has ended and then sees its outcome.
@@ -23,6 +25,16 @@ impl Sink for Postgres {
         };
         session.keep();
         Ok(committed)
+    }
+
+    async fn earlier(&self, range: &LogRange) -> Result<Earlier, Fault> {
+        let mut session = self.commits.session().await?;
+        session.run("begin isolation level read committed read only").await?;
+        let positions = (range.first, range.last);
+        let earlier = earlier::seen(&mut session, &range.origin(), positions).await?;
+        session.run("rollback").await?;
+        session.keep();
+        Ok(earlier)
     }
 }
 
@@ -42,7 +54,7 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     let outcomes = Earlier::outcomes(&commit.rows, outcomes);
     earlier::close(session, &origin, &earlier, &commit.rows, &outcomes, CLOSE_OUTDATED).await?;
     earlier::outdate(session, commit, under_keys, &outcomes).await?;
-    if counts(origin.flow) {
+    if notes_ranges(origin.flow) {
         earlier::note_counted(session, &origin, range).await?;
     }
     let (committed, refused) = commit.conclude(&outcomes)?;
@@ -51,9 +63,17 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     if is_re_read && inserted > 0 {
         earlier::take_over(session, commit).await?;
     }
-    let moved =
-        ledger::record(session, commit, &committed, dead_letters.len(), commit.detail(&outcomes))
-            .await?;
+    let records = commit.to_outbox(&rows, &outcomes)?;
+    let at = (commit.lease.position_id, commit.lease.epoch);
+    let moved = outbox::insert(session, &origin, at, &records).await?
+        && ledger::record(
+            session,
+            commit,
+            &committed,
+            dead_letters.len(),
+            commit.detail(&outcomes),
+        )
+        .await?;
     if !moved {
         session.run("rollback").await?;
         return Ok(None);

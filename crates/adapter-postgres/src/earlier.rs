@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Text, Uuid as SqlU
 use diesel::{QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{
-    Commit, Earlier, Fault, Origin, Outcome, Row, counts, outdates_by_key, written_keys,
+    Commit, Earlier, Fault, Origin, Outcome, Row, notes_ranges, outdates_by_key, written_keys,
 };
 use tally_queries::earlier::{
     COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
@@ -21,14 +21,32 @@ use crate::query::prepared;
 pub(crate) async fn of(
     session: &mut Session,
     origin: &Origin<'_>,
+    range: (i64, i64),
+) -> Result<Earlier, Fault> {
+    find(session, origin, range, &format!("{OPEN} for update of d")).await
+}
+
+/// The same, and nobody waits.
+pub(crate) async fn seen(
+    session: &mut Session,
+    origin: &Origin<'_>,
+    range: (i64, i64),
+) -> Result<Earlier, Fault> {
+    find(session, origin, range, OPEN).await
+}
+
+async fn find(
+    session: &mut Session,
+    origin: &Origin<'_>,
     (first, last): (i64, i64),
+    open: &str,
 ) -> Result<Earlier, Fault> {
     let (connection, limit) = session.parts();
-    let open = about(&format!("{OPEN} for update of d"), origin);
+    let open = about(open, origin);
     let query = open.bind::<BigInt, _>(first).bind::<BigInt, _>(last);
     let open: Vec<Open> = answer(limit, prepared(query).load(connection)).await?;
     let mut ranges = Vec::new();
-    if counts(origin.flow) {
+    if notes_ranges(origin.flow) {
         ranges = counted(session, origin, first, last).await?;
     }
     Ok(Earlier { counted: ranges, open: open.into_iter().map(Into::into).collect() })

@@ -9,10 +9,10 @@
 //!
 //! | pool | size | what may hold a connection up |
 //! | --- | --- | --- |
-//! | commits | `connections` | the commit itself; the partitions of a process take turns |
+//! | commits, outbox | `connections` | the commit itself; the partitions of a process take turns |
 //! | heartbeats, joining, releasing | `connections` + 1 | a heartbeat waits for its own commit in flight, and there is one for each of these; the one more is always free |
 //! | claims, `positions set` | 2 | the row that a frozen owner has locked, at most a lease |
-//! | relay, backlog | 2 | the topic, at most half a lease |
+//! | relay of dead letters, backlogs | 2 | the topic, at most half a lease |
 //! | dead letters, acts | 1 | a look through a large table |
 //!
 //! They set, with the lease as the unit:
@@ -38,6 +38,7 @@ mod effect;
 mod fault;
 mod ledger;
 mod migrate;
+mod outbox;
 mod position_admin;
 mod positions;
 mod query;

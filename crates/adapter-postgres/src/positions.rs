@@ -13,9 +13,9 @@ use tally_ports::{
 };
 use tally_queries::ledger::{SUMS, Sums, Verdict};
 
-use crate::Postgres;
 use crate::connection::{Session, answer};
 use crate::query::prepared;
+use crate::{Postgres, outbox};
 
 /// The last pass over a partition, locked until the transaction ends. After waiting for another transaction it is the pass
 /// that was last before that one.
@@ -32,12 +32,13 @@ const LAST_PASS: &str = "
     limit 1
     for update";
 
-/// Over the log of the previous pass, or the next one if $7 is 1; continues its epoch. Does nothing if another process has begun it.
+/// Over the log of the previous pass, or the next one if $7 is 1; continues its epoch and its outbox. Does nothing if another process has begun it.
 const BEGIN_PASS: &str = "
-    insert into positions (flow, stream, partition, pass, log, label, next, cursor, epoch, updated_at)
-    select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, $8, coalesce(before.epoch, 0), clock_timestamp()
+    insert into positions (flow, stream, partition, pass, log, label, next, cursor, epoch, outbox_next, updated_at)
+    select $1, $2, $3, $4, coalesce(before.log + $7, 1), $5, $6, $8, coalesce(before.epoch, 0),
+        coalesce(before.outbox_next, 0), clock_timestamp()
     from (select 1) as one left join (
-        select p.log, p.epoch from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3
+        select p.log, p.epoch, p.outbox_next from positions p where p.flow = $1 and p.stream = $2 and p.partition = $3
         order by p.pass desc limit 1
     ) as before on true
     on conflict do nothing";
@@ -111,7 +112,7 @@ impl Positions for Postgres {
         lease: &Lease,
         next: i64,
         tolerance: Tolerance,
-    ) -> Result<Finished, Fault> {
+    ) -> Result<Option<Finished>, Fault> {
         let mut session = self.control.session().await?;
         session.run("begin isolation level read committed read write").await?;
         let finished = finish(&mut session, lease, next, tolerance).await?;
@@ -202,7 +203,7 @@ async fn finish(
     lease: &Lease,
     next: i64,
     tolerance: Tolerance,
-) -> Result<Finished, Fault> {
+) -> Result<Option<Finished>, Fault> {
     let (connection, limit) = session.parts();
     let query = sql_query(LOCK_TO_FINISH)
         .bind::<BigInt, _>(lease.position_id)
@@ -211,13 +212,16 @@ async fn finish(
     if answer(limit, query.execute(connection)).await? == 0 {
         return Err(lease.taken());
     }
+    if outbox::holds_any(session, lease.position_id).await? {
+        return Ok(None);
+    }
     let Sums { read, dead_lettered } = sums(session, lease.position_id).await?;
     let (connection, limit) = session.parts();
     let query = sql_query(FINISH)
         .bind::<BigInt, _>(lease.position_id)
         .bind::<Bool, _>(tolerance.is_exceeded(read, dead_lettered));
     let Verdict { ended_at, is_rejected } = answer(limit, query.get_result(connection)).await?;
-    Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
+    Ok(Some(Finished { at: ended_at, read, dead_lettered, is_rejected }))
 }
 
 /// A pass's counts in the ledger.

@@ -7,6 +7,7 @@ use diesel::{OptionalExtension, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
+use tally_ports::publish::outgoing;
 use tally_ports::{
     DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, Raw, Replay, ReplayAttempt, Replayed,
     Row, State,
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use crate::connection::{Session, answer};
 use crate::query::prepared;
-use crate::{Postgres, acts, earlier, effect};
+use crate::{Postgres, acts, earlier, effect, outbox};
 
 const NEXT_ATTEMPT: &str = "
     insert into dead_letters
@@ -84,9 +85,13 @@ async fn write(
     let origin = pass.origin(attempt)?;
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(session, &origin, (position, position)).await?;
-    let outcome = effect::replay(session, &origin, &earlier.without_counted(rows)[0]).await?;
-    let outcomes = Earlier::outcomes(rows, vec![outcome]);
+    let left = &earlier.without_counted(rows)[0];
+    let outcomes = Earlier::outcomes(rows, vec![effect::replay(session, &origin, left).await?]);
     earlier::close(session, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED).await?;
+    if !matches!(outcomes[..], [Outcome::Refused(_)]) {
+        let records = outgoing(&origin, &attempt.topics, left, true)?;
+        outbox::insert_replayed(session, &origin, &records).await?;
+    }
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 

@@ -9,7 +9,8 @@ use diesel::{
 };
 use serde_json::Value;
 use tally_ports::{
-    Commit, Committed, Earlier, Fault, Outcome, Sink, Stop, StopKind, Writes, counts,
+    Commit, Committed, Earlier, Fault, LogRange, Outcome, Sink, Stop, StopKind, Writes,
+    notes_ranges,
 };
 use tally_queries::earlier::CLOSE_OUTDATED;
 use tally_queries::ledger::{RECORDED, Recorded};
@@ -18,7 +19,7 @@ use crate::atomic::transaction;
 use crate::effect::{self, Apart};
 use crate::positions::milliseconds;
 use crate::statement::{Statement, execute};
-use crate::{Failure, Sqlite, dead_letters, earlier};
+use crate::{Failure, Sqlite, dead_letters, earlier, outbox};
 
 impl Sink for Sqlite {
     async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
@@ -38,6 +39,15 @@ impl Sink for Sqlite {
                 Err(NotWritten::Misplaced) => answer_from_ledger(connection, &commit),
                 Err(NotWritten::Failed(failure)) => Err(failure),
             }
+        })
+        .await
+    }
+
+    async fn earlier(&self, range: &LogRange) -> Result<Earlier, Fault> {
+        let range = range.clone();
+        self.run(move |connection| {
+            let positions = (range.first, range.last);
+            Ok(earlier::of(connection, &range.origin(), positions)?)
         })
         .await
     }
@@ -107,7 +117,7 @@ fn conclude(
     let (origin, outcomes) = (commit.origin(), Earlier::outcomes(&commit.rows, outcomes));
     earlier::close(connection, &origin, earlier, &commit.rows, &outcomes, CLOSE_OUTDATED)?;
     earlier::outdate(connection, commit, &outcomes)?;
-    if counts(origin.flow) {
+    if notes_ranges(origin.flow) {
         earlier::note_counted(connection, &origin, (commit.first, commit.last))?;
     }
     let (committed, refused) = commit.conclude(&outcomes)?;
@@ -115,6 +125,11 @@ fn conclude(
         .map_err(misplaced_if_there)?;
     if commit.pass > 1 && !(commit.dead_letters.is_empty() && refused.is_empty()) {
         earlier::take_over(connection, commit)?;
+    }
+    let records = commit.to_outbox(&earlier.without_counted(&commit.rows), &outcomes)?;
+    let at = (commit.lease.position_id, commit.lease.epoch);
+    if !outbox::insert(connection, &origin, at, &records)? {
+        return Err(NotWritten::Misplaced);
     }
     let detail = commit.detail(&outcomes);
     insert_entry(connection, commit, &committed, detail).map_err(misplaced_if_there)?;

@@ -2,7 +2,9 @@
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
-use tally_ports::{Commit, Earlier, Origin, Outcome, Row, counts, outdates_by_key, written_keys};
+use tally_ports::{
+    Commit, Earlier, Origin, Outcome, Row, notes_ranges, outdates_by_key, written_keys,
+};
 use tally_queries::earlier::{
     COUNTED, Counted, FORGET, NOTE, OPEN, Open, TAKE_OVER, about, merged,
 };
@@ -18,7 +20,7 @@ pub(crate) fn of(
     let open = about(OPEN, origin).bind::<BigInt, _>(first).bind::<BigInt, _>(last);
     let open: Vec<Open> = open.load(connection)?;
     let mut ranges = Vec::new();
-    if counts(origin.flow) {
+    if notes_ranges(origin.flow) {
         ranges = counted(connection, origin, first, last)?;
     }
     Ok(Earlier { counted: ranges, open: open.into_iter().map(Into::into).collect() })

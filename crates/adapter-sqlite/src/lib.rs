@@ -18,6 +18,7 @@ mod earlier;
 mod effect;
 mod fault;
 mod migrate;
+mod outbox;
 mod position_admin;
 mod positions;
 mod replay;

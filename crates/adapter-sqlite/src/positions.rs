@@ -15,7 +15,7 @@ use tally_queries::ledger::{SUMS, Sums, Verdict};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, Value, execute};
-use crate::{Failure, Sqlite};
+use crate::{Failure, Sqlite, outbox};
 
 impl Positions for Sqlite {
     async fn claim(
@@ -50,7 +50,7 @@ impl Positions for Sqlite {
         lease: &Lease,
         next: i64,
         tolerance: Tolerance,
-    ) -> Result<Finished, Fault> {
+    ) -> Result<Option<Finished>, Fault> {
         let lease = *lease;
         self.run(move |connection| {
             transaction(connection, |connection| finish(connection, lease, next, tolerance))
@@ -109,7 +109,10 @@ fn finish(
     lease: Lease,
     next: i64,
     tolerance: Tolerance,
-) -> Result<Finished, Failure> {
+) -> Result<Option<Finished>, Failure> {
+    if outbox::holds_any(connection, lease)? {
+        return Ok(None);
+    }
     let Sums { read, dead_lettered } = sums(connection, lease.position_id)?;
     let verdict: Option<Verdict> = sql_query(FINISH)
         .bind::<Bool, _>(tolerance.is_exceeded(read, dead_lettered))
@@ -119,7 +122,7 @@ fn finish(
         .get_result(connection)
         .optional()?;
     let Verdict { ended_at, is_rejected } = verdict.ok_or_else(|| lease.taken())?;
-    Ok(Finished { at: ended_at, read, dead_lettered, is_rejected })
+    Ok(Some(Finished { at: ended_at, read, dead_lettered, is_rejected }))
 }
 
 /// A pass's counts in the ledger.
@@ -136,6 +139,8 @@ pub(crate) struct LastPassRow {
     pass: i32,
     #[diesel(sql_type = BigInt)]
     log: i64,
+    #[diesel(sql_type = Text)]
+    pub(crate) label: String,
     #[diesel(sql_type = BigInt)]
     next: i64,
     #[diesel(sql_type = Text)]
@@ -238,15 +243,16 @@ struct BeginPass;
 
 impl Statement for BeginPass {
     const SQL: &'static str = "insert into positions \
-        (flow, stream, partition, pass, log, label, next, cursor, epoch, updated_at) \
+        (flow, stream, partition, pass, log, label, next, cursor, epoch, outbox_next, updated_at) \
         select new.flow, new.stream, new.partition, new.pass, coalesce(before.log + new.is_recreated, 1), new.label, new.next, \
-            new.cursor, coalesce(before.epoch, 0), strftime('%Y-%m-%d %H:%M:%f', 'now') \
+            new.cursor, coalesce(before.epoch, 0), coalesce(before.outbox_next, 0), strftime('%Y-%m-%d %H:%M:%f', 'now') \
         from (select ? as flow, ? as stream, ? as partition, ? as pass, ? as label, ? as next, ? as cursor, ? as is_recreated) as new \
         left join positions as before on before.flow = new.flow and before.stream = new.stream \
             and before.partition = new.partition and before.pass = new.pass - 1";
 }
 
-/// Adds a pass without an owner, over the same log as the previous pass or the next one; continues its epoch.
+/// Adds a pass without an owner, over the same log as the previous pass or the next one; continues its epoch
+/// and its outbox.
 pub(crate) fn begin_pass(
     connection: &mut SqliteConnection,
     stream: &Stream,
@@ -271,7 +277,7 @@ pub(crate) fn last_pass(
     stream: &Stream,
 ) -> QueryResult<Option<LastPassRow>> {
     sql_query(
-        "select id, pass, log, next, cursor, stats, epoch, owner, lease_until, ended_at, \
+        "select id, pass, log, label, next, cursor, stats, epoch, owner, lease_until, ended_at, \
          rejected_at is not null as is_rejected, updated_at, \
          strftime('%Y-%m-%d %H:%M:%f', 'now') as now \
          from positions where flow = ? and stream = ? and partition = ? order by pass desc limit 1",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::Text;
 use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
+use tally_ports::publish::outgoing;
 use tally_ports::{
     Earlier, Fault, LoggedAct, Outcome, Replay, ReplayAttempt, Replayed, Row, State,
 };
@@ -13,7 +14,7 @@ use tally_queries::replay::{FIND, Pass, StateRow};
 
 use crate::atomic::transaction;
 use crate::statement::{Statement, execute};
-use crate::{Failure, Sqlite, acts, earlier, effect};
+use crate::{Failure, Sqlite, acts, earlier, effect, outbox};
 
 impl Replay for Sqlite {
     async fn replay(
@@ -106,9 +107,13 @@ fn write(
     let origin = pass.origin(attempt)?;
     let (position, rows) = (row.position, std::slice::from_ref(row));
     let earlier = earlier::of(connection, &origin, (position, position))?;
-    let outcome = effect::replay(connection, &origin, &earlier.without_counted(rows)[0])?;
-    let outcomes = Earlier::outcomes(rows, vec![outcome]);
+    let left = &earlier.without_counted(rows)[0];
+    let outcomes = Earlier::outcomes(rows, vec![effect::replay(connection, &origin, left)?]);
     earlier::close(connection, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED)?;
+    if !matches!(outcomes[..], [Outcome::Refused(_)]) {
+        let records = outgoing(&origin, &attempt.topics, left, true).map_err(Fault::from)?;
+        outbox::insert_replayed(connection, &origin, &records)?;
+    }
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }
 

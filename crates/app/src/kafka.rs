@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use tally_adapter_kafka::wire::{DeadLetterTopic, Decoder, Registry};
-use tally_adapter_kafka::{Cluster, Publisher, Sasl, Security};
+use tally_adapter_kafka::{Cluster, OutputTopics, Publisher, Sasl, Security};
 use tally_domain::Flow;
 use tally_ports::{Fault, PublishDeadLetters, RelayedDeadLetter, Stop};
 
@@ -104,6 +104,11 @@ pub fn decoder(settings: &Settings, flow: &dyn Flow, registry: Option<Registry>)
     let units = settings.columns.iter();
     let units = units.filter_map(|(name, column)| Some((name.clone(), column.unit?))).collect();
     Decoder::new(flow.columns(), &units, flow.envelope(), registry)
+}
+
+/// What publishes to topics.
+pub(crate) fn publisher(all: &Settings) -> Result<OutputTopics, Stop> {
+    Ok(OutputTopics::new(Cluster::new(&settings(all)?).map_err(Fault::into_stop)?))
 }
 
 /// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.

@@ -36,6 +36,8 @@ const PREFIX: &str = "TALLY_";
 const DEFAULT: &str = "default";
 /// The settings below have names that people choose.
 const HEADERS: &str = "ml.headers.";
+/// Their values are topics.
+const OUTPUTS: &str = "publish.";
 
 /// The settings, and where each came from.
 pub struct Layers {
@@ -86,6 +88,7 @@ impl Layers {
                 let plain = flows::split(&path).map(|(_, setting)| flows::plain(setting));
                 let known = plain.as_deref().unwrap_or(&path);
                 let is_text = known.starts_with(HEADERS)
+                    || known.starts_with(OUTPUTS)
                     || matches!(defaults.find_value(known), Ok(Value::String(..)));
                 let typed = if is_text { None } else { value.parse().ok() };
                 let value = typed.unwrap_or_else(|| Value::from(value));
@@ -99,11 +102,13 @@ impl Layers {
         };
         let written = extracted(&figment)?.flows;
         for name in written.keys() {
-            if flows.named(name).is_none() {
+            let Some(known) = flows.named(name) else {
                 let names = flows.names().join(", ");
                 return Err(wrong(format!("flows.{name} is not a flow; the flows are {names}")));
-            }
-            extracted(&flows::overridden(&figment, name))?.check(&flows.rules())?;
+            };
+            let of_flow = extracted(&flows::overridden(&figment, name))?;
+            of_flow.check(&flows.rules())?;
+            of_flow.check_outputs(&*known.flow)?;
         }
 
         if flow.name() != flows.first().flow.name() {
@@ -126,6 +131,7 @@ impl Layers {
         let settings = extracted(&figment)?;
         settings.check(&flows.rules())?;
         settings.check_columns(flow)?;
+        settings.check_outputs(flow)?;
         Ok(Self { settings, figment })
     }
 

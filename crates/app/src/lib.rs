@@ -22,7 +22,7 @@ pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags
 pub use flows::{FlowFlag, Flows};
 pub use layers::Layers;
 pub use ledger_reader::LedgerReader;
-pub use parts::{model, pipeline, relay};
+pub use parts::{Publisher, model, outputs, pipeline, relay};
 pub use secret::Secret;
 pub use settings::Settings;
 pub use span::Span;

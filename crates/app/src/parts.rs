@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tally_adapter_http_ml::Model;
 use tally_domain::Flow;
-use tally_pipeline::Relay;
+use tally_pipeline::{Outputs, Relay};
 use tally_ports::{DeadLetterRelay, Stop};
 
 use crate::Settings;
@@ -90,5 +90,35 @@ pub fn relay<S: DeadLetterRelay>(
         let message =
             "kafka.dlq_topic is set and this program was built without the feature `kafka`";
         Err(wrong(message))
+    }
+}
+
+/// Publishes to topics.
+#[cfg(feature = "kafka")]
+pub type Publisher = tally_adapter_kafka::OutputTopics;
+/// There is none: this program was built without topics.
+#[cfg(not(feature = "kafka"))]
+pub type Publisher = std::convert::Infallible;
+
+/// Where the flow publishes to, if it does.
+///
+/// # Errors
+/// When a setting of the topics is wrong, or this program was built without topics.
+pub fn outputs(settings: &Settings, flow: &dyn Flow) -> Result<Option<Outputs<Publisher>>, Stop> {
+    if flow.outputs().is_empty() {
+        return Ok(None);
+    }
+    #[cfg(feature = "kafka")]
+    {
+        let (topics, publisher) = (settings.topics(flow), crate::kafka::publisher(settings)?);
+        Ok(Some(Outputs::new(publisher, topics)))
+    }
+    #[cfg(not(feature = "kafka"))]
+    {
+        let _ = settings;
+        let name = flow.name();
+        Err(wrong(format!(
+            "the flow {name} publishes to topics and this program was built without the feature `kafka`"
+        )))
     }
 }

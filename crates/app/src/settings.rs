@@ -1,13 +1,14 @@
 //! Every setting, its default and its range.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 use tally_domain::quality::Rules;
-use tally_domain::{Flow, Kind, TimeUnit};
+use tally_domain::{Flow, Kind, Output, TimeUnit};
 use tally_pipeline::Budget;
-use tally_ports::{Stop, StopKind};
+use tally_ports::{Stop, StopKind, Topics};
 use tally_telemetry::Format;
 
 use crate::secret::Secret;
@@ -65,6 +66,9 @@ pub struct OfFlow {
     privacy: Option<Dict>,
     csv: Option<Dict>,
     columns: Option<Dict>,
+    /// The topics of its outputs, by the outputs' names.
+    #[serde(default)]
+    publish: BTreeMap<String, String>,
 }
 
 /// A column.
@@ -259,6 +263,43 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Refuses outputs that the flow does not have, and topics that it reads.
+    pub(crate) fn check_outputs(&self, flow: &dyn Flow) -> Result<(), Stop> {
+        let name = flow.name();
+        let outputs: Vec<&str> = flow.outputs().iter().map(|output| &*output.name).collect();
+        let set = self.flows.get(name).into_iter().flat_map(|of_flow| of_flow.publish.keys());
+        if let Some(output) = set.into_iter().find(|output| !outputs.contains(&output.as_str())) {
+            let known = match &outputs[..] {
+                [] => "it publishes nothing".to_owned(),
+                outputs => format!("these are {}", outputs.join(", ")),
+            };
+            let setting = format!("flows.{name}.publish.{output}");
+            return Err(wrong(format!("{setting} is no output of the flow: {known}")));
+        }
+        for (output, topic) in outputs.into_iter().zip(&*self.topics(flow)) {
+            let setting = format!("flows.{name}.publish.{output}");
+            if topic.is_empty() {
+                return Err(wrong(format!("{setting} is empty")));
+            }
+            if **topic == *self.kafka.topic {
+                return Err(wrong(format!(
+                    "{setting} is {topic}, as kafka.topic is: each record would be read again"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The topics of the flow's outputs.
+    pub fn topics(&self, flow: &dyn Flow) -> Topics {
+        let set = self.flows.get(flow.name()).map(|of_flow| &of_flow.publish);
+        let topic = |output: &Output| {
+            let set = set.and_then(|topics| topics.get(&*output.name)).map(String::as_str);
+            Arc::from(set.unwrap_or(&output.topic))
+        };
+        flow.outputs().iter().map(topic).collect()
     }
 
     /// Refuses values out of range. `rules` are the names of all quality rules.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tally_adapter_postgres::Postgres;
 use tally_adapter_sqlite::Sqlite;
 use tally_ports::{
-    Act, Begin, Claim, Commit, Committed, DeadLetterRelay, Fault, Finished, Join, KnownFlow, Lease,
-    PartitionState, PositionAdmin, Positions, PublishDeadLetters, SetTo, Sink, Stop, Stream,
-    Tolerance, Worker, Workers,
+    Act, Begin, Claim, Commit, Committed, DeadLetterRelay, Earlier, Fault, Finished, Join,
+    KnownFlow, Lease, LogRange, Outbox, OutboxRecord, PartitionState, PositionAdmin, Positions,
+    PublishDeadLetters, SetTo, Sink, Stop, Stream, Tolerance, Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -122,6 +122,33 @@ impl Sink for Store {
     async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Fault> {
         on_store!(self, store => store.commit(commit))
     }
+
+    async fn earlier(&self, range: &LogRange) -> Result<Earlier, Fault> {
+        on_store!(self, store => store.earlier(range))
+    }
+}
+
+impl Outbox for Store {
+    async fn outbox(&self, lease: &Lease, limit: usize) -> Result<Vec<OutboxRecord>, Fault> {
+        on_store!(self, store => store.outbox(lease, limit))
+    }
+
+    async fn published(&self, lease: &Lease, last: i64) -> Result<(), Fault> {
+        on_store!(self, store => store.published(lease, last))
+    }
+
+    async fn unpublished(&self, flow: &str) -> Result<i64, Fault> {
+        on_store!(self, store => store.unpublished(flow))
+    }
+
+    async fn claim_outbox(
+        &self,
+        flow: &str,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<Option<(Stream, Lease)>, Fault> {
+        on_store!(self, store => store.claim_outbox(flow, owner, lease))
+    }
 }
 
 impl Positions for Store {
@@ -148,7 +175,7 @@ impl Positions for Store {
         lease: &Lease,
         next: i64,
         tolerance: Tolerance,
-    ) -> Result<Finished, Fault> {
+    ) -> Result<Option<Finished>, Fault> {
         on_store!(self, store => store.finish(lease, next, tolerance))
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use crate::publish::Output;
 use crate::quality::Judged;
 use crate::record::{Record, Type};
 use crate::table::Table;
@@ -36,6 +37,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
 
     /// The tables that it, and no other flow, writes.
     fn tables(&self) -> &[Table];
+
+    /// The topics that it publishes to.
+    fn outputs(&self) -> &[Output] {
+        &[]
+    }
 
     /// What a model is asked about its records, if one is.
     fn model(&self) -> Option<&ModelApi> {

@@ -48,6 +48,8 @@ pub enum Stage {
     Quality,
     /// The model refused it or gave no answer.
     Enrich,
+    /// What is to be published of it is too large, or what it adds to counters is not a fit number.
+    Publish,
     /// The database refused it.
     Write,
 }
@@ -60,6 +62,7 @@ impl Stage {
             Self::Validate => "validate",
             Self::Quality => "quality",
             Self::Enrich => "enrich",
+            Self::Publish => "publish",
             Self::Write => "write",
         }
     }

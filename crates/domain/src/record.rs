@@ -9,13 +9,15 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Name, Table};
+use crate::{Name, Publication, Table};
 
 /// A valid record: what it writes. Only a flow makes one. Its `Debug` shows no values.
 #[derive(Clone, Default)]
 pub struct Record {
-    /// All of it or, if the database refuses a part, nothing; a record without any is skipped.
+    /// All of it or, if the database refuses a part, nothing. A record without any is skipped, unless it is published.
     pub writes: Vec<Write>,
+    /// What is published of it; nothing if it becomes a dead letter.
+    pub publications: Vec<Publication>,
     /// Whether the model is asked about it.
     pub is_asked: bool,
     /// The flow's own word for what it is, by which the ledger splits what was written and skipped.
@@ -26,7 +28,7 @@ impl Record {
     /// A record that writes one row, asked about where the flow has a model.
     pub fn upsert(table: usize, values: Vec<Value>) -> Self {
         let writes = vec![Write { table, action: Action::Upsert, values }];
-        Self { writes, is_asked: true, detail: None }
+        Self { writes, is_asked: true, ..Self::default() }
     }
 
     /// Puts the values of the model's answer into the `columns` that hold them.
@@ -87,7 +89,10 @@ impl AnsweredColumn {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("writes", &self.writes.len()).finish_non_exhaustive()
+        f.debug_struct("Record")
+            .field("writes", &self.writes.len())
+            .field("publications", &self.publications.len())
+            .finish_non_exhaustive()
     }
 }
 

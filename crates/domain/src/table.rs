@@ -1,6 +1,7 @@
 //! Descriptions of tables.
 
 use crate::flow::{Flow, Name};
+use crate::publish::Output;
 use crate::record::Type;
 
 /// A table that a flow writes: the only list of its columns.
@@ -146,6 +147,19 @@ pub fn check(flow: &dyn Flow) -> Result<(), String> {
         }
         if let Err(what) = check_columns(flow, table) {
             return wrong(format!("describes the table {name} with {what}"));
+        }
+    }
+    for (index, Output { name, topic }) in flow.outputs().iter().enumerate() {
+        if !is_identifier(name) {
+            return wrong(format!(
+                "names an output {name:?}, which is not an identifier: a-z, 0-9 and _"
+            ));
+        }
+        if topic.is_empty() {
+            return wrong(format!("names no topic for its output {name}"));
+        }
+        if flow.outputs()[..index].iter().any(|other| other.name == *name) {
+            return wrong(format!("describes the output {name} twice"));
         }
     }
     check_model(flow).or_else(wrong)

@@ -39,6 +39,8 @@ pub struct Gates {
     pub model: Arc<Gate>,
     /// The database's.
     pub database: Arc<Gate>,
+    /// That of the topics that the flow publishes to.
+    pub publish: Arc<Gate>,
 }
 
 impl Gates {
@@ -51,6 +53,7 @@ impl Gates {
             source: gate(source, "read"),
             model: gate("model", "enrich"),
             database: gate("database", "commit"),
+            publish: gate("output topics", "publish"),
         }
     }
 }

@@ -2,30 +2,38 @@
 
 use std::sync::Arc;
 
-use tally_domain::{AnsweredColumn, Flow, Incoming, Raw};
+use tally_domain::{AnsweredColumn, Flow, Incoming, Raw, Reason};
 use tally_ports::{
-    DeadLetterIdentity, DecodedRecord, Enrich, LoggedAct, Replay, ReplayAttempt, Replayed, Row,
-    State, Stop,
+    DeadLetterIdentity, DecodedRecord, Enrich, LoggedAct, Origin, Publish, Replay, ReplayAttempt,
+    Replayed, Row, State, Stop, Topics,
 };
 
-use crate::Gates;
+use crate::publish::Check;
 use crate::run::ask;
+use crate::{Gates, Outputs};
 
 /// Takes dead letters through validation and the model into the store, each behind its gate.
 ///
 /// Quality rules judge batches, not records, so they do not apply here: replaying a quarantined record lets it pass.
 /// Their statistics do not change either; they included the record when it was read.
-pub struct Replayer<E, S> {
+pub struct Replayer<E, P, S> {
     flow: Arc<dyn Flow>,
     enrich: Option<Arc<E>>,
+    outputs: Option<Outputs<P>>,
     store: Arc<S>,
     gates: Gates,
 }
 
-impl<E: Enrich, S: Replay> Replayer<E, S> {
-    /// Asks `enrich`, where the flow has a model, and writes to `store`.
-    pub fn new(flow: Arc<dyn Flow>, enrich: Option<Arc<E>>, store: Arc<S>, gates: Gates) -> Self {
-        Self { flow, enrich, store, gates }
+impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
+    /// Asks `enrich`, where the flow has a model, and writes to `store`, also what is for `outputs`, where the flow publishes.
+    pub fn new(
+        flow: Arc<dyn Flow>,
+        enrich: Option<Arc<E>>,
+        outputs: Option<Outputs<P>>,
+        store: Arc<S>,
+        gates: Gates,
+    ) -> Self {
+        Self { flow, enrich, outputs, store, gates }
     }
 
     /// Runs every stage before the store: for each record, in the same order, its row, or why it failed again.
@@ -38,11 +46,13 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
     ) -> Result<Vec<ReplayAttempt>, Stop> {
         let mut attempts: Vec<Option<ReplayAttempt>> = Vec::with_capacity(decoded.len());
         let (mut records, mut places) = (Vec::new(), Vec::new());
+        let topics = self.outputs.as_ref().map_or_else(Topics::default, Outputs::topics);
         let attempt = |identity, result| ReplayAttempt {
             flow: Arc::clone(&self.flow),
             identity,
             result,
             kept: None,
+            topics: Arc::clone(&topics),
         };
         for (index, (identity, raw, read)) in decoded.into_iter().enumerate() {
             let read = read.and_then(|(fields, notation)| {
@@ -68,9 +78,28 @@ impl<E: Enrich, S: Replay> Replayer<E, S> {
                 record.take_answer(&columns, &answer.unwrap_or_default());
                 Row { position, record, raw: Raw::default() }
             });
-            attempts[index] = Some(attempt(identity, row));
+            let result = match row {
+                Ok(row) => self.check(&identity, row).await?,
+                Err(reason) => Err(reason),
+            };
+            attempts[index] = Some(attempt(identity, result));
         }
         Ok(attempts.into_iter().flatten().collect())
+    }
+
+    /// The row, or why it failed again: what it publishes is too large.
+    async fn check(
+        &self,
+        identity: &DeadLetterIdentity,
+        row: Row,
+    ) -> Result<Result<Row, Reason>, Stop> {
+        let Some(outputs) = &self.outputs else { return Ok(Ok(row)) };
+        let DeadLetterIdentity { stream, partition, .. } = identity;
+        // Only the store knows the log: the id with the longest is the largest.
+        let origin =
+            Origin { flow: &*self.flow, id: 0, stream, partition: *partition, log: i64::MAX };
+        let check = Check::new(origin, outputs, &self.gates.publish, true).await?;
+        Ok(check.records(&row)?.map(|_| row))
     }
 
     /// Replays one dead letter; a dry run without `logged_act`.

@@ -1,5 +1,6 @@
 //! The loop: batches of one partition from the source to the store, in order, several of them in flight.
 
+mod publish;
 mod quality_log;
 mod stages;
 
@@ -8,8 +9,11 @@ use std::time::Duration;
 
 use tally_domain::Flow;
 use tally_domain::quality::Rules;
-use tally_ports::{Commit, DeadLetterBudget, Enrich, Mask, Position, Sink, Source, Stop, Stream};
-use tokio::sync::{Semaphore, mpsc};
+use tally_ports::{
+    Commit, DeadLetterBudget, Enrich, Lease, Mask, Outbox, Position, Publish, Sink, Source, Stop,
+    StopKind, Stream, Topics,
+};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,7 +21,7 @@ use self::quality_log::QualityLog;
 pub(crate) use self::stages::ask;
 use self::stages::{Run, joined};
 use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
-use crate::{Gates, Status, Totals};
+use crate::{Gates, OutboxRelay, Outputs, Status, Totals};
 
 /// How a pipeline works.
 #[derive(Clone, Debug)]
@@ -51,9 +55,10 @@ impl Default for Settings {
 }
 
 /// Takes the records of a partition through every stage into the store.
-pub struct Pipeline<E, S> {
+pub struct Pipeline<E, P, S> {
     flow: Arc<dyn Flow>,
     enrich: Option<Arc<E>>,
+    outputs: Option<Outputs<P>>,
     sink: Arc<S>,
     gates: Gates,
     status: Arc<Status>,
@@ -86,11 +91,13 @@ pub struct Partition {
     pub position: Position,
 }
 
-impl<E: Enrich, S: Sink> Pipeline<E, S> {
-    /// A pipeline for `flow` through `enrich`, where it has a model, into `sink`, each behind its gate.
+impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
+    /// A pipeline for `flow` through `enrich`, where it has a model, to `outputs`, where it publishes, and into `sink`, each
+    /// behind its gate. Without `outputs` nothing is published.
     pub fn new(
         flow: Arc<dyn Flow>,
         enrich: Option<Arc<E>>,
+        outputs: Option<Outputs<P>>,
         sink: Arc<S>,
         gates: Gates,
         status: Arc<Status>,
@@ -98,7 +105,7 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
     ) -> Self {
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
         let budget_window = Arc::new(std::sync::Mutex::new(BudgetWindow::new(settings.budget)));
-        Self { flow, enrich, sink, gates, status, settings, at_model, budget_window }
+        Self { flow, enrich, outputs, sink, gates, status, settings, at_model, budget_window }
     }
 
     /// Restarts the budget between two runs: the records of the first must not stop the second.
@@ -111,7 +118,32 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
         &self.gates
     }
 
-    /// Reads `source` from the partition's position to its end and commits every batch, in order.
+    /// Publishes all that the outbox of the lease's partition holds.
+    ///
+    /// # Errors
+    /// When it cannot be published, also as the flow has no outputs.
+    pub async fn relay_outbox(&self, lease: &Lease) -> Result<(), Stop> {
+        let relay = self.outbox_relay().ok_or_else(|| Stop {
+            kind: StopKind::Unavailable,
+            message: format!(
+                "the outbox of {} holds records, which nothing publishes here",
+                self.flow.name()
+            ),
+        })?;
+        relay.all(lease).await
+    }
+
+    fn topics(&self) -> Topics {
+        self.outputs.as_ref().map_or_else(Topics::default, Outputs::topics)
+    }
+
+    fn outbox_relay(&self) -> Option<OutboxRelay<P, S>> {
+        let (outputs, store) = (self.outputs.as_ref()?, Arc::clone(&self.sink));
+        Some(OutboxRelay::new(self.flow.name(), store, outputs, self.gates.clone()))
+    }
+
+    /// Reads `source` from the partition's position to its end and commits every batch, in order. What a batch publishes
+    /// directly is acknowledged before it is committed; the outbox is relayed meanwhile, and empty at the end.
     ///
     /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with what was
     /// committed. When `stop` is cancelled, reading stops and what is in flight is committed.
@@ -134,11 +166,18 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
             stop.clone(),
         )));
 
+        let (has_committed, is_over) = (Notify::new(), CancellationToken::new());
         let commit_all = async {
             let mut quality_log = QualityLog::default();
             while let Some(batch) = receiver.recv().await {
                 let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
-                let budgeted = Arc::new(BudgetedBatch::enter(&self.budget_window, &commit)?);
+                let outgoing = run.prepare_to_publish(&mut commit).await?;
+                let mut budgeted = BudgetedBatch::enter(&self.budget_window, &commit)?;
+                if run.publish(&mut commit, outgoing).await? {
+                    drop(budgeted);
+                    budgeted = BudgetedBatch::enter(&self.budget_window, &commit)?;
+                }
+                let budgeted = Arc::new(budgeted);
                 commit.dead_letter_budget =
                     Some(Arc::clone(&budgeted) as Arc<dyn DeadLetterBudget>);
                 let commit = Arc::new(commit);
@@ -146,19 +185,28 @@ impl<E: Enrich, S: Sink> Pipeline<E, S> {
                 quality_log.note(&commit, &self.settings.rules);
                 budgeted.was_committed();
                 drop(counted);
+                has_committed.notify_one();
                 totals.add(&commit, judged, &result);
                 committed(totals, &commit);
             }
-            joined(reader.await)
+            let ended = joined(reader.await);
+            is_over.cancel();
+            ended
         };
+        let relay = self.outbox_relay();
+        let relay_all = async {
+            let Some(relay) = &relay else { return Ok(()) };
+            relay.until(&run.partition.position.lease, &has_committed, &is_over, stop).await
+        };
+        let all = async { tokio::try_join!(commit_all, relay_all).map(|(ended, ())| ended) };
         let out_of_time = async {
             stop.cancelled().await;
             tokio::time::sleep(self.settings.drain).await;
         };
         tokio::select! {
-            result = commit_all => result,
+            result = all => result,
             () = out_of_time => {
-                tracing::warn!("what was in flight could not be committed in time; uncommitted records will be read again");
+                tracing::warn!("what was in flight could not be committed and published in time; uncommitted records will be read again");
                 Ok(Ended::Interrupted)
             }
         }

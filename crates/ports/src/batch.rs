@@ -11,7 +11,11 @@ use tally_domain::quality::Report;
 use tally_domain::{Fields, Flow, Raw, Reason, Record};
 use uuid::Uuid;
 
-use crate::{DeadLetter, Lease, Mask, Origin, Outcome, Passed, Refusal, Stop, StopKind, Stream};
+use crate::publish::outgoing;
+use crate::{
+    DeadLetter, Lease, Mask, Origin, Outcome, OutgoingRecord, Passed, Refusal, Stop, StopKind,
+    Stream, Topics, Way,
+};
 
 /// What a source read at once.
 #[derive(Debug)]
@@ -107,6 +111,8 @@ pub struct Commit {
     pub rows: Vec<Row>,
     /// What some stage refused, in order of position.
     pub dead_letters: Vec<DeadLetter>,
+    /// The topics of the flow's outputs.
+    pub topics: Topics,
     /// Where to go on.
     pub cursor: Value,
     /// What the flow and its quality rules remember for the next batch.
@@ -130,7 +136,45 @@ pub trait DeadLetterBudget: fmt::Debug + Send + Sync + 'static {
     fn admit(&self, refused: &[Refused]) -> Result<(), Stop>;
 }
 
+/// A range of positions, inclusive, of a log.
+#[derive(Clone, Debug)]
+pub struct LogRange {
+    pub flow: Arc<dyn Flow>,
+    pub stream: Arc<Stream>,
+    /// The position's row.
+    pub position_id: i64,
+    /// Which log of that name it is, from 1.
+    pub log: i64,
+    pub first: i64,
+    pub last: i64,
+}
+
+impl LogRange {
+    /// Where its rows come from.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            flow: &*self.flow,
+            id: self.position_id,
+            stream: &self.stream.name,
+            partition: self.stream.partition,
+            log: self.log,
+        }
+    }
+}
+
 impl Commit {
+    /// The positions that were read.
+    pub fn range(&self) -> LogRange {
+        LogRange {
+            flow: Arc::clone(&self.flow),
+            stream: Arc::clone(&self.stream),
+            position_id: self.lease.position_id,
+            log: self.log,
+            first: self.first,
+            last: self.last,
+        }
+    }
+
     /// Where its rows come from.
     pub fn origin(&self) -> Origin<'_> {
         Origin {
@@ -164,6 +208,28 @@ impl Commit {
         });
         let refused = refused.collect();
         Ok((committed, refused))
+    }
+
+    /// What goes into the outbox of those of the `rows`, without what was published before, that are not refused by their
+    /// `outcomes`.
+    ///
+    /// # Errors
+    /// When something does not fit the flow's description.
+    pub fn to_outbox(
+        &self,
+        rows: &[Row],
+        outcomes: &[Outcome],
+    ) -> Result<Vec<OutgoingRecord>, Stop> {
+        let mut records = Vec::new();
+        if Way::of(&*self.flow) != Some(Way::Outbox) {
+            return Ok(records);
+        }
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            if !matches!(outcome, Outcome::Refused(_)) {
+                records.extend(outgoing(&self.origin(), &self.topics, row, false)?);
+            }
+        }
+        Ok(records)
     }
 
     /// The flow's own split of what was written and skipped by the `outcomes` of the rows, where its records have one.

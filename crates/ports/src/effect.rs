@@ -1,11 +1,15 @@
 //! What a batch's rows did to a flow's tables.
 
+mod counters;
 mod earlier;
 mod writes;
 
 use tally_domain::{Flow, Reason};
 
-pub use self::earlier::{Earlier, OpenDeadLetter, counts, outdates_by_key, written_keys};
+pub use self::counters::check_counters;
+pub use self::earlier::{
+    Earlier, OpenDeadLetter, counts, notes_ranges, outdates_by_key, written_keys,
+};
 pub use self::writes::{Together, TogetherRow, Verdict, Writes};
 
 /// What became of one row.

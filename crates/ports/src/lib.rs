@@ -1,7 +1,8 @@
 //! Every trait between the pipeline and the outside, and the values that cross them.
 //!
-//! An adapter implements [`Source`], [`Enrich`], [`PublishDeadLetters`], or all that a store is ([`Sink`], [`Positions`],
-//! [`Workers`], [`PositionAdmin`], [`DeadLetterRelay`], [`DeadLetters`], [`Replay`], [`Acts`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
+//! An adapter implements [`Source`], [`Enrich`], [`Publish`], [`PublishDeadLetters`], or all that a store is ([`Sink`],
+//! [`Positions`], [`Workers`], [`PositionAdmin`], [`Outbox`], [`DeadLetterRelay`], [`DeadLetters`], [`Replay`], [`Acts`]), and
+//! a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
 
 pub mod act;
 pub mod audit;
@@ -17,6 +18,7 @@ pub mod pass;
 pub mod passed;
 pub mod position;
 pub mod privacy;
+pub mod publish;
 pub mod replay;
 pub mod worker;
 
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 pub use act::Act;
 pub use audit::{Audit, Auditor};
-pub use batch::{Batch, Commit, Committed, DeadLetterBudget, Item, Refused, Row};
+pub use batch::{Batch, Commit, Committed, DeadLetterBudget, Item, LogRange, Refused, Row};
 pub use dead_letter::{DeadLetter, RelayedDeadLetter};
 pub use dead_letters::{
     Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Filter, OutdatedBy, State,
@@ -34,7 +36,7 @@ pub use dead_letters::{
 };
 pub use effect::{
     Earlier, OpenDeadLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
-    counts, outdates_by_key, written_keys,
+    check_counters, counts, notes_ranges, outdates_by_key, written_keys,
 };
 pub use fault::{Fault, Stop, StopKind};
 pub use logged_act::{Acts, LoggedAct};
@@ -45,6 +47,7 @@ pub use position::{
     Begin, Claim, Finished, Lease, PartitionState, Position, SetTo, Stream, Tolerance,
 };
 pub use privacy::Mask;
+pub use publish::{Outbox, OutboxRecord, OutgoingRecord, Publish, Topics, Way};
 pub use replay::{DecodedRecord, Replay, ReplayAttempt, Replayed};
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};
@@ -102,6 +105,10 @@ pub trait Sink: Send + Sync + 'static {
     /// it began when the caller's future is dropped.
     fn commit(&self, commit: &Arc<Commit>)
     -> impl Future<Output = Result<Committed, Fault>> + Send;
+
+    /// What earlier passes over the log left for a range of positions: a commit will find the same, but for the dead
+    /// letters that a replay closes meanwhile.
+    fn earlier(&self, range: &LogRange) -> impl Future<Output = Result<Earlier, Fault>> + Send;
 }
 
 /// Who owns which partition, and how far it was read. All times are the database's. When its clock went back, so that a
@@ -125,7 +132,8 @@ pub trait Positions: Send + Sync + 'static {
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Marks the pass as finished and releases the lease, if the epoch is ours and `next` is where the pass ends;
-    /// else [`StopKind::Taken`]. The pass is rejected when it has more dead letters than `tolerance` allows, judged in
+    /// else [`StopKind::Taken`]. `None`, and nothing, while the partition's [`Outbox`] holds records: the caller publishes
+    /// them and calls again. The pass is rejected when it has more dead letters than `tolerance` allows, judged in
     /// the same transaction by all ledger entries of the pass, whichever run committed them. Safe to call again: the
     /// first verdict stays.
     fn finish(
@@ -133,7 +141,7 @@ pub trait Positions: Send + Sync + 'static {
         lease: &Lease,
         next: i64,
         tolerance: Tolerance,
-    ) -> impl Future<Output = Result<Finished, Fault>> + Send;
+    ) -> impl Future<Output = Result<Option<Finished>, Fault>> + Send;
 }
 
 /// The workers of a stream. All times are the database's; when its clock went back, so that a worker would count as alive

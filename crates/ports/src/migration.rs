@@ -37,8 +37,16 @@ pub struct KnownFlow {
 }
 
 /// The tables of the engine itself.
-const ENGINE: [&str; 7] =
-    ["acts", "batches", "counted", "dead_letters", "positions", "tally_migrations", "workers"];
+const ENGINE: [&str; 8] = [
+    "acts",
+    "batches",
+    "counted",
+    "dead_letters",
+    "outbox",
+    "positions",
+    "tally_migrations",
+    "workers",
+];
 
 impl KnownFlow {
     /// The tables that migrations are about to make: those of the names of which none `is_applied` yet, `tally` standing for

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_domain::amount::Notation;
 use tally_domain::{Fields, Flow, Raw, Reason};
 
-use crate::{DeadLetterIdentity, Fault, LoggedAct, Outcome, Row, State};
+use crate::{DeadLetterIdentity, Fault, LoggedAct, Outcome, Row, State, Topics};
 
 /// Writes replayed dead letters.
 pub trait Replay: Send + Sync + 'static {
@@ -17,7 +17,7 @@ pub trait Replay: Send + Sync + 'static {
     /// Only an open dead letter changes. The row never overwrites anything newer: one statement writes it where there is
     /// nothing, or an earlier record of the same origin; a later one, and any of another origin, stays. A row that
     /// the database refuses has failed again, too. Then the next attempt is a dead letter of its own with the bytes
-    /// of this one, or those in `kept`.
+    /// of this one, or those in `kept`. What the row publishes goes into the [`Outbox`](crate::Outbox) of its partition.
     ///
     /// Without `logged_act` it is a dry run: everything is rolled back, and the answer is what the outcome would be.
     fn replay(
@@ -41,6 +41,8 @@ pub struct ReplayAttempt {
     pub result: Result<Row, Reason>,
     /// The bytes to keep if it fails again, where a mask has been set since.
     pub kept: Option<Raw>,
+    /// The topics of the flow's outputs.
+    pub topics: Topics,
 }
 
 /// The outcome of a replay.

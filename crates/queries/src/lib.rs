@@ -6,5 +6,6 @@ pub mod audit;
 pub mod dead_letters;
 pub mod earlier;
 pub mod ledger;
+pub mod outbox;
 pub mod replay;
 pub mod writes;

@@ -85,6 +85,7 @@ impl Flow for Contracts {
         };
         let detail = if action == Action::Delete { "deleted" } else { "changed" };
         let writes = vec![Write { table: 0, action, values }];
-        Ok(Record { writes, is_asked: false, detail: Some(detail.into()) })
+        let detail = Some(detail.into());
+        Ok(Record { writes, detail, ..Record::default() })
     }
 }

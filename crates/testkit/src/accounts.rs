@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 use tally_domain::{
-    Action, Column, Decimal, Flow, Incoming, Raw, Reason, Record, Stage, Table, TableColumn,
-    TableKind, Type, Value, Version, Write, timestamp,
+    Action, Column, Decimal, Flow, Incoming, Output, Raw, Reason, Record, Stage, Table,
+    TableColumn, TableKind, Type, Value, Version, Write, timestamp,
 };
 use tally_ports::{KnownFlow, Migrations, Row};
 
@@ -22,6 +22,8 @@ mod table {
     pub(super) const HAPPENINGS: usize = 2;
     pub(super) const TOTALS: usize = 3;
 }
+
+const OUTPUTS: &[Output] = &[Output::new("changes", "account-changes")];
 
 const MONEY: Type = Type::Decimal { precision: 10, scale: 2 };
 
@@ -121,6 +123,10 @@ impl Flow for Accounts {
 
     fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    fn outputs(&self) -> &[Output] {
+        OUTPUTS
     }
 
     fn read(&self, _: Incoming<'_>) -> Result<Record, Reason> {

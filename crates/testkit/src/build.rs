@@ -11,12 +11,14 @@ use tally_domain::amount::Notation;
 use tally_domain::quality::{Finding, Report};
 use tally_domain::transactions::Transactions;
 use tally_domain::{Field, Fields, Flow, Incoming, Raw, Reason, Record, Stage, Value};
+use tally_ports::publish::default_topics;
 use tally_ports::{
     Act, Begin, Commit, DeadLetter, Passed, Position, Row, Stream, Tolerance, Worker,
 };
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
+use crate::alerts::Alerts;
 use crate::visits::Visits;
 
 /// A lease that no test outlives.
@@ -127,6 +129,7 @@ pub fn flow_named(name: &str) -> Arc<dyn Flow> {
         Transactions::NAME => Arc::new(Transactions::default()),
         Visits::NAME => Arc::new(Visits::default()),
         Accounts::NAME => Arc::new(Accounts::default()),
+        Alerts::NAME => Arc::new(Alerts::default()),
         _ => panic!("no flow {name}"),
     }
 }
@@ -153,6 +156,7 @@ pub fn commit(
         read,
         rows,
         dead_letters,
+        topics: default_topics(&*flow_named(&stream.flow)),
         cursor: json!({ "byte": 100 * (positions.end() + 1) }),
         stats: serde_json::Value::Null,
         quality: Report::from([("missing_merchant".to_owned(), finding())]),

@@ -3,7 +3,7 @@
 //!
 //! The tests of a store make one empty database per test and tell how to look into it past the ports; the macros make one
 //! test of each guarantee. The database needs the tables of [`Transactions`](tally_domain::transactions::Transactions),
-//! [`Visits`](visits::Visits) and [`Accounts`](accounts::Accounts); the crate that calls the macros needs `tokio` with
+//! [`Visits`](visits::Visits), [`Accounts`](accounts::Accounts) and [`Alerts`](alerts::Alerts); the crate that calls the macros needs `tokio` with
 //! `macros` and `rt-multi-thread`.
 //!
 //! ```
@@ -59,6 +59,7 @@
 )]
 
 pub mod accounts;
+pub mod alerts;
 pub mod build;
 pub mod clock;
 pub mod contract;

@@ -3,6 +3,7 @@
 use tally_adapter_postgres::{Postgres, Settings};
 use tally_harness::postgres::TestDatabase;
 use tally_testkit::accounts::Accounts;
+use tally_testkit::alerts::Alerts;
 use tally_testkit::clock::POSTGRES_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::visits::Visits;
@@ -20,7 +21,7 @@ impl Store for Database {
     type Sink = Postgres;
 
     async fn open(&self) -> Postgres {
-        let known = [Visits::known(), Accounts::known()];
+        let known = [Visits::known(), Accounts::known(), Alerts::known()];
         let flows: Vec<_> = tally_flows::all().into_iter().chain(known).collect();
         Postgres::open(&Settings::new(self.0.url()), &flows).await.unwrap()
     }

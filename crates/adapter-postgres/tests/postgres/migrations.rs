@@ -11,7 +11,7 @@ use tally_testkit::build::{LONG, stream};
 use tally_testkit::visits::Visits;
 
 /// All migrations of the ledger and of the transactions.
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "tally 1",
     "tally 2",
     "tally 3",
@@ -21,13 +21,14 @@ const ALL: [&str; 13] = [
     "tally 7",
     "tally 8",
     "tally 9",
+    "tally 10",
     "transactions 1",
     "transactions 2",
     "transactions 3",
     "transactions 4",
 ];
 
-const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by 1";
+const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by name, version";
 
 async fn versions(database: &TestDatabase) -> Vec<String> {
     database.query_text(VERSIONS).await.into_iter().flatten().flatten().collect()
@@ -70,7 +71,7 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
     assert!(
-        message.contains(&ALL[..10].join(", ")) && message.contains("--no-migrate"),
+        message.contains(&ALL[..11].join(", ")) && message.contains("--no-migrate"),
         "{message}"
     );
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
@@ -89,7 +90,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     database.execute("create type transactions as enum ('of somebody else')").await;
     let message = setting(open(database.url()).await);
     assert!(message.contains("migration transactions 1") && message.contains("42710"), "{message}");
-    assert_eq!(versions(&database).await, ALL[..9]);
+    assert_eq!(versions(&database).await, ALL[..10]);
 }
 
 /// Tables without their version would be in the way of the next attempt.
@@ -120,7 +121,7 @@ async fn passes_of_an_earlier_version_are_kept() {
              alter table workers drop column seen_at; alter table batches drop column passed; \
              alter table batches drop column detail; drop table counted; alter table dead_letters drop column record_timestamp; \
              alter table dead_letters drop column outdated_by; drop index dead_letters_open_streams, dead_letters_open_keys; \
-             drop function tally_refusal; \
+             drop function tally_refusal; drop table outbox; alter table positions drop column outbox_next; \
              delete from tally_migrations where name = 'tally' and version > 2; \
              insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \
              values ('transactions', 'file/1', 0, 1, '1.csv', 20, 1, now(), now())",

@@ -55,8 +55,13 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
         attempt: 1,
     };
     let flow = Arc::clone(&batch.flow);
-    let attempt =
-        Arc::new(ReplayAttempt { flow, identity, result: Ok(row(3, 3, "-12.34")), kept: None });
+    let attempt = Arc::new(ReplayAttempt {
+        flow,
+        identity,
+        result: Ok(row(3, 3, "-12.34")),
+        kept: None,
+        topics: tally_ports::Topics::default(),
+    });
     match store.replay(&attempt, None).await {
         Ok(Replayed::FailedAgain { reason, .. }) => assert_eq!(reason.message, message),
         other => panic!("{code}: {other:?}"),

@@ -11,6 +11,7 @@ use tally_adapter_sqlite::diesel::{
 use tally_adapter_sqlite::{Settings, Sqlite};
 use tally_ports::{Fault, KnownFlow};
 use tally_testkit::accounts::Accounts;
+use tally_testkit::alerts::Alerts;
 use tally_testkit::clock::SQLITE_TURNED_BACK_A_DAY;
 use tally_testkit::contract::{Record, Store, Table};
 use tally_testkit::visits::Visits;
@@ -18,7 +19,10 @@ use tempfile::TempDir;
 
 /// The program's flows, and those of the tests.
 pub fn flows() -> Vec<KnownFlow> {
-    tally_flows::all().into_iter().chain([Visits::known(), Accounts::known()]).collect()
+    tally_flows::all()
+        .into_iter()
+        .chain([Visits::known(), Accounts::known(), Alerts::known()])
+        .collect()
 }
 
 pub struct Database {

@@ -23,6 +23,11 @@ pub(super) fn is_whole(setting: &str) -> bool {
     setting == "csv.columns"
 }
 
+/// Whether the setting is only one of a flow: there is none of the same name outside of `[flows.NAME]`.
+fn is_of_flow(setting: &str) -> bool {
+    setting == "publish"
+}
+
 /// The settings, replaced by those of the flow `name`; each value keeps its source.
 pub(super) fn overridden(figment: &Figment, name: &str) -> Figment {
     match figment.find_value(&format!("flows.{name}")) {
@@ -32,6 +37,9 @@ pub(super) fn overridden(figment: &Figment, name: &str) -> Figment {
 }
 
 fn put(into: Figment, setting: &str, value: &Value) -> Figment {
+    if is_of_flow(setting) {
+        return into;
+    }
     if let Value::Dict(_, members) = value
         && !is_whole(setting)
     {

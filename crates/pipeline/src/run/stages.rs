@@ -6,7 +6,8 @@ use std::time::Instant;
 use serde_json::Value as Json;
 use tally_domain::{AnsweredColumn, Raw, Record};
 use tally_ports::{
-    Answers, Commit, Committed, DeadLetter, Enrich, Passed, Row, Sink, Source, Stop,
+    Answers, Commit, Committed, DeadLetter, Enrich, Outbox, Passed, Publish, Row, Sink, Source,
+    Stop,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +20,8 @@ use crate::inquire::inquire;
 use crate::measure::{self, count, observe};
 use crate::prepare::{Prepared, prepare};
 
-pub(super) struct Run<E, S> {
-    pub(super) pipeline: Arc<Pipeline<E, S>>,
+pub(super) struct Run<E, P, S> {
+    pub(super) pipeline: Arc<Pipeline<E, P, S>>,
     pub(super) partition: Partition,
 }
 
@@ -47,7 +48,7 @@ struct Enriched {
     refused: Vec<DeadLetter>,
 }
 
-impl<E: Enrich, S: Sink> Run<E, S> {
+impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
     /// Reads batch after batch, validates and judges it, and sends it to the model.
     pub(super) async fn read(
         self: Arc<Self>,
@@ -173,6 +174,7 @@ impl<E: Enrich, S: Sink> Run<E, S> {
             read: i64::try_from(batch.read).unwrap_or(i64::MAX),
             rows,
             dead_letters,
+            topics: self.pipeline.topics(),
             cursor: batch.cursor,
             stats: batch.stats,
             quality: batch.quality,

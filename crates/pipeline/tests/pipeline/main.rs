@@ -4,6 +4,7 @@
 mod coordinator;
 mod inquiry;
 mod ownership;
+mod publishing;
 mod relay;
 mod run;
 mod support;

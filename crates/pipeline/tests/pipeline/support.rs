@@ -1,19 +1,20 @@
 //! A source and a model that do what a test says, around the store in memory.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 use tally_domain::amount::Notation;
 use tally_domain::transactions::Transactions;
-use tally_domain::{Fields, Reason, Record, Stage, Value};
-use tally_pipeline::{Ended, Gates, Partition, Pipeline, Settings, Status, Totals};
+use tally_domain::{Fields, Flow, Reason, Record, Stage, Value};
+use tally_pipeline::{Ended, Gates, Outputs, Partition, Pipeline, Settings, Status, Totals};
+use tally_ports::publish::default_topics;
 use tally_ports::{
-    Answer, Answers, Batch, Begin, Claim, Enrich, Fault, Item, Passed, Position, Positions, Raw,
-    Source, Stop, Stream,
+    Answer, Answers, Batch, Begin, Claim, Enrich, Fault, Item, OutgoingRecord, Passed, Position,
+    Positions, Publish, Raw, Source, Stop, Stream,
 };
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
@@ -121,8 +122,84 @@ impl Enrich for Model {
     }
 }
 
+/// Topics that do what a test says.
+#[derive(Clone, Default)]
+pub struct Topic {
+    records: Arc<Mutex<Vec<OutgoingRecord>>>,
+    /// How many calls fail.
+    failing: Arc<AtomicUsize>,
+    /// The most bytes of a record; 0 for any number.
+    pub limit: Arc<AtomicUsize>,
+    rules: Arc<Mutex<Rules>>,
+}
+
+#[derive(Default)]
+struct Rules {
+    watch: Option<Box<dyn Fn(&[OutgoingRecord]) + Send>>,
+    takes: Option<Box<dyn Fn(&OutgoingRecord) -> bool + Send>>,
+}
+
+impl Topic {
+    /// The next `calls` fail.
+    pub fn fail(&self, calls: usize) {
+        self.failing.store(calls, Ordering::SeqCst);
+    }
+
+    /// Shows what is published before it is.
+    pub fn watch(&self, watch: impl Fn(&[OutgoingRecord]) + Send + 'static) {
+        self.rules.lock().unwrap().watch = Some(Box::new(watch));
+    }
+
+    /// Only such records are not too large.
+    pub fn takes(&self, takes: impl Fn(&OutgoingRecord) -> bool + Send + 'static) {
+        self.rules.lock().unwrap().takes = Some(Box::new(takes));
+    }
+
+    /// What was published, in order.
+    pub fn records(&self) -> Vec<OutgoingRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
+    /// The ids of what was published, in order.
+    pub fn ids(&self) -> Vec<String> {
+        let id = |record: &OutgoingRecord| {
+            let (_, id) = record.headers.iter().find(|(name, _)| name == "tally.id").unwrap();
+            String::from_utf8(id.clone().unwrap().to_vec()).unwrap()
+        };
+        self.records.lock().unwrap().iter().map(id).collect()
+    }
+}
+
+impl Publish for Topic {
+    async fn limit(&self, _: &str) -> Result<usize, Fault> {
+        let limit = self.limit.load(Ordering::SeqCst);
+        Ok(if limit == 0 { usize::MAX } else { limit })
+    }
+
+    async fn publish(&self, records: &[OutgoingRecord]) -> Result<Vec<usize>, Fault> {
+        tokio::task::yield_now().await;
+        let failing = self.failing.load(Ordering::SeqCst);
+        if failing > 0 {
+            self.failing.store(failing - 1, Ordering::SeqCst);
+            return Err(Fault::outage("the topics are unavailable"));
+        }
+        let rules = self.rules.lock().unwrap();
+        if let Some(watch) = &rules.watch {
+            watch(records);
+        }
+        let takes =
+            |record: &OutgoingRecord| rules.takes.as_ref().is_none_or(|takes| takes(record));
+        let mut published = self.records.lock().unwrap();
+        published.extend(records.iter().filter(|record| takes(record)).cloned());
+        Ok((0..records.len()).filter(|&index| !takes(&records[index])).collect())
+    }
+}
+
 /// Everything around one run.
 pub struct Bench {
+    pub flow: Arc<dyn Flow>,
+    /// Where the flow publishes to.
+    pub topic: Option<Topic>,
     pub store: MemoryStore,
     pub stream: Arc<Stream>,
     pub status: Arc<Status>,
@@ -135,9 +212,20 @@ pub struct Bench {
 impl Bench {
     /// Batches of ten, two ahead.
     pub fn new() -> Self {
+        Self::of(build::flow_named(Transactions::NAME), "file/x")
+    }
+
+    /// The same for a stream of another flow.
+    pub fn of(flow: Arc<dyn Flow>, name: &str) -> Self {
+        let stream = Stream {
+            flow: flow.name().to_owned(),
+            ..(*build::stream::<Transactions>(name)).clone()
+        };
         Self {
+            flow,
+            topic: None,
             store: MemoryStore::default(),
-            stream: build::stream::<Transactions>("file/x"),
+            stream: Arc::new(stream),
             status: Arc::default(),
             stop: CancellationToken::new(),
             settings: Settings { batch_size: 10, ahead: 2, ..Settings::default() },
@@ -169,9 +257,12 @@ impl Bench {
     ) -> Result<Ended, Stop> {
         let gates = Gates::new(&self.status, "file", self.max_outage);
         let (model, store) = (Arc::new(model), Arc::new(self.store.clone()));
+        let outputs = self.topic.clone();
+        let outputs = outputs.map(|topic| Outputs::new(topic, default_topics(&*self.flow)));
         let pipeline = Arc::new(Pipeline::new(
-            build::flow_named(&self.stream.flow),
+            Arc::clone(&self.flow),
             Some(model),
+            outputs,
             store,
             gates,
             Arc::clone(&self.status),

@@ -11,7 +11,7 @@ use crate::position::FILE;
 /// What earlier passes over a log left in the store for a range of positions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
-    /// The ranges of positions, inclusive, whose records were counted.
+    /// The ranges of positions, inclusive, whose records were counted and published.
     pub counted: Vec<(i64, i64)>,
     /// The open dead letters.
     pub open: Vec<OpenDeadLetter>,
@@ -27,14 +27,14 @@ pub struct OpenDeadLetter {
 }
 
 impl Earlier {
-    /// Whether the record at this position is in the counters already.
-    fn has_counted(&self, position: i64) -> bool {
+    /// Whether the record at this position was counted and published already.
+    pub fn has_counted(&self, position: i64) -> bool {
         let is_open = |letter: &OpenDeadLetter| letter.position == position && letter.is_uncounted;
         let has = |&(first, last): &(i64, i64)| (first..=last).contains(&position);
         self.counted.iter().any(has) && !self.open.iter().any(is_open)
     }
 
-    /// The `rows` without what would be counted twice.
+    /// The `rows` without what would be counted or published twice.
     pub fn without_counted<'a>(&self, rows: &'a [Row]) -> Cow<'a, [Row]> {
         let is_counted = |row: &Row| self.has_counted(row.position);
         if self.counted.is_empty() || !rows.iter().any(is_counted) {
@@ -43,16 +43,18 @@ impl Earlier {
         let mut rows = rows.to_vec();
         for row in rows.iter_mut().filter(|row| is_counted(row)) {
             row.record.writes.retain(|write| write.action != Action::Add);
+            row.record.publications.clear();
         }
         Cow::Owned(rows)
     }
 
     /// What became of the `rows`, where `outcomes` are those of the rows [without what was
-    /// counted](Self::without_counted): what was counted before is written.
+    /// counted](Self::without_counted): what was counted or published before is written.
     pub fn outcomes(rows: &[Row], mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
         for (row, outcome) in rows.iter().zip(&mut outcomes) {
             let counts = row.record.writes.iter().any(|write| write.action == Action::Add);
-            if counts && matches!(outcome, Outcome::Skipped | Outcome::Superseded) {
+            let lasts = counts || !row.record.publications.is_empty();
+            if lasts && matches!(outcome, Outcome::Skipped | Outcome::Superseded) {
                 *outcome = Outcome::Written;
             }
         }
@@ -69,7 +71,12 @@ impl Earlier {
     }
 }
 
-/// Whether the flow counts, so that ranges that were counted are noted.
+/// Whether the ranges of positions that were read are noted, as the flow counts or publishes.
+pub fn notes_ranges(flow: &dyn Flow) -> bool {
+    counts(flow) || !flow.outputs().is_empty()
+}
+
+/// Whether the flow counts.
 pub fn counts(flow: &dyn Flow) -> bool {
     flow.tables().iter().any(|table| matches!(table.kind, TableKind::Counters { .. }))
 }

@@ -180,8 +180,9 @@ impl<'a> Writes<'a> {
     /// What became of each row, in order of position, by the `verdicts` in the same order.
     pub fn outcomes(&self, verdicts: &[Verdict]) -> Vec<Outcome> {
         let lasts = |write: &Write| matches!(write.action, Action::Append | Action::Add);
-        let mut has_effect: Vec<bool> =
-            self.rows.iter().map(|row| row.record.writes.iter().any(lasts)).collect();
+        let lasts =
+            |row: &Row| !row.record.publications.is_empty() || row.record.writes.iter().any(lasts);
+        let mut has_effect: Vec<bool> = self.rows.iter().map(lasts).collect();
         for range in self.keys() {
             let is_carried_out = |write: &&Versioned<'_>| match &verdicts[write.row] {
                 Verdict::Done { superseded } => !superseded.contains(&write.write),
@@ -193,8 +194,8 @@ impl<'a> Writes<'a> {
         }
         let outcome = |((row, verdict), has_effect): ((&Row, &Verdict), bool)| match verdict {
             Verdict::Refused(refusal) => Outcome::Refused(refusal.clone()),
-            Verdict::Done { .. } if row.record.writes.is_empty() => Outcome::Skipped,
             Verdict::Done { .. } if has_effect => Outcome::Written,
+            Verdict::Done { .. } if row.record.writes.is_empty() => Outcome::Skipped,
             Verdict::Done { .. } => Outcome::Superseded,
         };
         self.rows.iter().zip(verdicts).zip(has_effect).map(outcome).collect()

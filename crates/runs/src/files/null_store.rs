@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tally_ports::{
-    Begin, Claim, Commit, Committed, Fault, Finished, Lease, Position, Positions, Sink, Stream,
-    Tolerance,
+    Begin, Claim, Commit, Committed, Earlier, Fault, Finished, Lease, LogRange, Outbox,
+    OutboxRecord, Position, Positions, Sink, Stream, Tolerance,
 };
 
 /// Accepts every row and keeps none; every stream is new to it. Counts the records of the stream that was claimed last.
@@ -19,7 +19,38 @@ pub struct NullStore {
     dead_lettered: AtomicI64,
 }
 
+impl Outbox for NullStore {
+    fn outbox(
+        &self,
+        _: &Lease,
+        _: usize,
+    ) -> impl Future<Output = Result<Vec<OutboxRecord>, Fault>> + Send {
+        ready(Ok(Vec::new()))
+    }
+
+    fn published(&self, _: &Lease, _: i64) -> impl Future<Output = Result<(), Fault>> + Send {
+        ready(Ok(()))
+    }
+
+    fn unpublished(&self, _: &str) -> impl Future<Output = Result<i64, Fault>> + Send {
+        ready(Ok(0))
+    }
+
+    fn claim_outbox(
+        &self,
+        _: &str,
+        _: &str,
+        _: Duration,
+    ) -> impl Future<Output = Result<Option<(Stream, Lease)>, Fault>> + Send {
+        ready(Ok(None))
+    }
+}
+
 impl Sink for NullStore {
+    fn earlier(&self, _: &LogRange) -> impl Future<Output = Result<Earlier, Fault>> + Send {
+        ready(Ok(Earlier::default()))
+    }
+
     fn commit(
         &self,
         commit: &Arc<Commit>,
@@ -65,11 +96,11 @@ impl Positions for NullStore {
         _: &Lease,
         _: i64,
         tolerance: Tolerance,
-    ) -> impl Future<Output = Result<Finished, Fault>> + Send {
+    ) -> impl Future<Output = Result<Option<Finished>, Fault>> + Send {
         let at = DateTime::<Utc>::from(SystemTime::now()).naive_utc();
         let read = self.read.load(Ordering::Relaxed);
         let dead_lettered = self.dead_lettered.load(Ordering::Relaxed);
         let is_rejected = tolerance.is_exceeded(read, dead_lettered);
-        ready(Ok(Finished { at, read, dead_lettered, is_rejected }))
+        ready(Ok(Some(Finished { at, read, dead_lettered, is_rejected })))
     }
 }

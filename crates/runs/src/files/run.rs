@@ -1,17 +1,21 @@
 //! The run over all files: one after another through the pipeline into the store.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tally_adapter_csv::{CsvFile, CsvMask, byte_of};
 use tally_domain::Flow;
-use tally_pipeline::{Ended, Heartbeat, Ownership, Partition, Pipeline, Totals, own};
+use tally_pipeline::{
+    Ended, Heartbeat, Outputs, Ownership, Partition, Pipeline, Totals, own, show_outbox,
+};
 use tally_ports::position::FILE;
 use tally_ports::{
-    Begin, Commit, Enrich, Fault, Finished, Lease, Position, Positions, Sink, Stop, StopKind,
-    Stream, Tolerance, metric,
+    Begin, Commit, Enrich, Fault, Finished, Lease, Outbox, Position, Positions, Publish, Sink,
+    Stop, StopKind, Stream, Tolerance, metric,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::profile::{Profiled, Profiles};
 use super::report::{FileReport, Report, State};
@@ -61,27 +65,43 @@ impl Settings {
 }
 
 /// A run of files of one flow into a store.
-pub struct Files<E, S> {
+pub struct Files<E, P, S> {
     process: Process,
     flow: Arc<dyn Flow>,
     store: Arc<S>,
-    pipeline: Arc<Pipeline<E, S>>,
+    pipeline: Arc<Pipeline<E, P, S>>,
     lease: Duration,
     tolerance: Tolerance,
     again: bool,
     is_dry: bool,
     profiles: Option<Profiles>,
+    /// Shows how many records are not published yet.
+    _shown: Option<AbortOnDropHandle<()>>,
     /// The counts of the earlier files.
     totals: Totals,
     began: bool,
 }
 
-impl<E: Enrich, S: Sink + Positions> Files<E, S> {
-    /// Takes files of `flow` through `model`, if it has one, into `store`.
+impl<E: Enrich, S: Sink + Positions + Outbox> Files<E, Infallible, S> {
+    /// Takes files of `flow` through `model`, if it has one, into `store`. Publishes nothing.
     pub fn new(
         process: Process,
         flow: Arc<dyn Flow>,
         model: Option<E>,
+        store: Arc<S>,
+        settings: Settings,
+    ) -> Self {
+        Self::publishing(process, flow, model, None, store, settings)
+    }
+}
+
+impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
+    /// Takes files of `flow` through `model`, if it has one, to `outputs`, where it publishes, and into `store`.
+    pub fn publishing(
+        process: Process,
+        flow: Arc<dyn Flow>,
+        model: Option<E>,
+        outputs: Option<Outputs<P>>,
         store: Arc<S>,
         settings: Settings,
     ) -> Self {
@@ -90,16 +110,22 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
         let pipeline = Pipeline::new(
             Arc::clone(&flow),
             model.map(Arc::new),
+            outputs.clone(),
             Arc::clone(&store),
             process.gates.clone(),
             Arc::clone(&process.status),
             pipeline,
         );
+        let shown = outputs.is_some().then(|| {
+            let showing = show_outbox(Arc::clone(&store), flow.name().to_owned());
+            AbortOnDropHandle::new(tokio::spawn(showing))
+        });
         Self {
             process,
             flow,
             store,
             pipeline: Arc::new(pipeline),
+            _shown: shown,
             lease,
             tolerance,
             again,
@@ -231,8 +257,16 @@ impl<E: Enrich, S: Sink + Positions> Files<E, S> {
         report: &mut FileReport,
         totals: &Totals,
     ) -> Result<(), Stop> {
-        let gate = &self.process.gates.database;
-        let finishing = gate.pass(|| self.store.finish(lease, next, self.tolerance));
+        let finishing = async {
+            let gate = &self.process.gates.database;
+            loop {
+                match gate.pass(|| self.store.finish(lease, next, self.tolerance)).await? {
+                    Some(finished) => return Ok(finished),
+                    // A replay has added some since.
+                    None => self.pipeline.relay_outbox(lease).await?,
+                }
+            }
+        };
         let Some(finished) = self.process.unless_stopped(finishing).await else { return Ok(()) };
         let finished = finished?;
         if !finished.is_rejected {

@@ -7,19 +7,19 @@ use std::time::Duration;
 use tally_adapter_csv::Overrides;
 use tally_adapter_kafka::wire::{self, Registry};
 use tally_domain::Flow;
-use tally_pipeline::Replayer;
+use tally_pipeline::{Heartbeat, OutboxRelay, Outputs, Replayer};
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
-    Acts, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Raw, Replay,
-    ReplayAttempt, Replayed, State, Stop, StopKind, StoredDeadLetter,
+    Acts, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Outbox, Positions,
+    Publish, Raw, Replay, ReplayAttempt, Replayed, State, Stop, StopKind, StoredDeadLetter,
 };
 use tokio::time::{Instant, sleep_until};
 
 use super::decode::Decoder;
 use super::pages::{Pages, parts};
 use super::{Ended, Outcome, ask, wait};
-use crate::Process;
+use crate::{GRACE, Process};
 
 /// How a replay works.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Settings {
     pub max_attempts: i32,
     /// Whether it is a dry run.
     pub is_dry: bool,
+    /// How long the owner of a partition whose outbox it publishes may be silent before another takes over.
+    pub lease: Duration,
 }
 
 /// How stored records are read.
@@ -47,26 +49,52 @@ pub struct Reading<'a> {
 }
 
 /// The stages of one flow.
-pub struct Stages<E, S> {
+pub struct Stages<E, P, S> {
     flow: Arc<dyn Flow>,
     decoder: Decoder,
-    replayer: Replayer<E, S>,
+    replayer: Replayer<E, P, S>,
+    relay: Option<OutboxRelay<P, S>>,
+    store: Arc<S>,
     batch_size: usize,
 }
 
-impl<E: Enrich, S: Replay> Stages<E, S> {
-    /// Takes records of `flow` through `model`, if it has one, into `store`, at most `batch_size` of them to the model at once.
+impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
+    /// Takes records of `flow` through `model`, if it has one, into `store`, at most `batch_size` of them to the model at once,
+    /// and what they publish to `outputs`.
     pub fn new(
         process: &Process,
         flow: &Arc<dyn Flow>,
         model: Option<E>,
+        outputs: Option<Outputs<P>>,
         store: Arc<S>,
         reading: Reading<'_>,
         batch_size: usize,
     ) -> Self {
         let (decoder, gates) = (Decoder::new(flow, reading), process.gates.clone());
-        let replayer = Replayer::new(Arc::clone(flow), model.map(Arc::new), store, gates);
-        Self { flow: Arc::clone(flow), decoder, replayer, batch_size }
+        let relay = outputs.as_ref().map(|outputs| {
+            OutboxRelay::new(flow.name(), Arc::clone(&store), outputs, gates.clone())
+        });
+        let (model, of_replayer) = (model.map(Arc::new), Arc::clone(&store));
+        let replayer = Replayer::new(Arc::clone(flow), model, outputs, of_replayer, gates);
+        Self { flow: Arc::clone(flow), decoder, replayer, relay, store, batch_size }
+    }
+
+    /// Publishes what the outboxes of partitions without a live owner hold; a live owner publishes that of its own.
+    async fn relay(&self, process: &Process, duration: Duration) -> Result<(), Ended> {
+        let (Some(relay), store) = (&self.relay, &self.store) else { return Ok(()) };
+        let claim = || store.claim_outbox(self.flow.name(), &process.name, duration);
+        while let Some((stream, lease)) = ask(process, claim).await? {
+            tracing::debug!("publishing what {} has in its outbox", stream.label);
+            let mut heartbeat = Heartbeat::start(Arc::clone(store), lease);
+            let relayed = tokio::select! {
+                relayed = wait(process, relay.all(&lease)) => relayed,
+                stop = heartbeat.lost() => Err(stop.into()),
+            };
+            drop(heartbeat);
+            let _expires_by_itself = tokio::time::timeout(GRACE, store.release(&lease)).await;
+            relayed?;
+        }
+        Ok(())
     }
 }
 
@@ -107,10 +135,10 @@ fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
 ///
 /// # Errors
 /// What ended the run early, which may be an error of `watch`: the counts until then are recorded anyway.
-pub async fn run<E, S, X>(
+pub async fn run<E, P, S, X>(
     process: &Process,
     store: &S,
-    stages: &[Stages<E, S>],
+    stages: &[Stages<E, P, S>],
     mut filter: Filter,
     logged_act: LoggedAct,
     settings: Settings,
@@ -118,7 +146,8 @@ pub async fn run<E, S, X>(
 ) -> Result<LoggedAct, X>
 where
     E: Enrich,
-    S: DeadLetters + Acts + Replay,
+    P: Publish,
+    S: DeadLetters + Acts + Replay + Outbox + Positions,
     X: From<Ended>,
 {
     let rate_limiter = RateLimiter::new(settings.rate);
@@ -129,6 +158,9 @@ where
     for of_flow in stages {
         filter.flow = Some(of_flow.flow.name().to_owned());
         replayed = run.all(of_flow, &filter).await;
+        if replayed.is_ok() && !run.settings.is_dry {
+            replayed = of_flow.relay(process, run.settings.lease).await.map_err(X::from);
+        }
         if replayed.is_err() {
             break;
         }
@@ -152,11 +184,11 @@ struct Run<'a, S, W> {
 
 impl<S, W> Run<'_, S, W>
 where
-    S: DeadLetters + Acts + Replay,
+    S: DeadLetters + Acts + Replay + Outbox + Positions,
 {
-    async fn all<E: Enrich, X: From<Ended>>(
+    async fn all<E: Enrich, P: Publish, X: From<Ended>>(
         &mut self,
-        stages: &Stages<E, S>,
+        stages: &Stages<E, P, S>,
         filter: &Filter,
     ) -> Result<(), X>
     where
@@ -195,9 +227,9 @@ where
     }
 
     /// Replays one part.
-    async fn part<E: Enrich, X: From<Ended>>(
+    async fn part<E: Enrich, P: Publish, X: From<Ended>>(
         &mut self,
-        stages: &Stages<E, S>,
+        stages: &Stages<E, P, S>,
         whole: Vec<StoredDeadLetter>,
     ) -> Result<(), X>
     where

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tally_adapter_kafka::wire::{Decoder, Registry, WireMask};
 use tally_adapter_kafka::{Cluster, Gap, Start};
 use tally_domain::Flow;
-use tally_pipeline::{Coordinator, Pipeline};
-use tally_ports::{Enrich, Fault, PositionAdmin, Positions, Sink, Stop, Workers};
+use tally_pipeline::{Coordinator, Outputs, Pipeline, show_outbox};
+use tally_ports::{Enrich, Fault, Outbox, PositionAdmin, Positions, Publish, Sink, Stop, Workers};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::group::GroupOffsets;
@@ -69,9 +69,10 @@ pub fn stream_name(group: &str, topic: &str) -> String {
     format!("{group}/{topic}")
 }
 
-/// A topic that exists, and where the run ends, if it has an end.
+/// A topic that exists, how its records are read, and where the run ends, if it has an end.
 pub struct ExistingTopic {
     cluster: Cluster,
+    decoder: Arc<Decoder>,
     ends: Option<Ends>,
 }
 
@@ -80,44 +81,50 @@ impl ExistingTopic {
     ///
     /// # Errors
     /// When the brokers are unavailable, or there is no such topic.
-    pub async fn look_up(cluster: Cluster, settings: &Settings) -> Result<Self, Fault> {
+    pub async fn look_up(
+        cluster: Cluster,
+        decoder: Arc<Decoder>,
+        settings: &Settings,
+    ) -> Result<Self, Fault> {
         let partitions = cluster.partitions(&settings.topic).await?;
         if !settings.until_end {
-            return Ok(Self { cluster, ends: None });
+            return Ok(Self { cluster, decoder, ends: None });
         }
         let mut ends = Ends::new();
         for partition in partitions {
             let end = cluster.offset(&settings.topic, partition, Start::Latest).await?;
             ends.insert(partition, end);
         }
-        Ok(Self { cluster, ends: Some(ends) })
+        Ok(Self { cluster, decoder, ends: Some(ends) })
     }
 }
 
-/// Consumes our share of the topic's partitions through `model`, if the flow has one, into `store`, until a stop is
-/// requested or, with [`Settings::until_end`], until the end.
+/// Consumes our share of the topic's partitions through `model`, if the flow has one, into `store`, and publishes to
+/// `outputs`, if the flow publishes, until a stop is requested or, with [`Settings::until_end`], until the end.
 ///
 /// # Errors
 /// What ended the run early.
-pub async fn run<E, S>(
+pub async fn run<E, P, S>(
     process: &Process,
     flow: &Arc<dyn Flow>,
     model: Option<E>,
+    outputs: Option<Outputs<P>>,
     store: &Arc<S>,
     found: ExistingTopic,
-    decoder: Decoder,
     settings: Settings,
 ) -> Result<(), Stop>
 where
     E: Enrich,
-    S: Sink + Positions + Workers + PositionAdmin,
+    P: Publish,
+    S: Sink + Positions + Workers + PositionAdmin + Outbox,
 {
-    let ExistingTopic { cluster, ends } = found;
+    let ExistingTopic { cluster, decoder, ends } = found;
     let (name, drain, stream) =
         (settings.topic.clone(), settings.pipeline.drain, settings.stream());
     let pipeline = Arc::new(Pipeline::new(
         Arc::clone(flow),
         model.map(Arc::new),
+        outputs.clone(),
         Arc::clone(store),
         process.gates.clone(),
         Arc::clone(&process.status),
@@ -130,7 +137,7 @@ where
     let topic = Topic {
         flow: Arc::clone(flow),
         cluster: cluster.clone(),
-        decoder: Arc::new(decoder),
+        decoder,
         name: name.clone(),
         start: settings.start,
         ends,
@@ -161,6 +168,10 @@ where
     let reporting =
         group_offsets.clone().map(|offsets| AbortOnDropHandle::new(tokio::spawn(offsets.report())));
     let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
+    let _shown_too = outputs.is_some().then(|| {
+        let showing = show_outbox(Arc::clone(store), flow.name().to_owned());
+        AbortOnDropHandle::new(tokio::spawn(showing))
+    });
     process.status.set_in_progress(true);
     let ended = coordinator.run(&process.stop).await;
     process.status.set_in_progress(false);

@@ -9,7 +9,9 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
 use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
-use tally_ports::{Act, Commit, Enrich, Fault, PositionAdmin, SetTo, Sink, Stop, StopKind, metric};
+use tally_ports::{
+    Act, Commit, Enrich, Fault, Outbox, PositionAdmin, Publish, SetTo, Sink, Stop, StopKind, metric,
+};
 use tokio::time::sleep;
 
 use super::group::GroupOffsets;
@@ -20,7 +22,7 @@ use crate::counted::Counted;
 pub(super) type Ends = BTreeMap<i32, i64>;
 
 /// A topic that is read into the store.
-pub(super) struct Topic<E, S> {
+pub(super) struct Topic<E, P, S> {
     pub(super) flow: Arc<dyn Flow>,
     pub(super) cluster: Cluster,
     pub(super) decoder: Arc<Decoder>,
@@ -29,7 +31,7 @@ pub(super) struct Topic<E, S> {
     pub(super) start: Start,
     /// Where the run ends, if it has an end.
     pub(super) ends: Option<Ends>,
-    pub(super) pipeline: Arc<Pipeline<E, S>>,
+    pub(super) pipeline: Arc<Pipeline<E, P, S>>,
     pub(super) store: Arc<S>,
     /// The ranges that may be skipped, each once.
     pub(super) accepted: Mutex<Vec<Gap>>,
@@ -41,7 +43,7 @@ pub(super) struct Topic<E, S> {
     pub(super) drain: Duration,
 }
 
-impl<E: Enrich, S: Sink + PositionAdmin> Partitions for Topic<E, S> {
+impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox> Partitions for Topic<E, P, S> {
     async fn list(&self) -> Result<Vec<i32>, Fault> {
         self.cluster.partitions(&self.name).await
     }
@@ -107,7 +109,7 @@ impl<E: Enrich, S: Sink + PositionAdmin> Partitions for Topic<E, S> {
     }
 }
 
-impl<E: Enrich, S: Sink + PositionAdmin> Topic<E, S> {
+impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox> Topic<E, P, S> {
     /// Whether the range was accepted, which it then no longer is.
     fn take_accepted(&self, gap: &Gap) -> bool {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);

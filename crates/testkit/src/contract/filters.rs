@@ -301,6 +301,7 @@ where
         identity,
         result: Ok(build::row(2, 2, "5")),
         kept: None,
+        topics: tally_ports::Topics::default(),
     });
     let replayed = sink.replay(&attempt, Some(&replay_act())).await;
     assert_eq!(replayed, Ok(Replayed::NotOpen(State::Purged)));

@@ -84,7 +84,7 @@ pub async fn a_pass_of_too_many_dead_letters_is_rejected(store: &impl Store) {
             let batch = mixed_commit(&position, &stream, 0..=read - 1, dead_lettered);
             commit(&sink, batch).await.unwrap();
         }
-        let finished = sink.finish(&position.lease, read, TOLERANCE).await.unwrap();
+        let finished = sink.finish(&position.lease, read, TOLERANCE).await.unwrap().unwrap();
         let expected = Finished { at: finished.at, read, dead_lettered, is_rejected };
         assert_eq!(finished, expected);
 
@@ -108,7 +108,7 @@ pub async fn a_pass_is_judged_whole(store: &impl Store) {
     let mut batch = mixed_commit(&position, &stream, 12..=19, 6);
     batch.rows = vec![row(18, 18, "9999.00"), row(19, 19, "-1.00")];
     commit(&sink, batch).await.unwrap();
-    let finished = sink.finish(&position.lease, 20, TOLERANCE).await.unwrap();
+    let finished = sink.finish(&position.lease, 20, TOLERANCE).await.unwrap().unwrap();
     assert_eq!((finished.read, finished.dead_lettered, finished.is_rejected), (20, 19, true));
 }
 
@@ -118,7 +118,7 @@ pub async fn a_rejected_pass_is_followed_by_another_when_asked(store: &impl Stor
     let stream = stream::<Transactions>("file/1");
     let first = own(&sink, &stream, "a", LONG).await;
     commit(&sink, mixed_commit(&first, &stream, 0..=29, 30)).await.unwrap();
-    let rejected = sink.finish(&first.lease, 30, TOLERANCE).await.unwrap();
+    let rejected = sink.finish(&first.lease, 30, TOLERANCE).await.unwrap().unwrap();
     assert!(rejected.is_rejected, "{rejected:?}");
     assert_taken(sink.renew(&first.lease).await);
 
@@ -126,7 +126,7 @@ pub async fn a_rejected_pass_is_followed_by_another_when_asked(store: &impl Stor
     let Claim::Owned(second) = claim else { panic!("{claim:?}") };
     assert_eq!((second.pass, second.next), (2, 0));
     commit(&sink, mixed_commit(&second, &stream, 0..=29, 2)).await.unwrap();
-    let finished = sink.finish(&second.lease, 30, TOLERANCE).await.unwrap();
+    let finished = sink.finish(&second.lease, 30, TOLERANCE).await.unwrap().unwrap();
     assert_eq!((finished.read, finished.dead_lettered, finished.is_rejected), (30, 2, false));
     let claim = sink.claim(&stream, "a", LONG, Begin::default()).await.unwrap();
     assert_eq!(claim, Claim::Finished(finished), "the last pass counts");
@@ -142,9 +142,9 @@ pub async fn the_first_verdict_on_a_pass_stays(store: &impl Store) {
         let stream = stream::<Transactions>(&format!("file/{number}"));
         let position = own(&sink, &stream, "a", LONG).await;
         commit(&sink, mixed_commit(&position, &stream, 0..=19, 20)).await.unwrap();
-        let finished = sink.finish(&position.lease, 20, first).await.unwrap();
+        let finished = sink.finish(&position.lease, 20, first).await.unwrap().unwrap();
         assert_eq!(finished.is_rejected, number == 0);
-        assert_eq!(sink.finish(&position.lease, 20, then).await.unwrap(), finished);
+        assert_eq!(sink.finish(&position.lease, 20, then).await, Ok(Some(finished)));
     }
 }
 
@@ -157,6 +157,6 @@ pub async fn a_range_that_was_set_does_not_count(store: &impl Store) {
     let position = own(&sink, &stream, "a", LONG).await;
     commit(&sink, mixed_commit(&position, &stream, 100..=119, 19)).await.unwrap();
     assert_eq!(store.read(&BATCHES).await.len(), 2);
-    let finished = sink.finish(&position.lease, 120, TOLERANCE).await.unwrap();
+    let finished = sink.finish(&position.lease, 120, TOLERANCE).await.unwrap().unwrap();
     assert_eq!((finished.read, finished.dead_lettered, finished.is_rejected), (20, 19, true));
 }

@@ -14,6 +14,7 @@ mod fences;
 mod filters;
 mod finishes;
 mod joins;
+mod outbox;
 mod outdates;
 mod refusals;
 mod relays;
@@ -35,6 +36,7 @@ pub use fences::*;
 pub use filters::*;
 pub use finishes::*;
 pub use joins::*;
+pub use outbox::*;
 pub use outdates::*;
 pub use refusals::*;
 pub use relays::*;
@@ -42,17 +44,17 @@ pub use replay_races::*;
 pub use replays::*;
 pub use sets::*;
 pub use table::{
-    ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, TOTALS,
+    ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, OUTBOX, POSITIONS, PRICES, Record, TOTALS,
     TRANSACTIONS, Table, VISITS, WORKERS,
 };
-use tally_ports::{DeadLetterRelay, PositionAdmin, Positions, Sink, Workers};
+use tally_ports::{DeadLetterRelay, Outbox, PositionAdmin, Positions, Sink, Workers};
 pub use versions::*;
 pub use writes::*;
 
 /// A test's own store, which the test can inspect past the ports.
 pub trait Store: Send + Sync {
     /// The store under test.
-    type Sink: Sink + Positions + Workers + PositionAdmin + DeadLetterRelay;
+    type Sink: Sink + Positions + Workers + PositionAdmin + Outbox + DeadLetterRelay;
 
     /// Opens the store once more, as another process would.
     fn open(&self) -> impl Future<Output = Self::Sink> + Send;
@@ -140,6 +142,8 @@ macro_rules! replay_contract {
             a_replay_appends_its_rows
             a_replay_counts_once
             a_re_read_keeps_what_was_decided
+            a_replay_publishes_once
+            a_replay_of_an_ended_pass_is_relayed
         }
     };
 }
@@ -201,6 +205,13 @@ macro_rules! store_contract {
             a_reading_again_leaves_exactly_its_own_rows
             counters_add_up
             a_re_read_counts_nothing_twice
+            records_to_publish_are_numbered_through_all_passes
+            a_re_read_publishes_nothing_twice
+            an_outbox_is_handed_out_in_order
+            a_former_owner_relays_nothing
+            a_pass_ends_with_an_empty_outbox
+            an_outbox_without_an_owner_is_claimed
+            what_was_published_directly_is_known
             a_later_file_outdates_the_dead_letters_of_its_keys
             a_topic_outdates_no_dead_letter_by_its_key
             appended_rows_outdate_no_dead_letter_by_their_keys

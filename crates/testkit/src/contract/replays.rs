@@ -43,6 +43,7 @@ pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
         identity: identity::<Transactions>("file/1", 1, row.position, 1),
         result: Ok(row),
         kept: None,
+        topics: tally_ports::Topics::default(),
     })
 }
 
@@ -54,6 +55,7 @@ pub(super) fn still_bad(position: i64, attempt: i32) -> Arc<ReplayAttempt> {
         identity,
         result: Err(reason),
         kept: None,
+        topics: tally_ports::Topics::default(),
     })
 }
 
@@ -221,6 +223,7 @@ where
         identity: next,
         result: Ok(row(0, 7, "5")),
         kept: None,
+        topics: tally_ports::Topics::default(),
     });
     assert_eq!(sink.replay(&newest, Some(&logged_act)).await, Ok(Replayed::Written));
     let expected = [state(0, 1, State::Retried), state(0, 2, State::Replayed)];
@@ -244,6 +247,7 @@ where
         identity: failed,
         result,
         kept: Some(kept.clone()),
+        topics: tally_ports::Topics::default(),
     });
     sink.replay(&attempt, Some(&replay_act())).await.unwrap();
     let ids = [1, 2].map(|attempt| identity::<Transactions>("file/1", 1, 1, attempt).id());
@@ -335,6 +339,7 @@ where
             identity,
             result: Ok(visit(position, "ann", page)),
             kept: None,
+            topics: tally_ports::Topics::default(),
         })
     };
     let (good, bad) = (attempt(2, "/"), attempt(0, ""));

@@ -98,6 +98,7 @@ pub const POSITIONS: Table = Table {
         "cursor",
         "stats",
         "epoch",
+        "outbox_next",
         "owner",
         "lease_until",
         "ended_at",
@@ -159,6 +160,14 @@ pub const DEAD_LETTERS: Table = Table {
     ],
     bytes: &["key", "payload"],
     order: &["flow", "stream", "partition", "pass", "position", "attempt"],
+};
+
+/// The records to publish.
+pub const OUTBOX: Table = Table {
+    name: "outbox",
+    texts: &["flow", "stream", "partition", "number", "topic", "headers"],
+    bytes: &["key", "value"],
+    order: &["flow", "stream", "partition", "number"],
 };
 
 /// The workers.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tally_ports::publish::default_topics;
 use tally_ports::{
     Claim, Position, Positions, Refused, Replay as _, ReplayAttempt, Replayed, Row, Sink, State,
     Stream,
@@ -51,7 +52,8 @@ impl<'a, S: Sink + Positions> Reader<'a, S> {
 
     /// Begins another pass, from 0.
     pub(super) async fn begin_again(&mut self) {
-        self.sink.finish(&self.position.lease, self.position.next, TOLERANCE).await.unwrap();
+        let finishing = self.sink.finish(&self.position.lease, self.position.next, TOLERANCE);
+        finishing.await.unwrap().expect("nothing is left to publish");
         self.position = claim(self.sink, &self.stream).await;
     }
 }
@@ -233,6 +235,7 @@ pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
         identity: identity::<Accounts>("group/topic", 1, row.position, 1),
         result: Ok(row),
         kept: None,
+        topics: default_topics(&Accounts::default()),
     })
 }
 

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tally_domain::transactions::Transactions;
+use tally_ports::OutboxRecord;
 use tally_ports::dead_letter::headers_to_json;
 
+use super::outbox::OutboxRow;
 use super::{DeadLetterRow, Entry, MemoryStore, PositionRow, StoredAct, WorkerRow};
 use crate::accounts::Accounts;
 use crate::contract::{
-    ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, POSITIONS, PRICES, Record, Store, TOTALS,
-    TRANSACTIONS, Table, VISITS, WORKERS,
+    ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, OUTBOX, POSITIONS, PRICES, Record, Store,
+    TOTALS, TRANSACTIONS, Table, VISITS, WORKERS,
 };
 use crate::visits::Visits;
 
@@ -39,6 +41,13 @@ impl Store for MemoryStore {
         let state = self.state();
         if table.name == POSITIONS.name {
             return (1..).zip(&state.positions).map(|(id, row)| position_record(id, row)).collect();
+        }
+        if table.name == OUTBOX.name {
+            let mut rows: Vec<_> = state.outbox.iter().collect();
+            rows.sort_by_key(|row| {
+                (row.stream.name.clone(), row.stream.partition, row.record.number)
+            });
+            return rows.into_iter().map(outbox_record).collect();
         }
         if table.name == ACTS.name {
             return state.acts.iter().map(act_record).collect();
@@ -101,6 +110,7 @@ fn position_record(id: i64, row: &PositionRow) -> Record {
         Some(row.cursor.to_string()),
         Some(row.stats.to_string()),
         Some(row.epoch.to_string()),
+        Some(row.outbox_next.to_string()),
         row.owner.clone(),
         row.lease_until.map(|at| at.to_string()),
         row.ended_at.map(|at| at.to_string()),
@@ -164,6 +174,20 @@ fn dead_letter_record(stored: &DeadLetterRow) -> Record {
         published_at.map(|at| at.to_string()),
         letter.raw.key.as_ref().map(hex),
         letter.raw.payload.as_ref().map(hex),
+    ])
+}
+
+fn outbox_record(row: &OutboxRow) -> Record {
+    let OutboxRow { stream, record: OutboxRecord { number, record } } = row;
+    OUTBOX.record([
+        Some(stream.flow.clone()),
+        Some(stream.name.clone()),
+        Some(stream.partition.to_string()),
+        Some(number.to_string()),
+        Some(record.topic.to_string()),
+        Some(headers_to_json(&record.headers).to_string()),
+        record.key.as_ref().map(hex),
+        record.value.as_ref().map(hex),
     ])
 }
 

@@ -1,10 +1,12 @@
-//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `PositionAdmin`, `DeadLetterRelay`) with the same
+//! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `PositionAdmin`, `Outbox`,
+//! `DeadLetterRelay`) with the same
 //! contract as the databases, and faults at will. It has none of the tools' ports.
 
 mod contract;
 mod dead_letter_relay;
 mod earlier;
 mod effect;
+mod outbox;
 mod position_admin;
 mod positions;
 mod sink;
@@ -18,12 +20,14 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tally_domain::quality::Report;
 use tally_ports::{
-    Act, Committed, DeadLetter, Fault, OutdatedBy, Passed, State as DeadLetterState, Stream, Worker,
+    Act, Committed, DeadLetter, Fault, OutboxRecord, OutdatedBy, Passed, State as DeadLetterState,
+    Stream, Worker,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::effect::Tables;
+use self::outbox::OutboxRow;
 use crate::contract::Record;
 
 /// A store in memory. A clone is the same store, opened once more. Its clock is tokio's, so a test may pause it.
@@ -41,6 +45,7 @@ struct State {
     /// The ranges that were counted, by log.
     counted: BTreeMap<Log, Vec<(i64, i64)>>,
     dead_letters: Vec<DeadLetterRow>,
+    outbox: Vec<OutboxRow>,
     acts: Vec<StoredAct>,
     workers: Vec<WorkerRow>,
     serves_one: bool,
@@ -71,6 +76,7 @@ struct PositionRow {
     cursor: Value,
     stats: Value,
     epoch: i64,
+    outbox_next: i64,
     owner: Option<String>,
     lease_until: Option<NaiveDateTime>,
     ended_at: Option<NaiveDateTime>,
@@ -218,6 +224,11 @@ impl MemoryStore {
     /// The dead letters, in order of the commits.
     pub fn dead_letters(&self) -> Vec<DeadLetterRow> {
         self.state().dead_letters.clone()
+    }
+
+    /// The records that are not published yet, in order of the commits.
+    pub fn outbox_records(&self) -> Vec<OutboxRecord> {
+        self.state().outbox.iter().map(|row| row.record.clone()).collect()
     }
 
     /// The acts, in order.

@@ -73,10 +73,14 @@ impl Positions for MemoryStore {
         lease: &Lease,
         next: i64,
         tolerance: Tolerance,
-    ) -> Result<Finished, Fault> {
+    ) -> Result<Option<Finished>, Fault> {
         let now = self.now();
         let mut state = self.reachable()?;
         state.position_row(lease).filter(|row| row.next == next).ok_or_else(|| lease.taken())?;
+        let has_ended = state.positions[index(lease.position_id)].ended_at.is_some();
+        if !has_ended && state.holds_records(lease) {
+            return Ok(None);
+        }
         let (read, dead_lettered) = state.sums(index(lease.position_id));
         let row = &mut state.positions[index(lease.position_id)];
         if row.ended_at.is_none() {
@@ -84,7 +88,8 @@ impl Positions for MemoryStore {
         }
         let at = *row.ended_at.get_or_insert(now);
         row.give_back(now);
-        Ok(Finished { at, read, dead_lettered, is_rejected: row.rejected_at.is_some() })
+        let is_rejected = row.rejected_at.is_some();
+        Ok(Some(Finished { at, read, dead_lettered, is_rejected }))
     }
 }
 
@@ -139,7 +144,8 @@ impl State {
         })
     }
 
-    /// Adds a pass without an owner, over the same log as the previous one, whose epoch it continues;
+    /// Adds a pass without an owner, over the same log as the previous one, whose epoch and outbox it
+    /// continues;
     /// returns its index.
     pub(super) fn add(
         &mut self,
@@ -149,7 +155,8 @@ impl State {
         now: NaiveDateTime,
     ) -> usize {
         let before = self.positions.iter().rfind(|row| is_same(&row.stream, stream));
-        let (log, epoch) = before.map_or((1, 0), |row| (row.log, row.epoch));
+        let (log, epoch, outbox_next) =
+            before.map_or((1, 0, 0), |row| (row.log, row.epoch, row.outbox_next));
         self.positions.push(PositionRow {
             stream: stream.clone(),
             pass,
@@ -158,6 +165,7 @@ impl State {
             cursor: Value::Null,
             stats: Value::Null,
             epoch,
+            outbox_next,
             owner: None,
             lease_until: None,
             ended_at: None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDateTime;
 use tally_ports::{
-    Commit, Committed, Earlier, Fault, Sink, State as DeadLetterState, StopKind, counts,
-    outdates_by_key, written_keys,
+    Commit, Committed, Earlier, Fault, LogRange, Sink, State as DeadLetterState, StopKind,
+    notes_ranges, outdates_by_key, written_keys,
 };
 
 use super::{DeadLetterRow, Entry, MemoryStore, State, effect, outage, takes_one};
@@ -23,6 +23,10 @@ impl Sink for MemoryStore {
         }
         Ok(committed)
     }
+
+    async fn earlier(&self, range: &LogRange) -> Result<Earlier, Fault> {
+        Ok(self.state().earlier(range))
+    }
 }
 
 impl State {
@@ -39,19 +43,21 @@ impl State {
         }
 
         let mut tables = self.tables.clone();
-        let earlier = self.earlier(commit);
+        let earlier = self.earlier(&commit.range());
         let rows = earlier.without_counted(&commit.rows);
         let outcomes =
             effect::apply(&mut tables, &self.refusals, &self.positions, commit, &rows, now)?;
         let outcomes = Earlier::outcomes(&commit.rows, outcomes);
         let (committed, refused) = commit.conclude(&outcomes)?;
+        let records = commit.to_outbox(&rows, &outcomes)?;
         self.tables = tables;
+        self.add_to_outbox(commit, records);
         let mut keys = Vec::new();
         if outdates_by_key(&commit.origin()) {
             keys = written_keys(&*commit.flow, &commit.rows, Some(&outcomes));
         }
         self.outdate(commit, &earlier.closed(&commit.rows, &outcomes), &keys);
-        if counts(&*commit.flow) {
+        if notes_ranges(&*commit.flow) {
             self.note_counted(commit);
         }
         let letters: Vec<_> = commit.dead_letters.iter().cloned().chain(refused).collect();

@@ -1,0 +1,122 @@
+//! What may be published of a row.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use metrics::counter;
+use tally_domain::Reason;
+use tally_ports::publish::{outgoing, too_large};
+use tally_ports::{
+    Origin, OutgoingRecord, Publish, Row, Stop, Topics, Way, check_counters, metric,
+};
+use tokio::sync::OnceCell;
+
+use crate::Gate;
+
+/// Where a flow publishes to. Clones share what is known of the topics.
+pub struct Outputs<P> {
+    publisher: Arc<P>,
+    topics: Topics,
+    /// In the order of the topics.
+    limits: Arc<OnceCell<Vec<usize>>>,
+}
+
+impl<P> Clone for Outputs<P> {
+    fn clone(&self) -> Self {
+        let Self { publisher, topics, limits } = self;
+        let (publisher, topics) = (Arc::clone(publisher), Arc::clone(topics));
+        Self { publisher, topics, limits: Arc::clone(limits) }
+    }
+}
+
+impl<P: Publish> Outputs<P> {
+    /// The `topics` of a flow's outputs, in the same order.
+    pub fn new(publisher: P, topics: Topics) -> Self {
+        Self { publisher: Arc::new(publisher), topics, limits: Arc::default() }
+    }
+
+    /// Asks the topics for their limits, once: so that an outage later holds up nothing but what is published.
+    ///
+    /// # Errors
+    /// When a topic does not exist, or its brokers stay unavailable.
+    pub async fn look_up(&self, gate: &Gate) -> Result<(), Stop> {
+        self.limits(gate).await.map(drop)
+    }
+
+    pub(crate) async fn limits(&self, gate: &Gate) -> Result<&[usize], Stop> {
+        let asking = || async {
+            let mut limits = Vec::new();
+            for topic in &*self.topics {
+                limits.push(gate.pass(|| self.publisher.limit(topic)).await?);
+            }
+            Ok(limits)
+        };
+        self.limits.get_or_try_init(asking).await.map(Vec::as_slice)
+    }
+}
+
+impl<P> Outputs<P> {
+    pub(crate) fn topics(&self) -> Topics {
+        Arc::clone(&self.topics)
+    }
+
+    pub(crate) fn publisher(&self) -> &Arc<P> {
+        &self.publisher
+    }
+}
+
+/// Checks what rows publish, before any of it is.
+pub(crate) struct Check<'a> {
+    origin: Origin<'a>,
+    topics: &'a Topics,
+    /// In the order of the topics.
+    limits: &'a [usize],
+    is_replay: bool,
+    /// Whether it is published before the database is asked.
+    is_direct: bool,
+}
+
+impl<'a> Check<'a> {
+    /// Asks the topics for their limits, behind `gate`, unless they are known.
+    pub(crate) async fn new<P: Publish>(
+        origin: Origin<'a>,
+        outputs: &'a Outputs<P>,
+        gate: &Gate,
+        is_replay: bool,
+    ) -> Result<Self, Stop> {
+        let limits = outputs.limits(gate).await?;
+        let is_direct = !is_replay && Way::of(origin.flow) == Some(Way::Direct);
+        Ok(Self { origin, topics: &outputs.topics, limits, is_replay, is_direct })
+    }
+
+    /// The records that the row publishes, or why it is a dead letter.
+    pub(crate) fn records(&self, row: &Row) -> Result<Result<Vec<OutgoingRecord>, Reason>, Stop> {
+        if row.record.publications.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        let records = outgoing(&self.origin, self.topics, row, self.is_replay)?;
+        if self.is_direct
+            && let Err(reason) = check_counters(self.origin.flow, &row.record)
+        {
+            return Ok(Err(reason));
+        }
+        for (record, publication) in records.iter().zip(&row.record.publications) {
+            if record.size() > self.limits[publication.output] {
+                return Ok(Err(too_large(&record.topic)));
+            }
+        }
+        Ok(Ok(records))
+    }
+}
+
+/// Counts records that were published.
+pub(crate) fn count(flow: &str, records: &[OutgoingRecord]) {
+    let mut topics: BTreeMap<&str, u64> = BTreeMap::new();
+    for record in records {
+        *topics.entry(&record.topic).or_default() += 1;
+    }
+    for (topic, published) in topics {
+        let labels = [("flow", flow.to_owned()), ("topic", topic.to_owned())];
+        counter!(metric::PUBLISHED, &labels).increment(published);
+    }
+}

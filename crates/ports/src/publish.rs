@@ -1,0 +1,193 @@
+//! Records on their way to topics.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tally_domain::{Flow, Reason, Stage, TableKind, publish};
+
+use crate::{Fault, Headers, Lease, Origin, Row, Stop, StopKind, Stream};
+
+/// The flow that published the record.
+const FLOW: &str = "tally.flow";
+/// Which record it is: `STREAM/PARTITION/LOG/POSITION/N`, the Nth that the record at that position publishes. The same
+/// whenever it is published again, so that readers can tell.
+const ID: &str = "tally.id";
+/// Says that a replay published it: it is out of the order of ids.
+const REPLAY: &str = "tally.replay";
+
+/// What Kafka's format takes at most for a batch of one record beside its key, value and headers, and for a header beside
+/// its name and value.
+const BATCH_BYTES: usize = 61 + 36;
+const HEADER_BYTES: usize = 10;
+
+/// Publishes records to topics.
+pub trait Publish: Send + Sync + 'static {
+    /// The greatest [size](OutgoingRecord::size) of a record that the topic takes. [`StopKind::Setting`] where there is no
+    /// such topic.
+    fn limit(&self, topic: &str) -> impl Future<Output = Result<usize, Fault>> + Send;
+
+    /// Publishes `records`, those of one key to one partition and in order; returns once all are acknowledged, but for
+    /// those that are too large for their topics, whose indices it returns in order.
+    ///
+    /// After a fault any of them may be in the topics, and the caller calls again with all of them.
+    fn publish(
+        &self,
+        records: &[OutgoingRecord],
+    ) -> impl Future<Output = Result<Vec<usize>, Fault>> + Send;
+}
+
+/// For flows that publish nothing: there is none.
+impl Publish for Infallible {
+    async fn limit(&self, _: &str) -> Result<usize, Fault> {
+        match *self {}
+    }
+
+    async fn publish(&self, _: &[OutgoingRecord]) -> Result<Vec<usize>, Fault> {
+        match *self {}
+    }
+}
+
+/// What a store holds of records to publish, by partition and in order.
+///
+/// A commit of a flow of the [way](Way) `Outbox`, and every replay, adds the records to publish in its transaction, numbered
+/// on from all that the partition ever had, through all its passes.
+pub trait Outbox: Send + Sync + 'static {
+    /// The first records of the lease's partition in order of their numbers, at most `limit` and closed earlier at 4 MiB.
+    /// [`StopKind::Taken`] when the lease is no longer the partition's.
+    fn outbox(
+        &self,
+        lease: &Lease,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<OutboxRecord>, Fault>> + Send;
+
+    /// Deletes the records of the lease's partition up to the number `last`, which are published. [`StopKind::Taken`], and
+    /// nothing is deleted, when the lease is no longer the partition's.
+    fn published(&self, lease: &Lease, last: i64)
+    -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// How many records of the flow are not published yet.
+    fn unpublished(&self, flow: &str) -> impl Future<Output = Result<i64, Fault>> + Send;
+
+    /// Claims one of the flow's partitions that have records to publish and no live owner, also where its last pass has
+    /// ended; `None` where there is none. The lease is only good to relay: its epoch keeps others from committing, and
+    /// whoever holds it releases it.
+    fn claim_outbox(
+        &self,
+        flow: &str,
+        owner: &str,
+        lease: std::time::Duration,
+    ) -> impl Future<Output = Result<Option<(Stream, Lease)>, Fault>> + Send;
+}
+
+/// Which way a flow publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It only publishes and counts: a batch is published before its transaction begins.
+    Direct,
+    /// It also writes other tables: what is published stands in the batch's transaction.
+    Outbox,
+}
+
+impl Way {
+    /// By the flow's description; `None` where it does not publish.
+    pub fn of(flow: &dyn Flow) -> Option<Self> {
+        let only_counts =
+            || flow.tables().iter().all(|table| matches!(table.kind, TableKind::Counters { .. }));
+        match flow.outputs() {
+            [] => None,
+            _ if only_counts() => Some(Self::Direct),
+            _ => Some(Self::Outbox),
+        }
+    }
+}
+
+/// The topics of a flow's outputs, in the same order.
+pub type Topics = Arc<[Arc<str>]>;
+
+/// The topics of the flow's outputs where no setting names others.
+pub fn default_topics(flow: &dyn Flow) -> Topics {
+    flow.outputs().iter().map(|output| Arc::from(&*output.topic)).collect()
+}
+
+/// A record on its way to a topic. Its `Debug` shows no values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OutgoingRecord {
+    pub topic: Arc<str>,
+    pub key: Option<Bytes>,
+    /// `None` for a tombstone.
+    pub value: Option<Bytes>,
+    pub headers: Headers,
+}
+
+impl OutgoingRecord {
+    /// How many bytes it takes at most in a topic, uncompressed and in a batch of its own.
+    pub fn size(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let header =
+            |(name, value): &(String, Option<Bytes>)| HEADER_BYTES + name.len() + length(value);
+        let headers: usize = self.headers.iter().map(header).sum();
+        BATCH_BYTES + length(&self.key) + length(&self.value) + headers
+    }
+}
+
+impl fmt::Debug for OutgoingRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingRecord").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+/// A record of an outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRecord {
+    /// Its place in the outbox of its partition.
+    pub number: i64,
+    pub record: OutgoingRecord,
+}
+
+/// What a row publishes, with the engine's headers.
+///
+/// # Errors
+/// When it does not fit the flow's description: a bug in the flow.
+pub fn outgoing(
+    origin: &Origin<'_>,
+    topics: &Topics,
+    row: &Row,
+    is_replay: bool,
+) -> Result<Vec<OutgoingRecord>, Stop> {
+    let (flow, position) = (origin.flow.name(), row.position);
+    let is_named = |output: &usize| topics.get(*output).is_some();
+    let outputs = row.record.publications.iter().map(|publication| &publication.output);
+    let checked = publish::check(origin.flow, &row.record);
+    if let Some(what) = checked.err().or_else(|| {
+        (!outputs.clone().all(is_named))
+            .then(|| "publishes to an output without a topic".to_owned())
+    }) {
+        let message = format!("the flow {flow} {what}: the record at {position}");
+        return Err(Stop { kind: StopKind::Data, message });
+    }
+    let Origin { stream, partition, log, .. } = origin;
+    let publications = row.record.publications.iter().enumerate();
+    Ok(publications
+        .map(|(n, publication)| {
+            let id = format!("{stream}/{partition}/{log}/{position}/{n}");
+            let own = [(FLOW, flow.to_owned()), (ID, id)];
+            let own = own.into_iter().chain(is_replay.then(|| (REPLAY, "true".to_owned())));
+            let own = own.map(|(name, value)| (name.to_owned(), Some(Bytes::from(value))));
+            OutgoingRecord {
+                topic: Arc::clone(&topics[publication.output]),
+                key: publication.key.clone(),
+                value: publication.value.clone(),
+                headers: publication.headers.iter().cloned().chain(own).collect(),
+            }
+        })
+        .collect())
+}
+
+/// Why a record is a dead letter of which something is over the limit of the topic.
+pub fn too_large(topic: &str) -> Reason {
+    let message = format!("what it publishes to {topic} is larger than the topic takes");
+    Reason::new(Stage::Publish, "publish_too_large", message)
+}
