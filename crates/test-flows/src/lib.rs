@@ -9,10 +9,14 @@
 //! | `clicks` | each record adds to two counters |
 //! | `claims` | a model on a path of its own answers with two columns |
 //! | `shipments` | a JSON Schema checks each record, which is appended as a whole |
+//! | `alerts` | each record is published and adds to a counter: directly |
+//! | `orders` | each record upserts a row and publishes one or two: through the outbox |
 
+mod alerts;
 mod claims;
 mod clicks;
 mod contracts;
+mod orders;
 mod profiles;
 mod readings;
 mod shipments;
@@ -31,6 +35,8 @@ pub fn all() -> Vec<KnownFlow> {
         known(clicks::Clicks::default(), "clicks", clicks::POSTGRES, clicks::SQLITE),
         known(claims::Claims::default(), "claims", claims::POSTGRES, claims::SQLITE),
         known(shipments::Shipments::default(), "shipments", shipments::POSTGRES, shipments::SQLITE),
+        known(alerts::Alerts::default(), "alerts", alerts::POSTGRES, alerts::SQLITE),
+        known(orders::Orders::default(), "orders", orders::POSTGRES, orders::SQLITE),
     ]
 }
 

@@ -11,9 +11,17 @@ fn a_flow_that_there_is_not_is_refused_and_the_others_are_named() {
             if name == "audit" || name == "kafka-consumer" { &[] } else { &["x.csv"] };
         let process = program(name).args(["--flow", "nosuch"]).args(flags).spawn();
         let output = ended_with(&process, 2);
-        for known in
-            ["nosuch", "readings", "profiles", "contracts", "clicks", "claims", "shipments"]
-        {
+        for known in [
+            "nosuch",
+            "readings",
+            "profiles",
+            "contracts",
+            "clicks",
+            "claims",
+            "shipments",
+            "alerts",
+            "orders",
+        ] {
             assert!(output.stderr.contains(known), "{name}: {output}");
         }
     }
@@ -23,7 +31,7 @@ fn a_flow_that_there_is_not_is_refused_and_the_others_are_named() {
 fn the_help_names_the_flows_and_the_one_that_is_meant_without_a_name() {
     for name in ["csv-runner", "kafka-consumer", "producer", "audit"] {
         let output = ended_with(&program(name).args(["--help"]).spawn(), 0);
-        let help = "(readings, profiles, contracts, clicks, claims, shipments) [default: readings]";
+        let help = "(readings, profiles, contracts, clicks, claims, shipments, alerts, orders) [default: readings]";
         let text = output.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(help), "{name}: {output}");
     }
@@ -87,4 +95,36 @@ fn settings_may_differ_by_flow() {
         .spawn();
     let output = ended_with(&process, 78);
     assert!(output.stderr.contains("nosuch") && output.stderr.contains("readings"), "{output}");
+}
+
+#[test]
+fn the_topics_of_outputs_are_settings_of_their_flow() {
+    let print = |name: &str, value: &str, code| {
+        let launch = program("csv-runner").args(["--flow", "alerts", "--print-config"]);
+        ended_with(&launch.env(name, value).spawn(), code)
+    };
+    let shown = print("TALLY_FLOWS__ALERTS__PUBLISH__ALERTS", "7", 0).stdout;
+    let line =
+        "flows.alerts.publish.alerts = \"7\" # environment TALLY_FLOWS__ALERTS__PUBLISH__ALERTS";
+    assert!(shown.contains(line), "{shown}");
+    for (name, value, message) in [
+        (
+            "TALLY_FLOWS__ALERTS__PUBLISH__NOSUCH",
+            "x",
+            "flows.alerts.publish.nosuch is no output of the flow: these are alerts",
+        ),
+        (
+            "TALLY_FLOWS__CLICKS__PUBLISH__CLICKS",
+            "x",
+            "flows.clicks.publish.clicks is no output of the flow: it publishes nothing",
+        ),
+        (
+            "TALLY_FLOWS__ALERTS__PUBLISH__ALERTS",
+            "alerts",
+            "flows.alerts.publish.alerts is alerts, as kafka.topic is",
+        ),
+    ] {
+        let output = print(name, value, 78);
+        assert!(output.stderr.contains(message), "{output}");
+    }
 }

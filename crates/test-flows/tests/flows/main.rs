@@ -7,6 +7,7 @@ mod clicks;
 mod commands;
 mod contracts;
 mod profiles;
+mod publishing;
 mod readings;
 mod shipments;
 mod support;
