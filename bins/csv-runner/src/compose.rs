@@ -57,7 +57,7 @@ pub async fn run(
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &*flow, "csv-runner")?;
     let files = Files::publishing(process, flow, model, outputs, store, of_run);
-    let report = files.take(inputs, screen).await;
+    let report = Box::pin(files.take(inputs, screen)).await; // it is large
     if let Some(relay) = relay {
         relay.drain(settings.drain.length()).await;
     }

@@ -99,7 +99,7 @@ pub async fn show_outbox<S: Outbox>(store: Arc<S>, flow: String) {
         match store.unpublished(&flow).await {
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             Ok(backlog) => {
-                gauge!(metric::OUTBOX_BACKLOG, "flow" => flow.clone()).set(backlog as f64)
+                gauge!(metric::OUTBOX_BACKLOG, "flow" => flow.clone()).set(backlog as f64);
             }
             Err(fault) => tracing::debug!("the outbox cannot be counted: {fault}"),
         }

@@ -129,7 +129,7 @@ pub fn flow_named(name: &str) -> Arc<dyn Flow> {
         Transactions::NAME => Arc::new(Transactions::default()),
         Visits::NAME => Arc::new(Visits::default()),
         Accounts::NAME => Arc::new(Accounts::default()),
-        Alerts::NAME => Arc::new(Alerts::default()),
+        Alerts::NAME => Arc::new(Alerts),
         _ => panic!("no flow {name}"),
     }
 }

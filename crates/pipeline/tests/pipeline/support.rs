@@ -133,10 +133,13 @@ pub struct Topic {
     rules: Arc<Mutex<Rules>>,
 }
 
+type Watch = dyn Fn(&[OutgoingRecord]) + Send;
+type Takes = dyn Fn(&OutgoingRecord) -> bool + Send;
+
 #[derive(Default)]
 struct Rules {
-    watch: Option<Box<dyn Fn(&[OutgoingRecord]) + Send>>,
-    takes: Option<Box<dyn Fn(&OutgoingRecord) -> bool + Send>>,
+    watch: Option<Box<Watch>>,
+    takes: Option<Box<Takes>>,
 }
 
 impl Topic {

@@ -107,19 +107,19 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
     ) -> Self {
         let Settings { pipeline, lease, again, profiles, is_dry } = settings;
         let tolerance = pipeline.budget.of_pass();
+        let shown = outputs.is_some().then(|| {
+            let showing = show_outbox(Arc::clone(&store), flow.name().to_owned());
+            AbortOnDropHandle::new(tokio::spawn(showing))
+        });
         let pipeline = Pipeline::new(
             Arc::clone(&flow),
             model.map(Arc::new),
-            outputs.clone(),
+            outputs,
             Arc::clone(&store),
             process.gates.clone(),
             Arc::clone(&process.status),
             pipeline,
         );
-        let shown = outputs.is_some().then(|| {
-            let showing = show_outbox(Arc::clone(&store), flow.name().to_owned());
-            AbortOnDropHandle::new(tokio::spawn(showing))
-        });
         Self {
             process,
             flow,

@@ -121,10 +121,14 @@ where
     let ExistingTopic { cluster, decoder, ends } = found;
     let (name, drain, stream) =
         (settings.topic.clone(), settings.pipeline.drain, settings.stream());
+    let _outbox_shown = outputs.is_some().then(|| {
+        let showing = show_outbox(Arc::clone(store), flow.name().to_owned());
+        AbortOnDropHandle::new(tokio::spawn(showing))
+    });
     let pipeline = Arc::new(Pipeline::new(
         Arc::clone(flow),
         model.map(Arc::new),
-        outputs.clone(),
+        outputs,
         Arc::clone(store),
         process.gates.clone(),
         Arc::clone(&process.status),
@@ -168,10 +172,6 @@ where
     let reporting =
         group_offsets.clone().map(|offsets| AbortOnDropHandle::new(tokio::spawn(offsets.report())));
     let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
-    let _shown_too = outputs.is_some().then(|| {
-        let showing = show_outbox(Arc::clone(store), flow.name().to_owned());
-        AbortOnDropHandle::new(tokio::spawn(showing))
-    });
     process.status.set_in_progress(true);
     let ended = coordinator.run(&process.stop).await;
     process.status.set_in_progress(false);

@@ -8,7 +8,7 @@ use tally_harness::job::{LONG, Target, ended_with};
 use tally_harness::kafka::{Broker, RecordAndOffset, record};
 use tally_harness::process::{Launch, Output, Process, Signal};
 
-use crate::support::{Table, audited, consume, program, rows};
+use crate::support::{Table, audited, program, rows};
 
 /// A topic that is read and one that is published to, of one partition each.
 struct Topics {
