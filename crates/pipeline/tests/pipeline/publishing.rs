@@ -205,14 +205,14 @@ async fn while_the_topics_are_away_the_outbox_grows() {
     let (mut bench, topic) = bench(Texts::keeping());
     topic.fail(12);
     let store = bench.store.clone();
-    let run = bench.run(Scripted::new(texts(50)), Model::food());
+    let run = bench.run(Scripted::new(texts(1_200)), Model::food());
     let meanwhile = async {
         tokio::time::sleep(Duration::from_secs(20)).await;
-        assert_eq!(store.batches().len(), 5);
-        assert_eq!(store.unpublished("texts").await, Ok(50));
+        assert_eq!(store.batches().len(), 120);
+        assert_eq!(store.unpublished("texts").await, Ok(1_200));
     };
-    assert_eq!(tokio::join!(run, meanwhile).0, Ok(Ended::AtEnd { next: 50 }));
-    assert_eq!(topic.ids(), (0..50).map(id).collect::<Vec<_>>());
+    assert_eq!(tokio::join!(run, meanwhile).0, Ok(Ended::AtEnd { next: 1_200 }));
+    assert_eq!(topic.ids(), (0..1_200).map(id).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
