@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Send each file in a transaction, all of it or nothing: those who read only committed records see none of a file of
     /// which a row cannot be sent, unless --rejects keeps that row. A file may take 15 minutes. Two producers with this
     /// flag for one topic exclude each other
-    #[arg(long, conflicts_with_all = ["repeat", "rate"])]
+    #[arg(long, conflicts_with = "repeat")]
     pub transactional: bool,
     /// Exit with 0 even if some rows were not sent
     #[arg(long)]

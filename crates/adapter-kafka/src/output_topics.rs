@@ -10,9 +10,6 @@ use tally_ports::{Fault, OutgoingRecord, Publish};
 
 use crate::{Cluster, Outgoing, Publisher};
 
-/// What a topic takes where nothing is set: Kafka's default of `max.message.bytes`.
-const LIMIT: usize = 1_048_588;
-
 /// Publishes to any topic of a cluster. Each is looked up when it is first needed.
 pub struct OutputTopics {
     cluster: Cluster,
@@ -41,8 +38,7 @@ impl OutputTopics {
 
 impl Publish for OutputTopics {
     async fn limit(&self, topic: &str) -> Result<usize, Fault> {
-        self.publisher(topic).await?;
-        Ok(LIMIT)
+        self.publisher(topic).await?.limit().await
     }
 
     async fn publish(&self, records: &[OutgoingRecord]) -> Result<Vec<usize>, Fault> {

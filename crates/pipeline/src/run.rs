@@ -206,7 +206,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
         tokio::select! {
             result = all => result,
             () = out_of_time => {
-                tracing::warn!("what was in flight could not be committed and published in time; uncommitted records will be read again");
+                tracing::warn!("what was in flight could not be committed in time; uncommitted records will be read again");
                 Ok(Ended::Interrupted)
             }
         }

@@ -1,6 +1,7 @@
 //! Files as transactions.
 
 use std::fs;
+use std::time::Instant;
 
 use tally_harness::eventually;
 use tally_harness::kafka::JavaProducer;
@@ -18,12 +19,18 @@ async fn committed(scene: &Scene) -> usize {
     count
 }
 
-/// Returns when something is written.
-async fn until_written(scene: &Scene) {
-    let mut java = JavaProducer::start(scene.broker.bootstrap());
-    let mut written = 0;
-    while written == 0 {
-        (_, written) = java.ends(&scene.topic).await;
+/// So slow that it can be interrupted.
+const SLOWLY: [&str; 3] = ["--transactional", "--rate", "5000/s"];
+
+/// Returns when something is written that nobody sees.
+async fn until_written(scene: &Scene, java: &mut JavaProducer) {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (stable, written) = java.ends(&scene.topic).await;
+        assert!(stable == 0 && Instant::now() < deadline, "{stable} stable of {written}");
+        if written > 0 {
+            return;
+        }
     }
 }
 
@@ -54,12 +61,12 @@ async fn a_file_with_a_row_that_cannot_be_sent_is_not_sent_and_the_others_are() 
 
 #[tokio::test]
 async fn a_producer_that_is_killed_leaves_nothing_and_the_next_one_sends_all() {
-    const ROWS: u32 = 300_000;
+    const ROWS: u32 = 30_000;
     let scene = Scene::new(&rows(ROWS)).await;
-    let killed = scene.start(&["--transactional"]);
-    until_written(&scene).await;
+    let mut java = JavaProducer::start(scene.broker.bootstrap());
+    let killed = scene.start(&SLOWLY);
+    until_written(&scene, &mut java).await;
     killed.kill9();
-    assert_eq!(committed(&scene).await, 0);
     let output = scene.ended_with(&["--transactional"], 0);
     assert!(output.stdout.contains(&format!("{ROWS} rows read, {ROWS} sent")), "{output}");
     assert_eq!(committed(&scene).await, ROWS as usize);
@@ -67,9 +74,10 @@ async fn a_producer_that_is_killed_leaves_nothing_and_the_next_one_sends_all() {
 
 #[tokio::test]
 async fn a_producer_that_is_stopped_leaves_nothing() {
-    let scene = Scene::new(&rows(300_000)).await;
-    let stopped = scene.start(&["--transactional"]);
-    until_written(&scene).await;
+    let scene = Scene::new(&rows(30_000)).await;
+    let mut java = JavaProducer::start(scene.broker.bootstrap());
+    let stopped = scene.start(&SLOWLY);
+    until_written(&scene, &mut java).await;
     stopped.signal(Signal::SIGINT);
     let output = stopped.wait(SOON);
     assert_eq!(output.code, Some(130), "{output}");
@@ -79,15 +87,19 @@ async fn a_producer_that_is_stopped_leaves_nothing() {
 
 #[tokio::test]
 async fn a_second_producer_excludes_the_first() {
-    let scene = Scene::new(&rows(300_000)).await;
-    let first = scene.start(&["--transactional"]);
-    until_written(&scene).await;
+    let scene = Scene::new(&rows(30_000)).await;
+    let mut java = JavaProducer::start(scene.broker.bootstrap());
+    let first = scene.start(&SLOWLY);
+    until_written(&scene, &mut java).await;
     let second = scene.folder.path().join("second.csv");
     fs::write(&second, format!("{HEADER}{}", rows(10))).unwrap();
     let output = scene.start_file(&second, &["--transactional"]).wait(SOON);
     assert_eq!(output.code, Some(0), "{output}");
     let output = first.wait(SOON);
     assert_eq!(output.code, Some(75), "{output}");
-    assert!(output.stderr.contains("another producer with the transactional id"), "{output}");
+    assert!(
+        output.stderr.contains("another producer with the same transactional id has begun"),
+        "{output}"
+    );
     eventually(SOON, async || committed(&scene).await == 10).await;
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use tally_kafka_client::{Error, ProducerSettings, ResponseError, TransactionalProducer};
-use tally_ports::{Fault, StopKind};
+use tally_kafka_client::{Error, ProducerSettings, TransactionalProducer};
+use tally_ports::Fault;
 use tokio::sync::Mutex;
 
 use super::{Outgoing, Sending};
@@ -23,7 +23,7 @@ impl TransactionalPublisher {
     /// broker aborts a transaction that is open for longer than `timeout`.
     ///
     /// # Errors
-    /// As [`Cluster::partitions`]; [`StopKind::Setting`] where this user may not use the id, or the broker allows no such
+    /// As [`Cluster::partitions`]; [`tally_ports::StopKind::Setting`] where this user may not use the id, or the broker allows no such
     /// timeout.
     pub async fn open(
         cluster: &Cluster,
@@ -43,13 +43,13 @@ impl TransactionalPublisher {
     pub async fn send(&self, records: Vec<Outgoing>) -> Result<Sending, Fault> {
         let sent = self.producer.lock().await.send(&self.topic, records).await;
         let delivery = Mutex::new(sent.map_err(|error| self.fault("write", &error))?);
-        Ok(Sending { delivery, what: format!("write to {}", self.topic) })
+        Ok(Sending { delivery, what: self.what("write") })
     }
 
     /// Returns once all that was sent is committed. After an outage the caller calls again.
     ///
     /// # Errors
-    /// [`StopKind::Taken`] where another one has the id by now, or the broker has aborted the transaction.
+    /// [`tally_ports::StopKind::Taken`] where another one has the id by now, or the broker has aborted the transaction.
     pub async fn commit(&self) -> Result<(), Fault> {
         let committed = self.producer.lock().await.commit().await;
         committed.map_err(|error| self.fault("commit", &error))
@@ -61,25 +61,12 @@ impl TransactionalPublisher {
         aborted.map_err(|error| self.fault("abort", &error))
     }
 
+    fn what(&self, verb: &str) -> String {
+        format!("{verb} to {} with the transactional id {}", self.topic, self.id)
+    }
+
     fn fault(&self, verb: &str, error: &Error) -> Fault {
-        let Self { topic, id, .. } = self;
-        let is_fenced = matches!(
-            error.code(),
-            Some(
-                ResponseError::ProducerFenced
-                    | ResponseError::InvalidProducerEpoch
-                    | ResponseError::InvalidProducerIdMapping
-                    | ResponseError::InvalidTxnState
-            )
-        );
-        if is_fenced {
-            let message = format!(
-                "cannot {verb} to {topic}: {error}: another producer with the transactional id {id} has begun, \
-                 or the broker has aborted the transaction as it took too long"
-            );
-            return Fault::stop(StopKind::Taken, message);
-        }
-        fault(&format!("{verb} to {topic} as {id}"), error)
+        fault(&self.what(verb), error)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The task behind a producer: batches out to the leaders, answers in.
 
+mod calls;
+mod leaders;
 mod link;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_protocol::error::ResponseError;
@@ -11,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::calls::Calls;
 use self::link::{Link, Sent};
-use super::lane::{Entry, Lane, Settled};
+use super::lane::{Entry, Lane};
 use super::pack::Packing;
 use super::{Identity, Kind, ProducerSettings, Undelivered, requests};
 use crate::api::{Api, milliseconds};
@@ -42,15 +45,6 @@ pub(super) enum Command {
     Flush(oneshot::Sender<Result<(), Error>>),
 }
 
-/// What a call waits for.
-struct Pending {
-    open: usize,
-    too_large: Vec<usize>,
-    failed: Option<Error>,
-    outcomes: mpsc::UnboundedSender<Outcome>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
 /// What was waited for.
 enum Done {
     Identity(Result<Identity, Error>),
@@ -73,10 +67,7 @@ pub(super) struct Sender {
     identity: Option<Identity>,
     commands: mpsc::UnboundedReceiver<Command>,
     is_closing: bool,
-    pending: HashMap<u64, Pending>,
-    /// The first failure of a call.
-    failed: Option<Error>,
-    flushes: Vec<oneshot::Sender<Result<(), Error>>>,
+    calls: Calls,
     lanes: Vec<Lane>,
     lane_of: HashMap<(Arc<str>, i32), usize>,
     /// None while it is opened.
@@ -108,9 +99,7 @@ impl Sender {
             identity: None,
             commands,
             is_closing: false,
-            pending: HashMap::new(),
-            failed: None,
-            flushes: Vec::new(),
+            calls: Calls::default(),
             lanes: Vec::new(),
             lane_of: HashMap::new(),
             links: HashMap::new(),
@@ -123,7 +112,7 @@ impl Sender {
     }
 
     pub(super) async fn run(mut self) {
-        while !self.is_closing || !self.pending.is_empty() {
+        while !self.is_closing || !self.calls.is_empty() {
             let wake = self.start_what_is_due();
             let sleep = async {
                 match wake {
@@ -150,15 +139,7 @@ impl Sender {
     fn take(&mut self, command: Command) {
         match command {
             Command::Send { topic, max_batch_bytes, delivery, entries, outcomes, permit } => {
-                let open = entries.len();
-                let pending = Pending {
-                    open,
-                    too_large: Vec::new(),
-                    failed: None,
-                    outcomes,
-                    _permit: permit,
-                };
-                self.pending.insert(delivery, pending);
+                self.calls.open(delivery, entries.len(), outcomes, permit);
                 let lingers_until = Instant::now() + self.settings.linger;
                 let mut renewed = None;
                 for (partition, entry) in entries {
@@ -169,12 +150,8 @@ impl Sender {
                     }
                     self.lanes[lane].push(entry, lingers_until);
                 }
-                self.close(delivery);
             }
-            Command::Flush(flushed) => {
-                self.flushes.push(flushed);
-                self.flush();
-            }
+            Command::Flush(flushed) => self.calls.flush(flushed),
             Command::Begin { identity, produce_version } => {
                 // What is on its way in a link belongs to the former identity.
                 let is_idle = self.lanes.iter().all(Lane::is_idle);
@@ -184,11 +161,9 @@ impl Sender {
                 for lane in &mut self.lanes {
                     lane.reset(identity);
                 }
-                self.pending.clear();
+                self.calls.begin();
                 self.identity = Some(identity);
                 self.produce_version = produce_version;
-                self.failed = None;
-                self.flush();
             }
         }
     }
@@ -315,7 +290,7 @@ impl Sender {
             let request = requests::produce(id, link.limit() / 2, batches);
             link.send(&request, sent, now);
         }
-        self.settle(settled);
+        self.calls.settle(settled);
     }
 
     fn done(&mut self, done: Done) {
@@ -364,61 +339,6 @@ impl Sender {
         }
     }
 
-    fn learn_leaders(&mut self, topic: &Arc<str>, found: &Topic) {
-        let mut unled = None;
-        for lane in self.lanes.iter_mut().filter(|lane| lane.topic == *topic) {
-            let led = found.partitions.iter().find(|led| led.partition == lane.partition);
-            lane.leader = led.and_then(|led| self.client.address(led.leader?));
-            unled = unled.or(lane.leader.is_none().then_some(lane.partition));
-        }
-        if let Some(partition) = unled {
-            self.back_off_unled(topic, &Error::NoLeader { topic: topic.clone(), partition });
-        }
-    }
-
-    fn back_off_unled(&mut self, topic: &Arc<str>, error: &Error) {
-        self.back_off(|lane| lane.topic == *topic && lane.leader.is_none(), error);
-    }
-
-    /// It leads no longer, as far as anybody here knows.
-    fn lose_broker(&mut self, broker: &Arc<str>, error: &Error) {
-        self.back_off(|lane| lane.leader.take_if(|leader| leader == broker).is_some(), error);
-    }
-
-    fn back_off(&mut self, is_meant: impl Fn(&mut Lane) -> bool, error: &Error) {
-        let now = Instant::now();
-        let mut failing = Vec::new();
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
-            if is_meant(lane) && !lane.is_idle() {
-                lane.back_off(now);
-                failing.push(index);
-            }
-        }
-        for lane in failing {
-            self.report(lane, error, now);
-        }
-    }
-
-    /// Tells those who wait for a lane that fails for long, or for ever.
-    fn report(&mut self, lane: usize, error: &Error, now: Instant) {
-        let lane = &mut self.lanes[lane];
-        if !error.is_retriable() {
-            let failed = lane.give_up();
-            return self.settle(vec![Settled::Failed(failed, error.clone())]);
-        }
-        let patience = self.settings.patience;
-        if lane.failing_since.is_none_or(|since| now < since + patience) {
-            return;
-        }
-        let mut told = HashSet::new();
-        for delivery in lane.deliveries().filter(|delivery| told.insert(*delivery)) {
-            if let Some(pending) = self.pending.get(&delivery) {
-                let error = error.clone();
-                let _ = pending.outcomes.send(Err(Undelivered { error, is_on_its_way: true }));
-            }
-        }
-    }
-
     fn answered(&mut self, Answered { link: number, answer }: Answered) {
         let of_number = |link: &&mut Link| link.number() == number;
         let Some(link) = self.links.values_mut().flatten().find(of_number) else { return };
@@ -461,7 +381,7 @@ impl Sender {
                 failed.push((index, error));
             }
         }
-        self.settle(settled);
+        self.calls.settle(settled);
         for (lane, error) in failed {
             self.report(lane, &error, now);
         }
@@ -484,61 +404,11 @@ impl Sender {
         }
     }
 
-    fn settle(&mut self, settled: Vec<Settled>) {
-        for settled in settled {
-            let (entries, error, is_too_large) = match settled {
-                Settled::Delivered(entries) => (entries, None, false),
-                Settled::TooLarge(entry) => (vec![entry], None, true),
-                Settled::Failed(entries, error) => (entries, Some(error), false),
-            };
-            for Entry { delivery, index, .. } in entries {
-                let Some(pending) = self.pending.get_mut(&delivery) else { continue };
-                pending.open -= 1;
-                if is_too_large {
-                    pending.too_large.push(index);
-                }
-                if pending.failed.is_none() {
-                    pending.failed.clone_from(&error);
-                }
-                self.close(delivery);
-            }
-        }
-    }
-
-    fn close(&mut self, delivery: u64) {
-        if self.pending.get(&delivery).is_none_or(|pending| pending.open > 0) {
-            return;
-        }
-        let Some(pending) = self.pending.remove(&delivery) else { return };
-        let Pending { mut too_large, failed, outcomes, .. } = pending;
-        too_large.sort_unstable();
-        if self.failed.is_none() {
-            self.failed.clone_from(&failed);
-        }
-        let failed = failed.map(|error| Undelivered { error, is_on_its_way: false });
-        let _ = outcomes.send(failed.map_or(Ok(too_large), Err));
-        self.flush();
-    }
-
-    /// Answers who waits for the end of all calls.
-    fn flush(&mut self) {
-        if self.pending.is_empty() {
-            for flushed in self.flushes.drain(..) {
-                let _ = flushed.send(self.failed.clone().map_or(Ok(()), Err));
-            }
-        }
-    }
-
     /// Nobody waits for them any more. A transaction misses none of its records.
     fn forget_unwanted(&mut self) {
-        if self.packing.is_transactional {
-            return;
-        }
-        let before = self.pending.len();
-        self.pending.retain(|_, pending| !pending.outcomes.is_closed());
-        if self.pending.len() < before {
+        if !self.packing.is_transactional && self.calls.forget_dropped() {
             for lane in &mut self.lanes {
-                lane.drop_unwanted(|delivery| self.pending.contains_key(&delivery));
+                lane.drop_unwanted(|delivery| self.calls.is_open(delivery));
             }
         }
     }

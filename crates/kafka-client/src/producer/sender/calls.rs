@@ -1,0 +1,127 @@
+//! The calls whose records are on their way, and what they are told.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::Outcome;
+use crate::error::Error;
+use crate::producer::Undelivered;
+use crate::producer::lane::{Entry, Settled};
+
+#[derive(Default)]
+pub(super) struct Calls {
+    open: HashMap<u64, Call>,
+    /// The first failure of one.
+    failed: Option<Error>,
+    flushes: Vec<oneshot::Sender<Result<(), Error>>>,
+}
+
+/// What a call waits for.
+struct Call {
+    open: usize,
+    too_large: Vec<usize>,
+    failed: Option<Error>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Calls {
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    pub(super) fn is_open(&self, delivery: u64) -> bool {
+        self.open.contains_key(&delivery)
+    }
+
+    /// A call with so many records.
+    pub(super) fn open(
+        &mut self,
+        delivery: u64,
+        records: usize,
+        outcomes: mpsc::UnboundedSender<Outcome>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let call =
+            Call { open: records, too_large: Vec::new(), failed: None, outcomes, _permit: permit };
+        self.open.insert(delivery, call);
+        self.close(delivery);
+    }
+
+    /// Tells calls that their records are not written yet.
+    pub(super) fn tell(&self, deliveries: impl Iterator<Item = u64>, error: &Error) {
+        let mut told = HashSet::new();
+        for delivery in deliveries.filter(|delivery| told.insert(*delivery)) {
+            if let Some(call) = self.open.get(&delivery) {
+                let error = error.clone();
+                let _ = call.outcomes.send(Err(Undelivered { error, is_on_its_way: true }));
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, settled: Vec<Settled>) {
+        for settled in settled {
+            let (entries, error, is_too_large) = match settled {
+                Settled::Delivered(entries) => (entries, None, false),
+                Settled::TooLarge(entry) => (vec![entry], None, true),
+                Settled::Failed(entries, error) => (entries, Some(error), false),
+            };
+            for Entry { delivery, index, .. } in entries {
+                let Some(call) = self.open.get_mut(&delivery) else { continue };
+                call.open -= 1;
+                if is_too_large {
+                    call.too_large.push(index);
+                }
+                if call.failed.is_none() {
+                    call.failed.clone_from(&error);
+                }
+                self.close(delivery);
+            }
+        }
+    }
+
+    fn close(&mut self, delivery: u64) {
+        if self.open.get(&delivery).is_none_or(|call| call.open > 0) {
+            return;
+        }
+        let Some(call) = self.open.remove(&delivery) else { return };
+        let Call { mut too_large, failed, outcomes, .. } = call;
+        too_large.sort_unstable();
+        if self.failed.is_none() {
+            self.failed.clone_from(&failed);
+        }
+        let failed = failed.map(|error| Undelivered { error, is_on_its_way: false });
+        let _ = outcomes.send(failed.map_or(Ok(too_large), Err));
+        self.answer_flushes();
+    }
+
+    /// Answers who waits for the end of all calls.
+    fn answer_flushes(&mut self) {
+        if self.open.is_empty() {
+            for flushed in self.flushes.drain(..) {
+                let _ = flushed.send(self.failed.clone().map_or(Ok(()), Err));
+            }
+        }
+    }
+
+    /// Answers when all calls have ended, with the first failure since the producer began.
+    pub(super) fn flush(&mut self, flushed: oneshot::Sender<Result<(), Error>>) {
+        self.flushes.push(flushed);
+        self.answer_flushes();
+    }
+
+    /// Forgets all calls.
+    pub(super) fn begin(&mut self) {
+        self.open.clear();
+        self.failed = None;
+        self.answer_flushes();
+    }
+
+    /// Forgets those for which nobody waits any more; whether there were any.
+    pub(super) fn forget_dropped(&mut self) -> bool {
+        let before = self.open.len();
+        self.open.retain(|_, call| !call.outcomes.is_closed());
+        self.open.len() < before
+    }
+}
