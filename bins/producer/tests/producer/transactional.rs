@@ -20,7 +20,7 @@ async fn committed(scene: &Scene) -> usize {
 }
 
 /// So slow that it can be interrupted.
-const SLOWLY: [&str; 3] = ["--transactional", "--rate", "5000/s"];
+const SLOWLY: [&str; 3] = ["--transactional", "--rate", "1000/s"];
 
 /// Returns when something is written that nobody sees.
 async fn until_written(scene: &Scene, java: &mut JavaProducer) {
