@@ -23,9 +23,9 @@ pub struct Arguments {
     /// Start over after the last file, until stopped
     #[arg(long)]
     pub repeat: bool,
-    /// Send each file in a transaction, all of it or nothing: those who read only committed records see none of a file of
-    /// which a row cannot be sent, unless --rejects keeps that row. A file may take 15 minutes. Two producers with this
-    /// flag for one topic exclude each other
+    /// Send each file in one transaction: those who read only committed records see all of it or nothing. A file with a row
+    /// that cannot be sent is not sent, unless --rejects keeps that row. A file may take 15 minutes; only one producer with
+    /// this flag can write to a topic at a time
     #[arg(long, conflicts_with = "repeat")]
     pub transactional: bool,
     /// Exit with 0 even if some rows were not sent

@@ -1,7 +1,9 @@
 //! `producer`: CSV files of any flow to a Kafka topic.
 
 mod arguments;
+mod chunks;
 mod output;
+mod rate_limiter;
 mod rejects;
 mod send;
 mod summary;

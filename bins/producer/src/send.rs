@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use serde_json::Value;
 use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
-use tally_adapter_kafka::{Cluster, Outgoing, Sending};
+use tally_adapter_kafka::{Cluster, Sending};
 use tally_app::{Settings, Worker};
-use tally_domain::{Column, Flow, Message, Reason, Stage};
-use tally_ports::{Batch, Fault, Item, KnownFlow, Raw, Source, Stop, StopKind};
+use tally_domain::{Flow, Reason, Stage};
+use tally_ports::{KnownFlow, Stop, StopKind};
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::arguments::{Arguments, Format, Rate};
+use crate::arguments::{Arguments, Format};
+use crate::chunks::{self, Chunk, File, SourceRow};
 use crate::output::Output;
+use crate::rate_limiter::{RateLimiter, rows_at_once};
 use crate::rejects::Rejects;
 use crate::summary::Summary;
 
@@ -24,8 +23,6 @@ use crate::summary::Summary;
 const ROWS: usize = 20_000;
 /// Chunks that wait to be sent.
 const AHEAD: usize = 1;
-/// How often records are sent when a rate is set.
-const TICKS_PER_SECOND: u32 = 20;
 
 /// Sends all rows and returns when all are acknowledged, a stop was requested, or sending failed.
 pub async fn run(
@@ -118,9 +115,9 @@ impl Run<'_> {
     ) -> Result<(), Stop> {
         let Self { flow, arguments, worker, .. } = self;
         worker.process.status.set_in_progress(true);
-        let rows = arguments.rate.map_or(ROWS, |rate| pace_rows(rate).min(ROWS));
+        let rows = arguments.rate.map_or(ROWS, |rate| rows_at_once(rate).min(ROWS));
         let (sender, mut chunks) = mpsc::channel(AHEAD);
-        let reader = AbortOnDropHandle::new(tokio::spawn(read(
+        let reader = AbortOnDropHandle::new(tokio::spawn(chunks::read(
             files,
             Arc::clone(flow),
             encoder,
@@ -277,38 +274,6 @@ async fn open(
     Ok(files)
 }
 
-/// A file that is to be sent.
-struct File {
-    path: Arc<str>,
-    file: CsvFile,
-}
-
-/// Rows to be sent together.
-struct Chunk {
-    path: Arc<str>,
-    records: Vec<Outgoing>,
-    /// Where each record was read.
-    rows: Vec<SourceRow>,
-    refused: Vec<(SourceRow, Reason)>,
-    /// Nothing comes behind it in the file.
-    ends_file: bool,
-}
-
-impl Chunk {
-    fn new(path: Arc<str>, ends_file: bool) -> Self {
-        let (records, rows, refused) = (Vec::new(), Vec::new(), Vec::new());
-        Self { path, records, rows, refused, ends_file }
-    }
-}
-
-/// A row of a file.
-#[derive(Clone)]
-struct SourceRow {
-    row: i64,
-    /// Its bytes, if `--rejects` needs them.
-    raw: Option<Raw>,
-}
-
 /// Reports the rows of a chunk that were not sent, in the order of the file, and writes them to `rejects`: those that were
 /// refused and those that are `too_large` for the topic.
 fn leave_out(
@@ -332,88 +297,6 @@ fn leave_out(
         }
     }
     Ok(())
-}
-
-/// Reads the files in chunks until the receiver is gone; the first time with the rows' bytes if `keeps_bytes`.
-async fn read(
-    files: Vec<File>,
-    flow: Arc<dyn Flow>,
-    encoder: Encoder,
-    rows: usize,
-    repeat: bool,
-    mut keeps_bytes: bool,
-    sender: mpsc::Sender<Chunk>,
-) -> Result<(), Stop> {
-    loop {
-        for File { path, file } in &files {
-            let mut source = file.read_from(0, &Value::Null).await?;
-            while let Some(batch) = source.next_batch(rows).await.map_err(Fault::into_stop)? {
-                let chunk = encode(Arc::clone(path), batch, flow.columns(), &encoder, keeps_bytes)
-                    .map_err(Fault::into_stop)?;
-                if sender.send(chunk).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if sender.send(Chunk::new(Arc::clone(path), true)).await.is_err() {
-                return Ok(());
-            }
-        }
-        if !repeat {
-            return Ok(());
-        }
-        keeps_bytes = false;
-    }
-}
-
-fn encode(
-    path: Arc<str>,
-    Batch { items, notation, .. }: Batch,
-    columns: &[Column],
-    encoder: &Encoder,
-    keeps_bytes: bool,
-) -> Result<Chunk, Fault> {
-    let mut chunk = Chunk::new(path, false);
-    chunk.records.reserve(items.len());
-    chunk.rows.reserve(items.len());
-    for Item { position, raw, content } in items {
-        let row = SourceRow { row: position, raw: keeps_bytes.then_some(raw) };
-        match content.and_then(|fields| Message::read(columns, fields, notation)) {
-            Ok(message) => {
-                let key = message.key().map(Bytes::from);
-                let value = Some(encoder.encode(&message)?);
-                chunk.records.push(Outgoing { key, value, headers: Vec::new() });
-                chunk.rows.push(row);
-            }
-            Err(reason) => chunk.refused.push((row, reason)),
-        }
-    }
-    Ok(chunk)
-}
-
-/// Limits the records per second.
-struct RateLimiter {
-    rate: Option<Rate>,
-    next: Instant,
-}
-
-impl RateLimiter {
-    fn new(rate: Option<Rate>) -> Self {
-        Self { rate, next: Instant::now() }
-    }
-
-    /// Waits until `records` more may be sent. Time lost in an outage is not made up for.
-    async fn wait(&mut self, records: usize) {
-        let Some(Rate(rate)) = self.rate else { return };
-        self.next = self.next.max(Instant::now());
-        sleep_until(self.next).await;
-        let records = u32::try_from(records).unwrap_or(u32::MAX);
-        self.next += Duration::from_secs(1) * records / rate;
-    }
-}
-
-/// So that records go out evenly.
-fn pace_rows(Rate(rate): Rate) -> usize {
-    usize::try_from(rate / TICKS_PER_SECOND).unwrap_or(ROWS).max(1)
 }
 
 fn shown(path: &Path) -> Arc<str> {

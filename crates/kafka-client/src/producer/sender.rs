@@ -1,5 +1,6 @@
 //! The task behind a producer: batches out to the leaders, answers in.
 
+mod answers;
 mod calls;
 mod leaders;
 mod link;
@@ -7,21 +8,20 @@ mod link;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::ProduceRequest;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use self::answers::Answered;
 use self::calls::Calls;
-use self::link::{Link, Sent};
+use self::link::Link;
 use super::lane::{Entry, Lane};
 use super::pack::Packing;
 use super::{Identity, Kind, ProducerSettings, Undelivered, requests};
-use crate::api::{Api, milliseconds};
 use crate::client::Client;
 use crate::connection::Connection;
-use crate::error::{About, Error};
+use crate::error::Error;
 use crate::metadata::Topic;
 
 /// A request holds about so many bytes, or one batch.
@@ -50,12 +50,6 @@ enum Done {
     Identity(Result<Identity, Error>),
     Leaders(Arc<str>, Result<Topic, Error>),
     Connected(Arc<str>, Result<Connection, Error>),
-}
-
-/// What came over a link.
-struct Answered {
-    link: u64,
-    answer: Result<ProduceResponse, Error>,
 }
 
 pub(super) struct Sender {
@@ -336,71 +330,6 @@ impl Sender {
                     }
                 }
             }
-        }
-    }
-
-    fn answered(&mut self, Answered { link: number, answer }: Answered) {
-        let of_number = |link: &&mut Link| link.number() == number;
-        let Some(link) = self.links.values_mut().flatten().find(of_number) else { return };
-        let broker = link.broker().clone();
-        match answer {
-            Ok(answer) => {
-                let Some(sent) = link.answered(milliseconds(answer.throttle_time_ms)) else {
-                    return;
-                };
-                self.read(&broker, sent, &answer);
-            }
-            Err(error) => self.lose_link(&broker, &error),
-        }
-    }
-
-    fn read(&mut self, broker: &Arc<str>, sent: Sent, answer: &ProduceResponse) {
-        let now = Instant::now();
-        let mut settled = Vec::new();
-        let mut failed = Vec::new();
-        for (index, batch) in sent {
-            let lane = &mut self.lanes[index];
-            let about = About { topic: Some(lane.topic.clone()), partition: Some(lane.partition) };
-            let of_topic =
-                answer.responses.iter().find(|topic| topic.name.as_str() == &*lane.topic);
-            let found = of_topic.and_then(|topic| {
-                topic.partition_responses.iter().find(|found| found.index == lane.partition)
-            });
-            let (broker, api) = (broker.clone(), Api::Produce);
-            let error = if let Some(found) = found {
-                let code = ResponseError::try_from_code(found.error_code);
-                let error = |code| Error::Refused { broker, api, about, code };
-                let packing = self.packing;
-                lane.answered(batch, code, error, packing, now, &mut settled)
-            } else {
-                let reason = format!("nothing is in it{about}");
-                Some(lane.lost(batch, Error::Garbled { broker, api, reason }, now))
-            };
-            if let Some(error) = error {
-                lane.leader = None;
-                failed.push((index, error));
-            }
-        }
-        self.calls.settle(settled);
-        for (lane, error) in failed {
-            self.report(lane, &error, now);
-        }
-    }
-
-    fn lose_link(&mut self, broker: &Arc<str>, error: &Error) {
-        let Some(Some(link)) = self.links.remove(broker) else { return };
-        let now = Instant::now();
-        for (index, batch) in link.into_sent() {
-            self.lanes[index].lost(batch, error.clone(), now);
-        }
-        self.lose_broker(broker, error);
-    }
-
-    fn expire(&mut self) {
-        let now = Instant::now();
-        let late = self.links.values().flatten().filter_map(|link| link.is_late(now));
-        for (broker, error) in late.collect::<Vec<_>>() {
-            self.lose_link(&broker, &error);
         }
     }
 
