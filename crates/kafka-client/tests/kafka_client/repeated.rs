@@ -60,7 +60,8 @@ impl Writer {
     fn ours(cluster: &Cluster, topic: &str) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
         let settings = ProducerSettings { batch_bytes: 100, ..ProducerSettings::default() };
-        let producer = client(&cluster.bootstrap()).producer(settings);
+        let brokers = cluster.bootstrap().split(',').map(str::to_owned).collect();
+        let producer = Client::new(Settings::new(brokers)).unwrap().producer(settings);
         let (topic, is_stopped) = (topic.to_owned(), stopped.clone());
         let task = tokio::spawn(async move {
             let mut written = 0;
