@@ -130,7 +130,7 @@ impl Run<'_> {
         let sent = self.send_chunks(&mut chunks, &output, rejects, summary, &mut file).await;
         if output.is_by_file() {
             // What is not committed by now is part of a file that ends here.
-            summary.aborted(file.records);
+            summary.not_committed(file.records, "aborted");
             let aborted = worker.process.unless_stopped(output.abort()).await;
             if let Some(Err(fault)) = aborted {
                 tracing::warn!("{fault}; the broker aborts what was sent of the last file");
@@ -234,17 +234,21 @@ impl Run<'_> {
         let OpenFile { records, refused } = *file;
         if refused > 0 && !keeps_refused {
             tracing::error!(
-                "{path}: nothing of it is sent, as {refused} of its rows cannot be; --rejects FILE keeps them and sends the others"
+                "{path}: not sent: {refused} of its rows cannot be sent; --rejects FILE keeps them and sends the others"
             );
             gate.pass(|| output.abort()).await?;
-            summary.aborted(records);
+            summary.not_committed(records, "aborted");
             *file = OpenFile::default();
             return Ok(());
         }
         let committing = gate.pass(|| output.commit());
         let Some(committed) = worker.process.finish(committing, settings.drain.length()).await
         else {
-            let message = format!("{path}: it is not known whether it was committed in time");
+            summary.not_committed(records, "unknown");
+            *file = OpenFile::default();
+            let message = format!(
+                "{path}: it is not known whether it was committed: look whether its rows are in the topic"
+            );
             return Err(Stop { kind: StopKind::Unavailable, message });
         };
         committed?;

@@ -35,11 +35,11 @@ impl Summary {
         }
     }
 
-    /// Counts the rows of a transaction that was aborted.
-    pub fn aborted(&mut self, count: usize) {
+    /// Counts the rows of a transaction that was aborted, or of which nobody knows.
+    pub fn not_committed(&mut self, count: usize, code: &str) {
         if count > 0 {
             self.read += count as u64;
-            *self.refused.entry("aborted".to_owned()).or_default() += count as u64;
+            *self.refused.entry(code.to_owned()).or_default() += count as u64;
         }
     }
 

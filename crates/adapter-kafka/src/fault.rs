@@ -14,6 +14,9 @@ pub(crate) fn fault(what: &str, error: &Error) -> Fault {
         );
         return Fault::stop(StopKind::Taken, message);
     }
+    if matches!(error, Error::BatchLost { .. } | Error::TransactionFailed(_) | Error::Abandoned) {
+        return Fault::stop(StopKind::Unavailable, message);
+    }
     let may_pass = error.is_retriable()
         || matches!(error, Error::Recreated { .. } | Error::MissingPartition { .. });
     if may_pass { Fault::outage(message) } else { setting(message) }

@@ -2,61 +2,94 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use tally_kafka_client::{Delivery, Error, Producer, ProducerSettings};
 use tally_ports::{Fault, OutgoingRecord, Publish};
+use tokio::sync::Mutex;
 
-use crate::{Cluster, Outgoing, Publisher};
+use crate::fault::fault;
+use crate::publisher::undelivered_fault;
+use crate::{Cluster, Outgoing};
 
-/// Publishes to any topic of a cluster. Each is looked up when it is first needed.
+/// Publishes to any topic of a cluster.
 pub struct OutputTopics {
     cluster: Cluster,
-    opened: Mutex<BTreeMap<String, Arc<Publisher>>>,
+    producer: Producer,
+}
+
+/// Records on their way to topics.
+#[derive(Debug)]
+pub struct SendingToTopics {
+    topics: Vec<SendingToTopic>,
+}
+
+/// Those of one topic.
+#[derive(Debug)]
+struct SendingToTopic {
+    topic: String,
+    /// Where they stand among all.
+    indices: Vec<usize>,
+    delivery: Mutex<Delivery>,
 }
 
 impl OutputTopics {
     /// To topics of `cluster`. Does not connect yet.
     pub fn new(cluster: Cluster) -> Self {
-        Self { cluster, opened: Mutex::default() }
-    }
-
-    async fn publisher(&self, topic: &str) -> Result<Arc<Publisher>, Fault> {
-        if let Some(opened) = self.opened().get(topic) {
-            return Ok(Arc::clone(opened));
-        }
-        let opened = Arc::new(Publisher::open(&self.cluster, topic).await?);
-        self.opened().insert(topic.to_owned(), Arc::clone(&opened));
-        Ok(opened)
-    }
-
-    fn opened(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Publisher>>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+        let producer = cluster.client().producer(ProducerSettings::default());
+        Self { cluster, producer }
     }
 }
 
 impl Publish for OutputTopics {
+    type Sending = SendingToTopics;
+
     async fn limit(&self, topic: &str) -> Result<usize, Fault> {
-        self.publisher(topic).await?.limit().await
+        // A topic that is missing is told with those of similar names.
+        self.cluster.partitions(topic).await?;
+        let limit = self.producer.max_batch_bytes(topic).await;
+        limit.map_err(|error| unavailable(topic, &error))
     }
 
-    async fn publish(&self, records: &[OutgoingRecord]) -> Result<Vec<usize>, Fault> {
+    async fn send(&self, records: &[OutgoingRecord]) -> Result<SendingToTopics, Fault> {
         let mut topics: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, record) in records.iter().enumerate() {
             topics.entry(&record.topic).or_default().push(index);
         }
-        let all = topics.into_iter().map(async |(topic, indices)| {
-            let publisher = self.publisher(topic).await?;
-            let of_topic: Vec<Outgoing> =
-                indices.iter().map(|&index| outgoing(&records[index])).collect();
-            let too_large = publisher.publish(&of_topic).await?;
-            Ok::<_, Fault>(too_large.into_iter().map(|place| indices[place]).collect::<Vec<_>>())
-        });
-        let mut too_large: Vec<usize> = try_join_all(all).await?.into_iter().flatten().collect();
+        // All or none: what can fail comes first.
+        for topic in topics.keys() {
+            let found = self.producer.max_batch_bytes(topic).await;
+            found.map_err(|error| unavailable(topic, &error))?;
+        }
+        let mut sending = Vec::with_capacity(topics.len());
+        for (topic, indices) in topics {
+            let outgoing = indices.iter().map(|&index| outgoing(&records[index])).collect();
+            let sent = self.producer.send(topic, outgoing).await;
+            let delivery = Mutex::new(sent.map_err(|error| unavailable(topic, &error))?);
+            sending.push(SendingToTopic { topic: topic.to_owned(), indices, delivery });
+        }
+        Ok(SendingToTopics { topics: sending })
+    }
+
+    async fn acknowledged(&self, sending: &SendingToTopics) -> Result<Vec<usize>, Fault> {
+        let mut too_large = Vec::new();
+        for SendingToTopic { topic, indices, delivery } in &sending.topics {
+            let delivered = delivery.lock().await.wait().await;
+            let places = delivered
+                .map_err(|undelivered| undelivered_fault(&write_to(topic), &undelivered))?;
+            too_large.extend(places.into_iter().map(|place| indices[place]));
+        }
         too_large.sort_unstable();
         Ok(too_large)
     }
+}
+
+fn write_to(topic: &str) -> String {
+    format!("write to {topic}")
+}
+
+fn unavailable(topic: &str, error: &Error) -> Fault {
+    fault(&write_to(topic), error)
 }
 
 impl fmt::Debug for OutputTopics {

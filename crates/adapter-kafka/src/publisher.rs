@@ -4,8 +4,8 @@ mod transactional;
 
 use std::fmt;
 
-use tally_kafka_client::{Delivery, Producer, ProducerSettings};
-use tally_ports::Fault;
+use tally_kafka_client::{Delivery, Producer, ProducerSettings, Undelivered};
+use tally_ports::{Fault, StopKind};
 use tokio::sync::Mutex;
 
 use crate::Cluster;
@@ -15,7 +15,7 @@ pub use self::transactional::TransactionalPublisher;
 /// A record to be published.
 pub use tally_kafka_client::ProducerRecord as Outgoing;
 
-/// Appends records to a topic: each once and in order within its partition, whatever breaks while one process publishes it.
+/// Appends records to a topic: each that is [sent](Self::send) once and in order within its partition, whatever breaks meanwhile.
 pub struct Publisher {
     producer: Producer,
     topic: String,
@@ -37,12 +37,6 @@ impl Publisher {
         cluster.partitions(topic).await?;
         let producer = cluster.client().producer(ProducerSettings::default());
         Ok(Self { producer, topic: topic.to_owned() })
-    }
-
-    /// The most bytes that a record may take.
-    pub async fn limit(&self) -> Result<usize, Fault> {
-        let limit = self.producer.max_batch_bytes(&self.topic).await;
-        limit.map_err(|error| fault(&format!("look up {}", self.topic), &error))
     }
 
     /// Takes `records` on their way once there is room for them. A record with a key goes where Java's producer would send it;
@@ -67,7 +61,17 @@ impl Sending {
     /// After an outage they are still on their way: the caller calls again, and none is written twice.
     pub async fn acknowledged(&self) -> Result<Vec<usize>, Fault> {
         let delivered = self.delivery.lock().await.wait().await;
-        delivered.map_err(|undelivered| fault(&self.what, &undelivered.error))
+        delivered.map_err(|undelivered| undelivered_fault(&self.what, &undelivered))
+    }
+}
+
+/// What failed for good is no outage, which the caller would wait for.
+pub(crate) fn undelivered_fault(what: &str, undelivered: &Undelivered) -> Fault {
+    match fault(what, &undelivered.error) {
+        Fault::Outage { message, .. } if !undelivered.is_on_its_way => {
+            Fault::stop(StopKind::Unavailable, message)
+        }
+        other => other,
     }
 }
 

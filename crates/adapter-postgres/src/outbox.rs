@@ -6,6 +6,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Integer, Nullable, Text};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::dead_letter::headers_to_json;
+use tally_ports::publish::no_position;
 use tally_ports::{Fault, Lease, Origin, Outbox, OutboxRecord, OutgoingRecord, Stream};
 use tally_queries::outbox::{
     BYTES, DELETE, FIRST, HOLDS_ANY, HoldsAny, OWN, OutboxRow, Own, PARTITIONS, PartitionRow,
@@ -188,8 +189,7 @@ pub(crate) async fn insert_replayed(
     let stream = Stream { flow, label: name.clone(), name, partition };
     let last = lock_last_pass(session, &stream).await?;
     let last = last.as_ref().map_or((origin.id, 0), |row| (row.last().position, row.last().epoch));
-    let _is_locked = insert(session, origin, last, records).await?;
-    Ok(())
+    if insert(session, origin, last, records).await? { Ok(()) } else { Err(no_position(origin)) }
 }
 
 /// Whether the partition of the position, which this transaction has locked, has records and its pass has not ended.

@@ -157,19 +157,19 @@ pub(crate) fn insert(
     Ok(true)
 }
 
-/// Adds the records of a replay, whichever pass has read its record; the last one counts.
+/// Adds the records of a replay, whichever pass has read its record; the last one counts. Whether there is one.
 pub(crate) fn insert_replayed(
     connection: &mut SqliteConnection,
     origin: &Origin<'_>,
     records: &[OutgoingRecord],
-) -> QueryResult<()> {
+) -> QueryResult<bool> {
     let name = origin.stream.to_owned();
     let (flow, partition) = (origin.flow.name().to_owned(), origin.partition);
     let stream = Stream { flow, label: name.clone(), name, partition };
     let last = last_pass(connection, &stream)?;
     let last = last.as_ref().map(LastPassRow::last);
     let last = last.map_or((origin.id, 0), |last| (last.position, last.epoch));
-    insert(connection, origin, last, records).map(drop)
+    insert(connection, origin, last, records)
 }
 
 /// Whether the partition of the lease has records and its pass has not ended.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::Text;
 use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::publish::outgoing;
+use tally_ports::publish::{no_position, outgoing};
 use tally_ports::{
     Earlier, Fault, LoggedAct, Outcome, Replay, ReplayAttempt, Replayed, Row, State,
 };
@@ -112,7 +112,9 @@ fn write(
     earlier::close(connection, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED)?;
     if !matches!(outcomes[..], [Outcome::Refused(_)]) {
         let records = outgoing(&origin, &attempt.topics, left, true).map_err(Fault::from)?;
-        outbox::insert_replayed(connection, &origin, &records)?;
+        if !outbox::insert_replayed(connection, &origin, &records)? {
+            return Err(no_position(&origin).into());
+        }
     }
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
 }

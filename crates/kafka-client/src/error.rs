@@ -189,6 +189,23 @@ pub enum Error {
         /// The partition.
         partition: i32,
     },
+    /// A batch was lost or given up, so that what follows it in the partition cannot be part of the transaction, or has used
+    /// up the epochs of the producer.
+    #[error(
+        "a batch for partition {partition} of topic {topic} is missing: abort the transaction, or begin another producer"
+    )]
+    BatchLost {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
+    /// Something that was sent failed for good.
+    #[error("the transaction cannot be committed: {0}")]
+    TransactionFailed(Box<Error>),
+    /// The producer began again before it was known what became of the records.
+    #[error("the transaction was aborted before its records were acknowledged")]
+    Abandoned,
     /// None of the brokers can be used.
     #[error("no broker can be used: {}", in_a_row(tried))]
     NoBroker {
@@ -226,7 +243,10 @@ impl Error {
             | Self::OutOfRange { .. }
             | Self::Damaged { .. }
             | Self::MissingPartition { .. }
-            | Self::Recreated { .. } => false,
+            | Self::Recreated { .. }
+            | Self::BatchLost { .. }
+            | Self::TransactionFailed(_)
+            | Self::Abandoned => false,
             Self::Tls { source, .. } => !is_untrusted(source),
             Self::Refused { code, .. } => !is_final(*code),
             Self::NoBroker { tried } => tried.iter().any(Self::is_retriable),
@@ -307,6 +327,7 @@ impl Error {
         match self {
             Self::Refused { code, .. } | Self::Damaged { code, .. } => Some(*code),
             Self::OutOfRange { .. } => Some(ResponseError::OffsetOutOfRange),
+            Self::TransactionFailed(reason) => reason.code(),
             Self::MissingTopic { .. } => Some(ResponseError::UnknownTopicOrPartition),
             _ => None,
         }
@@ -334,6 +355,7 @@ fn is_final(code: ResponseError) -> bool {
         code,
         ResponseError::TopicAuthorizationFailed
             | ResponseError::GroupAuthorizationFailed
+            | ResponseError::TransactionalIdAuthorizationFailed
             | ResponseError::ClusterAuthorizationFailed
             | ResponseError::SaslAuthenticationFailed
             | ResponseError::UnsupportedSaslMechanism
@@ -376,4 +398,20 @@ impl fmt::Display for BrokerVersions {
 
 fn in_a_row(errors: &[Error]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_retry_does_not_mend_is_told() {
+        let is_retriable = |code| {
+            let (broker, about) = ("b:1".into(), About::default());
+            Error::Refused { broker, api: Api::InitProducerId, about, code }.is_retriable()
+        };
+        assert!(!is_retriable(ResponseError::TransactionalIdAuthorizationFailed));
+        assert!(!is_retriable(ResponseError::ProducerFenced));
+        assert!(is_retriable(ResponseError::CoordinatorNotAvailable));
+    }
 }

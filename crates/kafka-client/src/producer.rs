@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use self::lane::Entry;
 use self::sender::{Command, Outcome, Sender};
@@ -86,7 +86,7 @@ struct Shared {
 /// Records on their way.
 #[derive(Debug)]
 pub struct Delivery {
-    outcomes: mpsc::UnboundedReceiver<Outcome>,
+    outcomes: watch::Receiver<Option<Outcome>>,
 }
 
 impl Delivery {
@@ -94,13 +94,14 @@ impl Delivery {
     /// returns in order.
     ///
     /// # Errors
-    /// Where records are still on their way, the caller waits again, or gives them up by dropping this.
+    /// Where records are still on their way, the caller waits again, or gives them up by dropping this. What is final is
+    /// answered again.
     pub async fn wait(&mut self) -> Result<Vec<usize>, Undelivered> {
-        let outcome = self.outcomes.recv().await;
-        outcome.unwrap_or_else(|| {
-            let error = Error::Setting("the producer began again without these records".to_owned());
-            Err(Undelivered { error, is_on_its_way: false })
-        })
+        let is_over = self.outcomes.changed().await.is_err();
+        let outcome = self.outcomes.borrow_and_update().clone();
+        let is_final = |outcome: &Outcome| outcome.as_ref().err().is_none_or(|e| !e.is_on_its_way);
+        let abandoned = Undelivered { error: Error::Abandoned, is_on_its_way: false };
+        outcome.filter(|outcome| !is_over || is_final(outcome)).unwrap_or(Err(abandoned))
     }
 }
 
@@ -168,7 +169,7 @@ impl Producer {
         let entries: Vec<_> = entries.collect();
         let bytes: usize = entries.iter().map(|(_, entry)| entry.size).sum();
         let permit = self.room(bytes).await;
-        let (sender, outcomes) = mpsc::unbounded_channel();
+        let (sender, outcomes) = watch::channel(None);
         // Where the task has ended, so has its end of the channel.
         let _ = shared.commands.send(Command::Send {
             topic: topic.name.clone(),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::publish::count;
+use crate::publish::{count, publish as publish_records};
 use crate::{Gates, Outputs};
 
 /// How many records are published at once.
@@ -74,17 +74,18 @@ impl<P: Publish, S: Outbox> OutboxRelay<P, S> {
         let Gates { database, publish, .. } = &self.gates;
         let found = database.pass(|| self.store.outbox(lease, BATCH)).await?;
         let Some(last) = found.last().map(|record| record.number) else { return Ok(0) };
-        let records: Vec<OutgoingRecord> = found.into_iter().map(|record| record.record).collect();
-        let too_large = publish.pass(|| self.publisher.publish(&records)).await?;
+        let (numbers, records): (Vec<i64>, Vec<OutgoingRecord>) =
+            found.into_iter().map(|record| (record.number, record.record)).unzip();
+        let too_large = publish_records(&*self.publisher, publish, &records).await?;
         if let Some(&index) = too_large.first() {
-            let topic = &records[index].topic;
+            let (topic, number) = (&records[index].topic, numbers[index]);
             let message = format!(
-                "a record in the outbox of {} is larger than {topic} takes: raise its max.message.bytes",
-                self.flow
+                "record {number} of position {} in the outbox of {} is larger than {topic} takes: raise its max.message.bytes",
+                lease.position_id, self.flow
             );
             return Err(Stop { kind: StopKind::Setting, message });
         }
-        count(&self.flow, &records);
+        count(&self.flow, records.iter());
         database.pass(|| self.store.published(lease, last)).await?;
         Ok(records.len())
     }

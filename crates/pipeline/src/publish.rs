@@ -109,8 +109,18 @@ impl<'a> Check<'a> {
     }
 }
 
+/// Publishes records, behind `gate`; the indices of those that are too large.
+pub(crate) async fn publish<P: Publish>(
+    publisher: &P,
+    gate: &Gate,
+    records: &[OutgoingRecord],
+) -> Result<Vec<usize>, Stop> {
+    let sending = gate.pass(|| publisher.send(records)).await?;
+    gate.pass(|| publisher.acknowledged(&sending)).await
+}
+
 /// Counts records that were published.
-pub(crate) fn count(flow: &str, records: &[OutgoingRecord]) {
+pub(crate) fn count<'a>(flow: &str, records: impl Iterator<Item = &'a OutgoingRecord>) {
     let mut topics: BTreeMap<&str, u64> = BTreeMap::new();
     for record in records {
         *topics.entry(&record.topic).or_default() += 1;

@@ -25,27 +25,40 @@ const HEADER_BYTES: usize = 10;
 
 /// Publishes records to topics.
 pub trait Publish: Send + Sync + 'static {
+    /// Records on their way; given up when it is dropped.
+    type Sending: Send + Sync;
+
     /// The greatest [size](OutgoingRecord::size) of a record that the topic takes. [`StopKind::Setting`] where there is no
     /// such topic.
     fn limit(&self, topic: &str) -> impl Future<Output = Result<usize, Fault>> + Send;
 
-    /// Publishes `records`, those of one key to one partition and in order; returns once all are acknowledged, but for
-    /// those that are too large for their topics, whose indices it returns in order.
-    ///
-    /// After a fault any of them may be in the topics, and the caller calls again with all of them.
-    fn publish(
+    /// Takes `records` on their way, those of one key to one partition and in order. After a fault none is.
+    fn send(
         &self,
         records: &[OutgoingRecord],
+    ) -> impl Future<Output = Result<Self::Sending, Fault>> + Send;
+
+    /// Returns once all are acknowledged, but for those that are too large for their topics, whose indices it returns in
+    /// order. After an outage they are still on their way: the caller calls again, and none is published twice.
+    fn acknowledged(
+        &self,
+        sending: &Self::Sending,
     ) -> impl Future<Output = Result<Vec<usize>, Fault>> + Send;
 }
 
 /// For flows that publish nothing: there is none.
 impl Publish for Infallible {
+    type Sending = Self;
+
     async fn limit(&self, _: &str) -> Result<usize, Fault> {
         match *self {}
     }
 
-    async fn publish(&self, _: &[OutgoingRecord]) -> Result<Vec<usize>, Fault> {
+    async fn send(&self, _: &[OutgoingRecord]) -> Result<Infallible, Fault> {
+        match *self {}
+    }
+
+    async fn acknowledged(&self, _: &Infallible) -> Result<Vec<usize>, Fault> {
         match *self {}
     }
 }
@@ -184,6 +197,15 @@ pub fn outgoing(
             }
         })
         .collect())
+}
+
+/// The fault where what a replay publishes has no place, as nothing is known of its partition.
+pub fn no_position(origin: &Origin<'_>) -> Fault {
+    let Origin { stream, partition, .. } = origin;
+    let message = format!(
+        "partition {partition} of {stream} has no position, so what the replay publishes has no place in the outbox"
+    );
+    Fault::stop(StopKind::Data, message)
 }
 
 /// Why a record is a dead letter of which something is over the limit of the topic.

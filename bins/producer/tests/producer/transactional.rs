@@ -45,7 +45,7 @@ async fn a_file_with_a_row_that_cannot_be_sent_is_not_sent_and_the_others_are() 
     fs::write(&other, format!("{HEADER}{}", rows(20))).unwrap();
     let flags = [other.to_str().unwrap(), "--transactional"];
     let output = scene.ended_with(&flags, 65);
-    let nothing = "rows.csv: nothing of it is sent, as 1 of its rows cannot be";
+    let nothing = "rows.csv: not sent: 1 of its rows cannot be sent";
     assert!(output.stderr.contains(nothing), "{output}");
     assert!(output.stdout.contains("51 rows read, 20 sent"), "{output}");
     assert!(output.stdout.contains("not sent: aborted"), "{output}");
@@ -82,6 +82,8 @@ async fn a_producer_that_is_stopped_leaves_nothing() {
     let output = stopped.wait(SOON);
     assert_eq!(output.code, Some(130), "{output}");
     assert!(output.stdout.contains(" 0 sent"), "{output}");
+    let (stable, written) = java.ends(&scene.topic).await;
+    assert!(stable == written, "{stable} of {written}: it is left open");
     assert_eq!(committed(&scene).await, 0);
 }
 

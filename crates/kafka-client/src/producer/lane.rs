@@ -52,8 +52,10 @@ pub(super) struct Lane {
     pub(super) partition: i32,
     /// The broker that leads it, as far as that is known.
     pub(super) leader: Option<Arc<str>>,
-    /// The most that a batch may take; learned from the topic's settings or from refusals.
-    pub(super) max_batch_bytes: usize,
+    /// The most that a batch may take, by the topic's settings.
+    limit: usize,
+    /// The same, as far as refusals tell: a setting takes effect only after a while.
+    max_batch_bytes: usize,
     epoch: i16,
     next_sequence: i64,
     /// To be sent again, in the order of their numbers; then those without one.
@@ -79,6 +81,7 @@ impl Lane {
             topic,
             partition,
             leader: None,
+            limit: max_batch_bytes,
             max_batch_bytes,
             epoch,
             next_sequence: 0,
@@ -100,6 +103,13 @@ impl Lane {
         let (topic, partition) = (self.topic.clone(), self.partition);
         let fresh = Self::new(topic, partition, self.max_batch_bytes, identity.epoch);
         *self = Self { leader, ..fresh };
+    }
+
+    /// What refusals have told holds until the topic's settings change.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        if self.limit != limit {
+            (self.limit, self.max_batch_bytes) = (limit, limit);
+        }
     }
 
     /// Before anything is sent.
@@ -192,7 +202,8 @@ impl Lane {
                     continue;
                 }
             };
-            if packed.len() <= self.max_batch_bytes {
+            // What may have been written is only known again whole.
+            if packed.len() <= self.max_batch_bytes || batch.sequence.is_some() {
                 if batch.sequence.is_none() {
                     batch.sequence = Some(sequence);
                     self.next_sequence += count(&batch.entries);
@@ -278,11 +289,19 @@ impl Lane {
                 | ResponseError::UnknownProducerId
                 | ResponseError::InvalidProducerEpoch,
             ) if self.misses_an_earlier(&batch) || !packing.is_transactional => {
-                if !self.misses_an_earlier(&batch) {
+                if self.misses_an_earlier(&batch) {
+                    self.resumes.get_or_insert(now);
+                } else {
                     miss(&mut self.missing, batch.sequence);
+                    self.back_off(now);
                 }
-                self.resumes.get_or_insert(now);
                 self.wait(batch);
+                None
+            }
+            // The end of the transaction before is still being written.
+            Some(ResponseError::ConcurrentTransactions) => {
+                self.wait(batch);
+                self.back_off(now);
                 None
             }
             Some(code) => {
@@ -334,10 +353,8 @@ impl Lane {
         let next = self.epoch.checked_add(1).filter(|_| !packing.is_transactional);
         let Some(next) = next else {
             let entries = self.give_up();
-            let about = format!("{}/{}", self.topic, self.partition);
-            let error = Error::Setting(format!(
-                "a batch for {about} was lost: begin the producer or its transaction again"
-            ));
+            let (topic, partition) = (self.topic.clone(), self.partition);
+            let error = Error::BatchLost { topic, partition };
             settled.push(Settled::Failed(entries, error));
             return;
         };

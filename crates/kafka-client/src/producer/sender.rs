@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::ProduceRequest;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -36,7 +36,7 @@ pub(super) enum Command {
         max_batch_bytes: usize,
         delivery: u64,
         entries: Vec<(i32, Entry)>,
-        outcomes: mpsc::UnboundedSender<Outcome>,
+        outcomes: watch::Sender<Option<Outcome>>,
         permit: Option<OwnedSemaphorePermit>,
     },
     /// With another identity; what is on its way is forgotten.
@@ -106,7 +106,8 @@ impl Sender {
     }
 
     pub(super) async fn run(mut self) {
-        while !self.is_closing || !self.calls.is_empty() {
+        // A transaction that nobody can end needs none of its records.
+        while !self.is_closing || !(self.calls.is_empty() || self.packing.is_transactional) {
             let wake = self.start_what_is_due();
             let sleep = async {
                 match wake {
@@ -135,13 +136,9 @@ impl Sender {
             Command::Send { topic, max_batch_bytes, delivery, entries, outcomes, permit } => {
                 self.calls.open(delivery, entries.len(), outcomes, permit);
                 let lingers_until = Instant::now() + self.settings.linger;
-                let mut renewed = None;
                 for (partition, entry) in entries {
                     let lane = self.lane(&topic, partition, max_batch_bytes);
-                    if renewed != Some(lane) {
-                        self.lanes[lane].max_batch_bytes = max_batch_bytes;
-                        renewed = Some(lane);
-                    }
+                    self.lanes[lane].set_limit(max_batch_bytes);
                     self.lanes[lane].push(entry, lingers_until);
                 }
             }
@@ -150,7 +147,7 @@ impl Sender {
                 // What is on its way in a link belongs to the former identity.
                 let is_idle = self.lanes.iter().all(Lane::is_idle);
                 if !is_idle || produce_version != self.produce_version {
-                    self.links.clear();
+                    self.links.retain(|_, link| link.is_none());
                 }
                 for lane in &mut self.lanes {
                     lane.reset(identity);
@@ -308,6 +305,9 @@ impl Sender {
                 }
             }
             Done::Connected(broker, connection) => {
+                if !matches!(self.links.get(&broker), Some(None)) {
+                    return;
+                }
                 self.link_count += 1;
                 let (number, limit) =
                     (self.link_count, self.client.pool().settings().request_timeout);

@@ -31,7 +31,9 @@ pub struct TransactionalProducer {
     timeout: Duration,
     identity: Identity,
     is_kip_890: bool,
-    /// Those that the open transaction writes to.
+    /// Whether the coordinator may know of a transaction.
+    is_open: bool,
+    /// Those that it writes to.
     partitions: HashSet<(Arc<str>, i32)>,
 }
 
@@ -54,6 +56,7 @@ impl Client {
             timeout,
             identity,
             is_kip_890: false,
+            is_open: false,
             partitions: HashSet::new(),
         };
         begun.begin(identity);
@@ -110,6 +113,7 @@ impl TransactionalProducer {
     ) -> Result<Delivery, Error> {
         let new = records.iter().map(|(partition, _)| (topic.name.clone(), *partition));
         let new: HashSet<_> = new.filter(|key| !self.partitions.contains(key)).collect();
+        self.is_open |= !new.is_empty();
         if !new.is_empty() && !self.is_kip_890 {
             let partitions = new.iter().map(|(_, partition)| *partition).collect::<Vec<_>>();
             let (id, identity) = (&self.id, self.identity);
@@ -126,14 +130,15 @@ impl TransactionalProducer {
     /// Waits for all that was sent, and commits it.
     ///
     /// # Errors
-    /// It may be committed nevertheless, unless a [`Delivery`] failed: whoever must know begins again and reads. Only
-    /// [`abort`](Self::abort) can follow, which aborts it if it is still open.
+    /// After a [retriable](Error::is_retriable) one it may be committed nevertheless: the caller calls again, or begins again and
+    /// reads. After any other only [`abort`](Self::abort) can follow, which aborts it if it is still open.
     pub async fn commit(&mut self) -> Result<(), Error> {
         self.flush().await?;
-        if self.partitions.is_empty() {
+        if !self.is_open {
             return Ok(());
         }
         let next = self.end(true).await?;
+        self.is_open = false;
         self.partitions.clear();
         if let Some(next) = next {
             self.begin(next);
@@ -148,7 +153,7 @@ impl TransactionalProducer {
     /// `ProducerFenced` or `InvalidProducerEpoch`.
     pub async fn abort(&mut self) -> Result<(), Error> {
         let mut next = None;
-        if !self.partitions.is_empty() {
+        if self.is_open {
             next = match self.end(false).await {
                 // It has ended before, as nobody knew.
                 Err(error) if error.code() == Some(ResponseError::InvalidTxnState) => None,
@@ -178,6 +183,7 @@ impl TransactionalProducer {
     fn begin(&mut self, identity: Identity) {
         self.is_kip_890 = self.client.pool().transaction_version() >= KIP_890;
         self.identity = identity;
+        self.is_open = false;
         self.partitions.clear();
         let produce_version = if self.is_kip_890 { i16::MAX } else { PRODUCE_BEFORE_KIP_890 };
         self.command(Command::Begin { identity, produce_version });
@@ -186,7 +192,7 @@ impl TransactionalProducer {
     async fn flush(&self) -> Result<(), Error> {
         let (sender, flushed) = oneshot::channel();
         self.command(Command::Flush(sender));
-        flushed.await.unwrap_or_else(|_| Err(Error::Setting("the producer has ended".to_owned())))
+        flushed.await.unwrap_or(Err(Error::Abandoned))
     }
 
     fn command(&self, command: Command) {

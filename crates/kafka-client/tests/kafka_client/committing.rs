@@ -90,7 +90,7 @@ async fn a_successor_fences_on(broker: &Broker) {
 async fn one_that_the_broker_has_timed_out_is_not_committed() {
     let broker = Broker::shared().await;
     let topic = broker.topic(1).await;
-    let mut producer = begin(broker, &topic, Duration::from_millis(100)).await;
+    let mut producer = begin(broker, &topic, Duration::from_secs(2)).await;
     send(&mut producer, &topic, &["1"]).await;
     let partition = crate::support::partition(broker.bootstrap(), &topic).await;
     eventually(DEADLINE, async || {

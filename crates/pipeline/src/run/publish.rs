@@ -1,6 +1,6 @@
 //! The stage between the model and the commit: what the batch publishes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use tally_domain::Reason;
@@ -11,7 +11,7 @@ use tally_ports::{
 
 use super::stages::Run;
 use crate::measure::observe;
-use crate::publish::{Check, count};
+use crate::publish::{Check, count, publish};
 
 /// The records that a batch publishes directly, with the positions that they come from.
 #[derive(Default)]
@@ -71,18 +71,14 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
         };
         let began = Instant::now();
         let gate = &self.pipeline.gates.publish;
-        let left_out = gate.pass(|| outputs.publisher().publish(&records)).await?;
+        let left_out = publish(&**outputs.publisher(), gate, &records).await?;
         observe("publish", began);
+        let left_out: BTreeSet<usize> = left_out.into_iter().collect();
         let refused =
             left_out.iter().map(|&index| (positions[index], too_large(&records[index].topic)));
         let refused: BTreeMap<i64, Reason> = refused.collect();
-        let (mut index, flow) = (0, self.pipeline.flow.name());
-        let mut published = records;
-        published.retain(|_| {
-            index += 1;
-            !left_out.contains(&(index - 1))
-        });
-        count(flow, &published);
+        let published = records.iter().enumerate().filter(|(index, _)| !left_out.contains(index));
+        count(self.pipeline.flow.name(), published.map(|(_, record)| record));
         let has_refused = !refused.is_empty();
         refuse(commit, refused);
         Ok(has_refused)

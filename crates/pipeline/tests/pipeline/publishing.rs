@@ -131,6 +131,7 @@ async fn an_outage_of_the_topics_holds_the_batch_and_costs_no_record() {
     assert_eq!(tokio::join!(run, meanwhile).0, Ok(Ended::AtEnd { next: 5 }));
     assert_eq!((bench.totals.written, bench.totals.dead_lettered), (5, 0));
     assert_eq!(topic.ids(), (0..5).map(id).collect::<Vec<_>>());
+    assert_eq!(topic.sends.load(Ordering::SeqCst), 1, "an outage sends nothing again");
 }
 
 #[tokio::test(start_paused = true)]

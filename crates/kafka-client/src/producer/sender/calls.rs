@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::Outcome;
 use crate::error::Error;
@@ -22,7 +22,7 @@ struct Call {
     open: usize,
     too_large: Vec<usize>,
     failed: Option<Error>,
-    outcomes: mpsc::UnboundedSender<Outcome>,
+    outcomes: watch::Sender<Option<Outcome>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -40,7 +40,7 @@ impl Calls {
         &mut self,
         delivery: u64,
         records: usize,
-        outcomes: mpsc::UnboundedSender<Outcome>,
+        outcomes: watch::Sender<Option<Outcome>>,
         permit: Option<OwnedSemaphorePermit>,
     ) {
         let call =
@@ -55,7 +55,7 @@ impl Calls {
         for delivery in deliveries.filter(|delivery| told.insert(*delivery)) {
             if let Some(call) = self.open.get(&delivery) {
                 let error = error.clone();
-                let _ = call.outcomes.send(Err(Undelivered { error, is_on_its_way: true }));
+                call.outcomes.send_replace(Some(Err(Undelivered { error, is_on_its_way: true })));
             }
         }
     }
@@ -92,7 +92,7 @@ impl Calls {
             self.failed.clone_from(&failed);
         }
         let failed = failed.map(|error| Undelivered { error, is_on_its_way: false });
-        let _ = outcomes.send(failed.map_or(Ok(too_large), Err));
+        outcomes.send_replace(Some(failed.map_or(Ok(too_large), Err)));
         self.answer_flushes();
     }
 
@@ -100,7 +100,8 @@ impl Calls {
     fn answer_flushes(&mut self) {
         if self.open.is_empty() {
             for flushed in self.flushes.drain(..) {
-                let _ = flushed.send(self.failed.clone().map_or(Ok(()), Err));
+                let failed = self.failed.clone().map(Box::new).map(Error::TransactionFailed);
+                let _ = flushed.send(failed.map_or(Ok(()), Err));
             }
         }
     }

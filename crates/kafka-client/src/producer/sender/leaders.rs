@@ -12,7 +12,10 @@ use crate::producer::lane::{Lane, Settled};
 impl Sender {
     pub(super) fn learn_leaders(&mut self, topic: &Arc<str>, found: &Topic) {
         let mut unled = None;
-        for lane in self.lanes.iter_mut().filter(|lane| lane.topic == *topic) {
+        for lane in self.lanes.iter_mut().filter(|lane| {
+            // What is in flight to a leader is answered, or lost, before another one is sent anything.
+            lane.topic == *topic && lane.leader.is_none()
+        }) {
             let led = found.partitions.iter().find(|led| led.partition == lane.partition);
             lane.leader = led.and_then(|led| self.client.address(led.leader?));
             unled = unled.or(lane.leader.is_none().then_some(lane.partition));
