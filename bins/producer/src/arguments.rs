@@ -23,9 +23,9 @@ pub struct Arguments {
     /// Start over after the last file, until stopped
     #[arg(long)]
     pub repeat: bool,
-    /// Send each file in one transaction: consumers with isolation.level=read_committed see all of it or nothing. A file with a row
-    /// that cannot be sent is not sent, unless --rejects keeps that row. A file may take 15 minutes; only one producer with
-    /// this flag can write to a topic at a time
+    /// Send each file in one transaction: consumers of committed records (isolation level read-committed) see all of it or
+    /// nothing. A file with a row that cannot be sent is not sent, unless --rejects keeps that row. A file may take 15
+    /// minutes; only one producer with this flag can write to a topic at a time
     #[arg(long, conflicts_with = "repeat")]
     pub transactional: bool,
     /// Exit with 0 even if some rows were not sent
