@@ -44,7 +44,7 @@ pub async fn run(
         return Ok(Files::new(process, flow, model, store, of_run).take(inputs, screen).await);
     }
     if let Some(outputs) = &outputs {
-        let looking_up = outputs.look_up(&process.gates.publish);
+        let looking_up = outputs.look_up(&process.gates.publish, 1);
         let Some(found) = process.unless_stopped(looking_up).await else {
             return Ok(Report::default());
         };

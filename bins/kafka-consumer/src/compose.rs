@@ -53,7 +53,7 @@ pub async fn run(
     let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
     let found = found?;
     if let Some(outputs) = &outputs {
-        let looking_up = outputs.look_up(&process.gates.publish);
+        let looking_up = outputs.look_up(&process.gates.publish, found.partitions());
         let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
         found?;
     }

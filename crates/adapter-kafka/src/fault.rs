@@ -22,6 +22,16 @@ pub(crate) fn fault(what: &str, error: &Error) -> Fault {
     if may_pass { Fault::outage(message) } else { setting(message) }
 }
 
+/// The fault of a transaction, which its owner begins again unless a setting is wrong.
+pub(crate) fn transaction_fault(what: &str, error: &Error) -> Fault {
+    match fault(what, error) {
+        Fault::Stop(stop) if matches!(stop.kind, StopKind::Taken | StopKind::Unavailable) => {
+            Fault::outage(stop.message)
+        }
+        other => other,
+    }
+}
+
 fn is_fenced(error: &Error) -> bool {
     matches!(
         error.code(),

@@ -1,14 +1,20 @@
 //! The topics that flows publish to.
 
+mod progress_record;
+mod transactions;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tally_kafka_client::{Delivery, Error, Producer, ProducerSettings};
-use tally_ports::{Fault, OutgoingRecord, Publish};
+use tally_ports::{Fault, OutgoingRecord, Progress, Publish, Stream};
 use tokio::sync::Mutex;
 
-use crate::fault::fault;
+use self::transactions::ExactlyOnce;
+pub use self::transactions::Transactions;
+use crate::fault::{fault, setting};
 use crate::publisher::undelivered_fault;
 use crate::{Cluster, Outgoing};
 
@@ -16,6 +22,7 @@ use crate::{Cluster, Outgoing};
 pub struct OutputTopics {
     cluster: Cluster,
     producer: Producer,
+    exactly_once: Option<ExactlyOnce>,
 }
 
 /// Records on their way to topics.
@@ -37,12 +44,24 @@ impl OutputTopics {
     /// To topics of `cluster`. Does not connect yet.
     pub fn new(cluster: Cluster) -> Self {
         let producer = cluster.client().producer(ProducerSettings::default());
-        Self { cluster, producer }
+        Self { cluster, producer, exactly_once: None }
+    }
+
+    /// The same, also in transactions: their ids begin with `prefix`, and the topic `progress` says how far they go.
+    #[must_use]
+    pub fn in_transactions(mut self, prefix: &str, progress: &str) -> Self {
+        self.exactly_once = Some(ExactlyOnce::new(self.cluster.clone(), prefix, progress));
+        self
+    }
+
+    fn exactly_once(&self) -> Result<&ExactlyOnce, Fault> {
+        self.exactly_once.as_ref().ok_or_else(|| setting("transactions have no topic of progress"))
     }
 }
 
 impl Publish for OutputTopics {
     type Sending = SendingToTopics;
+    type Transactions = Transactions;
 
     async fn limit(&self, topic: &str) -> Result<usize, Fault> {
         // A topic that is missing is told with those of similar names.
@@ -52,10 +71,7 @@ impl Publish for OutputTopics {
     }
 
     async fn send(&self, records: &[OutgoingRecord]) -> Result<SendingToTopics, Fault> {
-        let mut topics: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (index, record) in records.iter().enumerate() {
-            topics.entry(&record.topic).or_default().push(index);
-        }
+        let topics = by_topic(records);
         // All or none: what can fail comes first.
         for topic in topics.keys() {
             let found = self.producer.max_batch_bytes(topic).await;
@@ -82,6 +98,43 @@ impl Publish for OutputTopics {
         too_large.sort_unstable();
         Ok(too_large)
     }
+
+    async fn prepare_transactions(&self, partitions: i32) -> Result<(), Fault> {
+        self.exactly_once()?.topic(partitions).await.map(drop)
+    }
+
+    async fn begin_transactions(
+        &self,
+        stream: &Stream,
+        timeout: Duration,
+    ) -> Result<Transactions, Fault> {
+        self.exactly_once()?.begin(stream, timeout).await
+    }
+
+    async fn progress(&self, transactions: &Transactions) -> Result<Option<Progress>, Fault> {
+        transactions.progress().await
+    }
+
+    async fn transact(
+        &self,
+        transactions: &mut Transactions,
+        records: &[OutgoingRecord],
+        progress: &Progress,
+    ) -> Result<Vec<usize>, Fault> {
+        let topic = transactions.progress_topic();
+        let limit = self.producer.max_batch_bytes(topic).await;
+        let limit = limit.map_err(|error| unavailable(topic, &error))?;
+        transactions.commit(records, progress, limit).await
+    }
+}
+
+/// Where the records of each topic stand among all.
+fn by_topic(records: &[OutgoingRecord]) -> BTreeMap<&str, Vec<usize>> {
+    let mut topics: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, record) in records.iter().enumerate() {
+        topics.entry(&record.topic).or_default().push(index);
+    }
+    topics
 }
 
 fn write_to(topic: &str) -> String {

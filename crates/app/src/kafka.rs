@@ -8,7 +8,7 @@ use tally_domain::Flow;
 use tally_ports::{Fault, PublishDeadLetters, RelayedDeadLetter, Stop};
 
 use crate::Settings;
-use crate::settings::{Mechanism, wrong};
+use crate::settings::{Kafka, Mechanism, wrong};
 
 /// How to reach the brokers.
 ///
@@ -108,7 +108,9 @@ pub fn decoder(settings: &Settings, flow: &dyn Flow, registry: Option<Registry>)
 
 /// What publishes to topics.
 pub(crate) fn publisher(all: &Settings) -> Result<OutputTopics, Stop> {
-    Ok(OutputTopics::new(Cluster::new(&settings(all)?).map_err(Fault::into_stop)?))
+    let topics = OutputTopics::new(Cluster::new(&settings(all)?).map_err(Fault::into_stop)?);
+    let Kafka { transactional_id_prefix, progress_topic, .. } = &all.kafka;
+    Ok(topics.in_transactions(transactional_id_prefix, progress_topic))
 }
 
 /// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tally_domain::quality::Rules;
 use tally_domain::{Flow, Kind, Output, TimeUnit};
 use tally_pipeline::Budget;
-use tally_ports::{Stop, StopKind, Topics};
+use tally_ports::{DeliveryGuarantee, Stop, StopKind, Topics};
 use tally_telemetry::Format;
 
 use crate::secret::Secret;
@@ -129,8 +129,12 @@ pub struct Kafka {
     pub timeout: Span,
     /// How many bytes the records of one batch of a log may take unpacked.
     pub max_batch_bytes: usize,
-    /// What the transactional ids of `producer --transactional` begin with.
+    /// How often a record of a flow's outputs may be published: `at-least-once` or `exactly-once`.
+    pub delivery: DeliveryGuarantee,
+    /// What transactional ids begin with.
     pub transactional_id_prefix: String,
+    /// The topic that says how far transactions go; made where it is missing.
+    pub progress_topic: String,
     /// Whether committed positions are reported to Kafka's consumer group, for tools that show its lag.
     pub report_offsets: bool,
     /// Whether connections are encrypted.
@@ -229,7 +233,9 @@ impl Default for Settings {
                 linger: Span::milliseconds(50),
                 timeout: Span::seconds(10),
                 max_batch_bytes: 64 * 1024 * 1024,
+                delivery: DeliveryGuarantee::AtLeastOnce,
                 transactional_id_prefix: "tally".into(),
+                progress_topic: "tally-progress".into(),
                 report_offsets: false,
                 tls: false,
                 ca_file: String::new(),
@@ -325,6 +331,7 @@ impl Settings {
             ("topic", &self.kafka.topic),
             ("group", &self.kafka.group),
             ("transactional_id_prefix", &self.kafka.transactional_id_prefix),
+            ("progress_topic", &self.kafka.progress_topic),
         ] {
             if value.trim().is_empty() {
                 return Err(wrong(format!("kafka.{name} is empty")));

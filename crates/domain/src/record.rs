@@ -188,6 +188,25 @@ impl Value {
         }
     }
 
+    /// The value of a column of this type from its JSON; `None` where that is of another kind.
+    pub fn from_json(kind: Type, json: &RawValue) -> Option<Self> {
+        let json = json.get();
+        let text = || serde_json::from_str::<String>(json).ok();
+        Some(match kind {
+            _ if json == "null" => Self::Null,
+            Type::Boolean => Self::Boolean(json.parse().ok()?),
+            Type::Integer => Self::Integer(json.parse().ok()?),
+            Type::Decimal { precision, scale } => {
+                Self::Decimal(Decimal::parse(json, precision, scale)?)
+            }
+            Type::Uuid => Self::Uuid(text()?.parse().ok()?),
+            Type::Text { .. } => Self::Text(text()?.into()),
+            Type::Json => Self::Json(json.into()),
+            Type::Timestamp => Self::Timestamp(text()?.parse().ok()?),
+            Type::Instant => Self::Instant(text()?.parse().ok()?),
+        })
+    }
+
     /// Whether a column of this type can hold it.
     pub const fn is(&self, kind: Type) -> bool {
         matches!(
@@ -365,6 +384,30 @@ mod tests {
         ];
         let json = r#"[null,true,9223372036854775807,-12.34,12.0,99999999999999.9999,7.0,"a\"b",{"a": 1.50}]"#;
         assert_eq!(serde_json::to_string(&values).unwrap(), json);
+    }
+
+    #[test]
+    fn a_value_is_read_from_its_json() {
+        let decimal = Type::Decimal { precision: 18, scale: 4 };
+        let time: NaiveDateTime = "2026-01-02T03:04:05.678901".parse().unwrap();
+        for (kind, value) in [
+            (Type::Boolean, Value::Boolean(false)),
+            (Type::Integer, Value::Integer(i64::MIN)),
+            (decimal, Value::Decimal(Decimal { unscaled: -999_999_999_999_999_999, scale: 4 })),
+            (decimal, Value::Decimal(Decimal { unscaled: 70_000, scale: 4 })),
+            (Type::Uuid, Value::Uuid(Uuid::from_u128(7))),
+            (Type::Text { limit: None }, Value::Text("a\"é\n".into())),
+            (Type::Json, Value::Json(r#"{"a": 1.50}"#.into())),
+            (Type::Timestamp, Value::Timestamp(time)),
+            (Type::Instant, Value::Instant(time.and_utc())),
+            (Type::Integer, Value::Null),
+        ] {
+            let json = serde_json::to_string(&value).unwrap();
+            let raw = RawValue::from_string(json.clone()).unwrap();
+            assert!(Value::from_json(kind, &raw) == Some(value), "{json}");
+        }
+        let raw = RawValue::from_string("\"7\"".to_owned()).unwrap();
+        assert!(Value::from_json(Type::Integer, &raw).is_none());
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::gauge;
-use tally_ports::{Lease, Outbox, OutgoingRecord, Publish, Stop, StopKind, metric};
+use tally_ports::{Lease, Outbox, Positions, Publish, Stop, Stream, failpoint, metric};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::publish::{count, publish as publish_records};
+use crate::publish::{PartitionPublisher, count};
 use crate::{Gates, Outputs};
 
 /// How many records are published at once.
@@ -19,34 +19,52 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the backlog is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-/// Publishes what outboxes hold, for the owner of their partitions.
-pub struct OutboxRelay<P, S> {
-    flow: String,
+/// Publishes what the outbox of a partition holds, for its owner.
+pub struct OutboxRelay<P: Publish, S> {
+    publisher: Arc<PartitionPublisher<P, S>>,
     store: Arc<S>,
-    publisher: Arc<P>,
     gates: Gates,
+    flow: String,
+    lease: Lease,
 }
 
-impl<P: Publish, S: Outbox> OutboxRelay<P, S> {
-    /// From the `store` to the `outputs`, each behind its gate.
-    pub fn new(flow: &str, store: Arc<S>, outputs: &Outputs<P>, gates: Gates) -> Self {
-        let publisher = Arc::clone(outputs.publisher());
-        Self { flow: flow.to_owned(), store, publisher, gates }
+impl<P: Publish, S: Outbox + Positions> OutboxRelay<P, S> {
+    /// From the `store` to the `outputs`, each behind its gate, while `lease` is the partition's.
+    pub fn new(
+        store: Arc<S>,
+        outputs: &Outputs<P>,
+        gates: Gates,
+        stream: Arc<Stream>,
+        lease: Lease,
+    ) -> Self {
+        let (flow, gate) = (stream.flow.clone(), Arc::clone(&gates.publish));
+        let publisher =
+            PartitionPublisher::new(outputs.clone(), gate, Arc::clone(&store), stream, lease);
+        Self::with(Arc::new(publisher), store, gates, flow, lease)
+    }
+
+    pub(crate) const fn with(
+        publisher: Arc<PartitionPublisher<P, S>>,
+        store: Arc<S>,
+        gates: Gates,
+        flow: String,
+        lease: Lease,
+    ) -> Self {
+        Self { publisher, store, gates, flow, lease }
     }
 
     /// Publishes all that there is.
     ///
     /// # Errors
     /// When the lease is lost, a dependency stays unavailable, or a topic does not take a record.
-    pub async fn all(&self, lease: &Lease) -> Result<(), Stop> {
-        while self.some(lease).await? > 0 {}
+    pub async fn all(&self) -> Result<(), Stop> {
+        while self.some().await? > 0 {}
         Ok(())
     }
 
     /// Publishes what comes until all `is_over`, and then what is left, unless a `stop` is requested.
     pub(crate) async fn until(
         &self,
-        lease: &Lease,
         has_committed: &Notify,
         is_over: &CancellationToken,
         stop: &CancellationToken,
@@ -54,7 +72,7 @@ impl<P: Publish, S: Outbox> OutboxRelay<P, S> {
         loop {
             // Asked before it is looked: what was committed before the end is then seen.
             let is_last = is_over.is_cancelled();
-            let published = self.some(lease).await?;
+            let published = self.some().await?;
             if is_last && (published == 0 || stop.is_cancelled()) {
                 return Ok(());
             }
@@ -70,24 +88,17 @@ impl<P: Publish, S: Outbox> OutboxRelay<P, S> {
     }
 
     /// Publishes the first records and deletes them; how many.
-    async fn some(&self, lease: &Lease) -> Result<usize, Stop> {
-        let Gates { database, publish, .. } = &self.gates;
-        let found = database.pass(|| self.store.outbox(lease, BATCH)).await?;
-        let Some(last) = found.last().map(|record| record.number) else { return Ok(0) };
-        let (numbers, records): (Vec<i64>, Vec<OutgoingRecord>) =
-            found.into_iter().map(|record| (record.number, record.record)).unzip();
-        let too_large = publish_records(&*self.publisher, publish, &records).await?;
-        if let Some(&index) = too_large.first() {
-            let (topic, number) = (&records[index].topic, numbers[index]);
-            let message = format!(
-                "record {number} of position {} in the outbox of {} is larger than {topic} takes: raise its max.message.bytes",
-                lease.position_id, self.flow
-            );
-            return Err(Stop { kind: StopKind::Setting, message });
-        }
-        count(&self.flow, records.iter());
-        database.pass(|| self.store.published(lease, last)).await?;
-        Ok(records.len())
+    async fn some(&self) -> Result<usize, Stop> {
+        let (database, lease) = (&self.gates.database, &self.lease);
+        let mut records = database.pass(|| self.store.outbox(lease, BATCH)).await?;
+        let published = self.publisher.outbox(&records).await?;
+        records.truncate(published);
+        let Some(last) = records.last() else { return Ok(0) };
+        count(&self.flow, records.iter().map(|record| &record.record));
+        failpoint("mark-before");
+        database.pass(|| self.store.published(lease, last.number)).await?;
+        failpoint("mark-after");
+        Ok(published)
     }
 }
 

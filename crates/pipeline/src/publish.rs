@@ -1,5 +1,7 @@
 //! What may be published of a row.
 
+mod partition;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,40 +9,53 @@ use metrics::counter;
 use tally_domain::Reason;
 use tally_ports::publish::{outgoing, too_large};
 use tally_ports::{
-    Origin, OutgoingRecord, Publish, Row, Stop, Topics, Way, check_counters, metric,
+    DeliveryGuarantee, Origin, OutgoingRecord, Publish, Row, Stop, Topics, Way, check_counters,
+    metric,
 };
 use tokio::sync::OnceCell;
 
+pub(crate) use self::partition::PartitionPublisher;
 use crate::Gate;
 
 /// Where a flow publishes to. Clones share what is known of the topics.
 pub struct Outputs<P> {
     publisher: Arc<P>,
     topics: Topics,
+    guarantee: DeliveryGuarantee,
     /// In the order of the topics.
     limits: Arc<OnceCell<Vec<usize>>>,
 }
 
 impl<P> Clone for Outputs<P> {
     fn clone(&self) -> Self {
-        let Self { publisher, topics, limits } = self;
-        let (publisher, topics) = (Arc::clone(publisher), Arc::clone(topics));
-        Self { publisher, topics, limits: Arc::clone(limits) }
+        Self {
+            publisher: Arc::clone(&self.publisher),
+            topics: Arc::clone(&self.topics),
+            guarantee: self.guarantee,
+            limits: Arc::clone(&self.limits),
+        }
     }
 }
 
 impl<P: Publish> Outputs<P> {
     /// The `topics` of a flow's outputs, in the same order.
-    pub fn new(publisher: P, topics: Topics) -> Self {
-        Self { publisher: Arc::new(publisher), topics, limits: Arc::default() }
+    pub fn new(publisher: P, topics: Topics, guarantee: DeliveryGuarantee) -> Self {
+        Self { publisher: Arc::new(publisher), topics, guarantee, limits: Arc::default() }
     }
 
-    /// Asks the topics for their limits, once: so that an outage later holds up nothing but what is published.
+    /// Asks the topics for their limits, once: so that an outage later holds up nothing but what is published. Where all is
+    /// published exactly once, makes the topic of progress for a stream of so many `partitions`.
     ///
     /// # Errors
-    /// When a topic does not exist, or its brokers stay unavailable.
-    pub async fn look_up(&self, gate: &Gate) -> Result<(), Stop> {
-        self.limits(gate).await.map(drop)
+    /// When a topic does not exist or is not fit, or its brokers stay unavailable.
+    pub async fn look_up(&self, gate: &Gate, partitions: i32) -> Result<(), Stop> {
+        self.limits(gate).await?;
+        match self.guarantee {
+            DeliveryGuarantee::AtLeastOnce => Ok(()),
+            DeliveryGuarantee::ExactlyOnce => {
+                gate.pass(|| self.publisher.prepare_transactions(partitions)).await
+            }
+        }
     }
 
     pub(crate) async fn limits(&self, gate: &Gate) -> Result<&[usize], Stop> {
@@ -58,10 +73,6 @@ impl<P: Publish> Outputs<P> {
 impl<P> Outputs<P> {
     pub(crate) fn topics(&self) -> Topics {
         Arc::clone(&self.topics)
-    }
-
-    pub(crate) fn publisher(&self) -> &Arc<P> {
-        &self.publisher
     }
 }
 
@@ -107,16 +118,6 @@ impl<'a> Check<'a> {
         }
         Ok(Ok(records))
     }
-}
-
-/// Publishes records, behind `gate`; the indices of those that are too large.
-pub(crate) async fn publish<P: Publish>(
-    publisher: &P,
-    gate: &Gate,
-    records: &[OutgoingRecord],
-) -> Result<Vec<usize>, Stop> {
-    let sending = gate.pass(|| publisher.send(records)).await?;
-    gate.pass(|| publisher.acknowledged(&sending)).await
 }
 
 /// Counts records that were published.

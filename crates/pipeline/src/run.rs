@@ -2,6 +2,7 @@
 
 mod publish;
 mod quality_log;
+mod settle;
 mod stages;
 
 use std::sync::{Arc, PoisonError};
@@ -10,8 +11,8 @@ use std::time::Duration;
 use tally_domain::Flow;
 use tally_domain::quality::Rules;
 use tally_ports::{
-    Commit, DeadLetterBudget, Enrich, Lease, Mask, Outbox, Position, Publish, Sink, Source, Stop,
-    StopKind, Stream, Topics,
+    Commit, DeadLetterBudget, Enrich, Lease, Mask, Outbox, Position, Positions, Publish, Sink,
+    Source, Stop, StopKind, Stream, Topics, Way, failpoint,
 };
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use self::quality_log::QualityLog;
 pub(crate) use self::stages::ask;
 use self::stages::{Run, joined};
 use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
+use crate::publish::PartitionPublisher;
 use crate::{Gates, OutboxRelay, Outputs, Status, Totals};
 
 /// How a pipeline works.
@@ -91,7 +93,7 @@ pub struct Partition {
     pub position: Position,
 }
 
-impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
+impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
     /// A pipeline for `flow` through `enrich`, where it has a model, to `outputs`, where it publishes, and into `sink`, each
     /// behind its gate. Without `outputs` nothing is published.
     pub fn new(
@@ -118,32 +120,42 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
         &self.gates
     }
 
-    /// Publishes all that the outbox of the lease's partition holds.
+    /// Publishes all that the outbox of the partition holds.
     ///
     /// # Errors
     /// When it cannot be published, also as the flow has no outputs.
-    pub async fn relay_outbox(&self, lease: &Lease) -> Result<(), Stop> {
-        let relay = self.outbox_relay().ok_or_else(|| Stop {
-            kind: StopKind::Unavailable,
+    pub async fn relay_outbox(&self, stream: &Arc<Stream>, lease: Lease) -> Result<(), Stop> {
+        let relay = self.relay(self.publisher(stream, lease), lease).ok_or_else(|| Stop {
+            kind: StopKind::Setting,
             message: format!(
-                "the outbox of {} holds records, which nothing publishes here",
+                "the outbox of {} holds records, and the flow has no outputs in this program",
                 self.flow.name()
             ),
         })?;
-        relay.all(lease).await
+        relay.all().await
     }
 
     fn topics(&self) -> Topics {
         self.outputs.as_ref().map_or_else(Topics::default, Outputs::topics)
     }
 
-    fn outbox_relay(&self) -> Option<OutboxRelay<P, S>> {
-        let (outputs, store) = (self.outputs.as_ref()?, Arc::clone(&self.sink));
-        Some(OutboxRelay::new(self.flow.name(), store, outputs, self.gates.clone()))
+    fn publisher(&self, stream: &Arc<Stream>, lease: Lease) -> Option<Arc<PartitionPublisher<P, S>>> {
+        let (outputs, gate) = (self.outputs.clone()?, Arc::clone(&self.gates.publish));
+        let (store, stream) = (Arc::clone(&self.sink), Arc::clone(stream));
+        Some(Arc::new(PartitionPublisher::new(outputs, gate, store, stream, lease)))
     }
 
-    /// Reads `source` from the partition's position to its end and commits every batch, in order. What a batch publishes
-    /// directly is acknowledged before it is committed; the outbox is relayed meanwhile, and empty at the end.
+    fn relay(
+        &self,
+        publisher: Option<Arc<PartitionPublisher<P, S>>>,
+        lease: Lease,
+    ) -> Option<OutboxRelay<P, S>> {
+        let (store, flow) = (Arc::clone(&self.sink), self.flow.name().to_owned());
+        Some(OutboxRelay::with(publisher?, store, self.gates.clone(), flow, lease))
+    }
+
+    /// Reads `source` from the partition's position, which is [settled](Self::settle), to its end and commits every batch, in
+    /// order. What a batch publishes directly is acknowledged before it is committed; the outbox is relayed meanwhile, and empty at the end.
     ///
     /// `totals` counts what was committed, whatever the result; `committed` is called after each commit with what was
     /// committed. When `stop` is cancelled, reading stops and what is in flight is committed.
@@ -158,7 +170,11 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
         totals: &mut Totals,
         mut committed: impl FnMut(&Totals, &Commit) + Send,
     ) -> Result<Ended, Stop> {
-        let run = Arc::new(Run { pipeline: Arc::clone(self), partition });
+        let lease = partition.position.lease;
+        let publisher = self.publisher(&partition.stream, lease);
+        let relay = self.relay(publisher.clone(), lease);
+        let is_relayed = Way::of(&*self.flow) == Some(Way::Outbox);
+        let run = Arc::new(Run { pipeline: Arc::clone(self), partition, publisher });
         let (sender, mut receiver) = mpsc::channel(self.settings.ahead.max(1));
         let reader = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&run).read(
             source,
@@ -171,6 +187,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
             let mut quality_log = QualityLog::default();
             while let Some(batch) = receiver.recv().await {
                 let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
+                failpoint("model-after");
                 let outgoing = run.prepare_to_publish(&mut commit).await?;
                 let mut budgeted = BudgetedBatch::enter(&self.budget_window, &commit)?;
                 if run.publish(&mut commit, outgoing).await? {
@@ -185,7 +202,9 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
                 quality_log.note(&commit, &self.settings.rules);
                 budgeted.was_committed();
                 drop(counted);
-                has_committed.notify_one();
+                if is_relayed {
+                    has_committed.notify_one();
+                }
                 totals.add(&commit, judged, &result);
                 committed(totals, &commit);
             }
@@ -193,10 +212,9 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Pipeline<E, P, S> {
             is_over.cancel();
             ended
         };
-        let relay = self.outbox_relay();
         let relay_all = async {
             let Some(relay) = &relay else { return Ok(()) };
-            relay.until(&run.partition.position.lease, &has_committed, &is_over, stop).await
+            relay.until(&has_committed, &is_over, stop).await
         };
         let all = async { tokio::try_join!(commit_all, relay_all).map(|(ended, ())| ended) };
         let out_of_time = async {

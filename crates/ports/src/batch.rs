@@ -57,7 +57,7 @@ impl Batch {
 }
 
 /// One record as a source found it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     /// Its place in the partition.
     pub position: i64,

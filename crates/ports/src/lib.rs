@@ -10,6 +10,7 @@ pub mod batch;
 pub mod dead_letter;
 pub mod dead_letters;
 pub mod effect;
+pub mod failpoint;
 pub mod fault;
 pub mod logged_act;
 pub mod metric;
@@ -18,6 +19,7 @@ pub mod pass;
 pub mod passed;
 pub mod position;
 pub mod privacy;
+pub mod progress;
 pub mod publish;
 pub mod replay;
 pub mod worker;
@@ -38,6 +40,7 @@ pub use effect::{
     Earlier, OpenDeadLetter, Origin, Outcome, Refusal, Together, TogetherRow, Verdict, Writes,
     check_counters, counts, notes_ranges, outdates_by_key, written_keys,
 };
+pub use failpoint::failpoint;
 pub use fault::{Fault, Stop, StopKind};
 pub use logged_act::{Acts, LoggedAct};
 pub use migration::{KnownFlow, Migrations};
@@ -47,7 +50,8 @@ pub use position::{
     Begin, Claim, Finished, Lease, PartitionState, Position, SetTo, Stream, Tolerance,
 };
 pub use privacy::Mask;
-pub use publish::{Outbox, OutboxRecord, OutgoingRecord, Publish, Topics, Way};
+pub use progress::{Progress, PublishedBatch, PublishedOutbox};
+pub use publish::{DeliveryGuarantee, Outbox, OutboxRecord, OutgoingRecord, Publish, Topics, Way};
 pub use replay::{DecodedRecord, Replay, ReplayAttempt, Replayed};
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};

@@ -36,6 +36,15 @@ impl Passed {
         Value::Object(counts.collect::<Map<_, _>>())
     }
 
+    /// From what [`to_json`](Self::to_json) made; `None` where that did not make it.
+    pub fn from_json(json: &Value) -> Option<Self> {
+        let reason = |name: &str| {
+            [MARKER, ABORTED, EMPTY, HOLE, GAP].into_iter().find(|known| *known == name)
+        };
+        let counts = json.as_object()?.iter();
+        counts.map(|(name, count)| Some((reason(name)?, count.as_i64()?))).collect::<Option<_>>().map(Self)
+    }
+
     /// How many there are by what [`to_json`](Self::to_json) made; `None` where that did not make it.
     pub fn sum_of(json: &str) -> Option<i64> {
         let counts: BTreeMap<String, i64> = serde_json::from_str(json).ok()?;

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tally_domain::{Flow, Reason, Stage, TableKind, publish};
 
-use crate::{Fault, Headers, Lease, Origin, Row, Stop, StopKind, Stream};
+use crate::{Fault, Headers, Lease, Origin, Progress, Row, Stop, StopKind, Stream};
 
 /// The flow that published the record.
 const FLOW: &str = "tally.flow";
@@ -27,6 +29,8 @@ const HEADER_BYTES: usize = 10;
 pub trait Publish: Send + Sync + 'static {
     /// Records on their way; given up when it is dropped.
     type Sending: Send + Sync;
+    /// The right to publish for one partition in transactions.
+    type Transactions: Send;
 
     /// The greatest [size](OutgoingRecord::size) of a record that the topic takes. [`StopKind::Setting`] where there is no
     /// such topic.
@@ -44,11 +48,44 @@ pub trait Publish: Send + Sync + 'static {
         &self,
         sending: &Self::Sending,
     ) -> impl Future<Output = Result<Vec<usize>, Fault>> + Send;
+
+    /// Makes the topic of progress where it is missing, for a stream of so many partitions. [`StopKind::Setting`] where it
+    /// is not fit.
+    fn prepare_transactions(
+        &self,
+        partitions: i32,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Begins to publish for a partition in transactions that take `timeout` at most: whoever did so before is fenced, and
+    /// what it left open is aborted.
+    fn begin_transactions(
+        &self,
+        stream: &Stream,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Self::Transactions, Fault>> + Send;
+
+    /// What the last transaction said that was committed for the partition, whoever committed it.
+    fn progress(
+        &self,
+        transactions: &Self::Transactions,
+    ) -> impl Future<Output = Result<Option<Progress>, Fault>> + Send;
+
+    /// Publishes `records` and `progress` in one transaction; or nothing, where some records are too large for their topics:
+    /// their indices, in order. Whoever reads only what is committed sees all or none.
+    ///
+    /// After a fault it may be published: the caller begins again, and looks at the progress.
+    fn transact(
+        &self,
+        transactions: &mut Self::Transactions,
+        records: &[OutgoingRecord],
+        progress: &Progress,
+    ) -> impl Future<Output = Result<Vec<usize>, Fault>> + Send;
 }
 
 /// For flows that publish nothing: there is none.
 impl Publish for Infallible {
     type Sending = Self;
+    type Transactions = Self;
 
     async fn limit(&self, _: &str) -> Result<usize, Fault> {
         match *self {}
@@ -59,6 +96,27 @@ impl Publish for Infallible {
     }
 
     async fn acknowledged(&self, _: &Infallible) -> Result<Vec<usize>, Fault> {
+        match *self {}
+    }
+
+    async fn prepare_transactions(&self, _: i32) -> Result<(), Fault> {
+        match *self {}
+    }
+
+    async fn begin_transactions(&self, _: &Stream, _: Duration) -> Result<Self, Fault> {
+        match *self {}
+    }
+
+    async fn progress(&self, _: &Self) -> Result<Option<Progress>, Fault> {
+        match *self {}
+    }
+
+    async fn transact(
+        &self,
+        _: &mut Self,
+        _: &[OutgoingRecord],
+        _: &Progress,
+    ) -> Result<Vec<usize>, Fault> {
         match *self {}
     }
 }
@@ -91,8 +149,19 @@ pub trait Outbox: Send + Sync + 'static {
         &self,
         flow: &str,
         owner: &str,
-        lease: std::time::Duration,
+        lease: Duration,
     ) -> impl Future<Output = Result<Option<(Stream, Lease)>, Fault>> + Send;
+}
+
+/// How often a record may be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryGuarantee {
+    /// Once, but for repeats after a crash, under the same `tally.id`.
+    #[default]
+    AtLeastOnce,
+    /// Once for readers that see only what is committed: in transactions.
+    ExactlyOnce,
 }
 
 /// Which way a flow publishes.
@@ -136,6 +205,12 @@ pub struct OutgoingRecord {
 }
 
 impl OutgoingRecord {
+    /// Its `tally.id`.
+    pub fn id(&self) -> &[u8] {
+        let id = self.headers.iter().rev().find(|(name, _)| name == ID);
+        id.and_then(|(_, value)| value.as_deref()).unwrap_or_default()
+    }
+
     /// How many bytes it takes at most in a topic, uncompressed and in a batch of its own.
     pub fn size(&self) -> usize {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);

@@ -96,7 +96,7 @@ fn names_that_are_unknown() {
         }
         "csv." => "encoding, decimal, skip_lines, columns, timestamp_formats",
         "kafka." => {
-            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, transactional_id_prefix, report_offsets, tls, ca_file, sasl"
+            "brokers, topic, group, start, dlq_topic, registry_url, client_id, linger, timeout, max_batch_bytes, delivery, transactional_id_prefix, progress_topic, report_offsets, tls, ca_file, sasl"
         }
         "kafka.sasl." => "mechanism, username, password",
         "budget." => "ratio, window, in_a_row",
@@ -459,10 +459,12 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         kafka.brokers = \"127.0.0.1:9092\" # default\n\
         kafka.ca_file = \"\" # default\n\
         kafka.client_id = \"tally\" # default\n\
+        kafka.delivery = \"at-least-once\" # default\n\
         kafka.dlq_topic = \"\" # default\n\
         kafka.group = \"tally\" # default\n\
         kafka.linger = \"50ms\" # default\n\
         kafka.max_batch_bytes = 67108864 # default\n\
+        kafka.progress_topic = \"tally-progress\" # default\n\
         kafka.registry_url = \"\" # default\n\
         kafka.report_offsets = false # default\n\
         kafka.sasl.mechanism = \"none\" # default\n\

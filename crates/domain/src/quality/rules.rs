@@ -50,6 +50,16 @@ impl Rules {
     pub fn of(&self, name: &str) -> Rule {
         self.by_name.get(name).copied().unwrap_or_default()
     }
+
+    /// The same, where no rule has another consequence than a warning.
+    #[must_use]
+    pub fn only_warning(&self) -> Self {
+        let mut rules = self.clone();
+        for rule in rules.by_name.values_mut() {
+            rule.policy = Policy::Warn;
+        }
+        rules
+    }
 }
 
 impl Default for Rules {

@@ -1,40 +1,43 @@
 //! The stage between the model and the commit: what the batch publishes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tally_domain::Reason;
 use tally_ports::publish::too_large;
 use tally_ports::{
-    Commit, DeadLetter, Earlier, Enrich, Outbox, OutgoingRecord, Publish, Row, Sink, Stop, Way,
+    Commit, DeadLetter, Earlier, Enrich, Outbox, OutgoingRecord, Positions, Publish, Row,
+    Sink, Stop, Way,
 };
 
 use super::stages::Run;
 use crate::measure::observe;
-use crate::publish::{Check, count, publish};
+use crate::publish::{Check, count};
 
 /// The records that a batch publishes directly, with the positions that they come from.
 #[derive(Default)]
 pub(super) struct Outgoing {
     records: Vec<OutgoingRecord>,
     positions: Vec<i64>,
+    /// What earlier passes left.
+    earlier: Earlier,
 }
 
-impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
+impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
     /// Checks what the rows of the batch publish: those of which something cannot be published become dead letters. Returns
     /// what is to be published before the batch is committed.
     pub(super) async fn prepare_to_publish(&self, commit: &mut Commit) -> Result<Outgoing, Stop> {
-        let mut found = Outgoing::default();
         let (Some(outputs), gates) = (&self.pipeline.outputs, &self.pipeline.gates) else {
-            return Ok(found);
+            return Ok(Outgoing::default());
         };
         let earlier = self.earlier(commit).await?;
+        let mut found = Outgoing { earlier, ..Outgoing::default() };
         let range = commit.range();
         let check = Check::new(range.origin(), outputs, &gates.publish, false).await?;
         let is_direct = Way::of(&*commit.flow) == Some(Way::Direct);
         let mut refused = BTreeMap::new();
         for row in &commit.rows {
-            if earlier.has_counted(row.position) {
+            if found.earlier.has_counted(row.position) {
                 continue;
             }
             match check.records(row)? {
@@ -51,7 +54,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
     }
 
     /// A first pass has no earlier ones.
-    async fn earlier(&self, commit: &Commit) -> Result<Earlier, Stop> {
+    pub(super) async fn earlier(&self, commit: &Commit) -> Result<Earlier, Stop> {
         if commit.pass == 1 {
             return Ok(Earlier::default());
         }
@@ -65,22 +68,29 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
         commit: &mut Commit,
         outgoing: Outgoing,
     ) -> Result<bool, Stop> {
-        let Outgoing { records, positions } = outgoing;
-        let Some(outputs) = self.pipeline.outputs.as_ref().filter(|_| !records.is_empty()) else {
-            return Ok(false);
-        };
-        let began = Instant::now();
-        let gate = &self.pipeline.gates.publish;
-        let left_out = publish(&**outputs.publisher(), gate, &records).await?;
-        observe("publish", began);
-        let left_out: BTreeSet<usize> = left_out.into_iter().collect();
-        let refused =
-            left_out.iter().map(|&index| (positions[index], too_large(&records[index].topic)));
-        let refused: BTreeMap<i64, Reason> = refused.collect();
-        let published = records.iter().enumerate().filter(|(index, _)| !left_out.contains(index));
-        count(self.pipeline.flow.name(), published.map(|(_, record)| record));
-        let has_refused = !refused.is_empty();
-        refuse(commit, refused);
+        let Outgoing { mut records, mut positions, earlier } = outgoing;
+        let mut has_refused = false;
+        while let Some(publisher) = self.publisher.as_ref().filter(|_| !records.is_empty()) {
+            let began = Instant::now();
+            let left_out = publisher.batch(&records, commit, &earlier).await?;
+            observe("publish", began);
+            let refused =
+                left_out.iter().map(|&index| (positions[index], too_large(&records[index].topic)));
+            let refused: BTreeMap<i64, Reason> = refused.collect();
+            has_refused |= !refused.is_empty();
+            let are_others_published = refused.is_empty() || !publisher.is_exactly_once();
+            if are_others_published {
+                let published =
+                    (0..records.len()).filter(|index| left_out.binary_search(index).is_err());
+                count(self.pipeline.flow.name(), published.map(|index| &records[index]));
+                records.clear();
+            } else {
+                (positions, records) = (positions.into_iter().zip(records))
+                    .filter(|(position, _)| !refused.contains_key(position))
+                    .unzip();
+            }
+            refuse(commit, refused);
+        }
         Ok(has_refused)
     }
 }

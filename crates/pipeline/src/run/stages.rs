@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::Value as Json;
 use tally_domain::{AnsweredColumn, Raw, Record};
 use tally_ports::{
-    Answers, Commit, Committed, DeadLetter, Enrich, Outbox, Passed, Publish, Row, Sink, Source,
-    Stop,
+    Answers, Commit, Committed, DeadLetter, Enrich, Outbox, Passed, Positions, Publish, Row, Sink,
+    Source, Stop, failpoint,
 };
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -19,25 +19,33 @@ use crate::Gate;
 use crate::inquire::inquire;
 use crate::measure::{self, count, observe};
 use crate::prepare::{Prepared, prepare};
+use crate::publish::PartitionPublisher;
 
-pub(super) struct Run<E, P, S> {
+pub(super) struct Run<E, P: Publish, S> {
     pub(super) pipeline: Arc<Pipeline<E, P, S>>,
     pub(super) partition: Partition,
+    /// None where the flow publishes nothing.
+    pub(super) publisher: Option<Arc<PartitionPublisher<P, S>>>,
+}
+
+/// What is known of a batch once it is read and judged.
+pub(super) struct ReadBatch {
+    pub(super) id: Uuid,
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) read: i64,
+    pub(super) cursor: Json,
+    pub(super) stats: Json,
+    pub(super) quality: tally_domain::quality::Report,
+    pub(super) passed: Passed,
+    pub(super) started: Instant,
 }
 
 /// A batch that is at the model.
 pub(super) struct InFlight {
-    id: Uuid,
-    first: i64,
-    last: i64,
-    read: usize,
+    batch: ReadBatch,
     judged: usize,
-    cursor: Json,
-    stats: Json,
-    quality: tally_domain::quality::Report,
-    passed: Passed,
     dead_letters: Vec<DeadLetter>,
-    started: Instant,
     counted: measure::InFlight,
     rows: AbortOnDropHandle<Result<Enriched, Stop>>,
 }
@@ -48,7 +56,7 @@ struct Enriched {
     refused: Vec<DeadLetter>,
 }
 
-impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
+impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
     /// Reads batch after batch, validates and judges it, and sends it to the model.
     pub(super) async fn read(
         self: Arc<Self>,
@@ -86,17 +94,19 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
             // Here and not in the task, so that batches are asked about in order. It is never closed.
             let permit = Arc::clone(&self.pipeline.at_model).acquire_owned().await.ok();
             let in_flight = InFlight {
-                id: Uuid::now_v7(),
-                first: batch.first,
-                last: batch.last,
-                read,
+                batch: ReadBatch {
+                    id: Uuid::now_v7(),
+                    first: batch.first,
+                    last: batch.last,
+                    read: i64::try_from(read).unwrap_or(i64::MAX),
+                    cursor: batch.cursor,
+                    stats: stats.clone(),
+                    quality,
+                    passed: batch.passed,
+                    started,
+                },
                 judged: records.len() + quarantined(&dead_letters),
-                cursor: batch.cursor,
-                stats: stats.clone(),
-                quality,
-                passed: batch.passed,
                 dead_letters,
-                started,
                 counted,
                 rows: AbortOnDropHandle::new(tokio::spawn(
                     Arc::clone(&self).enrich(records, places, permit),
@@ -146,14 +156,24 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
     /// The batch with the model's answers, and how many of its records the quality rules judged.
     pub(super) async fn wait_for_model(
         &self,
-        batch: InFlight,
+        in_flight: InFlight,
     ) -> Result<(Commit, usize, measure::InFlight), Stop> {
-        let Enriched { rows, refused } = joined(batch.rows.await)?;
-        let mut dead_letters = batch.dead_letters;
+        let InFlight { batch, judged, mut dead_letters, counted, rows } = in_flight;
+        let Enriched { rows, refused } = joined(rows.await)?;
         if !refused.is_empty() {
             dead_letters.extend(refused);
             dead_letters.sort_by_key(|letter| letter.position);
         }
+        Ok((self.to_commit(batch, rows, dead_letters), judged, counted))
+    }
+
+    /// What is committed of a batch; masks the dead letters.
+    pub(super) fn to_commit(
+        &self,
+        batch: ReadBatch,
+        rows: Vec<Row>,
+        mut dead_letters: Vec<DeadLetter>,
+    ) -> Commit {
         let mask = self.pipeline.settings.mask.clone();
         if let Some(mask) = &mask {
             for letter in &mut dead_letters {
@@ -161,36 +181,38 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox> Run<E, P, S> {
             }
         }
         let Partition { stream, worker, position } = &self.partition;
-        let commit = Commit {
+        let ReadBatch { id, first, last, read, cursor, stats, quality, passed, started } = batch;
+        Commit {
             flow: Arc::clone(&self.pipeline.flow),
-            id: batch.id,
+            id,
             stream: Arc::clone(stream),
             lease: position.lease,
             worker: Arc::clone(worker),
             pass: position.pass,
             log: position.log,
-            first: batch.first,
-            last: batch.last,
-            read: i64::try_from(batch.read).unwrap_or(i64::MAX),
+            first,
+            last,
+            read,
             rows,
             dead_letters,
             topics: self.pipeline.topics(),
-            cursor: batch.cursor,
-            stats: batch.stats,
-            quality: batch.quality,
-            passed: batch.passed,
-            started: batch.started,
+            cursor,
+            stats,
+            quality,
+            passed,
+            started,
             mask,
             dead_letter_budget: None,
-        };
-        Ok((commit, batch.judged, batch.counted))
+        }
     }
 
     /// Commits until the database answers, then says so in metrics and status.
     pub(super) async fn commit(&self, commit: &Arc<Commit>) -> Result<Committed, Stop> {
         let began = Instant::now();
         let gate = &self.pipeline.gates.database;
+        failpoint("begin-before");
         let committed = gate.pass(|| self.pipeline.sink.commit(commit)).await?;
+        failpoint("commit-after");
         observe("commit", began);
         self.pipeline.status.committed();
         count(commit, &committed);

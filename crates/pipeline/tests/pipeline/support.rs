@@ -13,8 +13,8 @@ use tally_domain::{Fields, Flow, Reason, Record, Stage, Value};
 use tally_pipeline::{Ended, Gates, Outputs, Partition, Pipeline, Settings, Status, Totals};
 use tally_ports::publish::default_topics;
 use tally_ports::{
-    Answer, Answers, Batch, Begin, Claim, Enrich, Fault, Item, OutgoingRecord, Passed, Position,
-    Positions, Publish, Raw, Source, Stop, Stream,
+    Answer, Answers, Batch, Begin, Claim, DeliveryGuarantee, Enrich, Fault, Item, OutgoingRecord,
+    Passed, Position, Positions, Progress, Publish, Raw, Source, Stop, Stream,
 };
 use tally_testkit::build;
 use tally_testkit::memory::MemoryStore;
@@ -37,6 +37,7 @@ pub fn undecodable(position: i64) -> Item {
 }
 
 /// Batches of `size` of the items, which stand in order of position from 0.
+#[derive(Clone)]
 pub struct Scripted {
     items: VecDeque<Item>,
     /// What follows the last item instead of the end.
@@ -49,6 +50,12 @@ impl Scripted {
     /// A source of these items.
     pub fn new(items: impl IntoIterator<Item = Item>) -> Self {
         Self { items: items.into_iter().collect(), then: None, read: Arc::default() }
+    }
+
+    /// Those from position `next` on.
+    fn from(mut self, next: i64) -> Self {
+        self.items.retain(|item| item.position >= next);
+        self
     }
 }
 
@@ -126,6 +133,13 @@ impl Enrich for Model {
 #[derive(Clone, Default)]
 pub struct Topic {
     records: Arc<Mutex<Vec<OutgoingRecord>>>,
+    pub guarantee: DeliveryGuarantee,
+    /// What transactions say of the one partition.
+    pub progress: Arc<Mutex<Option<Progress>>>,
+    /// How often transactions were begun: only the last one who did may commit.
+    pub begun: Arc<AtomicUsize>,
+    /// How many transactions are committed whose answers are lost.
+    pub lost: Arc<AtomicUsize>,
     /// How often records were taken on their way.
     pub sends: Arc<AtomicUsize>,
     /// How many calls fail.
@@ -177,6 +191,7 @@ impl Topic {
 
 impl Publish for Topic {
     type Sending = Vec<OutgoingRecord>;
+    type Transactions = usize;
 
     async fn limit(&self, _: &str) -> Result<usize, Fault> {
         let limit = self.limit.load(Ordering::SeqCst);
@@ -190,9 +205,7 @@ impl Publish for Topic {
 
     async fn acknowledged(&self, records: &Self::Sending) -> Result<Vec<usize>, Fault> {
         tokio::task::yield_now().await;
-        let failing = self.failing.load(Ordering::SeqCst);
-        if failing > 0 {
-            self.failing.store(failing - 1, Ordering::SeqCst);
+        if one_of(&self.failing) {
             return Err(Fault::outage("the topics are unavailable"));
         }
         let rules = self.rules.lock().unwrap();
@@ -205,6 +218,47 @@ impl Publish for Topic {
         published.extend(records.iter().filter(|record| takes(record)).cloned());
         Ok((0..records.len()).filter(|&index| !takes(&records[index])).collect())
     }
+
+    async fn prepare_transactions(&self, _: i32) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn begin_transactions(&self, _: &Stream, _: Duration) -> Result<usize, Fault> {
+        Ok(self.begun.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    async fn progress(&self, _: &usize) -> Result<Option<Progress>, Fault> {
+        Ok(self.progress.lock().unwrap().clone())
+    }
+
+    async fn transact(
+        &self,
+        begun: &mut usize,
+        records: &[OutgoingRecord],
+        progress: &Progress,
+    ) -> Result<Vec<usize>, Fault> {
+        if *begun != self.begun.load(Ordering::SeqCst) {
+            return Err(Fault::outage("fenced"));
+        }
+        let too_large = {
+            let rules = self.rules.lock().unwrap();
+            let takes =
+                |record: &OutgoingRecord| rules.takes.as_ref().is_none_or(|takes| takes(record));
+            (0..records.len()).filter(|&index| !takes(&records[index])).collect::<Vec<_>>()
+        };
+        if !too_large.is_empty() {
+            return Ok(too_large);
+        }
+        self.acknowledged(&records.to_vec()).await?;
+        *self.progress.lock().unwrap() = Some(progress.clone());
+        if one_of(&self.lost) { Err(Fault::outage("no answer")) } else { Ok(Vec::new()) }
+    }
+}
+
+/// Takes one of them, if there is one.
+fn one_of(left: &AtomicUsize) -> bool {
+    let less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
 }
 
 /// Everything around one run.
@@ -270,7 +324,10 @@ impl Bench {
         let gates = Gates::new(&self.status, "file", self.max_outage);
         let (model, store) = (Arc::new(model), Arc::new(self.store.clone()));
         let outputs = self.topic.clone();
-        let outputs = outputs.map(|topic| Outputs::new(topic, default_topics(&*self.flow)));
+        let outputs = outputs.map(|topic| {
+            let guarantee = topic.guarantee;
+            Outputs::new(topic, default_topics(&*self.flow), guarantee)
+        });
         let pipeline = Arc::new(Pipeline::new(
             Arc::clone(&self.flow),
             Some(model),
@@ -282,6 +339,11 @@ impl Bench {
         ));
         let partition =
             Partition { stream: Arc::clone(&self.stream), worker: "me".into(), position };
+        let stop = &self.stop;
+        let open = |_: &Position| std::future::ready(Ok(source.clone()));
+        let settling = pipeline.settle(partition, open, stop, &mut self.totals, |_, _| {});
+        let partition = settling.await?;
+        let source = source.from(partition.position.next);
         pipeline.run(source, partition, &self.stop, &mut self.totals, |_, _| {}).await
     }
 

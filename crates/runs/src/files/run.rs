@@ -223,7 +223,13 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
                 status.set_in_progress(true);
                 let lease = position.lease;
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
-                let ended = self.take_rows(file, stream, position, watch, totals).await;
+                let stream = Arc::new(stream);
+                let partition = Partition {
+                    stream: Arc::clone(&stream),
+                    worker: Arc::clone(name),
+                    position,
+                };
+                let ended = self.take_rows(file, partition, watch, totals).await;
                 report.note(file.amounts(), file.blank_rows());
                 if let Some(line) = file.swallowing_line() {
                     tracing::warn!(
@@ -234,14 +240,14 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
                 }
                 let taken = match ended {
                     Ok(Ended::AtEnd { next }) => {
-                        self.finish(path, &lease, next, report, totals).await
+                        self.finish(path, &stream, lease, next, report, totals).await
                     }
-                    not_at_end => {
-                        let _expires_by_itself =
-                            tokio::time::timeout(GRACE, self.store.release(&lease)).await;
-                        not_at_end.map(|_| ())
-                    }
+                    not_at_end => not_at_end.map(|_| ()),
                 };
+                if !matches!(report.state, State::Done | State::Rejected) {
+                    let _expires_by_itself =
+                        tokio::time::timeout(GRACE, self.store.release(&lease)).await;
+                }
                 status.set_in_progress(false);
                 taken
             }
@@ -252,7 +258,8 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
     async fn finish(
         &self,
         path: &Path,
-        lease: &Lease,
+        stream: &Arc<Stream>,
+        lease: Lease,
         next: i64,
         report: &mut FileReport,
         totals: &Totals,
@@ -260,10 +267,16 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         let finishing = async {
             let gate = &self.process.gates.database;
             loop {
-                match gate.pass(|| self.store.finish(lease, next, self.tolerance)).await? {
-                    Some(finished) => return Ok(finished),
-                    // A replay has added some since.
-                    None => self.pipeline.relay_outbox(lease).await?,
+                if let Some(finished) =
+                    gate.pass(|| self.store.finish(&lease, next, self.tolerance)).await?
+                {
+                    return Ok(finished);
+                }
+                // A replay has added some since.
+                let mut heartbeat = Heartbeat::start(Arc::clone(&self.store), lease);
+                tokio::select! {
+                    relayed = self.pipeline.relay_outbox(stream, lease) => relayed?,
+                    stop = heartbeat.lost() => return Err(stop),
                 }
             }
         };
@@ -284,24 +297,16 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
     async fn take_rows(
         &mut self,
         file: &CsvFile,
-        stream: Stream,
-        position: Position,
+        partition: Partition,
         watch: &impl Watch,
         totals: &mut Totals,
     ) -> Result<Ended, Stop> {
+        let position = &partition.position;
         if position.next > 0 {
-            tracing::info!("{}: resuming at row {}", stream.label, position.next);
+            tracing::info!("{}: resuming at row {}", partition.stream.label, position.next);
         }
-        watch.begin(&stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
-        let reader = file.read_from(position.next, &position.cursor).await?;
-        let reader = Counted::new(reader, metric::CSV_ROWS_READ, &self.flow);
-        let source = Profiled::new(reader, &self.flow, self.profiles.clone());
+        watch.begin(&partition.stream.label, file.size(), byte_of(&position.cursor).unwrap_or(0));
         let mut heartbeat = Heartbeat::start(Arc::clone(&self.store), position.lease);
-        let partition = Partition {
-            stream: Arc::new(stream),
-            worker: Arc::clone(&self.process.name),
-            position,
-        };
         self.began = true;
 
         let stop = &self.process.stop;
@@ -309,10 +314,26 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         let show = |totals: &Totals, commit: &Commit| {
             watch.advance(byte_of(&commit.cursor).unwrap_or(0), rows_before + totals.read);
         };
+        let take = async {
+            let open = |position: &Position| self.open(file, position.clone());
+            let partition = self.pipeline.settle(partition, open, stop, totals, show).await?;
+            let source = self.open(file, partition.position.clone()).await?;
+            self.pipeline.run(source, partition, stop, totals, show).await
+        };
         tokio::select! {
-            ended = self.pipeline.run(source, partition, stop, totals, show) => ended,
+            ended = take => ended,
             stop = heartbeat.lost() => Err(stop),
         }
+    }
+
+    async fn open(
+        &self,
+        file: &CsvFile,
+        position: Position,
+    ) -> Result<Profiled<Counted<Rows>>, Stop> {
+        let reader = file.read_from(position.next, &position.cursor).await?;
+        let reader = Counted::new(reader, metric::CSV_ROWS_READ, &self.flow);
+        Ok(Profiled::new(reader, &self.flow, self.profiles.clone()))
     }
 }
 

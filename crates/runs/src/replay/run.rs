@@ -7,7 +7,7 @@ use std::time::Duration;
 use tally_adapter_csv::Overrides;
 use tally_adapter_kafka::wire::{self, Registry};
 use tally_domain::Flow;
-use tally_pipeline::{Heartbeat, OutboxRelay, Outputs, Replayer};
+use tally_pipeline::{Gates, Heartbeat, OutboxRelay, Outputs, Replayer};
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
@@ -53,7 +53,8 @@ pub struct Stages<E, P, S> {
     flow: Arc<dyn Flow>,
     decoder: Decoder,
     replayer: Replayer<E, P, S>,
-    relay: Option<OutboxRelay<P, S>>,
+    outputs: Option<Outputs<P>>,
+    gates: Gates,
     store: Arc<S>,
     batch_size: usize,
 }
@@ -71,23 +72,23 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
         batch_size: usize,
     ) -> Self {
         let (decoder, gates) = (Decoder::new(flow, reading), process.gates.clone());
-        let relay = outputs.as_ref().map(|outputs| {
-            OutboxRelay::new(flow.name(), Arc::clone(&store), outputs, gates.clone())
-        });
         let (model, of_replayer) = (model.map(Arc::new), Arc::clone(&store));
-        let replayer = Replayer::new(Arc::clone(flow), model, outputs, of_replayer, gates);
-        Self { flow: Arc::clone(flow), decoder, replayer, relay, store, batch_size }
+        let replayer =
+            Replayer::new(Arc::clone(flow), model, outputs.clone(), of_replayer, gates.clone());
+        Self { flow: Arc::clone(flow), decoder, replayer, outputs, gates, store, batch_size }
     }
 
     /// Publishes what the outboxes of partitions without a live owner hold; a live owner publishes that of its own.
     async fn relay(&self, process: &Process, duration: Duration) -> Result<(), Ended> {
-        let (Some(relay), store) = (&self.relay, &self.store) else { return Ok(()) };
+        let (Some(outputs), store) = (&self.outputs, &self.store) else { return Ok(()) };
         let claim = || store.claim_outbox(self.flow.name(), &process.name, duration);
         while let Some((stream, lease)) = ask(process, claim).await? {
             tracing::debug!("publishing what {} has in its outbox", stream.label);
+            let (stream, gates) = (Arc::new(stream), self.gates.clone());
+            let relay = OutboxRelay::new(Arc::clone(store), outputs, gates, stream, lease);
             let mut heartbeat = Heartbeat::start(Arc::clone(store), lease);
             let relayed = tokio::select! {
-                relayed = wait(process, relay.all(&lease)) => relayed,
+                relayed = wait(process, relay.all()) => relayed,
                 stop = heartbeat.lost() => Err(stop.into()),
             };
             drop(heartbeat);

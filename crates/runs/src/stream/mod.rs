@@ -73,6 +73,8 @@ pub fn stream_name(group: &str, topic: &str) -> String {
 pub struct ExistingTopic {
     cluster: Cluster,
     decoder: Arc<Decoder>,
+    /// How many it has.
+    partitions: i32,
     ends: Option<Ends>,
 }
 
@@ -86,16 +88,22 @@ impl ExistingTopic {
         decoder: Arc<Decoder>,
         settings: &Settings,
     ) -> Result<Self, Fault> {
-        let partitions = cluster.partitions(&settings.topic).await?;
+        let numbers = cluster.partitions(&settings.topic).await?;
+        let partitions = i32::try_from(numbers.len()).unwrap_or(i32::MAX);
         if !settings.until_end {
-            return Ok(Self { cluster, decoder, ends: None });
+            return Ok(Self { cluster, decoder, partitions, ends: None });
         }
         let mut ends = Ends::new();
-        for partition in partitions {
+        for partition in numbers {
             let end = cluster.offset(&settings.topic, partition, Start::Latest).await?;
             ends.insert(partition, end);
         }
-        Ok(Self { cluster, decoder, ends: Some(ends) })
+        Ok(Self { cluster, decoder, partitions, ends: Some(ends) })
+    }
+
+    /// How many partitions it has.
+    pub const fn partitions(&self) -> i32 {
+        self.partitions
     }
 }
 
@@ -118,7 +126,7 @@ where
     P: Publish,
     S: Sink + Positions + Workers + PositionAdmin + Outbox,
 {
-    let ExistingTopic { cluster, decoder, ends } = found;
+    let ExistingTopic { cluster, decoder, ends, .. } = found;
     let (name, drain, stream) =
         (settings.topic.clone(), settings.pipeline.drain, settings.stream());
     let _outbox_shown = outputs.is_some().then(|| {

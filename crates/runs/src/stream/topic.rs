@@ -1,16 +1,18 @@
 //! The topic as the coordinator sees it.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
 use tally_adapter_kafka::wire::Decoder;
-use tally_adapter_kafka::{Cluster, Gap, KafkaSource, Start};
+use tally_adapter_kafka::{Cluster, Gap, KafkaSource, PartitionProgress, Start};
 use tally_domain::Flow;
 use tally_pipeline::{CancellationToken, Ended, Partition, Partitions, Pipeline, Totals};
 use tally_ports::{
-    Act, Commit, Enrich, Fault, Outbox, PositionAdmin, Publish, SetTo, Sink, Stop, StopKind, metric,
+    Act, Commit, Enrich, Fault, Outbox, Position, PositionAdmin, Positions, Publish, SetTo, Sink,
+    Stop, StopKind, metric,
 };
 use tokio::time::sleep;
 
@@ -43,7 +45,7 @@ pub(super) struct Topic<E, P, S> {
     pub(super) drain: Duration,
 }
 
-impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox> Partitions for Topic<E, P, S> {
+impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Partitions for Topic<E, P, S> {
     async fn list(&self) -> Result<Vec<i32>, Fault> {
         self.cluster.partitions(&self.name).await
     }
@@ -64,24 +66,23 @@ impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox> Partitions for Top
 
     async fn work(&self, partition: Partition, stop: CancellationToken) -> Result<Ended, Stop> {
         let number = partition.stream.partition;
-        let (source, progress) = KafkaSource::new(
-            self.cluster.clone(),
-            Arc::clone(&self.decoder),
-            &self.name,
-            number,
-            partition.position.next,
-            &partition.position.cursor,
-            self.end(number),
-        );
-        let source = Counted::new(source, metric::KAFKA_RECORDS_POLLED, &self.flow);
-        self.progress.begin(number, Arc::clone(&progress));
         let mut totals = Totals::default();
-        let committed = |_: &Totals, commit: &Commit| {
-            progress.committed(commit.last + 1);
+        let committed = |commit: &Commit| {
             if let Some(offsets) = &self.group_offsets {
                 offsets.committed(number, commit.last + 1);
             }
             self.progress.add(commit.read);
+        };
+        let open = |position: &Position| ready(Ok(self.open(number, position).0));
+        let settling = self.pipeline.settle(partition, open, &stop, &mut totals, |_, commit| {
+            committed(commit);
+        });
+        let partition = settling.await?;
+        let (source, progress) = self.open(number, &partition.position);
+        self.progress.begin(number, Arc::clone(&progress));
+        let committed = |_: &Totals, commit: &Commit| {
+            progress.committed(commit.last + 1);
+            committed(commit);
         };
         let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;
         self.progress.merge(totals);
@@ -109,7 +110,25 @@ impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox> Partitions for Top
     }
 }
 
-impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox> Topic<E, P, S> {
+impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Topic<E, P, S> {
+    /// The partition from its position on.
+    fn open(
+        &self,
+        number: i32,
+        position: &Position,
+    ) -> (Counted<KafkaSource>, Arc<PartitionProgress>) {
+        let (source, progress) = KafkaSource::new(
+            self.cluster.clone(),
+            Arc::clone(&self.decoder),
+            &self.name,
+            number,
+            position.next,
+            &position.cursor,
+            self.end(number),
+        );
+        (Counted::new(source, metric::KAFKA_RECORDS_POLLED, &self.flow), progress)
+    }
+
     /// Whether the range was accepted, which it then no longer is.
     fn take_accepted(&self, gap: &Gap) -> bool {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);

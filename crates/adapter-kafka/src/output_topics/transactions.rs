@@ -1,0 +1,126 @@
+//! Transactions of one partition, with a record of their progress.
+
+use std::time::Duration;
+
+use tally_kafka_client::{Delivery, Error, ProducerSettings, TransactionalProducer};
+use tally_ports::{Fault, OutgoingRecord, Progress, Stream, failpoint};
+use tokio::sync::OnceCell;
+
+use super::{by_topic, outgoing, progress_record};
+use crate::fault::{setting, transaction_fault};
+use crate::{Cluster, ProgressTopic};
+
+/// What all transactions of a process have in common.
+pub(super) struct ExactlyOnce {
+    cluster: Cluster,
+    prefix: String,
+    topic: String,
+    opened: OnceCell<ProgressTopic>,
+}
+
+/// Transactions for one partition.
+pub struct Transactions {
+    producer: TransactionalProducer,
+    progress: ProgressTopic,
+    topic: String,
+    prefix: String,
+    /// `FLOW/STREAM/PARTITION`: the key of the progress.
+    key: String,
+    /// Of the source, and of the topic of progress.
+    partition: i32,
+}
+
+impl ExactlyOnce {
+    pub(super) fn new(cluster: Cluster, prefix: &str, topic: &str) -> Self {
+        let (prefix, topic) = (prefix.to_owned(), topic.to_owned());
+        Self { cluster, prefix, topic, opened: OnceCell::new() }
+    }
+
+    /// The topic of progress, which is made where it is missing.
+    pub(super) async fn topic(&self, partitions: i32) -> Result<&ProgressTopic, Fault> {
+        let open = || ProgressTopic::open(&self.cluster, &self.topic, partitions);
+        self.opened.get_or_try_init(open).await
+    }
+
+    pub(super) async fn begin(
+        &self,
+        stream: &Stream,
+        timeout: Duration,
+    ) -> Result<Transactions, Fault> {
+        let Stream { flow, name, partition, .. } = stream;
+        let progress = self.topic(partition + 1).await?.clone();
+        let key = format!("{flow}/{name}/{partition}");
+        let id = format!("{}/{key}", self.prefix);
+        let settings = ProducerSettings::default();
+        let begun = self.cluster.client().transactional_producer(settings, &id, timeout).await;
+        let what = format!("begin with the transactional id {id}");
+        let producer = begun.map_err(|error| transaction_fault(&what, &error))?;
+        let (topic, prefix) = (self.topic.clone(), self.prefix.clone());
+        Ok(Transactions { producer, progress, topic, prefix, key, partition: *partition })
+    }
+}
+
+impl Transactions {
+    pub(super) fn progress_topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub(super) async fn progress(&self) -> Result<Option<Progress>, Fault> {
+        let values = self.progress.read(self.partition).await?;
+        progress_record::read(&self.topic, &self.key, &self.prefix, &values)
+    }
+
+    /// One transaction; aborted where records are too large, whose indices are returned in order. The topic of progress takes
+    /// `limit` bytes.
+    pub(super) async fn commit(
+        &mut self,
+        records: &[OutgoingRecord],
+        progress: &Progress,
+        limit: usize,
+    ) -> Result<Vec<usize>, Fault> {
+        let progress = progress_record::records(&self.key, &self.prefix, progress, limit)?;
+        failpoint("produce-before");
+        let mut sent = Vec::new();
+        for (topic, indices) in by_topic(records) {
+            let of_topic = indices.iter().map(|&index| outgoing(&records[index])).collect();
+            let delivery = self.producer.send(topic, of_topic).await;
+            sent.push((indices, delivery.map_err(|error| self.fault("write", &error))?));
+        }
+        let progress =
+            self.producer.send_to_partition(&self.topic, self.partition, progress).await;
+        let mut progress = progress.map_err(|error| self.fault("write", &error))?;
+        let mut too_large = Vec::new();
+        for (indices, mut delivery) in sent {
+            let places = self.delivered(&mut delivery).await?;
+            too_large.extend(places.into_iter().map(|place| indices[place]));
+        }
+        if !self.delivered(&mut progress).await?.is_empty() {
+            let topic = &self.topic;
+            return Err(setting(format!(
+                "{topic} does not take records of {limit} bytes: raise its max.message.bytes"
+            )));
+        }
+        failpoint("produce-after");
+        if !too_large.is_empty() {
+            let aborted = self.producer.abort().await;
+            aborted.map_err(|error| self.fault("abort", &error))?;
+            too_large.sort_unstable();
+            return Ok(too_large);
+        }
+        failpoint("kafka-commit-before");
+        let committed = self.producer.commit().await;
+        committed.map_err(|error| self.fault("commit", &error))?;
+        failpoint("kafka-commit-after");
+        Ok(Vec::new())
+    }
+
+    async fn delivered(&self, delivery: &mut Delivery) -> Result<Vec<usize>, Fault> {
+        let delivered = delivery.wait().await;
+        delivered.map_err(|undelivered| self.fault("write", &undelivered.error))
+    }
+
+    fn fault(&self, verb: &str, error: &Error) -> Fault {
+        let id = format!("{}/{}", self.prefix, self.key);
+        transaction_fault(&format!("{verb} with the transactional id {id}"), error)
+    }
+}
