@@ -82,7 +82,7 @@ struct Shared {
     client: Client,
     /// Bytes of unpacked batches.
     memory: Arc<Semaphore>,
-    /// Held while a batch is unpacked only to be compared.
+    /// Held while a batch is unpacked that no source hands out.
     comparing: Semaphore,
     /// The partitions whose offsets were looked up.
     asked: Mutex<HashMap<(String, i32), Arc<Partition>>>,

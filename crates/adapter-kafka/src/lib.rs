@@ -1,7 +1,7 @@
 //! One partition of a Kafka topic as a [`Source`](tally_ports::Source), a publisher, and the wire formats.
 //!
 //! [`Cluster`] knows the brokers, topics and offsets; [`KafkaSource`] reads one partition, and its [`PartitionProgress`] shows its
-//! lag; [`Publisher`] writes. Both by `tally-kafka-client`. There are no consumer groups: the store decides who reads which
+//! lag; [`Publisher`] writes; [`ProgressTopic`] tells how far what was published in transactions goes. All by `tally-kafka-client`. There are no consumer groups: the store decides who reads which
 //! partition, and from where.
 //!
 //! # From offsets to items
@@ -46,7 +46,7 @@
 //!
 //! The unpacked batches of all sources of a [`Cluster`] share twice [`Settings::max_batch_bytes`]: a source waits while there is
 //! no place for another one, and a batch gives its place back when the last of its records is dropped. Beside them one
-//! batch at a time is unpacked to be compared with a cursor, and a source
+//! batch at a time is unpacked to be compared with a cursor, or for [`ProgressTopic::read`], and a source
 //! holds one answer of about [`Settings::fetch_bytes`], or of one batch as it is compressed; a publisher holds what is on its
 //! way, at most 32 MiB.
 
@@ -56,6 +56,7 @@ mod fault;
 mod gap;
 mod output_topics;
 mod progress;
+mod progress_topic;
 mod publisher;
 mod security;
 mod source;
@@ -65,6 +66,7 @@ pub use cluster::{Cluster, Settings, Start};
 pub use gap::Gap;
 pub use output_topics::OutputTopics;
 pub use progress::{Lag, PartitionProgress};
+pub use progress_topic::ProgressTopic;
 pub use publisher::{Outgoing, Publisher, Sending, TransactionalPublisher};
 pub use security::Security;
 pub use source::{KafkaSource, is_recreated};

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiKey, ApiVersionsRequest,
-    ApiVersionsResponse, DescribeConfigsRequest, DescribeConfigsResponse, EndTxnRequest,
-    EndTxnResponse, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
-    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
-    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, ProduceRequest,
-    ProduceResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
-    SaslHandshakeResponse,
+    ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DescribeConfigsRequest,
+    DescribeConfigsResponse, EndTxnRequest, EndTxnResponse, FetchRequest, FindCoordinatorRequest,
+    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+    OffsetCommitResponse, ProduceRequest, ProduceResponse, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
@@ -29,6 +29,7 @@ pub enum Api {
     Fetch,
     FindCoordinator,
     OffsetCommit,
+    CreateTopics,
     DescribeConfigs,
     InitProducerId,
     Produce,
@@ -47,6 +48,7 @@ impl Api {
             Self::Fetch => ApiKey::Fetch,
             Self::FindCoordinator => ApiKey::FindCoordinator,
             Self::OffsetCommit => ApiKey::OffsetCommit,
+            Self::CreateTopics => ApiKey::CreateTopics,
             Self::DescribeConfigs => ApiKey::DescribeConfigs,
             Self::InitProducerId => ApiKey::InitProducerId,
             Self::Produce => ApiKey::Produce,
@@ -54,6 +56,14 @@ impl Api {
             Self::EndTxn => ApiKey::EndTxn,
         };
         key as i16
+    }
+
+    /// The first release of Kafka that speaks a version of it that this client does.
+    pub(crate) fn since(self) -> &'static str {
+        match self {
+            Self::CreateTopics => "2.4",
+            _ => "2.1",
+        }
     }
 }
 
@@ -112,6 +122,8 @@ call!(FindCoordinatorRequest, FindCoordinatorResponse, Api::FindCoordinator, (1,
     .throttle_time_ms);
 // 9 is for groups of the new protocol.
 call!(OffsetCommitRequest, OffsetCommitResponse, Api::OffsetCommit, (3, 8), |a| a.throttle_time_ms);
+// From 4 on a broker takes its default for the number of replicas.
+call!(CreateTopicsRequest, CreateTopicsResponse, Api::CreateTopics, (4, 7), |a| a.throttle_time_ms);
 call!(DescribeConfigsRequest, DescribeConfigsResponse, Api::DescribeConfigs, (1, 4), |a| a
     .throttle_time_ms);
 call!(InitProducerIdRequest, InitProducerIdResponse, Api::InitProducerId, (1, 4), |a| a
@@ -149,7 +161,6 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::coordinator::Coordinated;
 
     fn check<C: Call>(request: &C) {
         for version in C::VERSIONS.0..=C::VERSIONS.1 {
@@ -165,8 +176,11 @@ mod tests {
         check(&SaslAuthenticateRequest::default());
         check(&crate::metadata::request(Some("topic")));
         check(&crate::metadata::request(None));
-        check(&crate::coordinator::request(&Coordinated::Group("group".to_owned())));
-        check(&crate::producer::requests::topic_settings("topic"));
+        check(&crate::coordinator::request(0, "group"));
+        check(&crate::metadata::brokers());
+        check(&crate::topic_settings::request("topic", "setting"));
+        let settings = [("setting", "value")];
+        check(&crate::create_topic::request("topic", 1, &settings, Duration::ZERO));
         check(&crate::group::commit_request("group", "topic", &[(0, 1)]));
     }
 }

@@ -1,4 +1,4 @@
-//! The broker that keeps the offsets of a group or the state of transactions.
+//! The broker that keeps the offsets of a group or the state of transactions, or that creates topics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,14 @@ use tokio::time::{Instant, sleep};
 use crate::api::{Api, Call};
 use crate::client::Client;
 use crate::error::{About, Error};
-use crate::metadata::address;
+use crate::metadata::{self, Brokers, address};
 
 /// The pause before a coordinator is asked again; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+const GROUP: i8 = 0;
+const PRODUCER: i8 = 1;
 
 /// What has a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +27,8 @@ pub(crate) enum Coordinated {
     Group(String),
     /// A producer, by its transactional id.
     Producer(String),
+    /// The cluster's topics; theirs is the controller.
+    Topics,
 }
 
 impl Client {
@@ -64,24 +69,37 @@ impl Client {
         if let Some(known) = known {
             return Ok(known);
         }
-        let (broker, answer) = self.ask_anyone(|_| request(of)).await?;
-        if let Some(code) = ResponseError::try_from_code(answer.error_code) {
-            let (api, about) = (Api::FindCoordinator, About::default());
-            return Err(Error::Refused { broker, api, about, code });
-        }
-        let found = address(&answer.host, answer.port);
+        let found = match of {
+            Coordinated::Group(name) => self.find_coordinator(GROUP, name).await?,
+            Coordinated::Producer(id) => self.find_coordinator(PRODUCER, id).await?,
+            Coordinated::Topics => self.find_controller().await?,
+        };
         self.coordinators().insert(of.clone(), found.clone());
         Ok(found)
     }
+
+    async fn find_coordinator(&self, kind: i8, key: &str) -> Result<Arc<str>, Error> {
+        let (broker, answer) = self.ask_anyone(|_| request(kind, key)).await?;
+        match ResponseError::try_from_code(answer.error_code) {
+            None => Ok(address(&answer.host, answer.port)),
+            Some(code) => {
+                let (api, about) = (Api::FindCoordinator, About::default());
+                Err(Error::Refused { broker, api, about, code })
+            }
+        }
+    }
+
+    /// With `KRaft` it is any broker, which passes on what it is asked.
+    async fn find_controller(&self) -> Result<Arc<str>, Error> {
+        let (broker, answer) = self.ask_anyone(|_| metadata::brokers()).await?;
+        let found = Brokers::of(&answer).address(answer.controller_id.0);
+        found.ok_or(Error::NoController { broker })
+    }
 }
 
-pub(crate) fn request(of: &Coordinated) -> FindCoordinatorRequest {
-    let (kind, key) = match of {
-        Coordinated::Group(name) => (0, name),
-        Coordinated::Producer(id) => (1, id),
-    };
+pub(crate) fn request(kind: i8, key: &str) -> FindCoordinatorRequest {
     FindCoordinatorRequest::default()
-        .with_key(StrBytes::from_string(key.clone()))
+        .with_key(StrBytes::from_string(key.to_owned()))
         .with_key_type(kind)
 }
 
@@ -95,15 +113,16 @@ fn is_busy(error: &Error) -> bool {
 
 fn may_answer_soon(error: &Error) -> bool {
     match error {
-        Error::Refused { code, .. } => matches!(
+        Error::Refused { code, .. } | Error::NotCreated { code, .. } => matches!(
             code,
             ResponseError::ConcurrentTransactions
                 | ResponseError::CoordinatorLoadInProgress
                 | ResponseError::CoordinatorNotAvailable
                 | ResponseError::NotCoordinator
+                | ResponseError::NotController
         ),
         // Who is gone may have a successor.
-        Error::Connect { .. } | Error::Lost { .. } => true,
+        Error::Connect { .. } | Error::Lost { .. } | Error::NoController { .. } => true,
         _ => false,
     }
 }

@@ -101,7 +101,7 @@ pub enum Error {
     /// There is no version of a request that both sides speak.
     #[error(
         "kafka at {broker} speaks {api} in {theirs}, and this client in versions {} to {}: \
-         use a broker from 2.1 on", ours.0, ours.1
+         use a broker from {} on", ours.0, ours.1, api.since()
     )]
     Version {
         /// `HOST:PORT`.
@@ -160,6 +160,27 @@ pub enum Error {
         broker: Arc<str>,
         /// Its name.
         topic: Arc<str>,
+    },
+    /// The topic is not created.
+    #[error(
+        "kafka at {broker} does not create topic {topic} and answers {code} (code {}): {reason}",
+        code.code()
+    )]
+    NotCreated {
+        /// `HOST:PORT`.
+        broker: Arc<str>,
+        /// Its name.
+        topic: Arc<str>,
+        /// Kafka's error code.
+        code: ResponseError,
+        /// What the broker says.
+        reason: String,
+    },
+    /// There is no controller at the moment, which creates topics.
+    #[error("kafka at {broker} knows of no controller at the moment")]
+    NoController {
+        /// `HOST:PORT`.
+        broker: Arc<str>,
     },
     /// The topic has fewer partitions.
     #[error("topic {topic} has no partition {partition}, only {count} from 0 on")]
@@ -248,7 +269,7 @@ impl Error {
             | Self::TransactionFailed(_)
             | Self::Abandoned => false,
             Self::Tls { source, .. } => !is_untrusted(source),
-            Self::Refused { code, .. } => !is_final(*code),
+            Self::Refused { code, .. } | Self::NotCreated { code, .. } => !is_final(*code),
             Self::NoBroker { tried } => tried.iter().any(Self::is_retriable),
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
@@ -256,6 +277,7 @@ impl Error {
             | Self::Lost { .. }
             | Self::Garbled { .. }
             | Self::MissingTopic { .. }
+            | Self::NoController { .. }
             | Self::NoLeader { .. } => true,
         }
     }
@@ -275,7 +297,9 @@ impl Error {
             | Self::Refused { broker, .. }
             | Self::OutOfRange { broker, .. }
             | Self::Damaged { broker, .. }
-            | Self::MissingTopic { broker, .. } => Some(broker),
+            | Self::MissingTopic { broker, .. }
+            | Self::NotCreated { broker, .. }
+            | Self::NoController { broker } => Some(broker),
             _ => None,
         }
     }
@@ -290,7 +314,8 @@ impl Error {
             | Self::Version { api, .. }
             | Self::Refused { api, .. } => Some(*api),
             Self::OutOfRange { .. } | Self::Damaged { .. } => Some(Api::Fetch),
-            Self::MissingTopic { .. } => Some(Api::Metadata),
+            Self::MissingTopic { .. } | Self::NoController { .. } => Some(Api::Metadata),
+            Self::NotCreated { .. } => Some(Api::CreateTopics),
             _ => None,
         }
     }
@@ -302,6 +327,7 @@ impl Error {
             | Self::OutOfRange { about, .. }
             | Self::Damaged { about, .. } => about.topic.as_deref(),
             Self::MissingTopic { topic, .. }
+            | Self::NotCreated { topic, .. }
             | Self::MissingPartition { topic, .. }
             | Self::Recreated { topic, .. }
             | Self::NoLeader { topic, .. } => Some(topic),
@@ -325,7 +351,9 @@ impl Error {
     /// Kafka's error code, where a broker gave one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
-            Self::Refused { code, .. } | Self::Damaged { code, .. } => Some(*code),
+            Self::Refused { code, .. }
+            | Self::Damaged { code, .. }
+            | Self::NotCreated { code, .. } => Some(*code),
             Self::OutOfRange { .. } => Some(ResponseError::OffsetOutOfRange),
             Self::TransactionFailed(reason) => reason.code(),
             Self::MissingTopic { .. } => Some(ResponseError::UnknownTopicOrPartition),
@@ -363,6 +391,9 @@ fn is_final(code: ResponseError) -> bool {
             | ResponseError::SecurityDisabled
             | ResponseError::InvalidTopicException
             | ResponseError::InvalidGroupId
+            | ResponseError::InvalidConfig
+            | ResponseError::InvalidPartitions
+            | ResponseError::TopicAlreadyExists
             | ResponseError::InvalidRequest
             | ResponseError::PolicyViolation
             | ResponseError::UnsupportedVersion

@@ -45,9 +45,9 @@
 //!   topic takes is told apart and stops nothing else.
 //! - **Transactions** ([`TransactionalProducer`]) are committed whole or not at all, as brokers before and from Kafka 4.0 on
 //!   have them (KIP-890), and a successor fences whoever had the transactional id.
-//! - **It creates no topic.** It can commit offsets for a consumer group, for tools that show lag.
+//! - **It creates no topic by asking for one**, only by [`Client::create_topic`]. It can commit offsets for a consumer group, for tools that show lag.
 //!
-//! It works with Kafka 2.1 and later, and knows topics by id from 2.8 on. Each concurrent call has its own connection, as
+//! It works with Kafka 2.1 and later, creates topics from 2.4 on, and knows them by id from 2.8 on. Each concurrent call has its own connection, as
 //! a broker answers the requests of a connection one by one.
 //!
 //! ```no_run
@@ -85,6 +85,7 @@ mod client;
 mod compression;
 mod connection;
 mod coordinator;
+mod create_topic;
 mod error;
 mod fetch;
 mod group;
@@ -93,6 +94,7 @@ mod offsets;
 mod partition;
 mod producer;
 mod security;
+mod topic_settings;
 
 /// Kafka's error codes.
 pub use kafka_protocol::error::ResponseError;

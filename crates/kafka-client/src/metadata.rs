@@ -79,6 +79,11 @@ pub(crate) fn request(topic: Option<&str>) -> MetadataRequest {
     MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false)
 }
 
+/// About the brokers alone.
+pub(crate) fn brokers() -> MetadataRequest {
+    MetadataRequest::default().with_topics(Some(Vec::new())).with_allow_auto_topic_creation(false)
+}
+
 pub(crate) fn one_topic(
     broker: &Arc<str>,
     name: &str,
@@ -136,5 +141,6 @@ mod tests {
         for topic in [None, Some("misspelt")] {
             assert!(!request(topic).allow_auto_topic_creation);
         }
+        assert!(!brokers().allow_auto_topic_creation);
     }
 }

@@ -3,7 +3,7 @@
 mod lane;
 mod pack;
 mod partitioner;
-pub(crate) mod requests;
+mod requests;
 mod sender;
 mod topic;
 mod transaction;

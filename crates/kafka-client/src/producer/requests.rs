@@ -7,12 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, DescribeConfigsRequest,
-    DescribeConfigsResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ProduceRequest, TopicName, TransactionalId,
+    AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, EndTxnRequest, EndTxnResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -20,32 +18,8 @@ use super::Identity;
 use crate::api::Api;
 use crate::error::{About, Error};
 
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
-const TOPIC: i8 = 2;
 /// All in-sync replicas.
 const ALL: i16 = -1;
-/// A broker reads no request over 100 MB by default, and hangs up.
-pub(super) const LARGEST_BATCH: usize = 100_000_000;
-
-pub(crate) fn topic_settings(topic: &str) -> DescribeConfigsRequest {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(TOPIC)
-        .with_resource_name(StrBytes::from_string(topic.to_owned()))
-        .with_configuration_keys(Some(vec![StrBytes::from_static_str(MAX_MESSAGE_BYTES)]));
-    DescribeConfigsRequest::default().with_resources(vec![resource])
-}
-
-pub(super) fn largest_batch(answer: &DescribeConfigsResponse) -> Result<usize, ResponseError> {
-    let refused =
-        answer.results.iter().find_map(|result| ResponseError::try_from_code(result.error_code));
-    if let Some(code) = refused {
-        return Err(code);
-    }
-    let mut settings = answer.results.iter().flat_map(|result| &result.configs);
-    let found = settings.find(|setting| setting.name.as_str() == MAX_MESSAGE_BYTES);
-    let limit = found.and_then(|setting| setting.value.as_ref()?.as_str().parse().ok());
-    Ok(limit.unwrap_or(LARGEST_BATCH))
-}
 
 /// A new identity without a transactional id.
 pub(super) fn init_producer_id() -> InitProducerIdRequest {

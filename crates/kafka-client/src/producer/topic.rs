@@ -8,13 +8,15 @@ use kafka_protocol::error::ResponseError;
 use tokio::time::Instant;
 
 use super::partitioner::partition_of;
-use super::requests::{LARGEST_BATCH, largest_batch};
-use crate::api::Api;
 use crate::client::Client;
-use crate::error::{About, Error};
+use crate::error::Error;
 
 /// What is known of a topic is read again after this: it may have more partitions, or take larger records.
 const KNOWN_FOR: Duration = Duration::from_mins(1);
+
+const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+/// A broker reads no request over 100 MB by default, and hangs up.
+const LARGEST_BATCH: usize = 100_000_000;
 
 pub(super) struct OutputTopics {
     client: Client,
@@ -76,26 +78,15 @@ impl OutputTopics {
             let (topic, partition) = (found.name, 0);
             return Err(Error::NoLeader { topic, partition });
         }
-        let max_batch_bytes = match self.client.largest_batch(name).await {
+        let max_batch_bytes = match self.client.topic_setting(name, MAX_MESSAGE_BYTES).await {
             // Then refusals tell.
             Err(error) if error.code() == Some(ResponseError::TopicAuthorizationFailed) => {
                 LARGEST_BATCH
             }
-            limit => limit?,
+            limit => limit?.and_then(|limit| limit.parse().ok()).unwrap_or(LARGEST_BATCH),
         };
         let partitions = found.partitions.iter().map(|led| led.partition).collect();
         let (name, read_at) = (found.name, Instant::now());
         Ok(OutputTopic { name, partitions, max_batch_bytes, read_at })
-    }
-}
-
-impl Client {
-    /// What the topic's `max.message.bytes` says.
-    async fn largest_batch(&self, topic: &str) -> Result<usize, Error> {
-        let (broker, answer) = self.ask_anyone(|_| super::requests::topic_settings(topic)).await?;
-        largest_batch(&answer).map_err(|code| {
-            let about = About { topic: Some(topic.into()), partition: None };
-            Error::Refused { broker, api: Api::DescribeConfigs, about, code }
-        })
     }
 }
