@@ -71,11 +71,14 @@ impl ProgressTopic {
         let earliest = log.earliest().await;
         let mut next = earliest.map_err(|error| self.unreadable(partition, &error))?;
         let mut pauses = self.pauses();
-        while next < end {
-            let fetched = self.fetch(&log, next).await?;
-            let Fetched::Answer(answer) = fetched else { continue };
+        // Also where it is empty, so that a missing right is told at once.
+        loop {
+            let Fetched::Answer(answer) = self.fetch(&log, next).await? else { continue };
             let before = next;
             next = self.take(&log, *answer, before, end, &mut newest).await?;
+            if next >= end {
+                return Ok(newest);
+            }
             if next > before {
                 pauses = self.pauses();
             } else if !pauses.pause().await {
@@ -85,7 +88,6 @@ impl ProgressTopic {
                 )));
             }
         }
-        Ok(newest)
     }
 
     /// How many partitions it has.
@@ -244,7 +246,7 @@ impl ProgressTopic {
                 }
                 Piece::Passed(_) => {}
                 Piece::Records(batch) => {
-                    for record in batch.records().take_while(|record| record.offset < end) {
+                    for record in batch.records() {
                         // Copies, as slices would keep the whole batch.
                         let copy = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
                         match (record.key, record.value) {

@@ -27,7 +27,9 @@ import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
 import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.header.Header;
@@ -40,8 +42,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /**
  * Kafka's own clients, driven by lines of JSON on standard input, against the broker of the first argument:
  * send (topic, partition, key, value, headers, timestamp, compression), flush, begin (timeout_ms), commit, abort,
- * read (topic, partition, committed), ends (topic), group (group, topic, partition), deny (user, topic, denied). All but
- * send are answered by one line. Bytes are base64, null is null.
+ * read (topic, partition, committed), ends (topic), group (group, topic, partition), deny (user, topic, denied),
+ * restrict (user, topic, rights). All but send are answered by one line. Bytes are base64, null is null.
  *
  * <p>What is sent between two flushes shares a batch as far as it fits, and abort flushes first, so that what a log
  * holds is the test's choice. A transaction open when the input ends stays open.
@@ -103,6 +105,7 @@ class Produce {
             }
             case "group" -> answer.put("offset", committed(command));
             case "deny" -> deny(command);
+            case "restrict" -> restrict(command);
             default -> throw new IllegalArgumentException("no such op");
         }
     }
@@ -206,6 +209,31 @@ class Produce {
                 admin.createAcls(List.of(rule)).all().get();
             } else {
                 admin.deleteAcls(List.of(rule.toFilter())).all().get();
+            }
+        }
+    }
+
+    /** Where a resource has rules, nobody has a right on it by default. Answers once the broker knows them. */
+    private void restrict(JsonNode command) throws Exception {
+        JsonNode topic = command.get("topic");
+        ResourcePattern resource = topic.isNull()
+                ? new ResourcePattern(ResourceType.CLUSTER, "kafka-cluster", PatternType.LITERAL)
+                : new ResourcePattern(ResourceType.TOPIC, topic.asText(), PatternType.LITERAL);
+        List<AclBinding> rules = new ArrayList<>();
+        for (JsonNode right : command.get("rights")) {
+            rules.add(new AclBinding(
+                    resource,
+                    new AccessControlEntry(
+                            "User:" + command.get("user").asText(),
+                            "*",
+                            AclOperation.fromString(right.asText()),
+                            AclPermissionType.ALLOW)));
+        }
+        try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", bootstrap))) {
+            admin.createAcls(rules).all().get();
+            var those = new AclBindingFilter(resource.toFilter(), AccessControlEntryFilter.ANY);
+            while (!admin.describeAcls(those).values().get().containsAll(rules)) {
+                Thread.sleep(20);
             }
         }
     }

@@ -140,6 +140,13 @@ impl JavaProducer {
         self.ask(&question).await;
     }
 
+    /// Leaves a user only these rights on a topic, or on the cluster where none is named, beside those that it was left before:
+    /// `READ`, `DESCRIBE_CONFIGS`. For a broker that gives every right where there are no rules.
+    pub async fn restrict(&mut self, user: &str, topic: Option<&str>, rights: &[&str]) {
+        let question = json!({ "op": "restrict", "user": user, "topic": topic, "rights": rights });
+        self.ask(&question).await;
+    }
+
     async fn write(&mut self, command: &Value) {
         let line = format!("{command}\n");
         let written = self.commands.write_all(line.as_bytes()).await;

@@ -7,12 +7,13 @@ use tally_harness::kafka::{Broker, JavaProducer, record};
 use tally_kafka_client::{Api, Error, Fetch, ResponseError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
 
 use crate::support::{client, partition, read, send, told, until_decided};
 
 type Highest = &'static [(ApiKey, i16)];
 
-/// Error codes for the next answers to `ListOffsets`, the last one first.
+/// Error codes for the next answers to `ListOffsets` or `CreateTopics`, the last one first.
 type Codes = Arc<Mutex<Vec<i16>>>;
 
 /// A broker that speaks these up to these versions.
@@ -48,11 +49,10 @@ async fn pass(
         match i16::from_be_bytes([request[4], request[5]]) {
             key if key == ApiKey::ApiVersions as i16 => limit(&mut answer, highest),
             key if key == ApiKey::Metadata as i16 => redirect(&mut answer, broker_port, port),
-            key if key == ApiKey::ListOffsets as i16 => {
-                if let Some(code) = codes.lock().unwrap().pop() {
-                    refuse(&mut answer, code);
-                }
-            }
+            // Version 2: a count and the partition's number lie between.
+            key if key == ApiKey::ListOffsets as i16 => refuse(&mut answer, 8, &codes),
+            // Version 4.
+            key if key == ApiKey::CreateTopics as i16 => refuse(&mut answer, 0, &codes),
             _ => {}
         }
         if client.write_all(&answer).await.is_err() {
@@ -88,11 +88,13 @@ fn redirect(answer: &mut [u8], from: u16, to: u16) {
     answer[at + named.len() - 2..at + named.len()].copy_from_slice(&to.to_be_bytes());
 }
 
-/// Version 2, of one partition: behind length, correlation id, throttle time and count come the topic's name, another
-/// count and the partition's number.
-fn refuse(answer: &mut [u8], code: i16) {
+/// Of one topic or partition: behind length, correlation id, throttle time and count comes the topic's name, and so many
+/// bytes behind that the error code.
+fn refuse(answer: &mut [u8], behind_name: usize, codes: &Codes) {
+    let Some(code) = codes.lock().unwrap().pop() else { return };
     let name = usize::from(u16::from_be_bytes([answer[16], answer[17]]));
-    answer[18 + name + 8..18 + name + 10].copy_from_slice(&code.to_be_bytes());
+    let at = 18 + name + behind_name;
+    answer[at..at + 2].copy_from_slice(&code.to_be_bytes());
 }
 
 async fn check(highest: Highest, has_id: bool) {
@@ -168,4 +170,35 @@ async fn a_leader_that_moved_is_found_again() {
         "kafka at {proxy} answers ListOffsets for partition 0 of {topic} with TopicAuthorizationFailed (code 29)"
     );
     assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn a_controller_that_moved_is_found_again() {
+    let broker = Broker::shared().await;
+    let codes = Codes::default();
+    let proxy = proxy(broker.bootstrap(), &[(ApiKey::CreateTopics, 4)], codes.clone()).await;
+    let client = client(&proxy);
+    let name = format!("created-{}", Uuid::now_v7().simple());
+    *codes.lock().unwrap() = vec![ResponseError::NotController.code(); 2];
+    // The broker behind the proxy has created it the first time.
+    let error = client.create_topic(&name, 1, &[]).await.unwrap_err();
+    assert_eq!(error.code(), Some(ResponseError::TopicAlreadyExists), "{error}");
+    assert!(codes.lock().unwrap().is_empty());
+
+    let refused = ResponseError::TopicAuthorizationFailed;
+    *codes.lock().unwrap() = vec![refused.code()];
+    let error = client.create_topic(&name, 1, &[]).await.unwrap_err();
+    assert_eq!((error.code(), error.is_retriable()), (Some(refused), false));
+}
+
+#[tokio::test]
+async fn topics_are_not_created_by_one_without_a_default_for_replicas() {
+    let broker = Broker::shared().await;
+    let older = older(broker.bootstrap(), &[(ApiKey::CreateTopics, 3)]).await;
+    let error = client(&older).create_topic("topic", 1, &[]).await.unwrap_err();
+    let text = format!(
+        "kafka at {older} speaks CreateTopics in versions 2 to 3, and this client in versions 4 to 7: \
+         use a broker from 2.4 on"
+    );
+    assert_eq!((error.to_string(), error.is_retriable()), (text, false));
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tally_harness::eventually;
 use tally_harness::kafka::{Broker, JavaProducer, JavaRecord, record};
 use tally_kafka_client::{Client, Error, Fetch, Fetched, Isolation, ResponseError};
 
-use crate::support::{answer, client, partition, quota, read, settings, told};
+use uuid::Uuid;
+
+use crate::support::{DEADLINE, answer, client, partition, quota, read, settings, told};
 
 #[tokio::test]
 async fn topics_have_ids_and_leaders_and_are_not_made_by_asking() {
@@ -30,6 +33,42 @@ async fn topics_have_ids_and_leaders_and_are_not_made_by_asking() {
 
     let error = client.partition(&topic, 3).await.unwrap_err();
     assert_eq!(error.to_string(), format!("topic {topic} has no partition 3, only 3 from 0 on"));
+}
+
+#[tokio::test]
+async fn a_topic_is_created_once_with_its_settings() {
+    let client = client(Broker::shared().await.bootstrap());
+    let name = format!("created-{}", Uuid::now_v7().simple());
+    let settings = [("cleanup.policy", "compact"), ("retention.ms", "1234567")];
+    client.create_topic(&name, 3, &settings).await.unwrap();
+    eventually(DEADLINE, async || {
+        client.topic(&name).await.is_ok_and(|topic| topic.partitions.len() == 3)
+    })
+    .await;
+    for (setting, value) in settings {
+        let found = client.topic_setting(&name, setting).await.unwrap();
+        assert_eq!(found.as_deref(), Some(value));
+    }
+    assert_eq!(client.topic_setting(&name, "no.such.setting").await.unwrap(), None);
+    let error = client.topic_setting("no-such-topic", "retention.ms").await.unwrap_err();
+    assert_eq!(error.code(), Some(ResponseError::UnknownTopicOrPartition), "{error}");
+
+    let error = client.create_topic(&name, 3, &settings).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.topic()),
+        (Some(ResponseError::TopicAlreadyExists), Some(&*name))
+    );
+    let other = format!("{name}-other");
+    for (partitions, settings, code) in [
+        (0, &[][..], ResponseError::InvalidPartitions),
+        (1, &[("cleanup.policy", "no such policy")][..], ResponseError::InvalidConfig),
+    ] {
+        let error = client.create_topic(&other, partitions, settings).await.unwrap_err();
+        assert_eq!((error.code(), error.is_retriable()), (Some(code), false), "{error}");
+        let text =
+            format!("does not create topic {other} and answers {code} (code {}): ", code.code());
+        assert!(error.to_string().contains(&text), "{error}");
+    }
 }
 
 #[tokio::test]

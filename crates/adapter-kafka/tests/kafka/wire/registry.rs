@@ -1,7 +1,6 @@
 //! The registry: what its answers mean, and what is remembered of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -14,10 +13,9 @@ use tally_domain::{Fields, Flow, Reason};
 use tally_harness::http::{Reply, Request, ScriptedServer};
 use tally_harness::registry::Registry as RealRegistry;
 use tally_ports::{Fault, Mask, Raw, StopKind};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 use uuid::Uuid;
 
+use crate::warnings::Warnings;
 use crate::wire::{SCHEMA, TIMEOUT, decode, decoder, refused, registry};
 
 /// One field, and a record of it in the frame of schema 7.
@@ -183,30 +181,7 @@ async fn without_a_registry_an_avro_record_is_a_bad_one() {
         let outcome = ask(&decoder).await.unwrap();
         refused(outcome, "schema_unknown", "no schema registry is configured");
     }
-    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
-}
-
-/// Counts the warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<AtomicUsize>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+    assert_eq!(warnings.count(), 1);
 }
 
 #[tokio::test]
