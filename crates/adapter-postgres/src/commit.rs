@@ -6,7 +6,8 @@ use diesel::sql_types::{BigInt, Bool, Uuid as SqlUuid};
 use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::{
-    Commit, Committed, DeadLetter, Earlier, Fault, LogRange, Sink, StopKind, notes_ranges,
+    Commit, Committed, DeadLetter, Earlier, Fault, LogRange, Sink, StopKind, failpoint,
+    notes_ranges,
 };
 use tally_queries::earlier::CLOSE_OUTDATED;
 use tally_queries::ledger::{RECORDED, Recorded};
@@ -81,6 +82,7 @@ async fn write(session: &mut Session, commit: &Commit) -> Result<Option<Committe
     if inserted != dead_letters.len() {
         return Err(contradiction(commit, "some of its dead letters are in the table already"));
     }
+    failpoint("commit-before");
     session.run("commit").await?;
     Ok(Some(committed))
 }

@@ -9,7 +9,7 @@ use diesel::{
 };
 use serde_json::Value;
 use tally_ports::{
-    Commit, Committed, Earlier, Fault, LogRange, Outcome, Sink, Stop, StopKind, Writes,
+    Commit, Committed, Earlier, Fault, LogRange, Outcome, Sink, Stop, StopKind, Writes, failpoint,
     notes_ranges,
 };
 use tally_queries::earlier::CLOSE_OUTDATED;
@@ -136,6 +136,7 @@ fn conclude(
     if !move_position(connection, commit)? {
         return Err(NotWritten::Misplaced);
     }
+    failpoint("commit-before");
     Ok(committed)
 }
 

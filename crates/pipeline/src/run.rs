@@ -139,7 +139,11 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
         self.outputs.as_ref().map_or_else(Topics::default, Outputs::topics)
     }
 
-    fn publisher(&self, stream: &Arc<Stream>, lease: Lease) -> Option<Arc<PartitionPublisher<P, S>>> {
+    fn publisher(
+        &self,
+        stream: &Arc<Stream>,
+        lease: Lease,
+    ) -> Option<Arc<PartitionPublisher<P, S>>> {
         let (outputs, gate) = (self.outputs.clone()?, Arc::clone(&self.gates.publish));
         let (store, stream) = (Arc::clone(&self.sink), Arc::clone(stream));
         Some(Arc::new(PartitionPublisher::new(outputs, gate, store, stream, lease)))

@@ -18,7 +18,8 @@ pub fn failpoint(name: &str) {
     let Some((_, action, n)) = set.as_ref().filter(|(place, ..)| place == name) else { return };
     if REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *n {
         let signal = if action == "kill" { "-KILL" } else { "-STOP" };
-        let _never_answers = Command::new("kill").args([signal, &std::process::id().to_string()]).status();
+        let _never_answers =
+            Command::new("kill").args([signal, &std::process::id().to_string()]).status();
     }
 }
 

@@ -42,7 +42,10 @@ impl Passed {
             [MARKER, ABORTED, EMPTY, HOLE, GAP].into_iter().find(|known| *known == name)
         };
         let counts = json.as_object()?.iter();
-        counts.map(|(name, count)| Some((reason(name)?, count.as_i64()?))).collect::<Option<_>>().map(Self)
+        counts
+            .map(|(name, count)| Some((reason(name)?, count.as_i64()?)))
+            .collect::<Option<_>>()
+            .map(Self)
     }
 
     /// How many there are by what [`to_json`](Self::to_json) made; `None` where that did not make it.

@@ -2,9 +2,11 @@
 
 use std::slice;
 
+use serde_json::Value as Json;
+use tally_domain::quality::Judged;
 use tally_domain::{
-    Action, Column, Decimal, Flow, Incoming, Kind, Output, Publication, Reason, Record, Table,
-    TableColumn, TableKind, Type, Value, Write,
+    Action, Column, Decimal, Flow, Incoming, Kind, Name, Output, Publication, Reason, Record,
+    Table, TableColumn, TableKind, Type, UnknownStats, Value, Write,
 };
 
 use crate::{TEXT, incomplete, integer, text};
@@ -25,6 +27,9 @@ const COLUMNS: &[Column] = &[
     Column::new("amount", Kind::Text),
     Column::new("times", Kind::Text),
 ];
+
+/// Alerts about nothing.
+const RULES: &[Name] = &[Name::Borrowed("free")];
 
 const OUTPUTS: &[Output] = &[Output::new("alerts", "account-alerts")];
 
@@ -60,6 +65,19 @@ impl Flow for Alerts {
 
     fn outputs(&self) -> &[Output] {
         OUTPUTS
+    }
+
+    fn rules(&self) -> &[Name] {
+        RULES
+    }
+
+    fn judge(&self, _: &mut Json, judged: Judged<'_>) -> Result<Vec<Vec<usize>>, UnknownStats> {
+        let is_free = |record: &Record| {
+            let amount = record.writes.first().and_then(|write| write.values.last());
+            matches!(amount, Some(Value::Decimal(Decimal { unscaled: 0, .. })))
+        };
+        let records = judged.records.iter().enumerate();
+        Ok(vec![records.filter(|(_, record)| is_free(record)).map(|(index, _)| index).collect()])
     }
 
     /// The text is repeated `times` times. The number that is counted may be one that the table does not take.

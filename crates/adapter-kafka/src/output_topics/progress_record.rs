@@ -35,8 +35,9 @@ pub(super) fn records(
     progress: &Progress,
     limit: usize,
 ) -> Result<Vec<Outgoing>, Fault> {
-    let unwritable =
-        |error: serde_json::Error| Fault::stop(StopKind::Data, format!("progress of {key}: {error}"));
+    let unwritable = |error: serde_json::Error| {
+        Fault::stop(StopKind::Data, format!("progress of {key}: {error}"))
+    };
     let text = serde_json::to_vec(progress).map_err(unwritable)?;
     let chunks: Vec<&[u8]> = text.chunks((limit / 2).max(LEAST)).collect();
     let (prefix, parts) = (prefix.to_owned(), chunks.len());
@@ -63,7 +64,9 @@ pub(super) fn read(
     for (found, value) in values {
         let of_others = |what: String| {
             let found = String::from_utf8_lossy(found);
-            setting(format!("{topic} holds {what} under {found}: set kafka.progress_topic to a topic of its own"))
+            setting(format!(
+                "{topic} holds {what} under {found}: set kafka.progress_topic to a topic of its own"
+            ))
         };
         let head = head(value).ok_or_else(|| of_others("no progress".to_owned()))?.0;
         if head.version != VERSION {

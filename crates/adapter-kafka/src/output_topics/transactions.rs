@@ -86,8 +86,7 @@ impl Transactions {
             let delivery = self.producer.send(topic, of_topic).await;
             sent.push((indices, delivery.map_err(|error| self.fault("write", &error))?));
         }
-        let progress =
-            self.producer.send_to_partition(&self.topic, self.partition, progress).await;
+        let progress = self.producer.send_to_partition(&self.topic, self.partition, progress).await;
         let mut progress = progress.map_err(|error| self.fault("write", &error))?;
         let mut too_large = Vec::new();
         for (indices, mut delivery) in sent {

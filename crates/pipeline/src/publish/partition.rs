@@ -127,8 +127,7 @@ impl<P: Publish, S: Positions> PartitionPublisher<P, S> {
         let outgoing = records.iter().map(|record| record.record.clone()).collect::<Vec<_>>();
         let too_large = if self.is_exactly_once() {
             let first_id = id(first);
-            let published =
-                PublishedOutbox { first: first.number, first_id, last: last.number };
+            let published = PublishedOutbox { first: first.number, first_id, last: last.number };
             self.exactly_once(&outgoing, &Change::Outbox(&published)).await?
         } else {
             self.at_least_once(&outgoing).await?

@@ -6,8 +6,8 @@ use std::time::Instant;
 use tally_domain::Reason;
 use tally_ports::publish::too_large;
 use tally_ports::{
-    Commit, DeadLetter, Earlier, Enrich, Outbox, OutgoingRecord, Positions, Publish, Row,
-    Sink, Stop, Way,
+    Commit, DeadLetter, Earlier, Enrich, Outbox, OutgoingRecord, Positions, Publish, Row, Sink,
+    Stop, Way,
 };
 
 use super::stages::Run;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod coordinator;
+mod exactly_once;
 mod inquiry;
 mod ownership;
 mod publishing;

@@ -20,12 +20,12 @@ const OUTPUTS: &[Output] = &[Output::new("out", "out"), Output::new("other", "ot
 
 /// Publishes the text of each record and counts it, or keeps it.
 #[derive(Debug)]
-struct Texts {
+pub struct Texts {
     table: [Table; 1],
 }
 
 impl Texts {
-    fn counting() -> Arc<dyn Flow> {
+    pub fn counting() -> Arc<dyn Flow> {
         let amount = Type::Decimal { precision: 4, scale: 0 };
         let columns = vec![
             TableColumn::new("text", Type::Text { limit: Some(1_000) }),
@@ -35,7 +35,7 @@ impl Texts {
         Arc::new(Self { table: [Table { name: "sums".into(), columns, kind }] })
     }
 
-    fn keeping() -> Arc<dyn Flow> {
+    pub fn keeping() -> Arc<dyn Flow> {
         let columns = vec![TableColumn::new("text", Type::Text { limit: None })];
         let kind = TableKind::Appended;
         Arc::new(Self { table: [Table { name: "texts".into(), columns, kind }] })
@@ -79,11 +79,11 @@ impl Flow for Texts {
     }
 }
 
-fn text(position: i64, text: &str) -> Item {
+pub fn text(position: i64, text: &str) -> Item {
     item(position, Ok(vec![Field::Text(text.into())]))
 }
 
-fn texts(count: i64) -> Vec<Item> {
+pub fn texts(count: i64) -> Vec<Item> {
     (0..count).map(|position| text(position, &format!("text {position}"))).collect()
 }
 
@@ -94,7 +94,7 @@ fn bench(flow: Arc<dyn Flow>) -> (Bench, Topic) {
     (bench, topic)
 }
 
-fn id(position: i64) -> String {
+pub fn id(position: i64) -> String {
     format!("group/texts/0/1/{position}/0")
 }
 

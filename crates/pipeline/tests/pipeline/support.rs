@@ -133,7 +133,7 @@ impl Enrich for Model {
 #[derive(Clone, Default)]
 pub struct Topic {
     records: Arc<Mutex<Vec<OutgoingRecord>>>,
-    pub guarantee: DeliveryGuarantee,
+    guarantee: DeliveryGuarantee,
     /// What transactions say of the one partition.
     pub progress: Arc<Mutex<Option<Progress>>>,
     /// How often transactions were begun: only the last one who did may commit.
@@ -159,6 +159,11 @@ struct Rules {
 }
 
 impl Topic {
+    /// One that is published to in transactions.
+    pub fn in_transactions() -> Self {
+        Self { guarantee: DeliveryGuarantee::ExactlyOnce, ..Self::default() }
+    }
+
     /// The next `calls` fail.
     pub fn fail(&self, calls: usize) {
         self.failing.store(calls, Ordering::SeqCst);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tally_adapter_csv::{CsvFile, CsvMask, byte_of};
+use tally_adapter_csv::{CsvFile, CsvMask, CsvSource, byte_of};
 use tally_domain::Flow;
 use tally_pipeline::{
     Ended, Heartbeat, Outputs, Ownership, Partition, Pipeline, Totals, own, show_outbox,
@@ -224,11 +224,8 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
                 let lease = position.lease;
                 report.resumed_at = Some(position.next).filter(|&row| row > 0);
                 let stream = Arc::new(stream);
-                let partition = Partition {
-                    stream: Arc::clone(&stream),
-                    worker: Arc::clone(name),
-                    position,
-                };
+                let partition =
+                    Partition { stream: Arc::clone(&stream), worker: Arc::clone(name), position };
                 let ended = self.take_rows(file, partition, watch, totals).await;
                 report.note(file.amounts(), file.blank_rows());
                 if let Some(line) = file.swallowing_line() {
@@ -330,7 +327,7 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         &self,
         file: &CsvFile,
         position: Position,
-    ) -> Result<Profiled<Counted<Rows>>, Stop> {
+    ) -> Result<Profiled<Counted<CsvSource>>, Stop> {
         let reader = file.read_from(position.next, &position.cursor).await?;
         let reader = Counted::new(reader, metric::CSV_ROWS_READ, &self.flow);
         Ok(Profiled::new(reader, &self.flow, self.profiles.clone()))

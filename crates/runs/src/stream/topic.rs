@@ -45,7 +45,9 @@ pub(super) struct Topic<E, P, S> {
     pub(super) drain: Duration,
 }
 
-impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Partitions for Topic<E, P, S> {
+impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Partitions
+    for Topic<E, P, S>
+{
     async fn list(&self) -> Result<Vec<i32>, Fault> {
         self.cluster.partitions(&self.name).await
     }

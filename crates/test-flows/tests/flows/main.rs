@@ -6,6 +6,7 @@ mod claims;
 mod clicks;
 mod commands;
 mod contracts;
+mod exactly_once;
 mod profiles;
 mod publishing;
 mod readings;

@@ -58,14 +58,14 @@ impl Topics {
     }
 }
 
-fn setting(flow: &str) -> &'static str {
+pub fn setting(flow: &str) -> &'static str {
     match flow {
         "alerts" => "TALLY_FLOWS__ALERTS__PUBLISH__ALERTS",
         _ => "TALLY_FLOWS__ORDERS__PUBLISH__CHANGES",
     }
 }
 
-async fn feed(broker: &Broker, topic: &str, values: &[String]) {
+pub async fn feed(broker: &Broker, topic: &str, values: &[String]) {
     for values in values.chunks(500) {
         let records = values.iter().map(|value| record(None, Some(value.as_bytes())));
         broker.produce(topic, 0, records.collect()).await;
@@ -114,11 +114,11 @@ async fn published(broker: &Broker, topic: &str) -> Vec<Published> {
     broker.read_all(topic, 0).await.into_iter().map(published).collect()
 }
 
-fn order(number: i64, state: &str, times: i64) -> String {
+pub fn order(number: i64, state: &str, times: i64) -> String {
     json!({"number": number, "state": state, "times": times}).to_string()
 }
 
-fn alert(account: &str, amount: &str, times: i64) -> String {
+pub fn alert(account: &str, amount: &str, times: i64) -> String {
     json!({"account": account, "text": "look", "amount": amount, "times": times}).to_string()
 }
 

@@ -58,6 +58,7 @@ struct State {
     failing_positions: usize,
     failing_workers: usize,
     lost_marks: usize,
+    failing_deletes: usize,
     lost_answers: usize,
 }
 
@@ -188,6 +189,11 @@ impl MemoryStore {
     /// The next `calls` of relay publish, but mark nothing and answer with an outage.
     pub fn lose_marks(&self, calls: usize) {
         self.state().lost_marks = calls;
+    }
+
+    /// The next `calls` that delete published records do nothing and answer with an outage.
+    pub fn fail_deletes(&self, calls: usize) {
+        self.state().failing_deletes = calls;
     }
 
     /// From now on it serves one worker, as a file does.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tally_ports::{Commit, Fault, Lease, Outbox, OutboxRecord, OutgoingRecord, Stream};
 
 use super::positions::{id, index};
-use super::{MemoryStore, State, is_same};
+use super::{MemoryStore, State, is_same, takes_one};
 
 const BYTES: usize = 4 * 1024 * 1024;
 
@@ -30,6 +30,9 @@ impl Outbox for MemoryStore {
 
     async fn published(&self, lease: &Lease, last: i64) -> Result<(), Fault> {
         let mut state = self.state();
+        if takes_one(&mut state.failing_deletes) {
+            return Err(Fault::outage("published records cannot be deleted"));
+        }
         let stream = state.partition_of(lease)?;
         state.outbox.retain(|row| !is_same(&row.stream, &stream) || row.record.number > last);
         Ok(())

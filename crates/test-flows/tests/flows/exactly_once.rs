@@ -1,0 +1,182 @@
+//! What is published exactly once, whatever ends or freezes a program, and where.
+
+use std::collections::BTreeMap;
+
+use tally_harness::eventually;
+use tally_harness::job::{LONG, Target, ended_with};
+use tally_harness::kafka::{Broker, JavaProducer, Stored};
+use tally_harness::process::{Launch, Signal};
+use tokio::sync::Mutex;
+
+use crate::publishing::{alert, feed, order, setting};
+use crate::support::{audited, program, rows};
+
+/// Where a program is ended or frozen.
+const EVERYWHERE: [&str; 11] = [
+    "takeover",
+    "model-after",
+    "produce-before",
+    "produce-after",
+    "kafka-commit-before",
+    "kafka-commit-after",
+    "begin-before",
+    "commit-before",
+    "commit-after",
+    "mark-before",
+    "mark-after",
+];
+
+/// Whether a flow that publishes with this guarantee passes a place.
+fn is_passed(place: &str, flow: &str, delivery: &str) -> bool {
+    match place {
+        "takeover" | "kafka-commit-before" | "kafka-commit-after" => delivery == "exactly-once",
+        "mark-before" | "mark-after" => flow == "orders",
+        _ => true,
+    }
+}
+
+/// A topic that is read, one that is published to, and one of progress.
+pub struct Topics {
+    broker: &'static Broker,
+    from: String,
+    to: String,
+    flow: &'static str,
+    delivery: &'static str,
+}
+
+impl Topics {
+    async fn of(flow: &'static str, delivery: &'static str, values: &[String]) -> Self {
+        let broker = Broker::shared().await;
+        let (from, to) = (broker.topic(1).await, broker.topic(1).await);
+        feed(broker, &from, values).await;
+        Self { broker, from, to, flow, delivery }
+    }
+
+    fn with(&self, launch: Launch) -> Launch {
+        launch
+            .env("KAFKA_BOOTSTRAP_SERVERS", self.broker.bootstrap())
+            .env("TALLY_KAFKA__DELIVERY", self.delivery)
+            .env("TALLY_KAFKA__PROGRESS_TOPIC", format!("{}-progress", self.to))
+            .env(setting(self.flow), &self.to)
+    }
+
+    /// To the end, in batches of this size.
+    fn consumer(&self, target: &Target, batch_size: usize) -> Launch {
+        let batch_size = batch_size.to_string();
+        let launch = program("kafka-consumer")
+            .args(["--flow", self.flow, "--database-url", &target.url(), "--topic", &self.from])
+            .args(["--lease", "2s", "--until-end", "--batch-size", &batch_size])
+            .env("LOG_FORMAT", "pretty");
+        self.with(launch)
+    }
+
+    /// What readers of committed records see.
+    async fn published(&self) -> Vec<Stored> {
+        let java = Mutex::new(JavaProducer::start(self.broker.bootstrap()));
+        eventually(LONG, async || {
+            let (stable, written) = java.lock().await.ends(&self.to).await;
+            stable == written
+        })
+        .await;
+        java.into_inner().read_all(&self.to, 0, true).await
+    }
+
+    /// Each of the first `positions` is there in order: once, or with repeats.
+    async fn check(&self, positions: usize) {
+        let published = self.published().await;
+        let id = |stored: &Stored| {
+            let (_, id) = stored.headers.iter().find(|(name, _)| name == "tally.id").unwrap();
+            String::from_utf8(id.clone().unwrap()).unwrap()
+        };
+        let ids: Vec<String> = published.iter().map(id).collect();
+        let expected: Vec<_> =
+            (0..positions).map(|n| format!("tally/{}/0/1/{n}/0", self.from)).collect();
+        if self.delivery == "exactly-once" {
+            let first_odd = ids.iter().zip(&expected).position(|(found, wanted)| found != wanted);
+            assert_eq!((ids.len(), first_odd), (positions, None));
+        } else {
+            let mut counts = BTreeMap::<&String, usize>::new();
+            for id in &ids {
+                *counts.entry(id).or_default() += 1;
+            }
+            assert_eq!(counts.len(), positions);
+            assert!(expected.iter().all(|id| counts.contains_key(id)));
+        }
+    }
+}
+
+/// 100 for each run that is ended or frozen, and some more.
+fn records(flow: &str, positions: usize) -> Vec<String> {
+    let record = |n: usize| match flow {
+        "alerts" => alert("a", if n.is_multiple_of(7) { "0.00" } else { "0.01" }, 1),
+        _ => order(i64::try_from(n).unwrap(), "new", 1),
+    };
+    (0..positions).map(record).collect()
+}
+
+/// The ledger agrees with what was read, and nothing is left to publish.
+async fn check_ledger(target: &Target, positions: usize) {
+    let sums = "select sum(read), sum(written), sum(dead_lettered) from batches";
+    assert_eq!(rows(target, sums).await, [format!("{positions}|{positions}|0")]);
+    assert_eq!(rows(target, "select count(*) from outbox").await, ["0"]);
+    audited(target);
+}
+
+async fn check_counts(target: &Target, positions: usize) {
+    let counted = "select alerts, amount from alerts_by_account";
+    let cents = positions - positions.div_ceil(7);
+    let expected = format!("{positions}|{}.{:02}", cents / 100, cents % 100);
+    assert_eq!(rows(target, counted).await, [expected]);
+}
+
+/// Killed at each place, and gone on with other batches and stricter rules each time.
+async fn killed_everywhere(target: Target, flow: &'static str, delivery: &'static str) {
+    const POSITIONS: usize = 4_000;
+    let topics = Topics::of(flow, delivery, &records(flow, POSITIONS)).await;
+    let mut hits = Vec::new();
+    for (n, place) in EVERYWHERE.into_iter().enumerate() {
+        if !is_passed(place, flow, delivery) {
+            continue;
+        }
+        let consumer = topics
+            .consumer(&target, 100 + 7 * n)
+            .env("FAILPOINT", format!("{place}:kill:1"))
+            .env("TALLY_QUALITY__WINDOW", "1")
+            .env("TALLY_QUALITY__FREE__THRESHOLD", "0")
+            .env("TALLY_QUALITY__FREE__POLICY", "warn")
+            .spawn();
+        let output = consumer.wait(LONG);
+        assert_eq!(output.signal, Some(Signal::SIGKILL), "{place}: {output}");
+        hits.push(place);
+    }
+    println!("{flow}, {delivery}: ended at {} places: {}", hits.len(), hits.join(", "));
+    ended_with(&topics.consumer(&target, 500).spawn(), 0);
+    topics.check(POSITIONS).await;
+    check_ledger(&target, POSITIONS).await;
+    if flow == "alerts" {
+        check_counts(&target, POSITIONS).await;
+    }
+}
+
+async fn alerts_are_there_once_whatever_is_killed(target: Target) {
+    killed_everywhere(target, "alerts", "exactly-once").await;
+}
+
+async fn changes_are_there_once_whatever_is_killed(target: Target) {
+    killed_everywhere(target, "orders", "exactly-once").await;
+}
+
+async fn alerts_are_there_whatever_is_killed(target: Target) {
+    killed_everywhere(target, "alerts", "at-least-once").await;
+}
+
+async fn changes_are_there_whatever_is_killed(target: Target) {
+    killed_everywhere(target, "orders", "at-least-once").await;
+}
+
+crate::on_both_stores! {
+    alerts_are_there_once_whatever_is_killed
+    changes_are_there_once_whatever_is_killed
+    alerts_are_there_whatever_is_killed
+    changes_are_there_whatever_is_killed
+}
