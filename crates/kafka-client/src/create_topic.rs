@@ -66,8 +66,8 @@ fn created(broker: &Arc<str>, name: &str, answer: CreateTopicsResponse) -> Resul
     match ResponseError::try_from_code(result.error_code) {
         None => Ok(()),
         Some(code) => {
-            let reason =
-                result.error_message.map_or("no reason given".to_owned(), |m| m.to_string());
+            let reason = result.error_message.as_ref().map_or("no reason given", |m| m.as_str());
+            let reason = reason.trim_end_matches('.').to_owned();
             Err(Error::NotCreated { broker, topic: name.into(), code, reason })
         }
     }

@@ -1,6 +1,5 @@
 //! The registry: what its answers mean, and what is remembered of them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
