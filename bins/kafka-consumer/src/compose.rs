@@ -3,12 +3,41 @@
 use std::slice;
 use std::sync::Arc;
 
+use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, Worker};
 use tally_ports::{KnownFlow, Stop, StopKind};
 use tally_runs::stream::{self, ExistingTopic};
 
 use crate::arguments::Arguments;
+
+/// How the topic's records are read, and how a run over all of it works.
+///
+/// # Errors
+/// When a setting is wrong.
+pub fn reading(
+    known: &KnownFlow,
+    settings: &Settings,
+    who: String,
+) -> Result<(Arc<Decoder>, stream::Settings), Stop> {
+    let flow = &*known.flow;
+    let start: Start =
+        settings.kafka.start.parse().map_err(|error| wrong(format!("kafka.start: {error}")))?;
+    let registry = tally_app::kafka::registry(settings)?;
+    let decoder = Arc::new(tally_app::kafka::decoder(settings, flow, registry.clone()));
+    let of_run = stream::Settings {
+        pipeline: tally_app::pipeline(settings),
+        lease: settings.lease.length(),
+        topic: settings.kafka.topic.clone(),
+        group: settings.kafka.group.clone(),
+        start,
+        until_end: false,
+        accepted: Vec::new(),
+        who,
+        report_offsets: settings.kafka.report_offsets,
+    };
+    Ok((decoder, of_run.masking(&settings.privacy.masked, flow, registry)))
+}
 
 /// Consumes until a stop is requested, or until the end with `--until-end`.
 ///
@@ -21,8 +50,6 @@ pub async fn run(
     worker: &Worker,
 ) -> Result<(), Stop> {
     let (flow, process) = (&known.flow, &worker.process);
-    let start: Start =
-        settings.kafka.start.parse().map_err(|error| wrong(format!("kafka.start: {error}")))?;
     let topic = &settings.kafka.topic;
     for gap in &arguments.accept_gap {
         if gap.topic != *topic {
@@ -32,20 +59,8 @@ pub async fn run(
     let model = tally_app::model(settings, flow)?;
     let outputs = tally_app::outputs(settings, &**flow)?;
     let of_kafka = tally_app::kafka::settings(settings)?;
-    let registry = tally_app::kafka::registry(settings)?;
-    let decoder = Arc::new(tally_app::kafka::decoder(settings, &**flow, registry.clone()));
-    let of_run = stream::Settings {
-        pipeline: tally_app::pipeline(settings),
-        lease: settings.lease.length(),
-        topic: topic.clone(),
-        group: settings.kafka.group.clone(),
-        start,
-        until_end: arguments.until_end,
-        accepted: arguments.accept_gap.clone(),
-        who: tally_app::who(&process.host),
-        report_offsets: settings.kafka.report_offsets,
-    };
-    let of_run = of_run.masking(&settings.privacy.masked, &**flow, registry);
+    let (decoder, mut of_run) = reading(known, settings, tally_app::who(&process.host))?;
+    (of_run.until_end, of_run.accepted) = (arguments.until_end, arguments.accept_gap.clone());
 
     let looking_up = process.gates.source.pass(|| async {
         ExistingTopic::look_up(Cluster::new(&of_kafka)?, Arc::clone(&decoder), &of_run).await

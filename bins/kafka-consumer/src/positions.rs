@@ -2,15 +2,19 @@
 
 use std::fmt::Write as _;
 use std::slice;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tally_adapter_kafka::{Cluster, Start, is_recreated};
 use tally_app::{Settings, Store, print};
-use tally_ports::{Act, Fault, KnownFlow, PartitionState, PositionAdmin, SetTo, Stop, Stream};
-use tally_runs::stream::stream_name;
+use tally_ports::{
+    Act, DeliveryGuarantee, Fault, KnownFlow, PartitionState, PositionAdmin, SetTo, Stop, Stream,
+};
+use tally_runs::Process;
+use tally_runs::stream::{self, ExistingTopic, Settled, stream_name};
 
 use crate::arguments::Positions;
-use crate::compose::wrong;
+use crate::compose::{reading, wrong};
 
 /// Runs `command` and prints the result, partition by partition; returns the exit code.
 ///
@@ -22,15 +26,7 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
     let partitions = cluster.partitions(topic).await.map_err(Fault::into_stop)?;
     let cursor = cluster.cursor(topic).await.map_err(Fault::into_stop)?;
     let store = Store::open(settings, slice::from_ref(known)).await.map_err(Fault::into_stop)?;
-    let partition_states = store
-        .partition_states(
-            known.flow.name(),
-            &stream_name(&settings.kafka.group, &settings.kafka.topic),
-        )
-        .await
-        .map_err(Fault::into_stop)?;
-    let flow = known.flow.name();
-    let group = Group { flow, settings, cluster, cursor, store, partition_states };
+    let group = Group { known, settings, cluster, cursor, store: Arc::new(store) };
     match command {
         Positions::Show => Ok(print(&group.show(&partitions).await?)),
         Positions::Set { partition, to, reason } => {
@@ -56,18 +52,26 @@ pub async fn run(known: &KnownFlow, command: &Positions, settings: &Settings) ->
     }
 }
 
-/// A group of a topic, and the states of its partitions.
+/// A group of a topic.
 struct Group<'a> {
-    flow: &'a str,
+    known: &'a KnownFlow,
     settings: &'a Settings,
     cluster: Cluster,
     /// The cursor of a position in the topic as it is now.
     cursor: Value,
-    store: Store,
-    partition_states: Vec<PartitionState>,
+    store: Arc<Store>,
 }
 
 impl Group<'_> {
+    fn stream(&self) -> String {
+        stream_name(&self.settings.kafka.group, &self.settings.kafka.topic)
+    }
+
+    async fn partition_states(&self) -> Result<Vec<PartitionState>, Stop> {
+        let states = self.store.partition_states(self.known.flow.name(), &self.stream()).await;
+        states.map_err(Fault::into_stop)
+    }
+
     async fn show(&self, partitions: &[i32]) -> Result<String, Stop> {
         let mut text = String::new();
         let columns = ["partition", "pass", "next", "end", "lag", "owner"];
@@ -76,9 +80,10 @@ impl Group<'_> {
             &mut text,
             format_args!("{partition:>9} {pass:>5} {next:>12} {end:>12} {lag:>10}  {owner}"),
         );
+        let partition_states = self.partition_states().await?;
         for number in partitions {
             let end = self.offset(*number, Start::Latest).await?;
-            let state = self.partition_states.iter().find(|state| state.partition == *number);
+            let state = partition_states.iter().find(|state| state.partition == *number);
             match state {
                 Some(PartitionState { pass, next, owner, .. }) => {
                     let (lag, owner) = (end - next, owner.as_deref().unwrap_or("-"));
@@ -114,18 +119,19 @@ impl Group<'_> {
             Target::Start(start) => self.offset(number, start).await?,
         };
         let stream = Stream {
-            flow: self.flow.to_owned(),
-            name: stream_name(&self.settings.kafka.group, &self.settings.kafka.topic),
+            flow: self.known.flow.name().to_owned(),
+            name: self.stream(),
             partition: number,
             label: topic.clone(),
         };
-        let state = self.partition_states.iter().find(|state| state.partition == number);
+        let settled = self.settle(number).await?;
+        let partition_states = self.partition_states().await?;
+        let state = partition_states.iter().find(|state| state.partition == number);
         let from = state.map(|state| state.next);
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let act = Act {
-            who: tally_app::who(host.trim()),
+            who: who(),
             verb: "positions set",
-            flow: self.flow.to_owned(),
+            flow: stream.flow.clone(),
             target: format!("{}/{number}", stream.name),
             reason: format!("positions set: {reason}"),
             result: json!({ "from": from, "to": to }),
@@ -142,7 +148,33 @@ impl Group<'_> {
         let set_to = SetTo { next: to, is_recreated, cursor: self.cursor.clone(), seen };
         self.store.set(&stream, set_to, None, &act).await.map_err(Fault::into_stop)?;
         let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
-        Ok(format!("{topic}/{number}: from {from} to {to}\n"))
+        Ok(format!("{settled}{topic}/{number}: from {from} to {to}\n"))
+    }
+
+    /// Settles what was published in a transaction and not committed; what became of it.
+    async fn settle(&self, number: i32) -> Result<String, Stop> {
+        let Self { known, settings, .. } = self;
+        let (flow, topic) = (&known.flow, &settings.kafka.topic);
+        let was_read = self.partition_states().await?.iter().any(|state| state.partition == number);
+        let is_settled = !was_read || settings.kafka.delivery != DeliveryGuarantee::ExactlyOnce;
+        let outputs = tally_app::outputs(settings, &**flow)?;
+        let Some(outputs) = outputs.filter(|_| !is_settled) else { return Ok(String::new()) };
+        let process = Process::new("kafka-consumer", "kafka", settings.max_outage.limit());
+        let (decoder, of_run) = reading(known, settings, who())?;
+        let found = ExistingTopic::look_up(self.cluster.clone(), decoder, &of_run).await;
+        let found = found.map_err(Fault::into_stop)?;
+        let store = &self.store;
+        let settled =
+            stream::settle(&process, flow, outputs, store, &found, of_run, number).await?;
+        Ok(match settled {
+            Settled::Nothing => String::new(),
+            Settled::Committed { next } => {
+                format!("{topic}/{number}: committed what was published up to {next}\n")
+            }
+            Settled::Forgotten(why) => {
+                format!("{topic}/{number}: forgot what was published: {why}\n")
+            }
+        })
     }
 
     async fn offset(&self, partition: i32, at: Start) -> Result<i64, Stop> {
@@ -151,6 +183,11 @@ impl Group<'_> {
             .await
             .map_err(Fault::into_stop)
     }
+}
+
+fn who() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    tally_app::who(host.trim())
 }
 
 /// The target of `positions set`.

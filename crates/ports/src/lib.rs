@@ -24,6 +24,7 @@ pub mod publish;
 pub mod replay;
 pub mod worker;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +90,19 @@ pub trait Enrich: Send + Sync + 'static {
         &self,
         inquiry: &mut Self::Inquiry,
     ) -> impl Future<Output = Result<Option<Answers>, Fault>> + Send;
+}
+
+/// For flows without a model: there is none.
+impl Enrich for Infallible {
+    type Inquiry = Self;
+
+    fn begin(&self, _: &[&Record]) -> Result<Self, Stop> {
+        match *self {}
+    }
+
+    async fn ask(&self, inquiry: &mut Self) -> Result<Option<Answers>, Fault> {
+        match *inquiry {}
+    }
 }
 
 /// For each record asked about, in order, the model's answer or why there is none.

@@ -12,6 +12,7 @@ mod process;
 pub mod replay;
 #[cfg(feature = "kafka")]
 pub mod stream;
+mod unowned;
 
 pub use files::Files;
 pub use process::{GRACE, Process};

@@ -227,6 +227,19 @@ impl<P: Publish, S: Positions> PartitionPublisher<P, S> {
         Ok(Begun { transactions, progress })
     }
 
+    /// From now on nothing is known of what transactions have published.
+    pub(crate) async fn forget(&self) -> Result<(), Stop> {
+        let publisher = &self.outputs.publisher;
+        let forget = || async {
+            self.store.renew(&self.lease).await?;
+            let timeout = self.lease.duration / 2;
+            let mut transactions = publisher.begin_transactions(&self.stream, timeout).await?;
+            let progress = Progress { epoch: self.lease.epoch, ..Progress::default() };
+            publisher.transact(&mut transactions, &[], &progress).await.map(drop)
+        };
+        self.gate.pass(forget).await
+    }
+
     pub(crate) fn is_ahead(&self, of_what: &str) -> Stop {
         let message = format!(
             "the topic of progress of {} is ahead of {of_what}. Another database publishes for it, or this one was restored: \

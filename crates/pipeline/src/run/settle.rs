@@ -82,6 +82,17 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
         partition.position.stats.clone_from(&commit.stats);
         Ok(partition)
     }
+
+    /// Forgets what transactions published for the partition, as its position is set by an operator.
+    ///
+    /// # Errors
+    /// When the lease is lost, or the topics stay unavailable.
+    pub async fn forget_published(&self, partition: &Partition) -> Result<(), Stop> {
+        match self.publisher(&partition.stream, partition.position.lease) {
+            Some(publisher) if publisher.is_exactly_once() => publisher.forget().await,
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {

@@ -21,6 +21,7 @@ use super::profile::{Profiled, Profiles};
 use super::report::{FileReport, Report, State};
 use super::{Watch, rejection};
 use crate::counted::Counted;
+use crate::unowned::publish_unowned;
 use crate::{GRACE, Process};
 
 /// A path as given, and its file if that is a CSV table with the flow's columns.
@@ -70,6 +71,7 @@ pub struct Files<E, P, S> {
     flow: Arc<dyn Flow>,
     store: Arc<S>,
     pipeline: Arc<Pipeline<E, P, S>>,
+    outputs: Option<Outputs<P>>,
     lease: Duration,
     tolerance: Tolerance,
     again: bool,
@@ -114,7 +116,7 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         let pipeline = Pipeline::new(
             Arc::clone(&flow),
             model.map(Arc::new),
-            outputs,
+            outputs.clone(),
             Arc::clone(&store),
             process.gates.clone(),
             Arc::clone(&process.status),
@@ -125,6 +127,7 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
             flow,
             store,
             pipeline: Arc::new(pipeline),
+            outputs,
             _shown: shown,
             lease,
             tolerance,
@@ -136,11 +139,23 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         }
     }
 
+    /// Publishes what a replay has left in the outboxes of passes that have ended.
+    async fn publish_left(&self) -> Result<(), Stop> {
+        let Some(outputs) = self.outputs.as_ref().filter(|_| !self.is_dry) else { return Ok(()) };
+        let name = self.flow.name();
+        let publishing = publish_unowned(&self.process, name, &self.store, outputs, self.lease);
+        self.process.unless_stopped(publishing).await.unwrap_or(Ok(()))
+    }
+
     /// Takes the files, in order. One that cannot be read is reported and the rest continue.
     pub async fn take(mut self, inputs: Vec<Input>, watch: &impl Watch) -> Report {
         let started = Instant::now();
         let mut files = Vec::with_capacity(inputs.len());
-        let mut stopped = None;
+        let mut stopped = self.publish_left().await.err().map(|stop| {
+            tracing::error!("{stop}");
+            stop.kind
+        });
+        let inputs = if stopped.is_some() { Vec::new() } else { inputs };
         for (path, input) in inputs {
             let mut report = FileReport::new(&path);
             let mut totals = Totals::default();

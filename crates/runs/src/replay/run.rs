@@ -7,7 +7,7 @@ use std::time::Duration;
 use tally_adapter_csv::Overrides;
 use tally_adapter_kafka::wire::{self, Registry};
 use tally_domain::Flow;
-use tally_pipeline::{Gates, Heartbeat, OutboxRelay, Outputs, Replayer};
+use tally_pipeline::{Outputs, Replayer};
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep_until};
 use super::decode::Decoder;
 use super::pages::{Pages, parts};
 use super::{Ended, Outcome, ask, wait};
-use crate::{GRACE, Process};
+use crate::Process;
+use crate::unowned::publish_unowned;
 
 /// How a replay works.
 #[derive(Clone, Debug)]
@@ -54,7 +55,6 @@ pub struct Stages<E, P, S> {
     decoder: Decoder,
     replayer: Replayer<E, P, S>,
     outputs: Option<Outputs<P>>,
-    gates: Gates,
     store: Arc<S>,
     batch_size: usize,
 }
@@ -73,29 +73,14 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
     ) -> Self {
         let (decoder, gates) = (Decoder::new(flow, reading), process.gates.clone());
         let (model, of_replayer) = (model.map(Arc::new), Arc::clone(&store));
-        let replayer =
-            Replayer::new(Arc::clone(flow), model, outputs.clone(), of_replayer, gates.clone());
-        Self { flow: Arc::clone(flow), decoder, replayer, outputs, gates, store, batch_size }
+        let replayer = Replayer::new(Arc::clone(flow), model, outputs.clone(), of_replayer, gates);
+        Self { flow: Arc::clone(flow), decoder, replayer, outputs, store, batch_size }
     }
 
-    /// Publishes what the outboxes of partitions without a live owner hold; a live owner publishes that of its own.
-    async fn relay(&self, process: &Process, duration: Duration) -> Result<(), Ended> {
-        let (Some(outputs), store) = (&self.outputs, &self.store) else { return Ok(()) };
-        let claim = || store.claim_outbox(self.flow.name(), &process.name, duration);
-        while let Some((stream, lease)) = ask(process, claim).await? {
-            tracing::debug!("publishing what {} has in its outbox", stream.label);
-            let (stream, gates) = (Arc::new(stream), self.gates.clone());
-            let relay = OutboxRelay::new(Arc::clone(store), outputs, gates, stream, lease);
-            let mut heartbeat = Heartbeat::start(Arc::clone(store), lease);
-            let relayed = tokio::select! {
-                relayed = wait(process, relay.all()) => relayed,
-                stop = heartbeat.lost() => Err(stop.into()),
-            };
-            drop(heartbeat);
-            let _expires_by_itself = tokio::time::timeout(GRACE, store.release(&lease)).await;
-            relayed?;
-        }
-        Ok(())
+    async fn publish(&self, process: &Process, duration: Duration) -> Result<(), Ended> {
+        let Some(outputs) = &self.outputs else { return Ok(()) };
+        let name = self.flow.name();
+        wait(process, publish_unowned(process, name, &self.store, outputs, duration)).await
     }
 }
 
@@ -160,7 +145,7 @@ where
         filter.flow = Some(of_flow.flow.name().to_owned());
         replayed = run.all(of_flow, &filter).await;
         if replayed.is_ok() && !run.settings.is_dry {
-            replayed = of_flow.relay(process, run.settings.lease).await.map_err(X::from);
+            replayed = of_flow.publish(process, run.settings.lease).await.map_err(X::from);
         }
         if replayed.is_err() {
             break;

@@ -2,6 +2,7 @@
 
 mod group;
 mod progress;
+mod settle;
 mod topic;
 
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::group::GroupOffsets;
 use self::progress::Progress;
+pub use self::settle::{Settled, settle};
 use self::topic::{Ends, Topic};
 use crate::Process;
 
