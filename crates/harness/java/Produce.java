@@ -43,7 +43,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Kafka's own clients, driven by lines of JSON on standard input, against the broker of the first argument:
  * send (topic, partition, key, value, headers, timestamp, compression), flush, begin (timeout_ms), commit, abort,
  * read (topic, partition, committed), ends (topic), group (group, topic, partition), deny (user, topic, denied),
- * restrict (user, topic, rights). All but send are answered by one line. Bytes are base64, null is null.
+ * restrict (user, kind, name, rights). All but send are answered by one line. Bytes are base64, null is null.
  *
  * <p>What is sent between two flushes shares a batch as far as it fits, and abort flushes first, so that what a log
  * holds is the test's choice. A transaction open when the input ends stays open.
@@ -215,10 +215,10 @@ class Produce {
 
     /** Where a resource has rules, nobody has a right on it by default. Answers once the broker knows them. */
     private void restrict(JsonNode command) throws Exception {
-        JsonNode topic = command.get("topic");
-        ResourcePattern resource = topic.isNull()
-                ? new ResourcePattern(ResourceType.CLUSTER, "kafka-cluster", PatternType.LITERAL)
-                : new ResourcePattern(ResourceType.TOPIC, topic.asText(), PatternType.LITERAL);
+        ResourcePattern resource = new ResourcePattern(
+                ResourceType.fromString(command.get("kind").asText()),
+                command.get("name").asText(),
+                PatternType.LITERAL);
         List<AclBinding> rules = new ArrayList<>();
         for (JsonNode right : command.get("rights")) {
             rules.add(new AclBinding(

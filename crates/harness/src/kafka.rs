@@ -13,7 +13,7 @@ mod streams;
 
 pub use broker::Broker;
 pub use cluster::Cluster;
-pub use java::{JavaProducer, JavaRecord, Stored};
+pub use java::{JavaProducer, JavaRecord, Resource, Stored};
 pub use own::{OwnKafka, PASSWORD, USER};
 pub use rskafka::record::{Record, RecordAndOffset};
 pub use streams::StreamsCopy;

@@ -169,6 +169,11 @@ impl Process {
     /// SIGSTOP; returns when none of its threads runs any more.
     pub async fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        self.until_frozen().await;
+    }
+
+    /// Returns when none of its threads runs any more.
+    pub async fn until_frozen(&self) {
         let tasks = format!("/proc/{}/task", self.id());
         let is_stopped = |task: fs::DirEntry| {
             let stat = fs::read_to_string(task.path().join("stat"));

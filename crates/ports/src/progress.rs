@@ -35,6 +35,8 @@ pub struct PublishedBatch {
     pub last: i64,
     /// How many records were read.
     pub read: i64,
+    /// The source's cursor after it.
+    pub cursor: Json,
     /// As the ledger has it.
     pub passed: Json,
     /// The records that have no effect by the flow's rule: ranges of positions, inclusive.
@@ -99,6 +101,7 @@ impl PublishedBatch {
             first: commit.first,
             last: commit.last,
             read: commit.read,
+            cursor: commit.cursor.clone(),
             passed: commit.passed.to_json(),
             skipped,
             dead_letters: letters.map(|letter| (letter.position, letter.reason.clone())).collect(),
@@ -193,6 +196,7 @@ mod tests {
             first: 10,
             last: 19,
             read: 10,
+            cursor: Json::Null,
             passed: Passed::default().to_json(),
             skipped: Vec::new(),
             dead_letters: Vec::new(),

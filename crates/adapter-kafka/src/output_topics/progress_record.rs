@@ -116,6 +116,7 @@ mod tests {
             first: 0,
             last: dead_letters,
             read: dead_letters + 1,
+            cursor: serde_json::Value::Null,
             passed: Passed::default().to_json(),
             skipped: vec![(dead_letters, dead_letters)],
             dead_letters: (0..dead_letters).map(reason).collect(),

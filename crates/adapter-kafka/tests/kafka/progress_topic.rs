@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tally_adapter_kafka::{Cluster, Mechanism, ProgressTopic, Sasl, Security, Settings};
-use tally_harness::kafka::{Broker, JavaProducer, OwnKafka, PASSWORD, USER};
+use tally_harness::kafka::{Broker, JavaProducer, OwnKafka, PASSWORD, Resource, USER};
 use tally_kafka_client::{Client, ProducerRecord, ProducerSettings, TransactionalProducer};
 use tally_ports::{Fault, StopKind};
 use uuid::Uuid;
@@ -215,7 +215,7 @@ async fn rights_that_are_missing_are_named() {
     let mut java = JavaProducer::start(own.bootstrap());
 
     let unknown = own.topic_with(1, "cleanup.policy=compact").await;
-    java.restrict(USER, Some(&unknown), &["CREATE"]).await;
+    java.restrict(USER, Resource::Topic(&unknown), &["CREATE"]).await;
     let expected = [
         &format!("cannot find the progress topic {unknown}"),
         "give this user the right Describe on it",
@@ -225,7 +225,7 @@ async fn rights_that_are_missing_are_named() {
 
     // It is not known whether it is compacted, and it can be opened, but not read.
     let described = own.topic(4).await;
-    java.restrict(USER, Some(&described), &["DESCRIBE"]).await;
+    java.restrict(USER, Resource::Topic(&described), &["DESCRIBE"]).await;
     let warnings = Warnings::default();
     let topic = {
         let _guard = tracing::subscriber::set_default(warnings.clone());
@@ -239,8 +239,8 @@ async fn rights_that_are_missing_are_named() {
     check_setting(topic.read(3).await, &expected);
 
     let missing = missing();
-    java.restrict(USER, Some(&missing), &["READ", "WRITE"]).await;
-    java.restrict(USER, None, &["DESCRIBE"]).await;
+    java.restrict(USER, Resource::Topic(&missing), &["READ", "WRITE"]).await;
+    java.restrict(USER, Resource::Cluster, &["DESCRIBE"]).await;
     let expected = [
         &format!("cannot create the progress topic {missing}"),
         "give this user the right Create on it",
@@ -248,7 +248,7 @@ async fn rights_that_are_missing_are_named() {
         "--config cleanup.policy=compact",
     ];
     check_setting(ProgressTopic::open(&cluster, &missing, 1).await, &expected);
-    java.restrict(USER, Some(&missing), &["CREATE", "DESCRIBE_CONFIGS"]).await;
+    java.restrict(USER, Resource::Topic(&missing), &["CREATE", "DESCRIBE_CONFIGS"]).await;
     let topic = ProgressTopic::open(&cluster, &missing, 1).await.unwrap();
     assert_eq!(topic.read(3).await, Ok(BTreeMap::new()));
 }

@@ -59,6 +59,14 @@ pub struct Stored {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// What a user has rights on.
+#[derive(Clone, Copy, Debug)]
+pub enum Resource<'a> {
+    Cluster,
+    Topic(&'a str),
+    TransactionalId(&'a str),
+}
+
 impl JavaProducer {
     /// Starts it. Panics, saying what to install, where it cannot be started.
     pub fn start(bootstrap: &str) -> Self {
@@ -140,10 +148,16 @@ impl JavaProducer {
         self.ask(&question).await;
     }
 
-    /// Leaves a user only these rights on a topic, or on the cluster where none is named, beside those that it was left before:
-    /// `READ`, `DESCRIBE_CONFIGS`. For a broker that gives every right where there are no rules.
-    pub async fn restrict(&mut self, user: &str, topic: Option<&str>, rights: &[&str]) {
-        let question = json!({ "op": "restrict", "user": user, "topic": topic, "rights": rights });
+    /// Leaves a user only these rights on a resource, beside those that it was left before: `READ`, `DESCRIBE_CONFIGS`. For a broker that gives every right where there are no rules.
+    pub async fn restrict(&mut self, user: &str, resource: Resource<'_>, rights: &[&str]) {
+        let (kind, name) = match resource {
+            Resource::Cluster => ("CLUSTER", "kafka-cluster"),
+            Resource::Topic(name) => ("TOPIC", name),
+            Resource::TransactionalId(name) => ("TRANSACTIONAL_ID", name),
+        };
+        let question = json!({
+            "op": "restrict", "user": user, "kind": kind, "name": name, "rights": rights,
+        });
         self.ask(&question).await;
     }
 

@@ -116,11 +116,11 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
             }
         }
         let last = found.items.last().map_or(batch.first, |item| item.position);
-        if found.items.len() != wanted || last > batch.last {
-            let PublishedBatch { first, last, read, .. } = batch;
+        if found.items.len() != wanted || last > batch.last || found.cursor != batch.cursor {
+            let PublishedBatch { first, last, .. } = batch;
             let message = format!(
-                "{}: positions {first} to {last} were published with {read} records, and are not committed: {} records are \
-                 found there now. Set the position by positions set",
+                "{}: positions {first} to {last} were published and are not committed, and other records are there now, {} \
+                 instead of {wanted}. Set the position by positions set",
                 self.partition.stream.label,
                 found.items.len()
             );

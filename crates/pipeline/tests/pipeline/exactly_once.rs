@@ -189,7 +189,7 @@ async fn records_that_are_gone_are_told() {
     let items = texts(10).into_iter().filter(|item| item.position != 4);
     let ended = bench.run(Scripted::new(items), Model::food()).await.unwrap_err();
     assert_eq!(ended.kind, StopKind::Data);
-    let text = "positions 0 to 9 were published with 10 records";
+    let text = "positions 0 to 9 were published and are not committed";
     assert!(ended.message.contains(text), "{ended}");
     assert!(bench.store.batches().is_empty());
 }

@@ -75,22 +75,34 @@ impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Partit
             }
             self.progress.add(commit.read);
         };
-        let open = |position: &Position| ready(Ok(self.open(number, position).0));
-        let settling = self.pipeline.settle(partition, open, &stop, &mut totals, |_, commit| {
-            committed(commit);
-        });
-        let partition = settling.await?;
-        let (source, progress) = self.open(number, &partition.position);
-        self.progress.begin(number, Arc::clone(&progress));
-        let committed = |_: &Totals, commit: &Commit| {
-            progress.committed(commit.last + 1);
-            committed(commit);
+        let mut progress = None;
+        let settled = {
+            let open = |position: &Position| {
+                let (source, opened) = self.open(number, position);
+                progress = Some(opened);
+                ready(Ok(source))
+            };
+            let settled = |_: &Totals, commit: &Commit| committed(commit);
+            let before = partition.clone();
+            self.pipeline.settle(before, open, &stop, &mut totals, settled).await
         };
-        let ran = self.pipeline.run(source, partition.clone(), &stop, &mut totals, committed).await;
+        let ran = match settled {
+            Err(reason) => Err(reason),
+            Ok(settled) => {
+                let (source, opened) = self.open(number, &settled.position);
+                let progress = progress.insert(opened);
+                let committed = |_: &Totals, commit: &Commit| {
+                    progress.committed(commit.last + 1);
+                    committed(commit);
+                };
+                self.pipeline.run(source, settled, &stop, &mut totals, committed).await
+            }
+        };
         self.progress.merge(totals);
         match ran {
             Err(reason) if reason.kind == StopKind::Blocked => {
-                let accepted = progress.gap().filter(|gap| self.take_accepted(gap));
+                let gap = progress.and_then(|progress| progress.gap());
+                let accepted = gap.filter(|gap| self.take_accepted(gap));
                 let gap = accepted.ok_or(reason)?;
                 let out_of_time = async {
                     stop.cancelled().await;
@@ -113,7 +125,7 @@ impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Partit
 }
 
 impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Topic<E, P, S> {
-    /// The partition from its position on.
+    /// The partition from its position on, which is shown.
     fn open(
         &self,
         number: i32,
@@ -128,6 +140,7 @@ impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Topic<
             &position.cursor,
             self.end(number),
         );
+        self.progress.begin(number, Arc::clone(&progress));
         (Counted::new(source, metric::KAFKA_RECORDS_POLLED, &self.flow), progress)
     }
 
