@@ -9,6 +9,10 @@ use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 /// dead letters and rows, and with --source or --brokers also against the files and the topic. Changes nothing, and may
 /// run while others write.
 ///
+/// With --brokers it also reads the topics that the flow publishes to, as a read_committed consumer: each record whose source
+/// is given must be there under its tally.id, in its topic and with its key and value, and nothing else under the ids of this
+/// database. Needs the settings flows.NAME.publish that the flow had.
+///
 /// Exit codes: 0 no violation; 65 violations, each of them named; 66 a file cannot be read; 69 the
 /// database or the brokers are unavailable; 74 the report cannot be written; 78 a setting is wrong, or the
 /// database is not a Tally database.
@@ -20,6 +24,9 @@ pub struct Arguments {
     /// Without --flow a file is compared as each flow that has read it. Needs the settings csv.* that csv-runner had.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub source: Vec<PathBuf>,
+    /// Each record must be in its output topic exactly once, not at least once
+    #[arg(long, requires = "brokers")]
+    pub exactly_once: bool,
     /// Format of the report on standard output
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

@@ -6,6 +6,7 @@ mod claims;
 mod clicks;
 mod commands;
 mod contracts;
+mod outputs;
 mod profiles;
 mod publishing;
 mod readings;
