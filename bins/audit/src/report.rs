@@ -78,7 +78,9 @@ impl Report {
             line(&mut text, &in_words(partition));
         }
         if let Some(published) = &self.0.published {
-            published_in_words(published).iter().for_each(|words| line(&mut text, words));
+            for words in published_in_words(published) {
+                line(&mut text, &words);
+            }
         }
         for NotCompared { flow, why } in &self.0.not_compared {
             line(&mut text, &format!("{flow}: the counters were not compared: {why}"));

@@ -13,7 +13,7 @@ use tally_ports::audit::{Asked, DeadLetterTrace, Entry, Fact, Pass, PassName};
 use tally_ports::publish::PublicationId;
 use tally_ports::{Topics, Way};
 
-use self::ids::{Before, Content};
+use self::ids::{Content, Found};
 use self::log::{Due, Log};
 pub use self::record::{ExpectedPublication, FoundRecord, ReadFrom, digest};
 pub use self::totals::{Published, PublishedTo};
@@ -189,7 +189,7 @@ impl Publications {
         *records += 1;
         let of_topic = u8::try_from(index).unwrap_or(u8::MAX);
         let content = log.is_given.then_some(Content { topic: of_topic, digest });
-        let Before::Seen(before) = log.published.insert(position, n, content) else { return };
+        let Found::Record(before) = log.published.insert(position, n, content) else { return };
         *repeats += 1;
         let again = || {
             format!(

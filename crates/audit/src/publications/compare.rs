@@ -3,6 +3,7 @@
 use tally_ports::State;
 use tally_ports::audit::DeadLetterTrace;
 
+use super::ids::Found;
 use super::log::Due;
 use super::{ExpectedPublication, Publications, ReadFrom, add_from_nothing};
 use crate::{Kind, Violations};
@@ -56,19 +57,21 @@ impl Publications {
             let of_topic = &totals.topics[usize::from(topic)];
             totals.expected += u64::from(due == Due::Must);
             let what = || format!("{}: record {n} of the one at {position}", log.name());
-            match log.found(position, n) {
-                None if due == Due::May || log.unpublished.has(position, n) => {}
-                None if !of_topic.is_whole => totals.deleted += 1,
-                None => violations.add(Kind::PublicationMissing, || {
+            match log.published.found(position, n) {
+                Found::Nothing if due == Due::May || log.unpublished.has(position, n) => {}
+                Found::Nothing if !of_topic.is_whole => totals.deleted += 1,
+                Found::Nothing => violations.add(Kind::PublicationMissing, || {
                     format!("{} is not in {}", what(), of_topic.topic)
                 }),
-                Some(Some(found)) if found.topic != topic => {
+                Found::Record(Some(found)) if found.topic != topic => {
                     violations.add(Kind::PublicationTopic, || {
                         let found = &totals.topics[usize::from(found.topic)].topic;
                         format!("{} is in {found}, and belongs into {}", what(), of_topic.topic)
                     });
                 }
-                Some(Some(found)) if found.digest != publication.digest && !is_replayed => {
+                Found::Record(Some(found))
+                    if found.digest != publication.digest && !is_replayed =>
+                {
                     violations.add(Kind::PublicationContent, || {
                         let topic = &of_topic.topic;
                         format!(
@@ -77,7 +80,7 @@ impl Publications {
                         )
                     });
                 }
-                Some(_) => {}
+                Found::Record(_) => {}
             }
         }
         for n in log.published.of(position) {

@@ -100,11 +100,11 @@ impl Positions {
 
 impl Ids {
     /// Adds one; what was there before. With the content where that is compared.
-    pub(super) fn insert(&mut self, position: i64, n: u32, content: Option<Content>) -> Before {
+    pub(super) fn insert(&mut self, position: i64, n: u32, content: Option<Content>) -> Found {
         let (block, index) = place(position);
         let block = self.0.entry(block).or_default().entry(n).or_default();
         if !block.seen.insert(index) {
-            return Before::Seen(block.content(index));
+            return Found::Record(block.content(index));
         }
         if let Some(Content { topic, digest }) = content {
             let contents = block.contents.get_or_insert_with(|| {
@@ -113,20 +113,21 @@ impl Ids {
             contents.topics[index] = topic;
             contents.digests[index] = digest;
         }
-        Before::Nothing
+        Found::Nothing
     }
 
     /// Whether the Nth record of a position is there.
     pub(super) fn has(&self, position: i64, n: u32) -> bool {
-        let (block, index) = place(position);
-        let block = self.0.get(&block).and_then(|block| block.get(&n));
-        block.is_some_and(|block| block.seen.has(index))
+        self.found(position, n) != Found::Nothing
     }
 
-    /// What it is, where that is kept.
-    pub(super) fn content(&self, position: i64, n: u32) -> Option<Content> {
+    /// What the Nth record of a position is.
+    pub(super) fn found(&self, position: i64, n: u32) -> Found {
         let (block, index) = place(position);
-        self.0.get(&block)?.get(&n)?.content(index)
+        match self.0.get(&block).and_then(|block| block.get(&n)) {
+            Some(block) if block.seen.has(index) => Found::Record(block.content(index)),
+            _ => Found::Nothing,
+        }
     }
 
     /// Which records of a position are there.
@@ -137,12 +138,12 @@ impl Ids {
     }
 }
 
-/// What was there before an insert.
+/// What is there under an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub(super) enum Found {
     Nothing,
-    /// The same id, with what it is where that is kept.
-    Seen(Option<Content>),
+    /// A record, with what it is where that is kept.
+    Record(Option<Content>),
 }
 
 impl Block {
@@ -175,13 +176,14 @@ mod tests {
         let mut ids = Ids::default();
         let content = |digest| Some(Content { topic: 1, digest });
         for (digest, position) in (0..).zip(PLACES) {
-            assert_eq!(ids.insert(position, 0, content(digest)), Before::Nothing);
+            assert_eq!(ids.insert(position, 0, content(digest)), Found::Nothing);
         }
-        assert_eq!(ids.insert(64, 7, None), Before::Nothing);
-        assert_eq!(ids.insert(64, 0, content(9)), Before::Seen(content(2)));
-        assert_eq!(ids.insert(64, 7, content(9)), Before::Seen(None));
-        assert_eq!(ids.content(255, 0), content(3));
-        assert_eq!((ids.content(254, 0), ids.content(64, 7)), (None, None));
+        assert_eq!(ids.insert(64, 7, None), Found::Nothing);
+        assert_eq!(ids.insert(64, 0, content(9)), Found::Record(content(2)));
+        assert_eq!(ids.insert(64, 7, content(9)), Found::Record(None));
+        assert_eq!(ids.found(255, 0), Found::Record(content(3)));
+        assert_eq!(ids.found(254, 0), Found::Nothing);
+        assert_eq!(ids.found(64, 7), Found::Record(None));
         assert_eq!(ids.of(64).collect::<Vec<_>>(), [0, 7]);
         assert!(ids.has(64, 7) && !ids.has(63, 7) && ids.has(63, 0));
     }

@@ -3,7 +3,7 @@
 use tally_ports::State;
 use tally_ports::audit::{DeadLetterTrace, PassName};
 
-use super::ids::{Content, Ids, Positions};
+use super::ids::{Ids, Positions};
 use super::ranges::Ranges;
 
 /// What was read of one log, and what was published of it.
@@ -107,11 +107,6 @@ impl Log {
             }
             Some(State::Open | State::Retried | State::Discarded | State::Repaired) => Due::Not,
         }
-    }
-
-    /// Whether it is there; with what it is, where that is kept.
-    pub(super) fn found(&self, position: i64, n: u32) -> Option<Option<Content>> {
-        self.published.has(position, n).then(|| self.published.content(position, n))
     }
 
     /// Its name in messages.

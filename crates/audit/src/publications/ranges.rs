@@ -29,7 +29,9 @@ impl Ranges {
         }
         let mut all = std::mem::take(&mut self.ranges);
         all.sort_unstable();
-        all.into_iter().for_each(|(first, last)| self.add(first, last));
+        for (first, last) in all {
+            self.add(first, last);
+        }
         self.ranges.shrink_to_fit();
         self.is_sealed = true;
     }
