@@ -9,6 +9,10 @@ use tally_app::{FlowFlag, GroupFlags, StoreFlags};
 /// dead letters and rows, and with --source or --brokers also against the files and the topic. Changes nothing, and may
 /// run while others write.
 ///
+/// With --brokers it also reads what is committed in the topics that the flow publishes to: each record whose source is
+/// given must be there under its tally.id, in its topic and with its key and value, and nothing else under the ids of this
+/// database. Needs the settings flows.NAME.publish that the flow had.
+///
 /// Exit codes: 0 no violation; 65 violations, each of them named; 66 a file cannot be read; 69 the
 /// database or the brokers are unavailable; 74 the report cannot be written; 78 a setting is wrong, or the
 /// database is not a Tally database.

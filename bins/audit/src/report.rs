@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tally_audit::{Findings, FlowTotals, Kind, PartitionTotals};
+use tally_audit::{Findings, FlowTotals, Kind, PartitionTotals, Published, PublishedTo};
 use tally_ports::audit::{Counts, PassName};
 use tally_ports::position::FILE;
 use tally_runs::audit::{Audited, ComparedFile, ComparedPartition, NotCompared};
@@ -77,6 +77,11 @@ impl Report {
         for partition in &self.0.partitions {
             line(&mut text, &in_words(partition));
         }
+        if let Some(published) = &self.0.published {
+            for words in published_in_words(published) {
+                line(&mut text, &words);
+            }
+        }
         for NotCompared { flow, why } in &self.0.not_compared {
             line(&mut text, &format!("{flow}: the counters were not compared: {why}"));
         }
@@ -108,6 +113,7 @@ impl Report {
             "dead_letters": totals.letters,
             "files": self.0.files,
             "log": self.0.partitions,
+            "published": self.0.published,
             "not_compared": self.0.not_compared,
         })
     }
@@ -228,4 +234,40 @@ fn in_words(compared: &ComparedPartition) -> String {
             }
         }
     }
+}
+
+fn published_in_words(published: &Published) -> Vec<String> {
+    let Published {
+        flow,
+        topics,
+        records,
+        repeats,
+        others,
+        expected,
+        unpublished,
+        uncommitted,
+        deleted,
+    } = published;
+    let of_topic = |PublishedTo { topic, records, is_whole }: &PublishedTo| {
+        let part = if *is_whole { "" } else { ", from which records were deleted" };
+        format!("{flow} publishes to {topic}, which holds {records} records{part}")
+    };
+    let mut lines: Vec<String> = topics.iter().map(of_topic).collect();
+    lines.push(format!(
+        "{flow}: {records} published records, {repeats} of them repeats, and {others} of others; {expected} are due by the \
+         sources"
+    ));
+    for (count, what) in [
+        (unpublished, "records stand in the outbox"),
+        (
+            uncommitted,
+            "records are published and not committed: the next run commits or repeats them",
+        ),
+        (deleted, "records are not there, and may have been deleted from their topic"),
+    ] {
+        if *count > 0 {
+            lines.push(format!("{flow}: {count} {what}"));
+        }
+    }
+    lines
 }

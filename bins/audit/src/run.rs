@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_adapter_kafka::Cluster;
 use tally_app::{Flows, Layers, LedgerReader, Settings, kafka};
 use tally_ports::{Fault, KnownFlow, Stop};
-use tally_runs::audit::{self, Audited, File, Topic};
+use tally_runs::audit::{self, Audited, File, Outputs, Topic};
 
 use crate::arguments::Arguments;
 
@@ -30,20 +30,28 @@ pub async fn run(
     for path in &arguments.source {
         files.push(File::open(path, &of_files).await?);
     }
-    let topic =
-        if arguments.topic.has_brokers() { Some(topic(known, &settings).await?) } else { None };
+    let (mut topic, mut outputs) = (None, None);
+    if arguments.topic.has_brokers() {
+        let cluster = Cluster::new(&kafka::settings(&settings)?).map_err(Fault::into_stop)?;
+        let delivery = settings.kafka.delivery;
+        let (flow, topics) = (Arc::clone(&known.flow), settings.topics(&*known.flow));
+        outputs = Outputs::new(flow, cluster.clone(), topics, delivery);
+        let mut read = of_topic(known, cluster, &settings)?;
+        // A flow that publishes may read files alone.
+        if outputs.is_none() || arguments.topic.has_topic() {
+            read.look_up().await.map_err(Fault::into_stop)?;
+        }
+        topic = Some(read);
+    }
     let ledger =
         LedgerReader::open(&settings.database_url, flows.all()).await.map_err(Fault::into_stop)?;
     let all = flows.all().iter().map(|known| Arc::clone(&known.flow));
-    audit::run(&ledger, all, files, topic).await
+    audit::run(&ledger, all, files, topic, outputs).await
 }
 
-async fn topic(known: &KnownFlow, settings: &Settings) -> Result<Topic, Stop> {
-    let of_kafka = kafka::settings(settings)?;
-    let cluster = Cluster::new(&of_kafka).map_err(Fault::into_stop)?;
+fn of_topic(known: &KnownFlow, cluster: Cluster, settings: &Settings) -> Result<Topic, Stop> {
     let flow = Arc::clone(&known.flow);
     let decoder = kafka::decoder(settings, &*flow, kafka::registry(settings)?);
-    let looking_up =
-        Topic::look_up(flow, cluster, decoder, &settings.kafka.group, &settings.kafka.topic);
-    looking_up.await.map_err(Fault::into_stop)
+    let (group, topic) = (&settings.kafka.group, &settings.kafka.topic);
+    Ok(Topic::new(flow, cluster, decoder, group, topic))
 }

@@ -17,8 +17,8 @@ use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
     self as queries, AppendedRow, AppendedRowsRow, AppendedTraceRow, CountedRow, CounterRow,
     DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, KeyTraceRow, OriginRow, PASSES,
-    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, WrongNumbersRow,
-    in_slots, is_appended, is_counters, is_keyed, tables,
+    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, UnpublishedRow,
+    WrongNumbersRow, in_slots, is_appended, is_counters, is_keyed, tables,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -191,9 +191,18 @@ impl PostgresLedgerReader {
             })
             .await?;
         }
-        if tally_ports::counts(flow) {
+        if tally_ports::notes_ranges(flow) {
             self.each(connection, &queries::counted(flow), |found: CountedRow| {
                 auditor.see(Fact::Counted(found.counted()));
+            })
+            .await?;
+        }
+        if !flow.outputs().is_empty() {
+            self.each(connection, &queries::unpublished(flow), |found: UnpublishedRow| {
+                found
+                    .unpublished(flow)
+                    .into_iter()
+                    .for_each(|id| auditor.see(Fact::Unpublished(id)));
             })
             .await?;
         }

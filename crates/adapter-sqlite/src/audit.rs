@@ -16,8 +16,8 @@ use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
     self as queries, AppendedRow, AppendedRowsRow, AppendedTraceRow, CountedRow, CounterRow,
     DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, KeyTraceRow, OriginRow, PASSES,
-    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, WrongNumbersRow,
-    in_slots, is_appended, is_counters, is_keyed, tables,
+    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, UnpublishedRow,
+    WrongNumbersRow, in_slots, is_appended, is_counters, is_keyed, tables,
 };
 
 use crate::statement::Value as Bound;
@@ -218,9 +218,14 @@ fn show_tables(
             auditor.see(Fact::WrongNumbers(found.numbers(table)));
         })?;
     }
-    if tally_ports::counts(flow) {
+    if tally_ports::notes_ranges(flow) {
         each(connection, &queries::counted(flow), |found: CountedRow| {
             auditor.see(Fact::Counted(found.counted()));
+        })?;
+    }
+    if !flow.outputs().is_empty() {
+        each(connection, &queries::unpublished(flow), |found: UnpublishedRow| {
+            found.unpublished(flow).into_iter().for_each(|id| auditor.see(Fact::Unpublished(id)));
         })?;
     }
     for (index, table) in tables(flow, is_counters) {

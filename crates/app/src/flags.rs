@@ -86,7 +86,7 @@ pub struct ConsumerFlags {
 /// The flags for comparing a group's positions with its topic.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupFlags {
-    /// Also compare with the topic at these brokers: host:port separated by commas
+    /// Also compare with the topics at these brokers: host:port separated by commas
     #[arg(long, value_name = "LIST")]
     brokers: Option<String>,
     /// The topic [default: transactions]
@@ -156,6 +156,11 @@ impl GroupFlags {
     /// Whether brokers are named.
     pub const fn has_brokers(&self) -> bool {
         self.brokers.is_some()
+    }
+
+    /// Whether the topic is named.
+    pub const fn has_topic(&self) -> bool {
+        self.topic.is_some()
     }
 
     /// Those that were given.

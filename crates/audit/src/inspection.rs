@@ -74,7 +74,7 @@ impl Auditor for Inspection {
                 totals.see_rows(&rows.flow, rows.count);
             }
             Fact::WrongNumbers(numbers) => rows::check_numbers(&numbers, violations),
-            Fact::Counted(_) => {}
+            Fact::Counted(_) | Fact::Unpublished(_) => {}
             Fact::Counter(counter) => totals.see_rows(&counter.flow, 1),
         }
     }

@@ -19,6 +19,7 @@ mod dead_letters;
 mod entries;
 mod inspection;
 mod passes;
+mod publications;
 mod records;
 mod rows;
 mod sources;
@@ -26,6 +27,9 @@ mod totals;
 mod violation;
 
 pub use inspection::{Findings, Inspection};
+pub use publications::{
+    ExpectedPublication, FoundRecord, Publications, Published, PublishedTo, ReadFrom, digest,
+};
 pub use records::{Expected, ExpectedRow, Read, check_records};
 pub use sources::{Compared, check_file};
 pub use totals::{FlowTotals, PartitionTotals, Totals};

@@ -163,17 +163,17 @@ mod tests {
 
     fn left(count: i64, row: Option<RowTrace>, letter: Option<State>) -> Traces {
         let appended = AppendedTrace { table: 0, position: POSITION, count };
-        let letter = letter.map(|state| DeadLetterTrace {
-            position: POSITION,
-            pass: 1,
-            state,
-            is_first: true,
-        });
+        let letter = letter.map(|state| refused(1, state, true));
         Traces {
             dead_letters: letter.into_iter().collect(),
             appended: (count > 0).then_some(appended).into_iter().collect(),
             keyed: vec![vec![row]],
         }
+    }
+
+    fn refused(pass: i32, state: State, is_first: bool) -> DeadLetterTrace {
+        let is_outdated_by_key = false;
+        DeadLetterTrace { position: POSITION, pass, state, is_outdated_by_key, is_first }
     }
 
     #[track_caller]
@@ -218,10 +218,8 @@ mod tests {
 
     #[test]
     fn an_earlier_dead_letter_may_be_replayed_before_or_after_the_newest_one_was_settled() {
-        let letter =
-            |pass, state| DeadLetterTrace { position: POSITION, pass, state, is_first: false };
         let check = |first: State, newest: State, count: i64, kinds: &[Kind]| {
-            let dead_letters = vec![letter(1, first), letter(2, newest)];
+            let dead_letters = vec![refused(1, first, false), refused(2, newest, false)];
             check(&written(), &Traces { dead_letters, ..left(count, OWN, None) }, kinds);
         };
         for first in [State::Replayed, State::Purged] {

@@ -72,6 +72,20 @@ pub enum Kind {
     DeleteMark,
     /// A counter that is not the sum over the records that were counted.
     CounterSum,
+    /// A record that should be in an output topic and is not.
+    PublicationMissing,
+    /// A record that is in its output topic more than once, where each should be there once.
+    PublicationRepeated,
+    /// A record in an output topic whose id names a position that was not read.
+    PublicationFromNothing,
+    /// A record in an output topic that comes from a dead letter.
+    PublicationOfDeadLetter,
+    /// A record in an output topic that the one it comes from does not publish.
+    PublicationUnexpected,
+    /// A record in another topic than its output's.
+    PublicationTopic,
+    /// A record in an output topic with another key or value than the flow gives it.
+    PublicationContent,
     /// A log that ends before the position.
     SourceEnd,
     /// A log that is no longer the one that was read.
@@ -114,6 +128,13 @@ impl Kind {
             Self::AppendedRows => "appended_rows",
             Self::DeleteMark => "delete_mark",
             Self::CounterSum => "counter_sum",
+            Self::PublicationMissing => "publication_missing",
+            Self::PublicationRepeated => "publication_repeated",
+            Self::PublicationFromNothing => "publication_from_nothing",
+            Self::PublicationOfDeadLetter => "publication_of_dead_letter",
+            Self::PublicationUnexpected => "publication_unexpected",
+            Self::PublicationTopic => "publication_topic",
+            Self::PublicationContent => "publication_content",
             Self::SourceEnd => "source_end",
             Self::SourceReplaced => "source_replaced",
             Self::SourceLost => "source_lost",

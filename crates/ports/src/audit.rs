@@ -54,8 +54,10 @@ pub enum Fact {
     AppendedRows(AppendedRows),
     /// The rows that one record appended to a flow's table, where they are not numbered 0, 1, 2.
     WrongNumbers(WrongNumbers),
-    /// A range of positions whose records are in a flow's counters.
+    /// A range of positions whose records a flow has counted, and published what they publish.
     Counted(Counted),
+    /// A record of a flow's outbox.
+    Unpublished(Unpublished),
     /// A row of a flow's counters.
     Counter(Counter),
 }
@@ -305,6 +307,15 @@ pub struct Counted {
     pub first: i64,
     /// The last one.
     pub last: i64,
+}
+
+/// A record of a flow's outbox: committed, and not published yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpublished {
+    /// The flow's name.
+    pub flow: String,
+    /// Its id, as [`PublicationId`](crate::publish::PublicationId) reads it.
+    pub id: String,
 }
 
 /// A row of a flow's counters. Its `Debug` shows no values.

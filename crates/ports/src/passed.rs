@@ -30,6 +30,11 @@ impl Passed {
         *self.0.entry(why).or_default() += count;
     }
 
+    /// How many for one reason.
+    pub fn count(&self, why: &str) -> i64 {
+        self.0.get(why).copied().unwrap_or(0)
+    }
+
     /// As the ledger has it: an object of numbers.
     pub fn to_json(&self) -> Value {
         let counts = self.0.iter().map(|(why, count)| ((*why).to_owned(), Value::from(*count)));

@@ -1,5 +1,7 @@
 //! Records on their way to topics.
 
+mod id;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -10,13 +12,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tally_domain::{Flow, Reason, Stage, TableKind, publish};
 
+pub use self::id::PublicationId;
 use crate::{Fault, Headers, Lease, Origin, Progress, Row, Stop, StopKind, Stream};
 
 /// The flow that published the record.
-const FLOW: &str = "tally.flow";
+pub const FLOW: &str = "tally.flow";
 /// Which record it is: `STREAM/PARTITION/LOG/POSITION/N`, the Nth that the record at that position publishes. The same
 /// whenever it is published again, so that readers can tell.
-const ID: &str = "tally.id";
+pub const ID: &str = "tally.id";
 /// Says that a replay published it: it is out of the order of ids.
 const REPLAY: &str = "tally.replay";
 
@@ -256,12 +259,13 @@ pub fn outgoing(
         let message = format!("the flow {flow} {what}: the record at {position}");
         return Err(Stop { kind: StopKind::Data, message });
     }
-    let Origin { stream, partition, log, .. } = origin;
-    let publications = row.record.publications.iter().enumerate();
-    Ok(publications
+    let Origin { stream, partition, log, .. } = *origin;
+    let publications = row.record.publications.iter();
+    Ok((0..)
+        .zip(publications)
         .map(|(n, publication)| {
-            let id = format!("{stream}/{partition}/{log}/{position}/{n}");
-            let own = [(FLOW, flow.to_owned()), (ID, id)];
+            let id = PublicationId { stream, partition, log, position, n };
+            let own = [(FLOW, flow.to_owned()), (ID, id.to_string())];
             let own = own.into_iter().chain(is_replay.then(|| (REPLAY, "true".to_owned())));
             let own = own.map(|(name, value)| (name.to_owned(), Some(Bytes::from(value))));
             OutgoingRecord {

@@ -58,6 +58,8 @@ pub struct Decoder {
     columns: Columns,
     envelope: Envelope,
     registry: Option<Registry>,
+    /// Whether nothing is read of the values.
+    is_of_bytes: bool,
     /// Whether it was said that a registry is missing.
     has_warned: AtomicBool,
 }
@@ -72,14 +74,23 @@ impl Decoder {
         registry: Option<Registry>,
     ) -> Self {
         let columns = Columns::new(columns, units);
-        Self { columns, envelope, registry, has_warned: AtomicBool::new(false) }
+        let (is_of_bytes, has_warned) = (false, AtomicBool::new(false));
+        Self { columns, envelope, registry, is_of_bytes, has_warned }
+    }
+
+    /// Reads nothing of the values, for whoever needs the bytes alone: there are no fields.
+    pub fn of_bytes() -> Self {
+        let decoder = Self::new(&[], &TimeUnits::default(), Envelope::Plain, None);
+        Self { is_of_bytes: true, ..decoder }
     }
 
     /// What the columns hold, or why the bytes are no record; no fields where there are no bytes. The outer fault is the
     /// registry's; nothing is known of the record then, and the call can be made again.
     pub async fn decode(&self, payload: Option<&Bytes>) -> Result<Result<Fields, Reason>, Fault> {
         let refused = |code, message: String| Ok(Err(Reason::new(Stage::Decode, code, message)));
-        let Some(payload) = payload else { return Ok(Ok(Fields::new())) };
+        let Some(payload) = payload.filter(|_| !self.is_of_bytes) else {
+            return Ok(Ok(Fields::new()));
+        };
         if payload.first() != Some(&avro::MAGIC) {
             return Ok(self.json(payload));
         }

@@ -49,6 +49,8 @@ pub struct DeadLetterTrace {
     pub pass: i32,
     /// What became of it.
     pub state: State,
+    /// Whether it is outdated as another record has written its key: this one was not taken.
+    pub is_outdated_by_key: bool,
     /// Whether the pass is the first that read this position of the log: a record that it refused was not counted.
     pub is_first: bool,
 }

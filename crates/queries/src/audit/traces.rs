@@ -3,11 +3,12 @@
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use tally_domain::{Flow, Table};
-use tally_ports::State;
 use tally_ports::audit::{
     Appended, AppendedRows, AppendedTrace, Counted, Counter, DeadLetterTrace, RowTrace,
-    WrongNumbers,
+    Unpublished, WrongNumbers,
 };
+use tally_ports::dead_letter::headers_from_json;
+use tally_ports::{State, publish};
 
 use super::{PassNameRow, about, is_appended, tables};
 
@@ -16,6 +17,7 @@ const APPENDED: &str = include_str!("appended.sql");
 const APPENDED_ROWS: &str = include_str!("appended_rows.sql");
 const WRONG_NUMBERS: &str = include_str!("wrong_numbers.sql");
 const COUNTED: &str = include_str!("counted.sql");
+const UNPUBLISHED: &str = include_str!("unpublished.sql");
 
 /// What the records of each entry appended; `None` where the flow appends nothing.
 pub fn appended(flow: &dyn Flow) -> Option<String> {
@@ -195,6 +197,29 @@ impl CountedRow {
     }
 }
 
+/// The ids of what stands in the outbox of a flow.
+pub fn unpublished(flow: &dyn Flow) -> String {
+    UNPUBLISHED.replace("{flow}", flow.name())
+}
+
+/// A row of [`unpublished`].
+#[derive(QueryableByName)]
+pub struct UnpublishedRow {
+    #[diesel(sql_type = Text)]
+    headers: String,
+}
+
+impl UnpublishedRow {
+    /// The id; `None` where the record has none.
+    pub fn unpublished(&self, flow: &dyn Flow) -> Option<Unpublished> {
+        let headers =
+            serde_json::from_str(&self.headers).ok().as_ref().and_then(headers_from_json)?;
+        let (_, id) = headers.iter().find(|(name, _)| name == publish::ID)?;
+        let id = String::from_utf8(id.as_ref()?.to_vec()).ok()?;
+        Some(Unpublished { flow: flow.name().to_owned(), id })
+    }
+}
+
 /// A row of [`counters`].
 #[derive(QueryableByName)]
 pub struct CounterRow {
@@ -220,14 +245,17 @@ pub struct DeadLetterTraceRow {
     #[diesel(sql_type = Text)]
     state: String,
     #[diesel(sql_type = Integer)]
+    is_outdated_by_key: i32,
+    #[diesel(sql_type = Integer)]
     is_first: i32,
 }
 
 impl DeadLetterTraceRow {
     pub fn trace(self) -> DeadLetterTrace {
-        let Self { position, pass, state, is_first } = self;
+        let Self { position, pass, state, is_outdated_by_key, is_first } = self;
         let state = state.parse().unwrap_or(State::Open);
-        DeadLetterTrace { position, pass, state, is_first: is_first != 0 }
+        let is_outdated_by_key = is_outdated_by_key != 0;
+        DeadLetterTrace { position, pass, state, is_outdated_by_key, is_first: is_first != 0 }
     }
 }
 

@@ -1,6 +1,6 @@
 -- The newest attempts of the dead letters of the log $4 at the positions from $5 to $6, and whether no earlier pass over it has
 -- read the position.
-select d.position, d.pass, d.state,
+select d.position, d.pass, d.state, case when d.outdated_by = 'key' then 1 else 0 end as is_outdated_by_key,
     case when exists (
         select 1 from positions q
         where q.flow = p.flow and q.stream = p.stream and q.partition = p.partition and q.log = p.log and q.pass < p.pass

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tally_audit::{Inspection, Kind, Violations};
+use tally_audit::{Kind, Violations};
 use tally_domain::{Action, Decimal, Flow, Record, Table, TableKind, Type, Value, timestamp};
+use tally_ports::State;
 use tally_ports::audit::{Counted, Counter, DeadLetterTrace, Fact, Pass};
-use tally_ports::{Auditor, State};
 
 /// A flow whose counters could not be compared.
 #[derive(Debug, Serialize)]
@@ -15,19 +15,6 @@ pub struct NotCompared {
     pub flow: String,
     /// Why not.
     pub why: String,
-}
-
-/// Keeps the counters of what the sources are about while all facts go by.
-pub(super) struct Watching {
-    pub(super) inspection: Inspection,
-    pub(super) counters: Counters,
-}
-
-impl Auditor for Watching {
-    fn see(&mut self, fact: Fact) {
-        self.counters.see(&fact);
-        self.inspection.see(fact);
-    }
 }
 
 /// What counters hold, and what they should.
@@ -69,7 +56,7 @@ impl Counters {
         Self { given, flows: flows.filter(counts).map(of_flow).collect() }
     }
 
-    fn see(&mut self, fact: &Fact) {
+    pub(super) fn see(&mut self, fact: &Fact) {
         match fact {
             Fact::Pass(Pass { name, .. }) if self.given.contains(&name.stream) => {
                 if let Some(of_flow) = self.of(&name.flow) {

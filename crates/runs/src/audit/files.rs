@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_csv::CsvFile;
-use tally_audit::{Findings, Violations, check_file};
+use tally_audit::{Findings, ReadFrom, Violations, check_file};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
 use tally_ports::position::FILE;
 use tally_ports::{Audit, Fault, Item, Source, Stop, StopKind};
 
-use super::counters::Counters;
+use super::Known;
 use super::records::Reading;
 
 /// As many rows are looked at once; a batch is closed earlier at 4 MiB.
@@ -82,7 +82,7 @@ impl File {
         self,
         store: &impl Audit,
         findings: &mut Findings,
-        counters: &mut Counters,
+        known: &mut Known,
     ) -> Result<Vec<ComparedFile>, Stop> {
         let stream = self.stream();
         let Self { path, fingerprint, mut tables } = self;
@@ -101,8 +101,7 @@ impl File {
             let of_flow = passes.iter().filter(of_stream);
             let passes: Vec<&Pass> = of_flow.filter(|pass| pass.name.flow == flow.name()).collect();
             let table = Table { flow: &*flow, file: table?, passes: &passes };
-            let rows =
-                table.compare(store, counters, violations).await.map_err(Fault::into_stop)?;
+            let rows = table.compare(store, known, violations).await.map_err(Fault::into_stop)?;
             check_file(&path, &stream, rows, &passes, violations);
             let (path, fingerprint, flow) =
                 (path.clone(), fingerprint.clone(), flow.name().to_owned());
@@ -124,7 +123,7 @@ impl Table<'_> {
     async fn compare(
         self,
         store: &impl Audit,
-        counters: &mut Counters,
+        known: &mut Known,
         violations: &mut Violations,
     ) -> Result<i64, Fault> {
         let Self { flow, passes, .. } = self;
@@ -138,8 +137,14 @@ impl Table<'_> {
                 let is_left = |item: &mut Item| item.position < pass.next;
                 let read: Vec<_> = items.extract_if(.., is_left).collect();
                 let reading = Reading { flow, pass, passes };
-                reading.look_for(read, batch.notation, store, counters, violations).await?;
+                reading.look_for(read, batch.notation, store, known, violations).await?;
             }
+        }
+        if let Some(publications) = known.publications_of(flow)
+            && let Some(Pass { name, log, .. }) = passes.last()
+        {
+            let from = ReadFrom { stream: &name.stream, partition: name.partition, log: *log };
+            publications.source_ends(from, rows);
         }
         Ok(rows)
     }

@@ -6,22 +6,30 @@
 //! is of an unknown schema; and no dead letter is purged, which may have been replayed before. Otherwise the report says why
 //! not. A record was counted once, if it has no dead letter of the first pass that has read it, or if that one was replayed.
 //!
-//! Memory grows with the number of counters. A replay in the middle of an audit may look like a difference.
+//! What the flow published is compared with the ledger, and where the source is given with what each record publishes, see
+//! [`Publications`].
+//!
+//! Memory grows with the number of counters, and of records published: by about a bit each, and by five bytes more where their
+//! source is given. A replay in the middle of an audit may look like a difference.
 
 mod counters;
 mod files;
+mod outputs;
 mod records;
+mod scan;
 mod topic;
 
 use std::sync::Arc;
 
-use tally_audit::{Findings, Inspection};
+use tally_audit::{Findings, Inspection, Publications, Published};
 use tally_domain::Flow;
-use tally_ports::{Audit, Fault, Stop};
+use tally_ports::audit::Fact;
+use tally_ports::{Audit, Auditor, Fault, Stop};
 
+use self::counters::Counters;
 pub use self::counters::NotCompared;
-use self::counters::{Counters, Watching};
 pub use self::files::{ComparedFile, File, FlowOfFiles};
+pub use self::outputs::Outputs;
 pub use self::topic::{ComparedPartition, Topic};
 
 /// What an audit found.
@@ -32,11 +40,42 @@ pub struct Audited {
     pub files: Vec<ComparedFile>,
     /// The partitions of the topic that it was compared with.
     pub partitions: Vec<ComparedPartition>,
+    /// What the flow whose topics were read has published.
+    pub published: Option<Published>,
     /// The flows of these whose counters could not be compared.
     pub not_compared: Vec<NotCompared>,
 }
 
-/// Audits `store` in itself and against these sources of these flows. Changes nothing.
+/// Keeps what the sources and topics are about while all facts go by.
+struct Watching {
+    inspection: Inspection,
+    known: Known,
+}
+
+/// What the facts say of what is compared with sources and topics.
+struct Known {
+    counters: Counters,
+    publications: Option<Publications>,
+}
+
+impl Known {
+    /// What the flow published, if that is compared.
+    fn publications_of(&mut self, flow: &dyn Flow) -> Option<&mut Publications> {
+        self.publications.as_mut().filter(|publications| publications.flow() == flow.name())
+    }
+}
+
+impl Auditor for Watching {
+    fn see(&mut self, fact: Fact) {
+        self.known.counters.see(&fact);
+        if let Some(publications) = &mut self.known.publications {
+            publications.see(&fact);
+        }
+        self.inspection.see(fact);
+    }
+}
+
+/// Audits `store` in itself and against these sources of these flows, and these topics of one that publishes. Changes nothing.
 ///
 /// # Errors
 /// When a source or the store cannot be read, or is unavailable: an audit waits for nobody.
@@ -44,26 +83,36 @@ pub async fn run(
     store: &impl Audit,
     flows: impl Iterator<Item = Arc<dyn Flow>>,
     files: Vec<File>,
-    topic: Option<Topic>,
+    mut topic: Option<Topic>,
+    outputs: Option<Outputs>,
 ) -> Result<Audited, Stop> {
     let mut given: Vec<String> = files.iter().map(File::stream).collect();
     given.extend(topic.iter().map(Topic::stream));
     let inspection = Inspection::new(given.clone());
-    let watching = Watching { inspection, counters: Counters::new(flows, given) };
-    let Watching { inspection, mut counters } =
+    let publications = outputs.as_ref().map(|outputs| outputs.publications(given.clone()));
+    let known = Known { counters: Counters::new(flows, given), publications };
+    let watching = Watching { inspection, known };
+    let Watching { inspection, mut known } =
         store.show(watching).await.map_err(Fault::into_stop)?;
     let mut findings = inspection.finish();
+    // First, so that each source is read at least as far as what was published of it.
+    if let (Some(outputs), Some(publications)) = (&outputs, &mut known.publications) {
+        let reading = outputs.read(store, publications, &mut findings.violations);
+        reading.await.map_err(Fault::into_stop)?;
+    }
     let mut compared = Vec::with_capacity(files.len());
     for file in files {
-        compared.extend(file.compare(store, &mut findings, &mut counters).await?);
+        compared.extend(file.compare(store, &mut findings, &mut known).await?);
     }
     let of_files = compared.iter().map(|file| (&*file.flow, file.stream()));
     let mut streams: Vec<(&str, String)> = of_files.collect();
     let mut partitions = Vec::new();
-    if let Some(topic) = &topic {
+    if let Some(topic) = &mut topic {
+        partitions = topic.compare(store, &mut findings, &mut known).await?;
         streams.push((topic.flow(), topic.stream()));
-        partitions = topic.compare(store, &mut findings, &mut counters).await?;
     }
+    let Known { counters, publications } = known;
     let not_compared = counters.check(&streams, &mut findings.violations);
-    Ok(Audited { findings, files: compared, partitions, not_compared })
+    let published = publications.map(|of| of.finish(&mut findings.violations));
+    Ok(Audited { findings, files: compared, partitions, published, not_compared })
 }

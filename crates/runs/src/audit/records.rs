@@ -1,12 +1,14 @@
 //! The records of a source, each against what it must have left behind.
 
-use tally_audit::{Expected, ExpectedRow, Read, Violations, check_records};
+use tally_audit::{
+    Expected, ExpectedPublication, ExpectedRow, Read, ReadFrom, Violations, check_records, digest,
+};
 use tally_domain::amount::Notation;
-use tally_domain::{Action, Flow, Incoming, Record, TableKind, Value, Write};
-use tally_ports::audit::{Asked, Keys, Pass};
+use tally_domain::{Action, Flow, Incoming, Publication, Record, TableKind, Value, Write};
+use tally_ports::audit::{Asked, DeadLetterTrace, Keys, Pass};
 use tally_ports::{Audit, Fault, Item};
 
-use super::counters::Counters;
+use super::Known;
 
 /// A pass over a source, and those before it.
 #[derive(Clone, Copy)]
@@ -25,30 +27,17 @@ impl Reading<'_> {
         items: Vec<Item>,
         notation: Notation,
         store: &impl Audit,
-        counters: &mut Counters,
+        known: &mut Known,
         violations: &mut Violations,
     ) -> Result<i64, Fault> {
         let Self { flow, pass, passes } = self;
-        let (mut wanted, mut records, mut unknown) = (Wanted::new(flow), Vec::new(), 0);
-        for Item { position, content, raw } in items {
-            let record = match content {
-                Err(reason) if reason.code == "schema_unknown" => {
-                    unknown += 1;
-                    continue;
-                }
-                content => {
-                    content.and_then(|fields| flow.read(Incoming { fields, notation, raw: &raw }))
-                }
-            };
-            wanted.add(position, record.as_ref().ok());
-            records.push((position, record.ok()));
+        let (records, unknown) = self.read(items, notation);
+        let mut wanted = Wanted::new(flow);
+        for (position, record) in &records {
+            wanted.add(*position, record.as_ref());
         }
-        let (Some((first, _)), Some((last, _))) = (records.first(), records.last()) else {
-            return Ok(unknown);
-        };
         let Wanted { expected, keys, .. } = wanted;
-        let name = pass.name.clone();
-        let asked = Asked { pass: name, log: pass.log, first: *first, last: *last, keys };
+        let Some(asked) = self.asked(&records, keys) else { return Ok(unknown) };
         let traces = store.traces(asked).await?;
 
         let tables: Vec<&str> = flow.tables().iter().map(|table| &*table.name).collect();
@@ -59,12 +48,79 @@ impl Reading<'_> {
         let read =
             Read { pass: &pass.name, origins: &origins, tables: &tables, appended: &appended };
         check_records(read, &expected, &traces, violations);
+        self.compare_published(&records, &traces.dead_letters, known, violations);
         for (position, record) in records {
             let Some(record) = record else { continue };
-            counters.count(flow, pass, position, record, &traces.dead_letters);
+            known.counters.count(flow, pass, position, record, &traces.dead_letters);
         }
         Ok(unknown)
     }
+
+    /// Compares only what `items` publish, which an earlier pass over the log has read.
+    pub(super) async fn look_for_published(
+        self,
+        items: Vec<Item>,
+        notation: Notation,
+        store: &impl Audit,
+        known: &mut Known,
+        violations: &mut Violations,
+    ) -> Result<(), Fault> {
+        let (records, _) = self.read(items, notation);
+        let Some(asked) = self.asked(&records, Vec::new()) else { return Ok(()) };
+        let traces = store.traces(asked).await?;
+        self.compare_published(&records, &traces.dead_letters, known, violations);
+        Ok(())
+    }
+
+    /// The records, `None` for those that are not valid, and how many cannot be read for want of their schema.
+    fn read(&self, items: Vec<Item>, notation: Notation) -> (Vec<(i64, Option<Record>)>, i64) {
+        let (mut records, mut unknown) = (Vec::with_capacity(items.len()), 0);
+        for Item { position, content, raw } in items {
+            let incoming = |fields| Incoming { fields, notation, raw: &raw };
+            match content {
+                Err(reason) if reason.code == "schema_unknown" => unknown += 1,
+                content => {
+                    let record = content.and_then(|fields| self.flow.read(incoming(fields)));
+                    records.push((position, record.ok()));
+                }
+            }
+        }
+        (records, unknown)
+    }
+
+    /// What to ask of the store about the records; `None` where there are none.
+    fn asked(&self, records: &[(i64, Option<Record>)], keys: Vec<Keys>) -> Option<Asked> {
+        let Pass { name, log, .. } = self.pass;
+        let (first, last) = (records.first()?.0, records.last()?.0);
+        Some(Asked { pass: name.clone(), log: *log, first, last, keys })
+    }
+
+    /// `letters` are the dead letters of the positions of these records.
+    fn compare_published(
+        &self,
+        records: &[(i64, Option<Record>)],
+        letters: &[DeadLetterTrace],
+        known: &mut Known,
+        violations: &mut Violations,
+    ) {
+        let Some(publications) = known.publications_of(self.flow) else { return };
+        let Pass { name, log, .. } = self.pass;
+        let from = ReadFrom { stream: &name.stream, partition: name.partition, log: *log };
+        for (position, record) in records {
+            let from_here = letters.partition_point(|letter| letter.position < *position);
+            let letters = &letters[from_here..];
+            let expected = record.as_ref().map(expected_publications);
+            publications.compare(from, *position, expected.as_deref(), letters, violations);
+        }
+    }
+}
+
+fn expected_publications(record: &Record) -> Vec<ExpectedPublication> {
+    let expected = |publication: &Publication| {
+        let Publication { output, key, value, .. } = publication;
+        ExpectedPublication { output: *output, digest: digest(key.as_deref(), value.as_deref()) }
+    };
+    record.publications.iter().map(expected).collect()
 }
 
 /// What records must have left, and the keys to look for.

@@ -3,26 +3,21 @@
 mod ranges;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
 use tally_adapter_kafka::wire::Decoder;
-use tally_adapter_kafka::{Cluster, KafkaSource, PartitionProgress, Start};
-use tally_audit::{Compared, Findings, Kind, Violations};
+use tally_adapter_kafka::{Cluster, KafkaSource, Start};
+use tally_audit::{Compared, Findings, Kind, ReadFrom, Violations};
 use tally_domain::Flow;
 use tally_ports::audit::Pass;
-use tally_ports::{Audit, Fault, Source, Stop, StopKind};
+use tally_ports::{Audit, Fault, Source, Stop, StopKind, passed};
 
 use self::ranges::Ranges;
-use super::counters::Counters;
+use super::Known;
 use super::records::Reading;
+use super::scan::{Scan, Scanned};
 use crate::stream::stream_name;
-
-/// As many records are looked at once; a batch is closed earlier at 4 MiB.
-const RECORDS_AT_ONCE: usize = 10_000;
-/// Records that the broker says it has come within this time.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic, as a group has read it.
 pub struct Topic {
@@ -31,7 +26,8 @@ pub struct Topic {
     decoder: Arc<Decoder>,
     name: String,
     stream: String,
-    partitions: Vec<i32>,
+    /// Those that it has, once it was looked up.
+    partitions: Option<Vec<i32>>,
 }
 
 /// A partition whose records were counted again.
@@ -58,20 +54,26 @@ pub struct ComparedPartition {
 }
 
 impl Topic {
-    /// Looks the topic up, as `group` reads it for `flow`.
-    ///
-    /// # Errors
-    /// When the brokers are unavailable, or there is no such topic.
-    pub async fn look_up(
+    /// A topic, as `group` reads it for `flow`. Until it is [looked up](Self::look_up) it is only compared if the store has
+    /// read something of it.
+    pub fn new(
         flow: Arc<dyn Flow>,
         cluster: Cluster,
         decoder: Decoder,
         group: &str,
         topic: &str,
-    ) -> Result<Self, Fault> {
-        let partitions = cluster.partitions(topic).await?;
+    ) -> Self {
         let (name, stream) = (topic.to_owned(), stream_name(group, topic));
-        Ok(Self { flow, cluster, decoder: Arc::new(decoder), name, stream, partitions })
+        Self { flow, cluster, decoder: Arc::new(decoder), name, stream, partitions: None }
+    }
+
+    /// Looks the topic up: it is to be compared in any case.
+    ///
+    /// # Errors
+    /// When the brokers are unavailable, or there is no such topic.
+    pub async fn look_up(&mut self) -> Result<(), Fault> {
+        self.partitions = Some(self.cluster.partitions(&self.name).await?);
+        Ok(())
     }
 
     /// The name of the flow that reads it.
@@ -86,38 +88,42 @@ impl Topic {
 
     /// Compares each partition with the last pass over it: an earlier one may be of another log.
     pub(super) async fn compare(
-        &self,
+        &mut self,
         store: &impl Audit,
         findings: &mut Findings,
-        counters: &mut Counters,
+        known: &mut Known,
     ) -> Result<Vec<ComparedPartition>, Stop> {
         let Findings { violations, passes, .. } = findings;
         let of_topic: Vec<&Pass> = passes
             .iter()
             .filter(|pass| pass.name.stream == self.stream && pass.name.flow == self.flow.name())
             .collect();
+        if self.partitions.is_none() && !of_topic.is_empty() {
+            self.look_up().await.map_err(Fault::into_stop)?;
+        }
+        let Some(partitions) = &self.partitions else { return Ok(Vec::new()) };
         if of_topic.is_empty() {
             let (topic, stream) = (&self.name, &self.stream);
             violations.add(Kind::SourceUnknown, || {
                 format!("{} {stream}: nothing of the topic {topic} was ever read", self.flow.name())
             });
         }
-        for pass in of_topic.iter().filter(|pass| !self.partitions.contains(&pass.name.partition)) {
+        for pass in of_topic.iter().filter(|pass| !partitions.contains(&pass.name.partition)) {
             violations.add(Kind::SourceReplaced, || {
                 format!("{}: the topic has no such partition", pass.name)
             });
         }
-        let mut compared = Vec::with_capacity(self.partitions.len());
-        for &partition in &self.partitions {
+        let mut compared = Vec::with_capacity(partitions.len());
+        for &partition in partitions {
             let of_partition = of_topic.iter().filter(|pass| pass.name.partition == partition);
             let passes: Vec<&Pass> = of_partition.copied().collect();
             let of = Comparison { topic: self, store, partition, passes: &passes };
-            compared.push(of.compare(counters, violations).await.map_err(Fault::into_stop)?);
+            compared.push(of.compare(known, violations).await.map_err(Fault::into_stop)?);
         }
-        for range in counters.ranges(self.flow.name(), &self.stream) {
-            if !self.partitions.contains(&range.partition) {
+        for range in known.counters.ranges(self.flow.name(), &self.stream) {
+            if !partitions.contains(&range.partition) {
                 let (topic, partition) = (&self.name, range.partition);
-                counters.leave(self.flow.name(), || {
+                known.counters.leave(self.flow.name(), || {
                     format!("{topic}/{partition} was counted and is not there")
                 });
             }
@@ -137,7 +143,7 @@ struct Comparison<'a, A> {
 impl<A: Audit> Comparison<'_, A> {
     async fn compare(
         &self,
-        counters: &mut Counters,
+        known: &mut Known,
         violations: &mut Violations,
     ) -> Result<ComparedPartition, Fault> {
         let pass = self.passes.last().copied();
@@ -151,8 +157,8 @@ impl<A: Audit> Comparison<'_, A> {
         {
             let passed;
             (schema_unknown, passed) =
-                self.count(pass, first, &mut compared, counters, violations).await?;
-            let ranges = counters.ranges(self.topic.flow(), &self.topic.stream);
+                self.count(pass, (first, end), &mut compared, known, violations).await?;
+            let ranges = known.counters.ranges(self.topic.flow(), &self.topic.stream);
             let mut ranges = ranges.iter().filter(|range| range.partition == self.partition);
             is_whole = schema_unknown == 0
                 && compared.fewer == 0
@@ -164,7 +170,7 @@ impl<A: Audit> Comparison<'_, A> {
                 });
         }
         if !is_whole && pass.is_some() {
-            counters.leave(self.topic.flow(), || {
+            known.counters.leave(self.topic.flow(), || {
                 format!(
                     "{topic}/{}: not all records that were counted are in the log and read by the last pass over it",
                     self.partition
@@ -211,7 +217,10 @@ impl<A: Audit> Comparison<'_, A> {
         // The source compares the record before `next` with the cursor, and then has nothing to read.
         let cursor = pass.cursor.as_deref().map_or(Ok(Value::Null), serde_json::from_str);
         let cursor = cursor.unwrap_or_else(|_| Value::from("no JSON"));
-        let (mut source, _) = self.source(*next, &cursor, *next);
+        let Topic { cluster, decoder, name: topic, .. } = self.topic;
+        let (cluster, decoder, partition) = (cluster.clone(), Arc::clone(decoder), self.partition);
+        let (mut source, _) =
+            KafkaSource::new(cluster, decoder, topic, partition, *next, &cursor, Some(*next));
         match source.next_batch(1).await {
             Err(Fault::Stop(stop)) if matches!(stop.kind, StopKind::Blocked | StopKind::Data) => {
                 violations.add(Kind::SourceReplaced, || format!("{name}: {}", stop.message));
@@ -224,69 +233,59 @@ impl<A: Audit> Comparison<'_, A> {
 
     /// Counts the records before the position again, compares each range that lies wholly in the log, and looks for what
     /// each record left behind; how many could not be looked for, and the ranges that were passed over or cannot be read.
+    ///
+    /// What earlier passes have published is compared, too, where the last one did not read it.
     async fn count(
         &self,
         pass: &Pass,
-        first: i64,
+        (first, end): (i64, i64),
         compared: &mut Compared,
-        counters: &mut Counters,
+        known: &mut Known,
         violations: &mut Violations,
     ) -> Result<(i64, Vec<(i64, i64)>), Fault> {
-        let reading = Reading { flow: &*self.topic.flow, pass, passes: self.passes };
+        let Topic { flow, cluster, decoder, name: topic, stream, .. } = self.topic;
+        let reading = Reading { flow: &**flow, pass, passes: self.passes };
+        let from = ReadFrom { stream, partition: self.partition, log: pass.log };
         let mut ranges = Ranges::new(self.store, pass, first);
-        let (mut from, mut schema_unknown) = (first, 0);
-        while from < pass.next {
-            let (mut source, progress) = self.source(from, &Value::Null, pass.next);
-            let mut last_read_at = Instant::now();
-            loop {
-                match source.next_batch(RECORDS_AT_ONCE).await {
-                    Ok(None) => {
-                        from = pass.next;
-                        break;
-                    }
-                    Ok(Some(batch)) if batch.is_idle() => {
-                        if last_read_at.elapsed() > PATIENCE {
-                            let (topic, partition) = (&self.topic.name, self.partition);
-                            return Err(Fault::outage(format!(
-                                "kafka: nothing comes from {topic}/{partition} at {from}"
-                            )));
-                        }
-                    }
-                    Ok(Some(batch)) => {
-                        let mut read = Vec::with_capacity(batch.items.len());
-                        for item in batch.items {
-                            if ranges.found(item.position, compared, violations).await? {
-                                read.push(item);
-                            }
-                        }
-                        schema_unknown += reading
-                            .look_for(read, batch.notation, self.store, counters, violations)
-                            .await?;
-                        from = batch.last + 1;
-                        last_read_at = Instant::now();
-                    }
-                    // What cannot be read now could not be read before; it was passed over, or deleted meanwhile.
-                    Err(fault) => {
-                        let gap = progress.gap().filter(|gap| gap.resume > from).ok_or(fault)?;
-                        ranges.unreadable(from, gap.resume);
-                        from = gap.resume;
-                        break;
-                    }
+        let mut until = pass.next;
+        if let Some(publications) = known.publications_of(&**flow) {
+            until = until.max(publications.end(from).min(end));
+            publications.source_ends(from, end);
+        }
+        let mut scan = Scan::new(cluster, decoder, topic, self.partition, (first, until));
+        let mut schema_unknown = 0;
+        while let Some(scanned) = scan.next().await? {
+            let batch = match scanned {
+                Scanned::Batch(batch) => batch,
+                // What cannot be read now could not be read before; it was passed over, or deleted meanwhile.
+                Scanned::Unreadable(begin, resume) => {
+                    ranges.unreadable(begin, resume);
+                    continue;
+                }
+            };
+            if let Some(publications) = known.publications_of(&**flow)
+                && batch.passed.count(passed::HOLE) + batch.passed.count(passed::EMPTY) == 0
+            {
+                let positions = batch.items.iter().map(|item| item.position);
+                let range = (batch.first, batch.last);
+                publications.compare_with_none(from, range, positions, violations);
+            }
+            let (mut read, mut published) = (Vec::with_capacity(batch.items.len()), Vec::new());
+            for item in batch.items {
+                if ranges.found(item.position, compared, violations).await? {
+                    read.push(item);
+                } else if known
+                    .publications_of(&**flow)
+                    .is_some_and(|publications| publications.has_read(from, item.position))
+                {
+                    published.push(item);
                 }
             }
+            let (notation, store) = (batch.notation, self.store);
+            schema_unknown += reading.look_for(read, notation, store, known, violations).await?;
+            reading.look_for_published(published, notation, store, known, violations).await?;
         }
         let passed = ranges.finish(compared, violations).await?;
         Ok((schema_unknown, passed))
-    }
-
-    fn source(
-        &self,
-        next: i64,
-        cursor: &Value,
-        until: i64,
-    ) -> (KafkaSource, Arc<PartitionProgress>) {
-        let Topic { cluster, name: topic, .. } = self.topic;
-        let decoder = Arc::clone(&self.topic.decoder);
-        KafkaSource::new(cluster.clone(), decoder, topic, self.partition, next, cursor, Some(until))
     }
 }

@@ -11,7 +11,7 @@ use tally_harness::process::{Launch, Signal};
 use tokio::sync::Mutex;
 
 use crate::publishing::{alert, feed, order, setting};
-use crate::support::{audited, program, rows};
+use crate::support::{program, rows};
 
 /// Where a program is ended or frozen.
 const EVERYWHERE: [&str; 11] = [
@@ -88,6 +88,15 @@ impl Topics {
         self.until_decided().await.read_all(&self.to, 0, true).await
     }
 
+    /// Record by record against both topics.
+    #[track_caller]
+    fn audit(&self, target: &Target) {
+        let launch = program("audit")
+            .args(["--flow", self.flow, "--database-url", &target.url()])
+            .args(["--brokers", self.broker.bootstrap(), "--topic", &self.from]);
+        ended_with(&self.with(launch).spawn(), 0);
+    }
+
     /// Each of the first `positions` is there in order: once, or with repeats.
     async fn check(&self, positions: usize) {
         let ids = ids(&self.published().await);
@@ -125,12 +134,12 @@ fn records(flow: &str, positions: usize) -> Vec<String> {
     (0..positions).map(record).collect()
 }
 
-/// The ledger agrees with what was read, and nothing is left to publish.
-async fn check_ledger(target: &Target, positions: usize) {
+/// The ledger agrees with what was read and with what was published, and nothing is left to publish.
+async fn check_ledger(topics: &Topics, target: &Target, positions: usize) {
     let sums = "select sum(read), sum(written), sum(dead_lettered) from batches";
     assert_eq!(rows(target, sums).await, [format!("{positions}|{positions}|0")]);
     assert_eq!(rows(target, "select count(*) from outbox").await, ["0"]);
-    audited(target);
+    topics.audit(target);
 }
 
 async fn check_counts(target: &Target, positions: usize) {
@@ -160,7 +169,7 @@ async fn killed_everywhere(target: Target, flow: &'static str, delivery: &'stati
     println!("{flow}, {delivery}: ended at {} places: {}", hits.len(), hits.join(", "));
     ended_with(&topics.consumer(&target, 500).spawn(), 0);
     topics.check(POSITIONS).await;
-    check_ledger(&target, POSITIONS).await;
+    check_ledger(&topics, &target, POSITIONS).await;
     if flow == "alerts" {
         check_counts(&target, POSITIONS).await;
     }
@@ -191,7 +200,7 @@ async fn frozen(place: &'static str, flow: &'static str) {
     ended_with(&successor, 0);
     ended_with(&zombie, 0);
     topics.check(POSITIONS).await;
-    check_ledger(&target, POSITIONS).await;
+    check_ledger(&topics, &target, POSITIONS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

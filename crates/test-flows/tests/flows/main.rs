@@ -7,6 +7,7 @@ mod clicks;
 mod commands;
 mod contracts;
 mod exactly_once;
+mod outputs;
 mod profiles;
 mod publishing;
 mod readings;

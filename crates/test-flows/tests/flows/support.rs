@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tally_harness::job::{Target, ended_with};
 use tally_harness::kafka::{Broker, record};
-use tally_harness::process::{Launch, Output};
+use tally_harness::process::{Launch, Output, Process};
 use tempfile::TempDir;
 
 /// A program that knows the test flows alone.
@@ -113,11 +113,18 @@ pub fn audited(target: &Target) {
 /// The audit with these flags finds violations of these kinds and no others, in order; its report.
 #[track_caller]
 pub fn audited_with(target: &Target, flags: &[&OsStr], kinds: &[&str]) -> Value {
-    let process = program("audit")
-        .args(["--database-url", &target.url(), "--output", "json"])
-        .args(flags)
-        .spawn();
-    let output = ended_with(&process, if kinds.is_empty() { 0 } else { 65 });
+    found(&audit(target, flags).spawn(), kinds)
+}
+
+/// The audit with these flags.
+pub fn audit(target: &Target, flags: &[&OsStr]) -> Launch {
+    program("audit").args(["--database-url", &target.url(), "--output", "json"]).args(flags)
+}
+
+/// The audit finds violations of these kinds and no others, in order; its report.
+#[track_caller]
+pub fn found(process: &Process, kinds: &[&str]) -> Value {
+    let output = ended_with(process, if kinds.is_empty() { 0 } else { 65 });
     let report: Value =
         serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
     let found: Vec<_> = report["violation_counts"].as_object().unwrap().keys().collect();
