@@ -10,7 +10,7 @@ use tally_harness::kafka::{Broker, JavaProducer, Stored};
 use tally_harness::process::{Launch, Signal};
 use tokio::sync::Mutex;
 
-use crate::publishing::{alert, feed, order, setting};
+use crate::publishing::{alert, count, feed, order, setting};
 use crate::support::{program, rows};
 
 /// Where a program is ended or frozen.
@@ -38,8 +38,8 @@ fn is_passed(place: &str, flow: &str, delivery: &str) -> bool {
 }
 
 /// A topic that is read, one that is published to, and one of progress.
-pub struct Topics {
-    broker: &'static Broker,
+struct Topics {
+    bootstrap: String,
     from: String,
     to: String,
     flow: &'static str,
@@ -51,12 +51,12 @@ impl Topics {
         let broker = Broker::shared().await;
         let (from, to) = (broker.topic(1).await, broker.topic(1).await);
         feed(broker, &from, values).await;
-        Self { broker, from, to, flow, delivery }
+        Self { bootstrap: broker.bootstrap().to_owned(), from, to, flow, delivery }
     }
 
     fn with(&self, launch: Launch) -> Launch {
         launch
-            .env("KAFKA_BOOTSTRAP_SERVERS", self.broker.bootstrap())
+            .env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap)
             .env("TALLY_KAFKA__DELIVERY", self.delivery)
             .env("TALLY_KAFKA__PROGRESS_TOPIC", format!("{}-progress", self.to))
             .env(setting(self.flow), &self.to)
@@ -74,7 +74,7 @@ impl Topics {
 
     /// Returns once no transaction is open.
     async fn until_decided(&self) -> JavaProducer {
-        let java = Mutex::new(JavaProducer::start(self.broker.bootstrap()));
+        let java = Mutex::new(JavaProducer::start(&self.bootstrap));
         eventually(LONG, async || {
             let (stable, written) = java.lock().await.ends(&self.to).await;
             stable == written
@@ -93,7 +93,7 @@ impl Topics {
     fn audit(&self, target: &Target) {
         let launch = program("audit")
             .args(["--flow", self.flow, "--database-url", &target.url()])
-            .args(["--brokers", self.broker.bootstrap(), "--topic", &self.from]);
+            .args(["--brokers", &self.bootstrap, "--topic", &self.from]);
         ended_with(&self.with(launch).spawn(), 0);
     }
 
@@ -209,7 +209,33 @@ async fn whoever_wakes_in_a_transaction_publishes_nothing_twice() {
 }
 
 mod repeated {
+    use tally_harness::kafka::Cluster;
+
     use super::*;
+
+    /// Each of them leads something: the topics, that of progress, or the transactions.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn alerts_are_there_once_whichever_broker_is_killed() {
+        const POSITIONS: usize = 6_000;
+        let cluster = Cluster::start().await;
+        let (from, to) = (cluster.topic(1).await, cluster.topic(1).await);
+        feed(cluster.broker(1), &from, &records("alerts", POSITIONS)).await;
+        let (flow, delivery) = ("alerts", "exactly-once");
+        let topics = Topics { bootstrap: cluster.bootstrap(), from, to, flow, delivery };
+        let target = Target::postgres().await;
+        let consumer = topics.consumer(&target, 20).env("TALLY_KAFKA__TIMEOUT", "3s").spawn();
+        let batches = "select count(*) from batches";
+        for (kill, broker) in (1_i64..).zip(cluster.brokers()) {
+            eventually(LONG, async || count(&target, batches).await >= kill * 60).await;
+            broker.kill9().await;
+            let before = target.number(batches).await;
+            eventually(LONG, async || target.number(batches).await > before).await;
+            broker.start_again().await;
+        }
+        ended_with(&consumer, 0);
+        topics.check(POSITIONS).await;
+        check_ledger(&topics, &target, POSITIONS).await;
+    }
 
     async fn frozen_everywhere(flow: &'static str) {
         let mut places = Vec::new();

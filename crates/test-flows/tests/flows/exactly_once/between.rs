@@ -126,7 +126,7 @@ async fn a_file_that_is_read_again_publishes_nothing_twice() {
     let passes = "select pass, sum(read), sum(written) from batches group by pass order by pass";
     assert_eq!(rows(&target, passes).await, ["1|300|300", "2|300|300"]);
     let launch = program("audit").args(["--flow", "alerts", "--database-url", &target.url()]);
-    let launch = launch.args(["--brokers", topics.broker.bootstrap(), "--source"]);
+    let launch = launch.args(["--brokers", &topics.bootstrap, "--source"]);
     ended_with(&topics.with(launch.args([table.path()])).spawn(), 0);
 }
 
@@ -175,14 +175,14 @@ async fn a_transaction_of_another_flow_is_waited_for() {
     let target = Target::postgres().await;
     let progress = format!("{}-progress", topics.to);
     ended_with(&topics.consumer(&target, 100).spawn(), 0);
-    let mut java = JavaProducer::start(topics.broker.bootstrap());
+    let mut java = JavaProducer::start(&topics.bootstrap);
     java.begin().await;
     let (key, value) = (Some(b"x".as_slice()), Some(b"y".as_slice()));
     let partition = Some(0);
     java.send(JavaRecord { topic: &progress, partition, key, value, ..JavaRecord::default() })
         .await;
     java.flush().await;
-    feed(topics.broker, &topics.from, &records("alerts", 7)).await;
+    feed(Broker::shared().await, &topics.from, &records("alerts", 7)).await;
     let consumer = topics.consumer(&target, 100).env("TALLY_KAFKA__TIMEOUT", "1s").spawn();
     consumer.wait_for_line("another transaction is open", LONG);
     java.abort().await;
@@ -195,9 +195,10 @@ async fn a_topic_that_was_recreated_settles_nothing_of_the_one_before() {
     let topics = Topics::of("alerts", "exactly-once", &records("alerts", 300)).await;
     let target = Target::postgres().await;
     killed_between(&topics, &target, 100).await;
-    topics.broker.delete_topic(&topics.from).await;
-    topics.broker.create_topic(&topics.from, 1).await;
-    feed(topics.broker, &topics.from, &records("alerts", 200)).await;
+    let broker = Broker::shared().await;
+    broker.delete_topic(&topics.from).await;
+    broker.create_topic(&topics.from, 1).await;
+    feed(broker, &topics.from, &records("alerts", 200)).await;
     let output = ended_with(&topics.consumer(&target, 100).spawn(), 65);
     assert!(output.stderr.contains("other records are there now"), "{output}");
     assert_eq!(rows(&target, "select count(*) from batches").await, ["0"]);
@@ -205,6 +206,35 @@ async fn a_topic_that_was_recreated_settles_nothing_of_the_one_before() {
     assert!(output.stdout.contains("forgot what was published"), "{output}");
     ended_with(&topics.consumer(&target, 100).spawn(), 0);
     assert_eq!(rows(&target, "select sum(read) from batches").await, ["200"]);
+}
+
+/// Both are transactions of one partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_published_once_beside_what_is_read() {
+    let mut all = records("alerts", 1_000);
+    all[3] = "{}".to_owned();
+    let topics = Topics::of("alerts", "exactly-once", &all).await;
+    let target = Target::postgres().await;
+    let consumer = topics.consumer(&target, 10).spawn();
+    eventually(LONG, async || count(&target, "select count(*) from dead_letters").await == 1).await;
+    let corrected = alert("a", "0.01", 1);
+    let correct = format!("update dead_letters set payload = convert_to('{corrected}', 'UTF8')");
+    target.execute(&correct).await;
+    let launch = program("dead-letters").args([
+        "replay",
+        "--all",
+        "--reason",
+        "test",
+        "--database-url",
+        &target.url(),
+    ]);
+    ended_with(&topics.with(launch).spawn(), 0);
+    ended_with(&consumer, 0);
+    ended_with(&topics.consumer(&target, 10).spawn(), 0);
+    let mut found = positions(&topics).await;
+    found.sort_unstable();
+    assert_eq!(found, (0..1_000).collect::<Vec<_>>());
+    assert_eq!(rows(&target, "select count(*) from outbox").await, ["0"]);
 }
 
 mod serial {
