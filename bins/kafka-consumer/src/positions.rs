@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tally_adapter_kafka::{Cluster, Start, is_recreated};
-use tally_app::{Settings, Store, print};
+use tally_app::{Settings, Store, print, say};
 use tally_ports::{
-    Act, DeliveryGuarantee, Fault, KnownFlow, PartitionState, PositionAdmin, SetTo, Stop, Stream,
+    Act, DeliveryGuarantee, Fault, KnownFlow, Lease, PartitionState, PositionAdmin, SetTo, Stop,
+    Stream,
 };
 use tally_runs::Process;
 use tally_runs::stream::{self, ExistingTopic, Settled, stream_name};
@@ -124,7 +125,7 @@ impl Group<'_> {
             partition: number,
             label: topic.clone(),
         };
-        let settled = self.settle(number).await?;
+        let lease = self.settle(number).await?;
         let partition_states = self.partition_states().await?;
         let state = partition_states.iter().find(|state| state.partition == number);
         let from = state.map(|state| state.next);
@@ -146,35 +147,38 @@ impl Group<'_> {
         // Whether the log is another one holds for this position only.
         let seen = Some(state.map_or((0, 0), |state| (state.pass, state.next)));
         let set_to = SetTo { next: to, is_recreated, cursor: self.cursor.clone(), seen };
-        self.store.set(&stream, set_to, None, &act).await.map_err(Fault::into_stop)?;
+        self.store.set(&stream, set_to, lease.as_ref(), &act).await.map_err(Fault::into_stop)?;
         let from = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
-        Ok(format!("{settled}{topic}/{number}: from {from} to {to}\n"))
+        Ok(format!("{topic}/{number}: from {from} to {to}\n"))
     }
 
-    /// Settles what was published in a transaction and not committed; what became of it.
-    async fn settle(&self, number: i32) -> Result<String, Stop> {
+    /// Settles what was published in a transaction and not committed, and says so; the lease under which the position is set then.
+    async fn settle(&self, number: i32) -> Result<Option<Lease>, Stop> {
         let Self { known, settings, .. } = self;
         let (flow, topic) = (&known.flow, &settings.kafka.topic);
         let was_read = self.partition_states().await?.iter().any(|state| state.partition == number);
         let is_settled = !was_read || settings.kafka.delivery != DeliveryGuarantee::ExactlyOnce;
         let outputs = tally_app::outputs(settings, &**flow)?;
-        let Some(outputs) = outputs.filter(|_| !is_settled) else { return Ok(String::new()) };
+        let Some(outputs) = outputs.filter(|_| !is_settled) else { return Ok(None) };
         let process = Process::new("kafka-consumer", "kafka", settings.max_outage.limit());
         let (decoder, of_run) = reading(known, settings, who())?;
         let found = ExistingTopic::look_up(self.cluster.clone(), decoder, &of_run).await;
         let found = found.map_err(Fault::into_stop)?;
         let store = &self.store;
-        let settled =
+        let (settled, lease) =
             stream::settle(&process, flow, outputs, store, &found, of_run, number).await?;
-        Ok(match settled {
-            Settled::Nothing => String::new(),
+        match settled {
+            Settled::Nothing => {}
             Settled::Committed { next } => {
-                format!("{topic}/{number}: committed what was published up to {next}\n")
+                say(&format!(
+                    "{topic}/{number}: committed what was published, up to before {next}"
+                ));
             }
             Settled::Forgotten(why) => {
-                format!("{topic}/{number}: forgot what was published: {why}\n")
+                say(&format!("{topic}/{number}: forgot what was published: {why}"));
             }
-        })
+        }
+        Ok(Some(lease))
     }
 
     async fn offset(&self, partition: i32, at: Start) -> Result<i64, Stop> {

@@ -55,7 +55,7 @@ impl OutputTopics {
     }
 
     fn exactly_once(&self) -> Result<&ExactlyOnce, Fault> {
-        self.exactly_once.as_ref().ok_or_else(|| setting("transactions have no topic of progress"))
+        self.exactly_once.as_ref().ok_or_else(|| setting("transactions have no progress topic"))
     }
 }
 

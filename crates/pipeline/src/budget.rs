@@ -234,6 +234,21 @@ pub(crate) fn admit_quality(verdict: &Verdict, batch: &Batch) -> Result<(), Stop
     Err(Stop { kind: StopKind::Data, message })
 }
 
+/// The budget of a batch that is published: none of its rows may be refused any more.
+#[derive(Debug)]
+pub(crate) struct NoneRefused;
+
+impl DeadLetterBudget for NoneRefused {
+    fn admit(&self, refused: &[Refused]) -> Result<(), Stop> {
+        let Some(Refused { position, code }) = refused.first() else { return Ok(()) };
+        let message = format!(
+            "the database refuses with {code} what the record at {position} adds to counters, and its batch is published: \
+             change the table and run again, or set the position by positions set"
+        );
+        Err(Stop { kind: StopKind::Data, message })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tally_domain::transactions::Transactions;

@@ -44,7 +44,7 @@ impl<P: Publish> Outputs<P> {
     }
 
     /// Asks the topics for their limits, once: so that an outage later holds up nothing but what is published. Where all is
-    /// published exactly once, makes the topic of progress for a stream of so many `partitions`.
+    /// published exactly once, makes the progress topic for a stream of so many `partitions`.
     ///
     /// # Errors
     /// When a topic does not exist or is not fit, or its brokers stay unavailable.

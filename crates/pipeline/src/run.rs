@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::quality_log::QualityLog;
 pub(crate) use self::stages::ask;
 use self::stages::{Run, joined};
-use crate::budget::{Budget, BudgetWindow, BudgetedBatch};
+use crate::budget::{Budget, BudgetWindow, BudgetedBatch, NoneRefused};
 use crate::publish::PartitionPublisher;
 use crate::{Gates, OutboxRelay, Outputs, Status, Totals};
 
@@ -193,14 +193,16 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
                 let (mut commit, judged, counted) = run.wait_for_model(batch).await?;
                 failpoint("model-after");
                 let outgoing = run.prepare_to_publish(&mut commit).await?;
+                let is_once = run.is_published_once(&outgoing);
                 let mut budgeted = BudgetedBatch::enter(&self.budget_window, &commit)?;
                 if run.publish(&mut commit, outgoing).await? {
                     drop(budgeted);
                     budgeted = BudgetedBatch::enter(&self.budget_window, &commit)?;
                 }
                 let budgeted = Arc::new(budgeted);
-                commit.dead_letter_budget =
-                    Some(Arc::clone(&budgeted) as Arc<dyn DeadLetterBudget>);
+                let budget: Arc<dyn DeadLetterBudget> =
+                    if is_once { Arc::new(NoneRefused) } else { Arc::clone(&budgeted) as _ };
+                commit.dead_letter_budget = Some(budget);
                 let commit = Arc::new(commit);
                 let result = run.commit(&commit).await?;
                 quality_log.note(&commit, &self.settings.rules);

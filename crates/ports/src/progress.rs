@@ -1,5 +1,7 @@
 //! How far what a partition publishes in transactions goes.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -8,7 +10,10 @@ use uuid::Uuid;
 
 use crate::{Commit, Earlier, Passed, Row, Stop, StopKind, Writes};
 
-/// What the last transaction of a partition says. It stands in the topic of progress, and is there if and only if the
+/// 128 bits.
+const DIGEST_DIGITS: usize = 32;
+
+/// What the last transaction of a partition says. It stands in the progress topic, and is there if and only if the
 /// records of the transaction are. Each transaction repeats what it does not change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,8 +40,8 @@ pub struct PublishedBatch {
     pub last: i64,
     /// How many records were read.
     pub read: i64,
-    /// The source's cursor after it.
-    pub cursor: Json,
+    /// Of the keys and payloads of the records that are no dead letters.
+    pub digest: String,
     /// As the ledger has it.
     pub passed: Json,
     /// The records that have no effect by the flow's rule: ranges of positions, inclusive.
@@ -69,15 +74,28 @@ pub struct PublishedOutbox {
     pub last: i64,
 }
 
-/// Where a published batch stands beside the position in the database.
+/// How far the database is with a batch that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum BatchState {
     /// It is committed, or an operator has set the position since.
     Settled,
     /// It is the next one to be committed.
     Pending,
     /// The database knows nothing of what precedes it.
     Ahead,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}", self.epoch)?;
+        if let Some(PublishedBatch { pass, log, first, last, .. }) = &self.batch {
+            write!(f, " published positions {first} to {last} of pass {pass} over log {log}")?;
+        }
+        if let Some(outbox) = &self.outbox {
+            write!(f, " and the outbox up to its record {}", outbox.last)?;
+        }
+        Ok(())
+    }
 }
 
 impl PublishedBatch {
@@ -101,7 +119,7 @@ impl PublishedBatch {
             first: commit.first,
             last: commit.last,
             read: commit.read,
-            cursor: commit.cursor.clone(),
+            digest: digest(&commit.rows),
             passed: commit.passed.to_json(),
             skipped,
             dead_letters: letters.map(|letter| (letter.position, letter.reason.clone())).collect(),
@@ -109,15 +127,15 @@ impl PublishedBatch {
         })
     }
 
-    /// Where it stands beside the position `next` of that pass over the log.
-    pub fn standing(&self, log: i64, pass: i32, next: i64) -> Standing {
+    /// How far a database is with it whose position is `next` in that pass over the log.
+    pub fn state(&self, log: i64, pass: i32, next: i64) -> BatchState {
         let of_pass = (self.log, self.pass).cmp(&(log, pass));
         if of_pass.is_lt() || (of_pass.is_eq() && self.last < next) {
-            Standing::Settled
+            BatchState::Settled
         } else if of_pass.is_eq() && self.first == next {
-            Standing::Pending
+            BatchState::Pending
         } else {
-            Standing::Ahead
+            BatchState::Ahead
         }
     }
 
@@ -158,6 +176,20 @@ impl PublishedBatch {
     }
 }
 
+/// Of the keys and payloads of the rows, in hexadecimal digits.
+pub fn digest(rows: &[Row]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for Row { position, raw, .. } in rows {
+        hasher.update(&position.to_be_bytes());
+        for part in [&raw.key, &raw.payload] {
+            let length = part.as_ref().map_or(u64::MAX, |bytes| bytes.len() as u64);
+            hasher.update(&length.to_be_bytes());
+            hasher.update(part.as_deref().unwrap_or_default());
+        }
+    }
+    hasher.finalize().to_hex()[..DIGEST_DIGITS].to_owned()
+}
+
 /// By the flow's rule, whatever earlier passes did.
 fn is_skipped(row: &Row) -> bool {
     row.record.writes.is_empty() && row.record.publications.is_empty()
@@ -196,23 +228,23 @@ mod tests {
             first: 10,
             last: 19,
             read: 10,
-            cursor: Json::Null,
+            digest: String::new(),
             passed: Passed::default().to_json(),
             skipped: Vec::new(),
             dead_letters: Vec::new(),
             added: Vec::new(),
         };
         for (log, pass, next, expected) in [
-            (1, 2, 20, Standing::Settled),
-            (1, 2, 25, Standing::Settled),
-            (1, 3, 0, Standing::Settled),
-            (2, 3, 10, Standing::Settled),
-            (1, 2, 10, Standing::Pending),
-            (1, 2, 9, Standing::Ahead),
-            (1, 2, 15, Standing::Ahead),
-            (1, 1, 20, Standing::Ahead),
+            (1, 2, 20, BatchState::Settled),
+            (1, 2, 25, BatchState::Settled),
+            (1, 3, 0, BatchState::Settled),
+            (2, 3, 10, BatchState::Settled),
+            (1, 2, 10, BatchState::Pending),
+            (1, 2, 9, BatchState::Ahead),
+            (1, 2, 15, BatchState::Ahead),
+            (1, 1, 20, BatchState::Ahead),
         ] {
-            assert_eq!(batch.standing(log, pass, next), expected, "{log} {pass} {next}");
+            assert_eq!(batch.state(log, pass, next), expected, "{log} {pass} {next}");
         }
     }
 }

@@ -52,7 +52,7 @@ pub trait Publish: Send + Sync + 'static {
         sending: &Self::Sending,
     ) -> impl Future<Output = Result<Vec<usize>, Fault>> + Send;
 
-    /// Makes the topic of progress where it is missing, for a stream of so many partitions. [`StopKind::Setting`] where it
+    /// Makes the progress topic where it is missing, for a stream of so many partitions. [`StopKind::Setting`] where it
     /// is not fit.
     fn prepare_transactions(
         &self,

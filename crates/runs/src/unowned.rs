@@ -6,6 +6,8 @@ use std::time::Duration;
 use tally_pipeline::{Heartbeat, OutboxRelay, Outputs};
 use tally_ports::{Outbox, Positions, Publish, Stop};
 use tokio::time::timeout;
+#[cfg(feature = "kafka")]
+use tokio::time::{Instant, sleep};
 
 use crate::{GRACE, Process};
 
@@ -40,4 +42,32 @@ where
         relayed?;
     }
     Ok(())
+}
+
+/// The same until nothing of the flow is left: an owner that has died holds what it has left until its lease expires. What is
+/// left after two leases, a live owner publishes.
+///
+/// # Errors
+/// As [`publish_unowned`].
+#[cfg(feature = "kafka")]
+pub(crate) async fn publish_rest<P, S>(
+    process: &Process,
+    flow: &str,
+    store: &Arc<S>,
+    outputs: &Outputs<P>,
+    duration: Duration,
+) -> Result<(), Stop>
+where
+    P: Publish,
+    S: Outbox + Positions,
+{
+    let until = Instant::now() + 2 * duration;
+    loop {
+        publish_unowned(process, flow, store, outputs, duration).await?;
+        let left = process.gates.database.pass(|| store.unpublished(flow)).await?;
+        if left == 0 || Instant::now() > until {
+            return Ok(());
+        }
+        sleep(duration / 5).await;
+    }
 }

@@ -14,8 +14,10 @@ use crate::Outgoing;
 use crate::fault::setting;
 
 const VERSION: u32 = 1;
-/// What a part takes at least, whatever the topic takes.
+/// What a part takes at least, whatever the topic takes, and at most: where the user may not read its settings, its limit is not
+/// known.
 const LEAST: usize = 1024;
+const MOST: usize = 256 * 1024;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +41,7 @@ pub(super) fn records(
         Fault::stop(StopKind::Data, format!("progress of {key}: {error}"))
     };
     let text = serde_json::to_vec(progress).map_err(unwritable)?;
-    let chunks: Vec<&[u8]> = text.chunks((limit / 2).max(LEAST)).collect();
+    let chunks: Vec<&[u8]> = text.chunks((limit / 2).clamp(LEAST, MOST)).collect();
     let (prefix, parts) = (prefix.to_owned(), chunks.len());
     let head = Head { version: VERSION, prefix, set: Uuid::now_v7(), parts };
     let head = serde_json::to_vec(&head).map_err(unwritable)?;
@@ -116,7 +118,7 @@ mod tests {
             first: 0,
             last: dead_letters,
             read: dead_letters + 1,
-            cursor: serde_json::Value::Null,
+            digest: String::new(),
             passed: Passed::default().to_json(),
             skipped: vec![(dead_letters, dead_letters)],
             dead_letters: (0..dead_letters).map(reason).collect(),

@@ -26,7 +26,7 @@ pub struct Transactions {
     prefix: String,
     /// `FLOW/STREAM/PARTITION`: the key of the progress.
     key: String,
-    /// Of the source, and of the topic of progress.
+    /// Of the source, and of the progress topic.
     partition: i32,
 }
 
@@ -36,7 +36,7 @@ impl ExactlyOnce {
         Self { cluster, prefix, topic, opened: OnceCell::new() }
     }
 
-    /// The topic of progress, which is made where it is missing.
+    /// The progress topic, which is made where it is missing.
     pub(super) async fn topic(&self, partitions: i32) -> Result<&ProgressTopic, Fault> {
         let open = || ProgressTopic::open(&self.cluster, &self.topic, partitions);
         self.opened.get_or_try_init(open).await
@@ -70,7 +70,7 @@ impl Transactions {
         progress_record::read(&self.topic, &self.key, &self.prefix, &values)
     }
 
-    /// One transaction; aborted where records are too large, whose indices are returned in order. The topic of progress takes
+    /// One transaction; aborted where records are too large, whose indices are returned in order. The progress topic takes
     /// `limit` bytes.
     pub(super) async fn commit(
         &mut self,

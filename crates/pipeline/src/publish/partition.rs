@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tally_ports::progress::Standing;
+use tally_ports::progress::BatchState;
 use tally_ports::{
     Commit, DeliveryGuarantee, Earlier, Fault, Lease, OutboxRecord, OutgoingRecord, Positions,
     Progress, Publish, PublishedBatch, PublishedOutbox, Stop, StopKind, Stream, failpoint,
@@ -55,7 +55,7 @@ impl Change<'_> {
     fn follows(&self, progress: &Progress) -> bool {
         match self {
             Self::Batch(batch) => progress.batch.as_ref().is_none_or(|last| {
-                last.standing(batch.log, batch.pass, batch.first) == Standing::Settled
+                last.state(batch.log, batch.pass, batch.first) == BatchState::Settled
             }),
             Self::Outbox(outbox) => {
                 progress.outbox.as_ref().is_none_or(|last| last.last < outbox.first)
@@ -119,8 +119,10 @@ impl<P: Publish, S: Positions> PartitionPublisher<P, S> {
             && let Some(published) = self.progress().await?.outbox
             && first.number <= published.last
         {
-            if first.number != published.first || id(first) != published.first_id {
-                return Err(self.is_ahead(&format!("record {} of the outbox", published.last)));
+            let is_first = first.number == published.first;
+            if first.number < published.first || (is_first && id(first) != published.first_id) {
+                let more = format!("record {} of its outbox is published", published.last);
+                return Err(self.ahead(&more, &format!("has another record {}", first.number)));
             }
             return Ok(records.iter().filter(|record| record.number <= published.last).count());
         }
@@ -180,7 +182,7 @@ impl<P: Publish, S: Positions> PartitionPublisher<P, S> {
                 return Ok(Vec::new());
             }
             if !change.follows(&progress) {
-                return Err(self.is_ahead("what follows in the database").into());
+                return Err(self.ahead(&progress.to_string(), "has something else next").into());
             }
             progress.epoch = self.lease.epoch;
             change.apply(&mut progress);
@@ -197,7 +199,7 @@ impl<P: Publish, S: Positions> PartitionPublisher<P, S> {
                 Ok(Err(fault @ Fault::Stop(_))) => return Err(fault),
                 Ok(Err(fault)) => fault,
                 Err(_) => Fault::outage(format!(
-                    "a transaction of {} took longer than half of its lease, {:.1} s",
+                    "a transaction of {} took longer than half of its lease, {:.1} s: set a longer lease or smaller batches",
                     self.of_partition(),
                     self.lease.duration.as_secs_f64() / 2.0
                 )),
@@ -221,29 +223,35 @@ impl<P: Publish, S: Positions> PartitionPublisher<P, S> {
         let progress = publisher.progress(&transactions).await?.unwrap_or_default();
         self.store.renew(&self.lease).await?;
         if progress.epoch > self.lease.epoch {
-            let (epoch, ours) = (progress.epoch, self.lease.epoch);
-            return Err(self.is_ahead(&format!("the lease of epoch {ours}: epoch {epoch}")).into());
+            let knows = format!("owns it in epoch {}", self.lease.epoch);
+            return Err(self.ahead(&progress.to_string(), &knows).into());
         }
         Ok(Begun { transactions, progress })
     }
 
-    /// From now on nothing is known of what transactions have published.
+    /// From now on nothing is known of the last batch that was published; where another database wrote the progress, of nothing
+    /// at all.
     pub(crate) async fn forget(&self) -> Result<(), Stop> {
         let publisher = &self.outputs.publisher;
         let forget = || async {
             self.store.renew(&self.lease).await?;
             let timeout = self.lease.duration / 2;
             let mut transactions = publisher.begin_transactions(&self.stream, timeout).await?;
-            let progress = Progress { epoch: self.lease.epoch, ..Progress::default() };
+            let found = publisher.progress(&transactions).await?.unwrap_or_default();
+            self.store.renew(&self.lease).await?;
+            let epoch = self.lease.epoch;
+            let outbox = found.outbox.filter(|_| found.epoch <= epoch);
+            let progress = Progress { epoch, batch: None, outbox };
             publisher.transact(&mut transactions, &[], &progress).await.map(drop)
         };
         self.gate.pass(forget).await
     }
 
-    pub(crate) fn is_ahead(&self, of_what: &str) -> Stop {
+    /// The progress topic knows `more` than the database, which `knows` less.
+    pub(crate) fn ahead(&self, more: &str, knows: &str) -> Stop {
         let message = format!(
-            "the topic of progress of {} is ahead of {of_what}. Another database publishes for it, or this one was restored: \
-             set the position by positions set, or kafka.progress_topic to a new topic",
+            "the progress topic says of {} that {more}, and the database {knows}: another database publishes for it, or this \
+             one was restored. Set a topic's position by positions set, or kafka.progress_topic to a new topic",
             self.of_partition()
         );
         Stop { kind: StopKind::Setting, message }

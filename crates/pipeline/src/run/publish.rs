@@ -62,6 +62,12 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         self.pipeline.gates.database.pass(|| sink.earlier(&range)).await
     }
 
+    /// Whether the records are published in a transaction, so that their rows must be committed then.
+    pub(super) fn is_published_once(&self, outgoing: &Outgoing) -> bool {
+        let publisher = self.publisher.as_ref().filter(|_| !outgoing.records.is_empty());
+        publisher.is_some_and(|publisher| publisher.is_exactly_once())
+    }
+
     /// Publishes the records; whether some did not fit their topics after all, so that their rows became dead letters.
     pub(super) async fn publish(
         &self,

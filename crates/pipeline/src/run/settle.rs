@@ -2,21 +2,26 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use tally_domain::{Publication, Record};
-use tally_ports::progress::Standing;
+use tally_ports::progress::{BatchState, digest};
 use tally_ports::{
     Batch, Commit, DeadLetter, Enrich, Outbox, Position, Positions, Publish, PublishedBatch, Row,
     Sink, Source, Stop, StopKind, Way,
 };
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::stages::{ReadBatch, Run};
 use super::{Partition, Pipeline};
 use crate::Totals;
+use crate::budget::NoneRefused;
 use crate::prepare::{Prepared, prepare};
+
+/// A source that gives nothing for so long has nothing.
+const IDLE: Duration = Duration::from_secs(10);
 
 impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
     /// The partition, once the batch that was published in a transaction and not committed to the database, if there is one,
@@ -40,21 +45,24 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
         Opening: Future<Output = Result<Opened, Stop>> + Send,
         Opened: Source,
     {
-        let is_direct = Way::of(&*self.flow) == Some(Way::Direct);
         let Position { lease, log, pass, next, .. } = partition.position;
         let publisher = self.publisher(&partition.stream, lease);
-        let Some(publisher) = publisher.filter(|found| is_direct && found.is_exactly_once()) else {
+        let Some(publisher) = publisher.filter(|found| found.is_exactly_once()) else {
             return Ok(partition);
         };
         let progress = tokio::select! {
             progress = publisher.progress() => progress?,
             () = stop.cancelled() => return Ok(partition),
         };
-        let Some(batch) = progress.batch else { return Ok(partition) };
-        match batch.standing(log, pass, next) {
-            Standing::Settled => return Ok(partition),
-            Standing::Pending => {}
-            Standing::Ahead => return Err(publisher.is_ahead(&format!("position {next}"))),
+        let Some(batch) = &progress.batch else { return Ok(partition) };
+        let is_direct = Way::of(&*self.flow) == Some(Way::Direct);
+        match batch.state(log, pass, next) {
+            BatchState::Settled => return Ok(partition),
+            BatchState::Pending if is_direct => {}
+            BatchState::Pending | BatchState::Ahead => {
+                let knows = format!("is at position {next} of pass {pass} over log {log}");
+                return Err(publisher.ahead(&progress.to_string(), &knows));
+            }
         }
         tracing::info!(
             "committing positions {} to {} of {}, which were published before",
@@ -62,21 +70,31 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
             batch.last,
             partition.stream.label
         );
-        let started = Instant::now();
+        let started = std::time::Instant::now();
         let source = open(&partition.position).await?;
         let run = Run { pipeline: Arc::clone(self), partition, publisher: None };
-        let reading = run.read_again(source, &batch);
+        let reading = run.read_again(source, batch);
         let found = tokio::select! {
             found = reading => found?,
             () = stop.cancelled() => return Ok(run.partition),
         };
-        let (mut commit, judged) = run.restore(found, &batch, started)?;
-        run.add_sums(&mut commit, &batch).await?;
-        let commit = Arc::new(commit);
-        let result = run.commit(&commit).await?;
+        let (mut commit, judged) = run.restore(found, batch, started)?;
+        let committing = async {
+            run.add_sums(&mut commit, batch).await?;
+            let commit = Arc::new(commit);
+            Ok((run.commit(&commit).await?, commit))
+        };
+        let out_of_time = async {
+            stop.cancelled().await;
+            tokio::time::sleep(self.settings.drain).await;
+        };
+        let (result, commit) = tokio::select! {
+            result = committing => result?,
+            () = out_of_time => return Ok(run.partition),
+        };
         totals.add(&commit, judged, &result);
         committed(totals, &commit);
-        let mut partition = run.partition;
+        let mut partition = run.partition.clone();
         partition.position.next = commit.last + 1;
         partition.position.cursor.clone_from(&commit.cursor);
         partition.position.stats.clone_from(&commit.stats);
@@ -101,13 +119,19 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         let (gate, source) = (&self.pipeline.gates.source, Mutex::new(source));
         let mut found = Batch::idle(batch.first);
         let wanted = usize::try_from(batch.read).unwrap_or(usize::MAX);
+        let mut read_at = Instant::now();
         while found.items.len() < wanted {
             let left = wanted - found.items.len();
             let read_on = || async { source.lock().await.next_batch(left).await };
-            let Some(more) = gate.pass(read_on).await? else { break };
+            let more = gate.pass(read_on).await.map_err(|stop| self.cannot_settle(batch, stop))?;
+            let Some(more) = more else { break };
             if more.is_idle() {
+                if read_at.elapsed() > IDLE {
+                    break;
+                }
                 continue;
             }
+            read_at = Instant::now();
             found.items.extend(more.items);
             (found.notation, found.cursor, found.is_last) =
                 (more.notation, more.cursor, more.is_last);
@@ -116,19 +140,29 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
             }
         }
         let last = found.items.last().map_or(batch.first, |item| item.position);
-        if found.items.len() != wanted || last > batch.last || found.cursor != batch.cursor {
-            let PublishedBatch { first, last, .. } = batch;
-            let message = format!(
-                "{}: positions {first} to {last} were published and are not committed, and other records are there now, {} \
-                 instead of {wanted}. Set the position by positions set",
-                self.partition.stream.label,
-                found.items.len()
-            );
-            return Err(Stop { kind: StopKind::Data, message });
+        if found.items.len() != wanted || last > batch.last {
+            let message =
+                format!("{} records are there now instead of {wanted}", found.items.len());
+            return Err(self.cannot_settle(batch, Stop { kind: StopKind::Data, message }));
         }
+        let unknown = || {
+            let message = format!("it passed positions for an unknown reason: {}", batch.passed);
+            self.cannot_settle(batch, Stop { kind: StopKind::Data, message })
+        };
         found.last = batch.last;
-        found.passed = batch.passed().unwrap_or_default();
+        found.passed = batch.passed().ok_or_else(unknown)?;
         Ok(found)
+    }
+
+    /// Says which records are published, and what can be done.
+    fn cannot_settle(&self, batch: &PublishedBatch, why: Stop) -> Stop {
+        let PublishedBatch { first, last, .. } = batch;
+        let message = format!(
+            "{}: positions {first} to {last} are published and cannot be committed: {why}. Set the position by positions \
+             set, or kafka.progress_topic to a new topic",
+            self.partition.stream.label
+        );
+        Stop { kind: why.kind, message }
     }
 
     /// What is committed of it, and how many of its records the quality rules judge.
@@ -136,7 +170,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         &self,
         mut found: Batch,
         published: &PublishedBatch,
-        started: Instant,
+        started: std::time::Instant,
     ) -> Result<(Commit, usize), Stop> {
         let flow = &*self.pipeline.flow;
         let places: Vec<_> =
@@ -177,7 +211,13 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
             passed: found.passed,
             started,
         };
-        Ok((self.to_commit(batch, rows, dead_letters), judged))
+        let mut commit = self.to_commit(batch, rows, dead_letters);
+        if digest(&commit.rows) != published.digest {
+            let message = "other records are there now".to_owned();
+            return Err(self.cannot_settle(published, Stop { kind: StopKind::Data, message }));
+        }
+        commit.dead_letter_budget = Some(Arc::new(NoneRefused));
+        Ok((commit, judged))
     }
 
     /// Lets a row that no earlier pass has counted add what all of them add to counters.

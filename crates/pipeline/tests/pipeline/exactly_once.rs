@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tally_domain::Flow;
 use tally_pipeline::Ended;
-use tally_ports::{Outbox, Stop, StopKind};
+use tally_ports::{Begin, Outbox, Positions, Stop, StopKind};
+use tally_testkit::build;
 
 use crate::publishing::{Texts, id, text, texts};
 use crate::support::{Bench, Model, Scripted, Topic};
@@ -165,10 +166,13 @@ async fn what_the_outbox_published_is_only_marked() {
 async fn a_database_that_is_behind_the_topics_stops() {
     for flow in [Texts::counting(), Texts::keeping()] {
         let (mut first, topic) = bench(Arc::clone(&flow));
+        for _ in 0..3 {
+            first.claim().await;
+        }
         let ended = first.run(Scripted::new(texts(25)), Model::food()).await;
         assert_eq!(ended, Ok(Ended::AtEnd { next: 25 }));
 
-        for claims in [0, 5] {
+        for (claims, epoch) in [(0, "owns it in epoch 1"), (5, "the database ")] {
             let (mut second, _) = bench(Arc::clone(&flow));
             second.topic = Some(topic.clone());
             for _ in 0..claims {
@@ -176,7 +180,8 @@ async fn a_database_that_is_behind_the_topics_stops() {
             }
             let ended = second.run(Scripted::new(texts(25)), Model::food()).await.unwrap_err();
             assert_eq!(ended.kind, StopKind::Setting, "{ended}");
-            assert!(ended.message.contains("texts/group/texts/0 is ahead of"), "{ended}");
+            assert!(ended.message.contains("says of texts/group/texts/0 that"), "{ended}");
+            assert!(ended.message.contains(epoch), "{ended}");
             assert_eq!(topic.ids(), ids(0..25));
         }
     }
@@ -189,9 +194,59 @@ async fn records_that_are_gone_are_told() {
     let items = texts(10).into_iter().filter(|item| item.position != 4);
     let ended = bench.run(Scripted::new(items), Model::food()).await.unwrap_err();
     assert_eq!(ended.kind, StopKind::Data);
-    let text = "positions 0 to 9 were published and are not committed";
-    assert!(ended.message.contains(text), "{ended}");
+    let gone = "positions 0 to 9 are published and cannot be committed: 9 records are there now instead of 10";
+    assert!(ended.message.contains(gone), "{ended}");
+
+    let mut items = texts(10);
+    items[4] = text(4, "another");
+    let ended = bench.run(Scripted::new(items), Model::food()).await.unwrap_err();
+    assert!(ended.message.contains("other records are there now"), "{ended}");
     assert!(bench.store.batches().is_empty());
+}
+
+/// It would be a dead letter that is published.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_refused_once_it_is_published_stops() {
+    let (mut bench, topic) = bench(Texts::counting());
+    published_and_not_committed(&mut bench, &topic, Scripted::new(texts(10))).await;
+    bench.store.refuse(|_, row| (row.get("text") == Some("text 3")).then(|| "23514".to_owned()));
+    for _ in 0..2 {
+        let ended = bench.run(Scripted::new(texts(10)), Model::food()).await.unwrap_err();
+        assert_eq!(ended.kind, StopKind::Data);
+        assert!(ended.message.contains("the database refuses with 23514"), "{ended}");
+    }
+    assert_eq!(topic.ids(), ids(0..10));
+
+    let (mut bench, topic) = self::bench(Texts::counting());
+    bench.store.refuse(|_, row| (row.get("text") == Some("text 3")).then(|| "23514".to_owned()));
+    let ended = bench.run(Scripted::new(texts(10)), Model::food()).await.unwrap_err();
+    assert!(ended.message.contains("its batch is published"), "{ended}");
+    assert!(bench.store.batches().is_empty() && bench.store.dead_letters().is_empty());
+    assert_eq!(topic.ids(), ids(0..10));
+}
+
+/// The first pass has published and counted all but one.
+#[tokio::test(start_paused = true)]
+async fn a_re_read_that_was_published_counts_what_it_published() {
+    let (mut bench, topic) = bench(Texts::counting());
+    let mut items = texts(3);
+    items[1] = text(1, "sum");
+    let ended = bench.run(Scripted::new(items), Model::food()).await;
+    assert_eq!(ended, Ok(Ended::AtEnd { next: 3 }));
+    let lease = bench.claim().await.lease;
+    bench.store.finish(&lease, 3, build::TOLERANCE).await.unwrap().unwrap();
+    let again = Begin { at: 0, again: true };
+    bench.store.claim(&bench.stream, "me", build::LONG, again).await.unwrap();
+    published_and_not_committed(&mut bench, &topic, Scripted::new(texts(5))).await;
+    assert_eq!(topic.ids(), [0, 2, 1, 3, 4].map(id));
+
+    let ended = bench.run(Scripted::new(texts(5)), Model::food()).await;
+    assert_eq!(ended, Ok(Ended::AtEnd { next: 5 }));
+    assert_eq!(topic.ids(), [0, 2, 1, 3, 4].map(id));
+    for position in 0..5 {
+        let counted = sum(&bench, &format!("text {position}"));
+        assert_eq!(counted.as_deref(), Some("1"), "{position}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

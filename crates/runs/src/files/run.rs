@@ -139,23 +139,23 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         }
     }
 
-    /// Publishes what a replay has left in the outboxes of passes that have ended.
-    async fn publish_left(&self) -> Result<(), Stop> {
-        let Some(outputs) = self.outputs.as_ref().filter(|_| !self.is_dry) else { return Ok(()) };
+    /// Publishes what a replay has left in the outboxes of passes that have ended. What cannot be published is left for the next
+    /// run.
+    async fn publish_left(&self) {
+        let Some(outputs) = self.outputs.as_ref().filter(|_| !self.is_dry) else { return };
         let name = self.flow.name();
         let publishing = publish_unowned(&self.process, name, &self.store, outputs, self.lease);
-        self.process.unless_stopped(publishing).await.unwrap_or(Ok(()))
+        if let Some(Err(stop)) = self.process.unless_stopped(publishing).await {
+            tracing::error!("an outbox is not empty: {stop}");
+        }
     }
 
     /// Takes the files, in order. One that cannot be read is reported and the rest continue.
     pub async fn take(mut self, inputs: Vec<Input>, watch: &impl Watch) -> Report {
         let started = Instant::now();
         let mut files = Vec::with_capacity(inputs.len());
-        let mut stopped = self.publish_left().await.err().map(|stop| {
-            tracing::error!("{stop}");
-            stop.kind
-        });
-        let inputs = if stopped.is_some() { Vec::new() } else { inputs };
+        let mut stopped = None;
+        self.publish_left().await;
         for (path, input) in inputs {
             let mut report = FileReport::new(&path);
             let mut totals = Totals::default();

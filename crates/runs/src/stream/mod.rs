@@ -11,7 +11,7 @@ use std::time::Duration;
 use tally_adapter_kafka::wire::{Decoder, Registry, WireMask};
 use tally_adapter_kafka::{Cluster, Gap, Start};
 use tally_domain::Flow;
-use tally_pipeline::{Coordinator, Outputs, Pipeline, show_outbox};
+use tally_pipeline::{Coordinator, Ended, Outputs, Pipeline, show_outbox};
 use tally_ports::{Enrich, Fault, Outbox, PositionAdmin, Positions, Publish, Sink, Stop, Workers};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,6 +20,7 @@ use self::progress::Progress;
 pub use self::settle::{Settled, settle};
 use self::topic::{Ends, Topic};
 use crate::Process;
+use crate::unowned::publish_rest;
 
 /// How a run over a topic works.
 #[derive(Clone, Debug)]
@@ -138,7 +139,7 @@ where
     let pipeline = Arc::new(Pipeline::new(
         Arc::clone(flow),
         model.map(Arc::new),
-        outputs,
+        outputs.clone(),
         Arc::clone(store),
         process.gates.clone(),
         Arc::clone(&process.status),
@@ -183,7 +184,13 @@ where
         group_offsets.clone().map(|offsets| AbortOnDropHandle::new(tokio::spawn(offsets.report())));
     let _shown = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&progress).show(cluster)));
     process.status.set_in_progress(true);
-    let ended = coordinator.run(&process.stop).await;
+    let mut ended = coordinator.run(&process.stop).await;
+    if let (Ok(Ended::AtEnd { .. }), Some(outputs)) = (&ended, &outputs) {
+        let publishing = publish_rest(process, flow.name(), store, outputs, settings.lease);
+        if let Some(Err(stop)) = process.unless_stopped(publishing).await {
+            ended = Err(stop);
+        }
+    }
     process.status.set_in_progress(false);
     drop(reporting);
     if let Some(offsets) = group_offsets {

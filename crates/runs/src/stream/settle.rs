@@ -8,7 +8,7 @@ use tally_adapter_kafka::KafkaSource;
 use tally_domain::Flow;
 use tally_pipeline::{Heartbeat, Outputs, Partition, Pipeline, Totals};
 use tally_ports::{
-    Begin, Claim, Outbox, Position, Positions, Publish, Sink, Stop, StopKind, Stream,
+    Begin, Claim, Lease, Outbox, Position, Positions, Publish, Sink, Stop, StopKind, Stream,
 };
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ use crate::{GRACE, Process};
 /// What became of what was published in a transaction and not committed to the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// There was nothing, or another process owns the partition.
+    /// There was nothing.
     Nothing,
     /// It is committed, up to before this position.
     Committed { next: i64 },
@@ -26,10 +26,11 @@ pub enum Settled {
     Forgotten(Stop),
 }
 
-/// Settles what was published of a partition, which was read before, so that its position may be set.
+/// Settles what was published of a partition, which was read before, so that its position may be set under the lease that is
+/// returned.
 ///
 /// # Errors
-/// When a dependency stays unavailable.
+/// When another process owns the partition, or a dependency stays unavailable.
 pub async fn settle<P, S>(
     process: &Process,
     flow: &Arc<dyn Flow>,
@@ -38,7 +39,7 @@ pub async fn settle<P, S>(
     found: &ExistingTopic,
     settings: Settings,
     partition: i32,
-) -> Result<Settled, Stop>
+) -> Result<(Settled, Lease), Stop>
 where
     P: Publish,
     S: Sink + Positions + Outbox,
@@ -51,8 +52,20 @@ where
     });
     let (lease, begin) = (settings.lease, Begin::default());
     let claim = || store.claim(&stream, &process.name, lease, begin);
-    let Claim::Owned(position) = process.gates.database.pass(claim).await? else {
-        return Ok(Settled::Nothing);
+    let position = match process.gates.database.pass(claim).await? {
+        Claim::Owned(position) => position,
+        Claim::Held { owner, remaining, .. } => {
+            let message = format!(
+                "partition {partition} of {} is owned by {owner}, whose lease lives for another {:.1} s: stop it first",
+                settings.topic,
+                remaining.as_secs_f64()
+            );
+            return Err(Stop { kind: StopKind::Taken, message });
+        }
+        Claim::Finished(_) => {
+            let message = format!("partition {partition} of {} has ended", settings.topic);
+            return Err(Stop { kind: StopKind::Setting, message });
+        }
     };
     let mut heartbeat = Heartbeat::start(Arc::clone(store), position.lease);
     let pipeline = Arc::new(Pipeline::new(
@@ -91,7 +104,8 @@ where
         settled = settling => settled,
         stop = heartbeat.lost() => Err(stop),
     };
-    drop(heartbeat);
-    let _expires_by_itself = timeout(GRACE, store.release(&lease)).await;
-    settled
+    if settled.is_err() {
+        let _expires_by_itself = timeout(GRACE, store.release(&lease)).await;
+    }
+    Ok((settled?, lease))
 }

@@ -75,34 +75,21 @@ impl<E: Enrich, P: Publish, S: Sink + PositionAdmin + Outbox + Positions> Partit
             }
             self.progress.add(commit.read);
         };
-        let mut progress = None;
-        let settled = {
-            let open = |position: &Position| {
-                let (source, opened) = self.open(number, position);
-                progress = Some(opened);
-                ready(Ok(source))
-            };
-            let settled = |_: &Totals, commit: &Commit| committed(commit);
-            let before = partition.clone();
-            self.pipeline.settle(before, open, &stop, &mut totals, settled).await
+        let open = |position: &Position| ready(Ok(self.open(number, position).0));
+        let settled = |_: &Totals, commit: &Commit| committed(commit);
+        let settled = self.pipeline.settle(partition.clone(), open, &stop, &mut totals, settled);
+        // A range that it cannot read is no gap that was accepted: its records are published.
+        let settled = settled.await?;
+        let (source, progress) = self.open(number, &settled.position);
+        let committed = |_: &Totals, commit: &Commit| {
+            progress.committed(commit.last + 1);
+            committed(commit);
         };
-        let ran = match settled {
-            Err(reason) => Err(reason),
-            Ok(settled) => {
-                let (source, opened) = self.open(number, &settled.position);
-                let progress = progress.insert(opened);
-                let committed = |_: &Totals, commit: &Commit| {
-                    progress.committed(commit.last + 1);
-                    committed(commit);
-                };
-                self.pipeline.run(source, settled, &stop, &mut totals, committed).await
-            }
-        };
+        let ran = self.pipeline.run(source, settled, &stop, &mut totals, committed).await;
         self.progress.merge(totals);
         match ran {
             Err(reason) if reason.kind == StopKind::Blocked => {
-                let gap = progress.and_then(|progress| progress.gap());
-                let accepted = gap.filter(|gap| self.take_accepted(gap));
+                let accepted = progress.gap().filter(|gap| self.take_accepted(gap));
                 let gap = accepted.ok_or(reason)?;
                 let out_of_time = async {
                     stop.cancelled().await;
