@@ -41,7 +41,8 @@ pub async fn run(
     let nothing_to_write = arguments.dry_run || inputs.iter().all(|(_, file)| file.is_err());
     if nothing_to_write {
         let store = Arc::new(NullStore::default());
-        return Ok(Files::new(process, flow, model, store, of_run).take(inputs, screen).await);
+        let files = Files::new(process, flow, model, store, of_run);
+        return Ok(Box::pin(files.take(inputs, screen)).await); // it is large
     }
     if let Some(outputs) = &outputs {
         let looking_up = outputs.look_up(&process.gates.publish, 1);

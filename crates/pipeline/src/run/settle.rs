@@ -123,7 +123,10 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         while found.items.len() < wanted {
             let left = wanted - found.items.len();
             let read_on = || async { source.lock().await.next_batch(left).await };
-            let more = gate.pass(read_on).await.map_err(|stop| self.cannot_settle(batch, stop))?;
+            let more = gate.pass(read_on).await.map_err(|stop| match stop.kind {
+                StopKind::Unavailable => stop,
+                _ => self.cannot_settle(batch, &stop),
+            })?;
             let Some(more) = more else { break };
             if more.is_idle() {
                 if read_at.elapsed() > IDLE {
@@ -143,11 +146,11 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         if found.items.len() != wanted || last > batch.last {
             let message =
                 format!("{} records are there now instead of {wanted}", found.items.len());
-            return Err(self.cannot_settle(batch, Stop { kind: StopKind::Data, message }));
+            return Err(self.cannot_settle(batch, &Stop { kind: StopKind::Data, message }));
         }
         let unknown = || {
             let message = format!("it passed positions for an unknown reason: {}", batch.passed);
-            self.cannot_settle(batch, Stop { kind: StopKind::Data, message })
+            self.cannot_settle(batch, &Stop { kind: StopKind::Data, message })
         };
         found.last = batch.last;
         found.passed = batch.passed().ok_or_else(unknown)?;
@@ -155,7 +158,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
     }
 
     /// Says which records are published, and what can be done.
-    fn cannot_settle(&self, batch: &PublishedBatch, why: Stop) -> Stop {
+    fn cannot_settle(&self, batch: &PublishedBatch, why: &Stop) -> Stop {
         let PublishedBatch { first, last, .. } = batch;
         let message = format!(
             "{}: positions {first} to {last} are published and cannot be committed: {why}. Set the position by positions \
@@ -214,7 +217,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         let mut commit = self.to_commit(batch, rows, dead_letters);
         if digest(&commit.rows) != published.digest {
             let message = "other records are there now".to_owned();
-            return Err(self.cannot_settle(published, Stop { kind: StopKind::Data, message }));
+            return Err(self.cannot_settle(published, &Stop { kind: StopKind::Data, message }));
         }
         commit.dead_letter_budget = Some(Arc::new(NoneRefused));
         Ok((commit, judged))

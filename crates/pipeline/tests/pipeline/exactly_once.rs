@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tally_domain::Flow;
 use tally_pipeline::Ended;
 use tally_ports::{Begin, Outbox, Positions, Stop, StopKind};
@@ -198,7 +199,7 @@ async fn records_that_are_gone_are_told() {
     assert!(ended.message.contains(gone), "{ended}");
 
     let mut items = texts(10);
-    items[4] = text(4, "another");
+    items[4].raw.payload = Some(Bytes::from_static(b"another"));
     let ended = bench.run(Scripted::new(items), Model::food()).await.unwrap_err();
     assert!(ended.message.contains("other records are there now"), "{ended}");
     assert!(bench.store.batches().is_empty());
