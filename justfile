@@ -58,6 +58,11 @@ bench-stream *flags:
     cargo build --release --package kafka-consumer --package producer --package ml-api --package tally-sample --package tally-bench
     target/release/bench stream {{flags}}
 
+# Records per second and peak memory of producer and of a flow that only publishes, at least once and exactly once, in --pairs (15)
+bench-publish *flags:
+    cargo build --release --package tally-bench-flow --package producer --package tally-sample --package tally-bench
+    target/release/bench publish {{flags}}
+
 # Seconds and peak memory of an audit over a ledger of --batches (1000000) batches, on Postgres and SQLite
 bench-audit *flags:
     cargo build --release --package csv-runner --package ml-api --package tally-sample --package audit --package tally-bench

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tally_kafka_client::{Delivery, Error, Producer, ProducerSettings};
 use tally_ports::{Fault, OutgoingRecord, Progress, Publish, Stream};
 use tokio::sync::Mutex;
@@ -152,8 +151,7 @@ impl fmt::Debug for OutputTopics {
 }
 
 fn outgoing(record: &OutgoingRecord) -> Outgoing {
-    let header =
-        |(name, value): &(String, Option<Bytes>)| (Bytes::from(name.clone()), value.clone());
-    let headers = record.headers.iter().map(header).collect();
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_bytes().clone(), value.clone())).collect();
     Outgoing { key: record.key.clone(), value: record.value.clone(), headers }
 }

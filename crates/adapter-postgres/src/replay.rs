@@ -7,7 +7,7 @@ use diesel::{OptionalExtension, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::publish::outgoing;
+use tally_ports::publish::Outgoing;
 use tally_ports::{
     DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, Raw, Replay, ReplayAttempt, Replayed,
     Row, State,
@@ -89,7 +89,7 @@ async fn write(
     let outcomes = Earlier::outcomes(rows, vec![effect::replay(session, &origin, left).await?]);
     earlier::close(session, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED).await?;
     if !matches!(outcomes[..], [Outcome::Refused(_)]) {
-        let records = outgoing(&origin, &attempt.topics, left, true)?;
+        let records = Outgoing::new(origin, &attempt.topics, true).records(left)?;
         outbox::insert_replayed(session, &origin, &records).await?;
     }
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::sql_types::Text;
 use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::publish::{no_position, outgoing};
+use tally_ports::publish::{Outgoing, no_position};
 use tally_ports::{
     Earlier, Fault, LoggedAct, Outcome, Replay, ReplayAttempt, Replayed, Row, State,
 };
@@ -111,7 +111,8 @@ fn write(
     let outcomes = Earlier::outcomes(rows, vec![effect::replay(connection, &origin, left)?]);
     earlier::close(connection, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED)?;
     if !matches!(outcomes[..], [Outcome::Refused(_)]) {
-        let records = outgoing(&origin, &attempt.topics, left, true).map_err(Fault::from)?;
+        let mut outgoing = Outgoing::new(origin, &attempt.topics, true);
+        let records = outgoing.records(left).map_err(Fault::from)?;
         if !outbox::insert_replayed(connection, &origin, &records)? {
             return Err(no_position(&origin).into());
         }

@@ -1,5 +1,6 @@
 //! The table.
 
+use crate::measure::Usage;
 use crate::runner::Run;
 
 /// The runs of one kind, in the order in which they were taken.
@@ -43,6 +44,38 @@ pub const HEAD: &str = "\
 | what | rows/s: median (min-max) | of the floor | rows/s by its own summary | peak MiB |
 | --- | --- | --- | --- | --- |";
 
+/// Runs over topics by what they were, in the order in which they first came.
+#[derive(Default)]
+pub struct Lines(Vec<(String, Vec<f64>, i64)>);
+
+impl Lines {
+    /// A run of `what`; the floor uses no process.
+    pub fn add(&mut self, what: &str, records_per_second: f64, usage: Option<&Usage>) {
+        let peak = usage.map_or(0, |usage| usage.peak_kib);
+        let cpu = usage.map_or(0.0, |usage| usage.cpu_seconds);
+        eprintln!(
+            "  {what}: {} records/s, {cpu:.2} s of CPU, {} MiB",
+            grouped(records_per_second),
+            mib(peak)
+        );
+        match self.0.iter_mut().find(|(known, ..)| known == what) {
+            Some((_, rates, most)) => {
+                rates.push(records_per_second);
+                *most = peak.max(*most);
+            }
+            None => self.0.push((what.to_owned(), vec![records_per_second], peak)),
+        }
+    }
+
+    /// What ran, its records per second, and the most memory of a run.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, Spread, String)> {
+        self.0.iter().filter_map(|(what, rates, peak)| {
+            let peak = if *peak == 0 { none() } else { mib(*peak) };
+            Some((what.as_str(), Spread::of(rates.iter().copied())?, peak))
+        })
+    }
+}
+
 /// Where values lie.
 pub struct Spread {
     /// The least of them.
@@ -66,6 +99,11 @@ impl Spread {
     /// For the table, rounded.
     pub fn show(&self) -> String {
         format!("{} ({}-{})", grouped(self.median), grouped(self.least), grouped(self.greatest))
+    }
+
+    /// The same of ratios.
+    pub fn show_ratios(&self) -> String {
+        format!("{:.2} ({:.2}-{:.2})", self.median, self.least, self.greatest)
     }
 }
 
@@ -107,5 +145,7 @@ mod tests {
         check(&[30.0, 10.4, 20.0], "20 (10-30)");
         check(&[4.0, 1.0, 1_234_567.0, 2.0], "3 (1-1,234,567)");
         assert!(Spread::of([].into_iter()).is_none());
+        let ratios = Spread::of([0.9, 1.004, 0.876].into_iter()).unwrap();
+        assert_eq!(ratios.show_ratios(), "0.90 (0.88-1.00)");
     }
 }

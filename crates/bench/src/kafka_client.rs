@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
-use tally_kafka_client::{Client, Fetch, Fetched, Isolation, Piece, Settings};
+use tally_kafka_client::{Client, Fetch, Fetched, Isolation, Piece, Settings, Why};
 use tokio::runtime;
 use tokio::task::JoinSet;
 
@@ -27,8 +27,9 @@ pub struct Size {
 
 /// What a run has read.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Read {
-    records: u64,
+pub struct Read {
+    /// Those that are committed.
+    pub records: u64,
     /// Of keys and values.
     bytes: u64,
 }
@@ -77,22 +78,26 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
 
 /// The inside of a run: reads all partitions of a topic to their ends and prints what there was as JSON.
 pub fn read(brokers: &str, topic: &str) -> anyhow::Result<()> {
-    let read = runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let client = Client::new(Settings::new(vec![brokers.to_owned()]))?;
-        let mut readers = JoinSet::new();
-        for led in client.topic(topic).await?.partitions {
-            readers.spawn(read_partition(client.clone(), topic.to_owned(), led.partition));
-        }
-        let mut all = Read::default();
-        while let Some(read) = readers.join_next().await {
-            let read = read??;
-            all.records += read.records;
-            all.bytes += read.bytes;
-        }
-        anyhow::Ok(all)
-    })?;
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    let read = runtime.block_on(read_all(brokers, topic))?;
     println!("{}", serde_json::to_string(&read)?);
     Ok(())
+}
+
+/// Reads all partitions of a topic to their ends.
+pub async fn read_all(brokers: &str, topic: &str) -> anyhow::Result<Read> {
+    let client = Client::new(Settings::new(vec![brokers.to_owned()]))?;
+    let mut readers = JoinSet::new();
+    for led in client.topic(topic).await?.partitions {
+        readers.spawn(read_partition(client.clone(), topic.to_owned(), led.partition));
+    }
+    let mut all = Read::default();
+    while let Some(read) = readers.join_next().await {
+        let read = read??;
+        all.records += read.records;
+        all.bytes += read.bytes;
+    }
+    Ok(all)
 }
 
 async fn read_partition(client: Client, topic: String, partition: i32) -> anyhow::Result<Read> {
@@ -106,6 +111,8 @@ async fn read_partition(client: Client, topic: String, partition: i32) -> anyhow
             next = piece.last() + 1;
             let batch = match piece {
                 Piece::Records(batch) => batch,
+                // The end of a transaction.
+                Piece::Passed(passed) if matches!(passed.why, Why::Marker(_)) => continue,
                 Piece::Passed(passed) => bail!("{passed}"),
             };
             for record in batch.records() {

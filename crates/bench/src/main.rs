@@ -1,6 +1,7 @@
 //! `bench`: rows per second and peak memory of the batch job, or of the stream, beside the floor, the least that the
-//! same rows cost in the same Postgres; what an audit takes; or what the Kafka client takes. The figures behind `just
-//! bench-batch`, `just bench-stream`, `just bench-audit` and `just bench-kafka-client`.
+//! same rows cost in the same Postgres; what a flow takes that only publishes; what an audit takes; or what the Kafka
+//! client takes. The figures behind `just bench-batch`, `just bench-stream`, `just bench-publish`, `just bench-audit` and
+//! `just bench-kafka-client`.
 //!
 //! The runs take turns, so that whatever else the machine does hits all alike; each writes into a database of its
 //! own. A run that did not write every row, or says so, ends the benchmark: a broken run is not measured.
@@ -11,6 +12,7 @@ mod floor;
 mod kafka_client;
 mod machine;
 mod measure;
+mod publish;
 mod runner;
 mod server;
 mod service;
@@ -76,6 +78,18 @@ enum Inner {
         #[arg(long, default_value_os_t = std::env::temp_dir())]
         dir: PathBuf,
     },
+    /// Measures producer and a flow that only publishes instead
+    Publish {
+        /// How many records a run takes
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        records: u64,
+        /// How many pairs of runs, one at least once and one exactly once
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
+        pairs: u64,
+        /// Where the data of the services go meanwhile
+        #[arg(long, default_value_os_t = std::env::temp_dir())]
+        dir: PathBuf,
+    },
     /// Measures the Kafka client alone instead
     KafkaClient {
         /// How many records the topic has
@@ -119,6 +133,10 @@ async fn take(flags: &Flags) -> anyhow::Result<()> {
             Some(Inner::Stream { records, runs, rate, seconds, dir }) => {
                 let (records, runs, rate, seconds) = (*records, *runs, *rate, *seconds);
                 stream::take(&stream::Size { records, runs, rate, seconds }, dir).await
+            }
+            Some(Inner::Publish { records, pairs, dir }) => {
+                let size = publish::Size { records: *records, pairs: *pairs };
+                publish::take(&size, dir).await
             }
             Some(Inner::KafkaClient { records, runs, dir }) => {
                 let size = kafka_client::Size { records: *records, runs: *runs };

@@ -1,10 +1,17 @@
-//! Kafka and the schema registry of the benchmark.
+//! Kafka, Postgres and the schema registry of the benchmark.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::bail;
+use anyhow::{Context, bail, ensure};
+
+use crate::measure::{Measured, Usage};
+use crate::runner::Sample;
+use crate::server::Server;
+
+/// Of each topic.
+pub const PARTITIONS: i32 = 6;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/native");
 
@@ -53,5 +60,62 @@ impl Drop for Service {
         if let Err(error) = self.run(&["wipe"]) {
             eprintln!("a service is left to its watch: {error}");
         }
+    }
+}
+
+/// What records go through: the services and the folder that they work in.
+pub struct Services {
+    folder: PathBuf,
+    /// Where they end.
+    pub server: Server,
+    /// The address of the broker.
+    pub brokers: String,
+    kafka: Service,
+}
+
+impl Services {
+    /// Starts them, with their data in `folder`.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let kafka = Service::start("kafka", folder)?;
+        let (server, brokers) = (Server::start(folder)?, kafka.run(&["url"])?);
+        Ok(Self { folder: folder.to_owned(), server, brokers, kafka })
+    }
+
+    /// Makes a topic.
+    pub fn topic(&self, name: &str) -> anyhow::Result<String> {
+        self.kafka.run(&["topics", &format!("{name}:{PARTITIONS}")])?;
+        Ok(name.to_owned())
+    }
+
+    /// Starts a binary that reads or writes a topic.
+    pub fn launch(
+        &self,
+        binary: &str,
+        topic: &str,
+        args: &[&str],
+        envs: &[(&str, &str)],
+    ) -> anyhow::Result<Measured> {
+        let own = [("KAFKA_BOOTSTRAP_SERVERS", &*self.brokers), ("TOPIC_NAME", topic)];
+        Measured::start(binary, &self.folder, args, &[&own, envs].concat())
+    }
+
+    /// Sends all of `sample` and ensures that it is said to be sent.
+    pub async fn produce(
+        &self,
+        topic: &str,
+        sample: &Sample,
+        flags: &[&str],
+        envs: &[(&str, &str)],
+    ) -> anyhow::Result<Usage> {
+        let path = sample.path.to_str().context("a path that is not UTF-8")?;
+        let args = [&[path], flags].concat();
+        let usage = self.launch("producer", topic, &args, envs)?.end().await?;
+        let said = format!("{0} rows read, {0} sent", sample.rows);
+        ensure!(
+            usage.output.starts_with(&said),
+            "producer does not account for all: {}",
+            usage.output
+        );
+        Ok(usage)
     }
 }

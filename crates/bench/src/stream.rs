@@ -1,7 +1,7 @@
 //! What a topic takes on its way into Postgres: producer, kafka-consumer in each format, and how old records get.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -9,16 +9,14 @@ use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{OffsetAt, UnknownTopicHandling};
 use tokio::time::sleep;
 
-use crate::figures::{Spread, grouped, mib};
+use crate::figures::Lines;
 use crate::floor::Chunks;
 use crate::machine;
 use crate::measure::{Measured, Usage};
 use crate::runner::{self, Model, Sample, rate};
-use crate::server::Server;
-use crate::service::Service;
+use crate::service::{PARTITIONS, Service, Services};
 
 const DATABASE: &str = "run";
-const PARTITIONS: i32 = 6;
 const FETCH_BYTES: i32 = 8 << 20;
 
 /// How much there is to take.
@@ -35,11 +33,8 @@ pub struct Size {
 
 /// Everything around the runs.
 struct Stage {
-    folder: PathBuf,
-    server: Server,
+    services: Services,
     model: Model,
-    kafka: Service,
-    brokers: String,
     registry: Service,
 }
 
@@ -47,13 +42,9 @@ struct Stage {
 pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
     let folder = runner::folder(dir)?;
     let folder = folder.path();
-    let kafka = Service::start("kafka", folder)?;
     let stage = Stage {
-        folder: folder.to_owned(),
-        server: Server::start(folder)?,
+        services: Services::start(folder)?,
         model: Model::start(folder).await?,
-        brokers: kafka.run(&["url"])?,
-        kafka,
         registry: Service::start("registry", folder)?,
     };
     let sample = runner::sample(folder, size.records).await?;
@@ -63,11 +54,11 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
     let mut lines = Lines::default();
     for turn in 1..=size.runs {
         eprintln!("turn {turn} of {}", size.runs);
-        stage.server.recreate(DATABASE).await?;
-        let floor = chunks.run(&mut stage.server.connect(DATABASE).await?).await?;
+        stage.services.server.recreate(DATABASE).await?;
+        let floor = chunks.run(&mut stage.services.server.connect(DATABASE).await?).await?;
         lines.add("floor: COPY and upsert", floor.rows_per_second, None);
         for format in ["json", "avro"] {
-            let topic = stage.topic(&format!("{format}{turn}"))?;
+            let topic = stage.services.topic(&format!("{format}{turn}"))?;
             let sent = stage.produce(&topic, &sample, &["--format", format]).await?;
             lines.add(&format!("producer, {format}"), rate(sample.rows, sent.seconds), Some(&sent));
             let read = stage.consume(&topic, &sample).await?;
@@ -77,7 +68,7 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
                 Some(&read),
             );
         }
-        let topic = stage.topic(&format!("few{turn}"))?;
+        let topic = stage.services.topic(&format!("few{turn}"))?;
         stage.produce(&topic, &few, &[]).await?;
         let read = stage.consume(&topic, &few).await?;
         lines.add(
@@ -86,7 +77,7 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
             Some(&read),
         );
     }
-    let (median, tail) = stage.ages(size).await?;
+    let (median, tail) = stage.ages(size, folder).await?;
     Ok(format!(
         "{} records in {PARTITIONS} partitions, one consumer; runs of each, in turn: {}; in {}\n{}\n{}\n\n{}\n\n\
          age of a record at its commit, at {} records/s for {} s: p50 {median} ms, p99 {tail} ms",
@@ -94,60 +85,42 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
         size.runs,
         dir.display(),
         machine::describe(),
-        stage.server.describe().await?,
-        lines.table(),
+        stage.services.server.describe().await?,
+        table(&lines),
         size.rate,
         size.seconds,
     ))
 }
 
 impl Stage {
-    fn topic(&self, name: &str) -> anyhow::Result<String> {
-        self.kafka.run(&["topics", &format!("{name}:{PARTITIONS}")])?;
-        Ok(name.to_owned())
-    }
-
-    fn envs(&self, topic: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
-        Ok(vec![
-            ("KAFKA_BOOTSTRAP_SERVERS", self.brokers.clone()),
-            ("TOPIC_NAME", topic.to_owned()),
-            ("DATABASE_URL", self.server.url(DATABASE)),
+    fn envs(&self) -> anyhow::Result<[(&'static str, String); 3]> {
+        Ok([
+            ("DATABASE_URL", self.services.server.url(DATABASE)),
             ("ML_API_URL", self.model.url().to_owned()),
             ("SCHEMA_REGISTRY_URL", self.registry.run(&["url"])?),
         ])
     }
 
     fn start(&self, binary: &str, topic: &str, args: &[&str]) -> anyhow::Result<Measured> {
-        let envs = self.envs(topic)?;
-        let envs: Vec<(&str, &str)> =
-            envs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Measured::start(binary, &self.folder, args, &envs)
+        let envs = self.envs()?;
+        self.services.launch(binary, topic, args, &borrowed(&envs))
     }
 
-    /// Sends all of `sample` and ensures that it is said to be sent.
     async fn produce(&self, topic: &str, sample: &Sample, flags: &[&str]) -> anyhow::Result<Usage> {
-        let path = sample.path.to_str().context("a path that is not UTF-8")?;
-        let args: Vec<&str> = [path].into_iter().chain(flags.iter().copied()).collect();
-        let usage = self.start("producer", topic, &args)?.end().await?;
-        let said = format!("{0} rows read, {0} sent", sample.rows);
-        ensure!(
-            usage.output.starts_with(&said),
-            "producer does not account for all: {}",
-            usage.output
-        );
-        Ok(usage)
+        let envs = self.envs()?;
+        self.services.produce(topic, sample, flags, &borrowed(&envs)).await
     }
 
     /// Takes the topic into an empty database and ensures that the ledger accounts for each record, and the table too.
     async fn consume(&self, topic: &str, sample: &Sample) -> anyhow::Result<Usage> {
-        self.server.recreate(DATABASE).await?;
+        self.services.server.recreate(DATABASE).await?;
         let usage = self.start("kafka-consumer", topic, &["--until-end"])?.end().await?;
         self.ensure_taken(sample.rows).await?;
         Ok(usage)
     }
 
     async fn ensure_taken(&self, records: u64) -> anyhow::Result<()> {
-        let client = self.server.connect(DATABASE).await?;
+        let client = self.services.server.connect(DATABASE).await?;
         let sql = "select sum(read)::bigint, sum(written)::bigint, (select count(*) from transactions) from batches";
         let row = client.query_one(sql, &[]).await?;
         let counts: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
@@ -159,10 +132,10 @@ impl Stage {
     }
 
     /// Median and 99th percentile, in milliseconds, of the time from a record's own timestamp to its batch's commit.
-    async fn ages(&self, size: &Size) -> anyhow::Result<(i64, i64)> {
-        let topic = self.topic("steady")?;
-        self.server.recreate(DATABASE).await?;
-        let sample = runner::sample(&self.folder, size.rate * size.seconds).await?;
+    async fn ages(&self, size: &Size, folder: &Path) -> anyhow::Result<(i64, i64)> {
+        let topic = self.services.topic("steady")?;
+        self.services.server.recreate(DATABASE).await?;
+        let sample = runner::sample(folder, size.rate * size.seconds).await?;
         let consumer = self.start("kafka-consumer", &topic, &[])?;
         self.until_owned().await?;
         let per_second = format!("{}/s", size.rate);
@@ -188,7 +161,7 @@ impl Stage {
 
     /// Returns when the consumer holds all partitions.
     async fn until_owned(&self) -> anyhow::Result<()> {
-        let client = self.server.connect(DATABASE).await?;
+        let client = self.services.server.connect(DATABASE).await?;
         loop {
             let owned = client
                 .query_one("select count(*) from positions where owner is not null", &[])
@@ -203,7 +176,7 @@ impl Stage {
     async fn commits(&self) -> anyhow::Result<Vec<Committed>> {
         let sql = "select partition, first, last, (extract(epoch from committed_at) * 1000)::bigint from batches \
                    order by partition, first";
-        let rows = self.server.connect(DATABASE).await?.query(sql, &[]).await?;
+        let rows = self.services.server.connect(DATABASE).await?.query(sql, &[]).await?;
         let commit = |row: &tokio_postgres::Row| Committed {
             partition: row.get(0),
             first: row.get(1),
@@ -214,7 +187,7 @@ impl Stage {
     }
 
     async fn timestamps(&self, topic: &str, partition: i32) -> anyhow::Result<Vec<(i64, i64)>> {
-        let client = ClientBuilder::new(vec![self.brokers.clone()]).build().await?;
+        let client = ClientBuilder::new(vec![self.services.brokers.clone()]).build().await?;
         let client = client.partition_client(topic, partition, UnknownTopicHandling::Error).await?;
         let end = client.get_offset(OffsetAt::Latest).await?;
         let (mut next, mut found) = (0, Vec::new());
@@ -243,35 +216,18 @@ impl Committed {
     }
 }
 
-/// Runs by what they were, in the order in which they first came.
-#[derive(Default)]
-struct Lines(Vec<(String, Vec<f64>, i64)>);
-
-impl Lines {
-    fn add(&mut self, what: &str, records_per_second: f64, usage: Option<&Usage>) {
-        let peak = usage.map_or(0, |usage| usage.peak_kib);
-        eprintln!("  {what}: {} records/s, {} MiB", grouped(records_per_second), mib(peak));
-        match self.0.iter_mut().find(|(known, ..)| known == what) {
-            Some((_, rates, most)) => {
-                rates.push(records_per_second);
-                *most = peak.max(*most);
-            }
-            None => self.0.push((what.to_owned(), vec![records_per_second], peak)),
-        }
+fn table(lines: &Lines) -> String {
+    let floor = lines.rows().next().map_or(f64::NAN, |(_, floor, _)| floor.median);
+    let mut table = String::from(
+        "| what | records/s: median (min-max) | of the floor | peak MiB |\n| --- | --- | --- | --- |",
+    );
+    for (what, rates, peak) in lines.rows() {
+        let (rates, share) = (rates.show(), rates.median / floor);
+        let _never_fails = write!(table, "\n| {what} | {rates} | {share:.2} | {peak} |");
     }
+    table
+}
 
-    fn table(&self) -> String {
-        let spreads: Vec<Spread> =
-            self.0.iter().filter_map(|(_, rates, _)| Spread::of(rates.iter().copied())).collect();
-        let floor = spreads.first().map_or(f64::NAN, |floor| floor.median);
-        let mut table = String::from(
-            "| what | records/s: median (min-max) | of the floor | peak MiB |\n| --- | --- | --- | --- |",
-        );
-        for ((what, _, peak), spread) in self.0.iter().zip(spreads) {
-            let peak = if *peak == 0 { "-".to_owned() } else { mib(*peak) };
-            let (rates, share) = (spread.show(), spread.median / floor);
-            let _never_fails = write!(table, "\n| {what} | {rates} | {share:.2} | {peak} |");
-        }
-        table
-    }
+fn borrowed<'a>(envs: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    envs.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metrics::counter;
-use tally_domain::Reason;
-use tally_ports::publish::{outgoing, too_large};
+use tally_domain::{Flow, Reason};
+use tally_ports::publish::{Outgoing, too_large};
 use tally_ports::{
     DeliveryGuarantee, Origin, OutgoingRecord, Publish, Row, Stop, Topics, Way, check_counters,
     metric,
@@ -78,11 +78,10 @@ impl<P> Outputs<P> {
 
 /// Checks what rows publish, before any of it is.
 pub(crate) struct Check<'a> {
-    origin: Origin<'a>,
-    topics: &'a Topics,
+    flow: &'a dyn Flow,
+    outgoing: Outgoing<'a>,
     /// In the order of the topics.
     limits: &'a [usize],
-    is_replay: bool,
     /// Whether it is published before the database is asked.
     is_direct: bool,
 }
@@ -97,17 +96,22 @@ impl<'a> Check<'a> {
     ) -> Result<Self, Stop> {
         let limits = outputs.limits(gate).await?;
         let is_direct = !is_replay && Way::of(origin.flow) == Some(Way::Direct);
-        Ok(Self { origin, topics: &outputs.topics, limits, is_replay, is_direct })
+        let flow = origin.flow;
+        let outgoing = Outgoing::new(origin, &outputs.topics, is_replay);
+        Ok(Self { flow, outgoing, limits, is_direct })
     }
 
     /// The records that the row publishes, or why it is a dead letter.
-    pub(crate) fn records(&self, row: &Row) -> Result<Result<Vec<OutgoingRecord>, Reason>, Stop> {
+    pub(crate) fn records(
+        &mut self,
+        row: &Row,
+    ) -> Result<Result<Vec<OutgoingRecord>, Reason>, Stop> {
         if row.record.publications.is_empty() {
             return Ok(Ok(Vec::new()));
         }
-        let records = outgoing(&self.origin, self.topics, row, self.is_replay)?;
+        let records = self.outgoing.records(row)?;
         if self.is_direct
-            && let Err(reason) = check_counters(self.origin.flow, &row.record)
+            && let Err(reason) = check_counters(self.flow, &row.record)
         {
             return Ok(Err(reason));
         }

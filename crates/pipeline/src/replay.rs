@@ -98,7 +98,7 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
         // Only the store knows the log: the id with the longest is the largest.
         let origin =
             Origin { flow: &*self.flow, id: 0, stream, partition: *partition, log: i64::MAX };
-        let check = Check::new(origin, outputs, &self.gates.publish, true).await?;
+        let mut check = Check::new(origin, outputs, &self.gates.publish, true).await?;
         Ok(check.records(&row)?.map(|_| row))
     }
 

@@ -11,7 +11,7 @@ use tally_domain::quality::Report;
 use tally_domain::{Fields, Flow, Raw, Reason, Record};
 use uuid::Uuid;
 
-use crate::publish::outgoing;
+use crate::publish::Outgoing;
 use crate::{
     DeadLetter, Lease, Mask, Origin, Outcome, OutgoingRecord, Passed, Refusal, Stop, StopKind,
     Stream, Topics, Way,
@@ -224,9 +224,10 @@ impl Commit {
         if Way::of(&*self.flow) != Some(Way::Outbox) {
             return Ok(records);
         }
+        let mut outgoing = Outgoing::new(self.origin(), &self.topics, false);
         for (row, outcome) in rows.iter().zip(outcomes) {
             if !matches!(outcome, Outcome::Refused(_)) {
-                records.extend(outgoing(&self.origin(), &self.topics, row, false)?);
+                records.extend(outgoing.records(row)?);
             }
         }
         Ok(records)

@@ -118,9 +118,13 @@ pub fn headers_from_json(json: &Value) -> Option<Headers> {
 }
 
 /// Headers as the tables hold them: a list of pairs of name and base64, or null where there is no value.
-pub fn headers_to_json(headers: &Headers) -> Value {
+pub fn headers_to_json(headers: &[(impl AsRef<str>, Option<Bytes>)]) -> Value {
     let base64 = |value: &Bytes| BASE64_STANDARD.encode(value);
-    headers.iter().map(|(name, value)| json!([name, value.as_ref().map(base64)])).collect()
+    let pair = |(name, value): &(_, Option<Bytes>)| {
+        let name: &str = AsRef::as_ref(name);
+        json!([name, value.as_ref().map(base64)])
+    };
+    headers.iter().map(pair).collect()
 }
 
 #[cfg(test)]

@@ -3,17 +3,18 @@
 mod id;
 
 use std::convert::Infallible;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use tally_domain::{Flow, Reason, Stage, TableKind, publish};
 
 pub use self::id::PublicationId;
-use crate::{Fault, Headers, Lease, Origin, Progress, Row, Stop, StopKind, Stream};
+use crate::{Fault, Lease, Origin, Progress, Row, Stop, StopKind, Stream};
 
 /// The flow that published the record.
 pub const FLOW: &str = "tally.flow";
@@ -27,6 +28,11 @@ const REPLAY: &str = "tally.replay";
 /// its name and value.
 const BATCH_BYTES: usize = 61 + 36;
 const HEADER_BYTES: usize = 10;
+
+/// So many bytes of ids share their memory.
+const IDS_BYTES: usize = 4096;
+/// The numbers of an id, and what is between them.
+const LONGEST_NUMBERS: usize = 72;
 
 /// Publishes records to topics.
 pub trait Publish: Send + Sync + 'static {
@@ -204,13 +210,14 @@ pub struct OutgoingRecord {
     pub key: Option<Bytes>,
     /// `None` for a tombstone.
     pub value: Option<Bytes>,
-    pub headers: Headers,
+    /// Names and values, in order.
+    pub headers: Vec<(ByteString, Option<Bytes>)>,
 }
 
 impl OutgoingRecord {
     /// Its `tally.id`.
     pub fn id(&self) -> &[u8] {
-        let id = self.headers.iter().rev().find(|(name, _)| name == ID);
+        let id = self.headers.iter().rev().find(|(name, _)| *name == ID);
         id.and_then(|(_, value)| value.as_deref()).unwrap_or_default()
     }
 
@@ -218,7 +225,7 @@ impl OutgoingRecord {
     pub fn size(&self) -> usize {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         let header =
-            |(name, value): &(String, Option<Bytes>)| HEADER_BYTES + name.len() + length(value);
+            |(name, value): &(ByteString, Option<Bytes>)| HEADER_BYTES + name.len() + length(value);
         let headers: usize = self.headers.iter().map(header).sum();
         BATCH_BYTES + length(&self.key) + length(&self.value) + headers
     }
@@ -238,44 +245,69 @@ pub struct OutboxRecord {
     pub record: OutgoingRecord,
 }
 
-/// What a row publishes, with the engine's headers.
-///
-/// # Errors
-/// When it does not fit the flow's description: a bug in the flow.
-pub fn outgoing(
-    origin: &Origin<'_>,
-    topics: &Topics,
-    row: &Row,
+/// Makes records of what rows of one origin publish, with the engine's headers. All share the memory of what is the same in
+/// each, and of their ids.
+pub struct Outgoing<'a> {
+    origin: Origin<'a>,
+    topics: &'a Topics,
     is_replay: bool,
-) -> Result<Vec<OutgoingRecord>, Stop> {
-    let (flow, position) = (origin.flow.name(), row.position);
-    let is_named = |output: &usize| topics.get(*output).is_some();
-    let outputs = row.record.publications.iter().map(|publication| &publication.output);
-    let checked = publish::check(origin.flow, &row.record);
-    if let Some(what) = checked.err().or_else(|| {
-        (!outputs.clone().all(is_named))
-            .then(|| "publishes to an output without a topic".to_owned())
-    }) {
-        let message = format!("the flow {flow} {what}: the record at {position}");
-        return Err(Stop { kind: StopKind::Data, message });
+    flow: Bytes,
+    ids: BytesMut,
+}
+
+impl<'a> Outgoing<'a> {
+    /// For rows of `origin`, to the topics of the flow's outputs.
+    pub fn new(origin: Origin<'a>, topics: &'a Topics, is_replay: bool) -> Self {
+        let flow = Bytes::from(origin.flow.name().to_owned());
+        Self { origin, topics, is_replay, flow, ids: BytesMut::new() }
     }
-    let Origin { stream, partition, log, .. } = *origin;
-    let publications = row.record.publications.iter();
-    Ok((0..)
-        .zip(publications)
-        .map(|(n, publication)| {
-            let id = PublicationId { stream, partition, log, position, n };
-            let own = [(FLOW, flow.to_owned()), (ID, id.to_string())];
-            let own = own.into_iter().chain(is_replay.then(|| (REPLAY, "true".to_owned())));
-            let own = own.map(|(name, value)| (name.to_owned(), Some(Bytes::from(value))));
+
+    /// What a row publishes.
+    ///
+    /// # Errors
+    /// When it does not fit the flow's description: a bug in the flow.
+    pub fn records(&mut self, row: &Row) -> Result<Vec<OutgoingRecord>, Stop> {
+        let (topics, position) = (self.topics, row.position);
+        let is_named = |output: &usize| topics.get(*output).is_some();
+        let mut outputs = row.record.publications.iter().map(|publication| &publication.output);
+        let checked = publish::check(self.origin.flow, &row.record);
+        if let Some(what) = checked.err().or_else(|| {
+            (!outputs.all(is_named)).then(|| "publishes to an output without a topic".to_owned())
+        }) {
+            let flow = self.origin.flow.name();
+            let message = format!("the flow {flow} {what}: the record at {position}");
+            return Err(Stop { kind: StopKind::Data, message });
+        }
+        let publications = (0..).zip(&row.record.publications);
+        let records = publications.map(|(n, publication)| {
+            let own = publication.headers.iter();
+            let mut headers = Vec::with_capacity(own.len() + 3);
+            headers.extend(own.map(|(name, value)| (name.as_str().into(), value.clone())));
+            headers.push((ByteString::from_static(FLOW), Some(self.flow.clone())));
+            headers.push((ByteString::from_static(ID), Some(self.id(position, n))));
+            if self.is_replay {
+                headers.push((ByteString::from_static(REPLAY), Some(Bytes::from_static(b"true"))));
+            }
             OutgoingRecord {
                 topic: Arc::clone(&topics[publication.output]),
                 key: publication.key.clone(),
                 value: publication.value.clone(),
-                headers: publication.headers.iter().cloned().chain(own).collect(),
+                headers,
             }
-        })
-        .collect())
+        });
+        Ok(records.collect())
+    }
+
+    fn id(&mut self, position: i64, n: u32) -> Bytes {
+        let Origin { stream, partition, log, .. } = self.origin;
+        let longest = stream.len() + LONGEST_NUMBERS;
+        if self.ids.capacity() < longest {
+            self.ids = BytesMut::with_capacity(IDS_BYTES.max(longest));
+        }
+        let id = PublicationId { stream, partition, log, position, n };
+        let _never_fails = write!(self.ids, "{id}");
+        self.ids.split().freeze()
+    }
 }
 
 /// The fault where what a replay publishes has no place, as nothing is known of its partition.

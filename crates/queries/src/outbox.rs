@@ -83,6 +83,8 @@ impl OutboxRow {
             let message = format!("the headers of record {number} in the outbox cannot be read");
             Fault::stop(StopKind::Data, message)
         })?;
+        let names = headers.iter().map(|(name, value)| (name.as_str().into(), value.clone()));
+        let headers = names.collect();
         let (topic, key, value) = (Arc::from(topic), key.map(Into::into), value.map(Into::into));
         Ok(OutboxRecord { number, record: OutgoingRecord { topic, key, value, headers } })
     }

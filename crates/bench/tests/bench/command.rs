@@ -68,6 +68,25 @@ fn an_audit_is_measured_on_both_stores() {
 }
 
 #[test]
+fn a_flow_that_only_publishes_is_measured_both_ways() {
+    for name in ["producer", "bench-flow"] {
+        binary(name);
+    }
+    let output = bench(&["publish", "--records", "5000", "--pairs", "2"]).wait(TIMEOUT);
+    let table = output.stdout.as_str();
+    assert_eq!(output.code, Some(0), "{output}");
+    for way in ["at least once", "exactly once"] {
+        let line = table.lines().find(|line| line.contains(&format!("only publishes, {way} |")));
+        let cells: Vec<&str> =
+            line.unwrap_or_else(|| panic!("{table}")).split('|').map(str::trim).collect();
+        assert!((10.0..10e6).contains(&first_number(cells[2])), "{table}");
+        assert!((1.0..1000.0).contains(&first_number(cells[4])), "{table}");
+    }
+    let (_, ratio) = table.split_once("by pair: ").unwrap_or_else(|| panic!("{table}"));
+    assert!((0.01..100.0).contains(&first_number(ratio)), "{table}");
+}
+
+#[test]
 fn the_kafka_client_is_measured_alone() {
     binary("producer");
     let flags = ["kafka-client", "--records", "20000", "--runs", "2"];

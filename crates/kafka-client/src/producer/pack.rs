@@ -40,7 +40,8 @@ pub(super) fn pack<'a>(
 ) -> io::Result<Bytes> {
     let times = || records.clone().map(|(_, time)| time);
     let (base, newest) = (times().next().unwrap_or(-1), times().max().unwrap_or(-1));
-    let (mut body, mut scratch, mut count) = (Vec::new(), Vec::new(), 0_i32);
+    let most = records.clone().map(|(record, _)| size(record)).sum();
+    let (mut body, mut scratch, mut count) = (Vec::with_capacity(most), Vec::new(), 0_i32);
     for (record, time) in records {
         scratch.clear();
         scratch.push(0); // Its attributes, of which there are none.

@@ -33,7 +33,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         let earlier = self.earlier(commit).await?;
         let mut found = Outgoing { earlier, ..Outgoing::default() };
         let range = commit.range();
-        let check = Check::new(range.origin(), outputs, &gates.publish, false).await?;
+        let mut check = Check::new(range.origin(), outputs, &gates.publish, false).await?;
         let is_direct = Way::of(&*commit.flow) == Some(Way::Direct);
         let mut refused = BTreeMap::new();
         for row in &commit.rows {

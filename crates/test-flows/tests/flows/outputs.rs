@@ -154,8 +154,8 @@ async fn changes_in_their_topic(target: Target) {
     // One that stands in the outbox is not missing, and only a repeat where each must be there once.
     let id = read.id(1, 1);
     let headers = [("tally.flow", "orders"), ("tally.id", &id)];
-    let headers = headers.map(|(name, value)| (name.to_owned(), Some(value.to_owned().into())));
-    let (json, from) = (headers_to_json(&headers.into()), &read.topics.from);
+    let headers = headers.map(|(name, value)| (name, Some(value.to_owned().into())));
+    let (json, from) = (headers_to_json(&headers), &read.topics.from);
     let waiting = format!(
         "insert into outbox (flow, stream, partition, number, topic, headers, created_at)
          values ('orders', 'tally/{from}', 0, 7, 'to', '{json}', '2024-01-15 08:30:00')"
