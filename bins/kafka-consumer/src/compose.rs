@@ -77,7 +77,8 @@ pub async fn run(
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
-    let ended = stream::run(process, flow, model, outputs, &store, found, of_run).await;
+    let running = stream::run(process, flow, model, outputs, &store, found, of_run);
+    let ended = Box::pin(running).await; // it is large
     // After a signal the next start publishes the rest.
     if let Some(relay) = relay
         && !process.stop.is_cancelled()
