@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
-use tally_domain::{Flow, Reason, Stage, TableKind, publish};
+use tally_domain::{ByteString, Flow, Reason, Stage, TableKind, publish};
 
 pub use self::id::PublicationId;
 use crate::{Fault, Lease, Origin, Progress, Row, Stop, StopKind, Stream};

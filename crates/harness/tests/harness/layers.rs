@@ -10,7 +10,17 @@ const ALLOWED: [(&str, &[&str]); 3] = [
     ("tally-domain", &["base64", "bytes", "bytestring", "chrono", "serde", "serde_json", "uuid"]),
     (
         "tally-ports",
-        &["base64", "blake3", "bytes", "chrono", "serde_json", "tally-domain", "thiserror", "uuid"],
+        &[
+            "base64",
+            "blake3",
+            "bytes",
+            "chrono",
+            "serde",
+            "serde_json",
+            "tally-domain",
+            "thiserror",
+            "uuid",
+        ],
     ),
     (
         "tally-pipeline",
