@@ -1,5 +1,6 @@
 //! Rows of files as records, in chunks that are sent together.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -82,19 +83,35 @@ fn encode(
     keeps_bytes: bool,
 ) -> Result<Chunk, Fault> {
     let mut chunk = Chunk::new(path, false);
-    chunk.records.reserve(items.len());
     chunk.rows.reserve(items.len());
+    // All keys and values share one allocation.
+    let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(items.len()));
     for Item { position, raw, content } in items {
         let row = SourceRow { row: position, raw: keeps_bytes.then_some(raw) };
         match content.and_then(|fields| Message::read(columns, fields, notation)) {
             Ok(message) => {
-                let key = message.key().map(Bytes::from);
-                let value = Some(encoder.encode(&message)?);
-                chunk.records.push(Outgoing { key, value, headers: Vec::new() });
+                let key = message.key().map(|key| append(&mut bytes, key.as_bytes()));
+                let start = bytes.len();
+                encoder.append(&message, &mut bytes)?;
+                places.push((key, start..bytes.len()));
                 chunk.rows.push(row);
             }
             Err(reason) => chunk.refused.push((row, reason)),
         }
     }
+    let bytes = Bytes::from(bytes);
+    let records = places.into_iter().map(|(key, value)| Outgoing {
+        key: key.map(|key| bytes.slice(key)),
+        value: Some(bytes.slice(value)),
+        headers: Vec::new(),
+    });
+    chunk.records = records.collect();
     Ok(chunk)
+}
+
+/// Returns the range of what is appended.
+fn append(bytes: &mut Vec<u8>, more: &[u8]) -> Range<usize> {
+    let start = bytes.len();
+    bytes.extend_from_slice(more);
+    start..bytes.len()
 }

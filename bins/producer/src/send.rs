@@ -20,7 +20,7 @@ use crate::rejects::Rejects;
 use crate::summary::Summary;
 
 /// Rows read at once.
-const ROWS: usize = 20_000;
+const ROWS: usize = 10_000;
 /// Chunks that wait to be sent.
 const AHEAD: usize = 1;
 

@@ -42,7 +42,7 @@ struct SendingToTopic {
 impl OutputTopics {
     /// To topics of `cluster`. Does not connect yet.
     pub fn new(cluster: Cluster) -> Self {
-        let producer = cluster.client().producer(ProducerSettings::default());
+        let producer = cluster.client().producer(settings());
         Self { cluster, producer, exactly_once: None }
     }
 
@@ -125,6 +125,11 @@ impl Publish for OutputTopics {
         let limit = limit.map_err(|error| unavailable(topic, &error))?;
         transactions.commit(records, progress, limit).await
     }
+}
+
+/// What is published comes by the thousand at once: brokers take few large batches for less than many small ones.
+fn settings() -> ProducerSettings {
+    ProducerSettings { batch_bytes: 1 << 20, ..ProducerSettings::default() }
 }
 
 /// Where the records of each topic stand among all.

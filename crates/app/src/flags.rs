@@ -30,7 +30,7 @@ pub struct Flags {
     /// The model's address [default: <http://127.0.0.1:8000>]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) ml_url: Option<String>,
-    /// The most records of a batch [default: 1000]
+    /// The most records of a batch [default: 1000; 4000 for a flow without a model]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) batch_size: Option<usize>,
     /// How long a dependency may stay unavailable, like 30s, 5m or never [default: 5m; kafka-consumer: never]

@@ -34,6 +34,8 @@ const ENVIRONMENT: [(&str, &str); 11] = [
 ];
 const PREFIX: &str = "TALLY_";
 const DEFAULT: &str = "default";
+/// No request grows with the batch, and each commit and each transaction has a fixed cost that a larger batch shares.
+const BATCH_SIZE_WITHOUT_MODEL: usize = 4000;
 /// The settings below have names that people choose.
 const HEADERS: &str = "ml.headers.";
 /// Their values are topics.
@@ -47,7 +49,7 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Merges all layers for `flow`, one of the `flows`: a binary's `defaults`, the file that `common` names, the
+    /// Merges all layers for `flow`, one of the `flows`: a binary's `defaults` (but the flow's topic and batch size), the file that `common` names, the
     /// environment, the flow's section of these, the flags that were `given`.
     ///
     /// # Errors
@@ -74,6 +76,9 @@ impl Layers {
     ) -> Result<Self, Stop> {
         let mut defaults = defaults;
         flow.topic().clone_into(&mut defaults.kafka.topic);
+        if flow.model().is_none() {
+            defaults.batch_size = BATCH_SIZE_WITHOUT_MODEL;
+        }
         let of_flow = defaults.kafka.clone();
         let defaults = Figment::from(Named::new(DEFAULT, Serialized::defaults(defaults)));
         let mut figment = defaults.clone().merge(file(common)?);

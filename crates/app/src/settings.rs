@@ -21,7 +21,7 @@ use crate::url::Url;
 pub struct Settings {
     /// `sqlite:PATH`, `postgres://` or `postgresql://`.
     pub database_url: Url,
-    /// The most records of a batch.
+    /// The most records of a batch; by default more where the flow has no model.
     pub batch_size: usize,
     /// How long an owner of a partition may be silent before another takes over.
     pub lease: Span,

@@ -15,6 +15,8 @@ use crate::runner::{self, Sample, rate};
 use crate::service::{PARTITIONS, Services};
 
 const DATABASE: &str = "run";
+/// Made in the first run that needs it; each pair has streams of its own in it.
+const PROGRESS: &str = "progress";
 const PRODUCER: &str = "producer";
 const AT_LEAST_ONCE: &str = "at-least-once";
 const EXACTLY_ONCE: &str = "exactly-once";
@@ -77,13 +79,12 @@ async fn publish(
 ) -> anyhow::Result<Usage> {
     services.server.recreate(DATABASE).await?;
     let to = services.topic(&format!("{topic}-{delivery}"))?;
-    let progress = format!("{to}-progress");
     let database = services.server.url(DATABASE);
     let envs = [
         ("DATABASE_URL", &*database),
         ("TALLY_FLOWS__COPIES__PUBLISH__COPIES", &*to),
         ("TALLY_KAFKA__DELIVERY", delivery),
-        ("TALLY_KAFKA__PROGRESS_TOPIC", &*progress),
+        ("TALLY_KAFKA__PROGRESS_TOPIC", PROGRESS),
     ];
     let args = ["--flow", "copies", "--topic", topic, "--until-end"];
     let used = services.launch("bench-flow", topic, &args, &envs)?.end().await?;
@@ -99,9 +100,6 @@ async fn publish(
     eprintln!("  {batches} batches; {found} committed records are in {to}");
 
     delete(services, &to).await?;
-    if delivery == EXACTLY_ONCE {
-        delete(services, &progress).await?;
-    }
     Ok(used)
 }
 

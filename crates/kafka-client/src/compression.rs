@@ -64,9 +64,11 @@ impl Codec {
             }
             Self::Snappy => into.extend(snap::raw::Encoder::new().compress_vec(bytes)?),
             Self::Lz4 => {
-                // Java reads no other blocks.
+                // Java reads no other blocks. The batch has a checksum of its own.
                 let mut builder = lz4::EncoderBuilder::new();
-                let mut encoder = builder.block_mode(lz4::BlockMode::Independent).build(into)?;
+                builder.block_mode(lz4::BlockMode::Independent);
+                builder.checksum(lz4::ContentChecksum::NoChecksum);
+                let mut encoder = builder.build(into)?;
                 encoder.write_all(bytes)?;
                 encoder.finish().1?;
             }

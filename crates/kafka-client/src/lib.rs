@@ -112,6 +112,7 @@ pub use self::metadata::{Led, Topic};
 pub use self::offsets::Isolation;
 pub use self::partition::Partition;
 pub use self::producer::{
-    Delivery, Producer, ProducerRecord, ProducerSettings, TransactionalProducer, Undelivered,
+    Delivery, Producer, ProducerRecord, ProducerSettings, TopicRecords, TransactionalProducer,
+    Undelivered,
 };
 pub use self::security::{Mechanism, Sasl, Security};

@@ -10,14 +10,14 @@ mod transaction;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use self::lane::Entry;
-use self::sender::{Command, Outcome, Sender};
+use self::sender::{Call, Command, Outcome, Sender};
 use self::topic::{OutputTopic, OutputTopics};
 pub use self::transaction::TransactionalProducer;
 use crate::client::Client;
@@ -63,6 +63,17 @@ pub struct ProducerRecord {
     pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 
+/// Records of one topic, to be written together with those of others.
+#[derive(Clone, Debug)]
+pub struct TopicRecords<'a> {
+    /// Where they go.
+    pub topic: &'a str,
+    /// To this partition; else each by its key.
+    pub partition: Option<i32>,
+    /// In order.
+    pub records: Vec<ProducerRecord>,
+}
+
 /// An idempotent producer. Clones share it, and their records go together.
 ///
 /// The records of one call, and of calls after each other, keep their order in each partition. A record is written once,
@@ -79,8 +90,6 @@ struct Shared {
     topics: OutputTopics,
     memory: Arc<Semaphore>,
     deliveries: AtomicU64,
-    /// Counts the calls: records without a key go to another partition in each.
-    calls: AtomicUsize,
 }
 
 /// Records on their way.
@@ -122,8 +131,8 @@ impl Producer {
         let topics = OutputTopics::new(client.clone());
         tokio::spawn(Sender::new(client, settings.clone(), kind, received).run());
         let memory = Arc::new(Semaphore::new(settings.buffer_bytes.max(1) as usize));
-        let (deliveries, calls) = (AtomicU64::new(0), AtomicUsize::new(0));
-        let shared = Shared { settings, commands, topics, memory, deliveries, calls };
+        let deliveries = AtomicU64::new(0);
+        let shared = Shared { settings, commands, topics, memory, deliveries };
         Self { shared: Arc::new(shared) }
     }
 
@@ -134,7 +143,9 @@ impl Producer {
     /// Where the topic cannot be looked up. Nothing was sent.
     pub async fn send(&self, topic: &str, records: Vec<ProducerRecord>) -> Result<Delivery, Error> {
         let topic = self.shared.topics.find(topic).await?;
-        Ok(self.send_to(&topic, self.assign(&topic, records)).await)
+        let assigned = Self::assign(&topic, None, records)?;
+        let mut deliveries = self.send_assigned(vec![(topic, assigned)]).await;
+        deliveries.pop().ok_or(Error::Abandoned)
     }
 
     /// The most bytes that a batch of the topic may take, compressed: its `max.message.bytes`, or about as much as a broker
@@ -145,41 +156,51 @@ impl Producer {
 
     /// The records with their partitions.
     fn assign(
-        &self,
         topic: &OutputTopic,
+        partition: Option<i32>,
         records: Vec<ProducerRecord>,
-    ) -> Vec<(i32, ProducerRecord)> {
-        let call = self.shared.calls.fetch_add(1, Ordering::Relaxed);
+    ) -> Result<Vec<(i32, ProducerRecord)>, Error> {
+        if let Some(partition) = partition {
+            topic.check(partition)?;
+            return Ok(records.into_iter().map(|record| (partition, record)).collect());
+        }
+        let call = topic.calls.fetch_add(1, Ordering::Relaxed);
         let assigned = records.into_iter().map(|record| {
             let key = record.key.as_deref();
             (topic.partition_of(key, call), record)
         });
-        assigned.collect()
+        Ok(assigned.collect())
     }
 
-    async fn send_to(&self, topic: &OutputTopic, records: Vec<(i32, ProducerRecord)>) -> Delivery {
+    /// All at once, so that they share requests; the deliveries are in the same order.
+    async fn send_assigned(
+        &self,
+        topics: Vec<(Arc<OutputTopic>, Vec<(i32, ProducerRecord)>)>,
+    ) -> Vec<Delivery> {
         let shared = &self.shared;
-        let delivery = shared.deliveries.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let entries = records.into_iter().enumerate().map(|(index, (partition, record))| {
-            let size = pack::size(&record);
-            (partition, Entry { delivery, index, record, time, size })
-        });
-        let entries: Vec<_> = entries.collect();
-        let bytes: usize = entries.iter().map(|(_, entry)| entry.size).sum();
-        let permit = self.room(bytes).await;
-        let (sender, outcomes) = watch::channel(None);
-        // Where the task has ended, so has its end of the channel.
-        let _ = shared.commands.send(Command::Send {
-            topic: topic.name.clone(),
-            max_batch_bytes: topic.max_batch_bytes,
-            delivery,
-            entries,
-            outcomes: sender,
-            permit,
-        });
-        Delivery { outcomes }
+        let (mut bytes, mut calls, mut deliveries) = (0, Vec::new(), Vec::new());
+        for (topic, records) in topics {
+            let delivery = shared.deliveries.fetch_add(1, Ordering::Relaxed);
+            let entries = records.into_iter().enumerate().map(|(index, (partition, record))| {
+                let size = pack::size(&record);
+                bytes += size;
+                (partition, Entry { delivery, index, record, time, size })
+            });
+            let entries = entries.collect();
+            let (outcomes, received) = watch::channel(None);
+            let (topic, max_batch_bytes) = (topic.name.clone(), topic.max_batch_bytes);
+            calls.push(Call { topic, max_batch_bytes, delivery, entries, outcomes, permit: None });
+            deliveries.push(Delivery { outcomes: received });
+        }
+        let permit = self.room(bytes).await.map(Arc::new);
+        for call in &mut calls {
+            call.permit.clone_from(&permit);
+        }
+        // Where the task has ended, so has its end of the channels.
+        let _ = shared.commands.send(Command::Send(calls));
+        deliveries
     }
 
     /// What is larger than the whole buffer takes all of it.

@@ -30,7 +30,8 @@ use crate::{Gates, OutboxRelay, Outputs, Status, Totals};
 pub struct Settings {
     /// The most records of a batch.
     pub batch_size: usize,
-    /// How many batches may be at the model, or wait to be committed, beside the one that is committed.
+    /// How many batches may be read, at the model, or wait to be committed, beside the one that is committed; one without a
+    /// model.
     pub ahead: usize,
     /// How long what is in flight may take after a stop request.
     pub drain: Duration,
@@ -103,8 +104,11 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Pipeline<E, P, S> {
         sink: Arc<S>,
         gates: Gates,
         status: Arc<Status>,
-        settings: Settings,
+        mut settings: Settings,
     ) -> Self {
+        if enrich.is_none() {
+            settings.ahead = 1;
+        }
         let at_model = Arc::new(Semaphore::new(settings.ahead.max(1)));
         let budget_window = Arc::new(std::sync::Mutex::new(BudgetWindow::new(settings.budget)));
         Self { flow, enrich, outputs, sink, gates, status, settings, at_model, budget_window }

@@ -280,7 +280,7 @@ impl<'a> Outgoing<'a> {
         let publications = (0..).zip(&row.record.publications);
         let records = publications.map(|(n, publication)| {
             let own = publication.headers.iter();
-            let mut headers = Vec::with_capacity(own.len() + 3);
+            let mut headers = Vec::with_capacity(own.len() + 2 + usize::from(self.is_replay));
             headers.extend(own.map(|(name, value)| (name.as_str().into(), value.clone())));
             headers.push((ByteString::from_static(FLOW), Some(self.flow.clone())));
             headers.push((ByteString::from_static(ID), Some(self.id(position, n))));

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tally_kafka_client::{Delivery, Error, ProducerSettings, TransactionalProducer};
+use tally_kafka_client::{Delivery, Error, TopicRecords, TransactionalProducer};
 use tally_ports::{Fault, OutgoingRecord, Progress, Stream, failpoint};
 use tokio::sync::OnceCell;
 
-use super::{by_topic, outgoing, progress_record};
+use super::{by_topic, outgoing, progress_record, settings};
 use crate::fault::{setting, transaction_fault};
 use crate::{Cluster, ProgressTopic};
 
@@ -51,8 +51,7 @@ impl ExactlyOnce {
         let progress = self.topic(partition + 1).await?.clone();
         let key = format!("{flow}/{name}/{partition}");
         let id = format!("{}/{key}", self.prefix);
-        let settings = ProducerSettings::default();
-        let begun = self.cluster.client().transactional_producer(settings, &id, timeout).await;
+        let begun = self.cluster.client().transactional_producer(settings(), &id, timeout).await;
         let what = format!("begin with the transactional id {id}");
         let producer = begun.map_err(|error| transaction_fault(&what, &error))?;
         let (topic, prefix) = (self.topic.clone(), self.prefix.clone());
@@ -80,24 +79,28 @@ impl Transactions {
     ) -> Result<Vec<usize>, Fault> {
         let progress = progress_record::records(&self.key, &self.prefix, progress, limit)?;
         failpoint("produce-before");
-        let mut sent = Vec::new();
-        for (topic, indices) in by_topic(records) {
-            let of_topic = indices.iter().map(|&index| outgoing(&records[index])).collect();
-            let delivery = self.producer.send(topic, of_topic).await;
-            sent.push((indices, delivery.map_err(|error| self.fault("write", &error))?));
+        let topics = by_topic(records);
+        let mut parts = Vec::with_capacity(topics.len() + 1);
+        for (topic, indices) in &topics {
+            let records = indices.iter().map(|&index| outgoing(&records[index])).collect();
+            parts.push(TopicRecords { topic, partition: None, records });
         }
-        let progress = self.producer.send_to_partition(&self.topic, self.partition, progress).await;
-        let mut progress = progress.map_err(|error| self.fault("write", &error))?;
+        let (topic, partition) = (&*self.topic, Some(self.partition));
+        parts.push(TopicRecords { topic, partition, records: progress });
+        let sent = self.producer.send_all(parts).await;
+        let mut deliveries = sent.map_err(|error| self.fault("write", &error))?.into_iter();
         let mut too_large = Vec::new();
-        for (indices, mut delivery) in sent {
+        for (indices, mut delivery) in topics.into_values().zip(deliveries.by_ref()) {
             let places = self.delivered(&mut delivery).await?;
             too_large.extend(places.into_iter().map(|place| indices[place]));
         }
-        if !self.delivered(&mut progress).await?.is_empty() {
-            let topic = &self.topic;
-            return Err(setting(format!(
-                "{topic} does not take records of {limit} bytes: raise its max.message.bytes"
-            )));
+        for mut progress in deliveries {
+            if !self.delivered(&mut progress).await?.is_empty() {
+                let topic = &self.topic;
+                return Err(setting(format!(
+                    "{topic} does not take records of {limit} bytes: raise its max.message.bytes"
+                )));
+            }
         }
         failpoint("produce-after");
         if !too_large.is_empty() {

@@ -40,24 +40,27 @@ impl Encoder {
 
     /// The value of a record. Fails where the schema has no place for it, and then for every other one as well.
     pub fn encode<M: Serialize>(&self, message: &M) -> Result<Bytes, Fault> {
+        let mut value = Vec::with_capacity(256);
+        self.append(message, &mut value)?;
+        Ok(value.into())
+    }
+
+    /// Appends the same to `values`.
+    pub fn append<M: Serialize>(&self, message: &M, values: &mut Vec<u8>) -> Result<(), Fault> {
         // The causes can quote values.
         let unfit =
             |what: &str| Fault::stop(StopKind::Setting, format!("a record does not fit {what}"));
         match &self.format {
-            Format::Json => {
-                let json = serde_json::to_vec(message).map_err(|_| unfit("JSON"))?;
-                Ok(json.into())
-            }
+            Format::Json => serde_json::to_writer(values, message).map_err(|_| unfit("JSON")),
             Format::Avro { id, schema } => {
-                let mut value = Vec::with_capacity(256);
-                value.push(MAGIC);
-                value.extend(id.to_be_bytes());
+                values.push(MAGIC);
+                values.extend(id.to_be_bytes());
                 GenericDatumWriter::builder(schema)
                     .human_readable(false)
                     .build()
-                    .and_then(|writer| writer.write_ser(&mut value, message))
-                    .map_err(|_| unfit("its Avro schema"))?;
-                Ok(value.into())
+                    .and_then(|writer| writer.write_ser(values, message))
+                    .map(drop)
+                    .map_err(|_| unfit("its Avro schema"))
             }
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tally_adapter_kafka::{Cluster, Mechanism, ProgressTopic, Sasl, Security, Settings};
 use tally_harness::kafka::{Broker, JavaProducer, OwnKafka, PASSWORD, Resource, USER};
-use tally_kafka_client::{Client, ProducerRecord, ProducerSettings, TransactionalProducer};
+use tally_kafka_client::{
+    Client, ProducerRecord, ProducerSettings, TopicRecords, TransactionalProducer,
+};
 use tally_ports::{Fault, StopKind};
 use uuid::Uuid;
 
@@ -54,7 +56,11 @@ async fn send(
         headers: Vec::new(),
     };
     let records = records.iter().map(record).collect();
-    let mut delivery = producer.send_to_partition(topic, 3, records).await.unwrap();
+    let mut delivery = producer
+        .send_all(vec![TopicRecords { topic, partition: Some(3), records }])
+        .await
+        .unwrap()
+        .remove(0);
     assert!(delivery.wait().await.unwrap().is_empty());
 }
 

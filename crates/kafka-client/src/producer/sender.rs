@@ -30,17 +30,24 @@ const REQUEST_BYTES: usize = 4 << 20;
 /// The indices of the records that are too large, or why the call has not ended yet, or failed.
 pub(super) type Outcome = Result<Vec<usize>, Undelivered>;
 
+/// Records of one topic.
+pub(super) struct Call {
+    pub(super) topic: Arc<str>,
+    pub(super) max_batch_bytes: usize,
+    pub(super) delivery: u64,
+    pub(super) entries: Vec<(i32, Entry)>,
+    pub(super) outcomes: watch::Sender<Option<Outcome>>,
+    /// Those that come together share it.
+    pub(super) permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
 pub(super) enum Command {
-    Send {
-        topic: Arc<str>,
-        max_batch_bytes: usize,
-        delivery: u64,
-        entries: Vec<(i32, Entry)>,
-        outcomes: watch::Sender<Option<Outcome>>,
-        permit: Option<OwnedSemaphorePermit>,
-    },
+    Send(Vec<Call>),
     /// With another identity; what is on its way is forgotten.
-    Begin { identity: Identity, produce_version: i16 },
+    Begin {
+        identity: Identity,
+        produce_version: i16,
+    },
     /// Waits for all calls; answers the first failure since the producer began.
     Flush(oneshot::Sender<Result<(), Error>>),
 }
@@ -133,13 +140,15 @@ impl Sender {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Send { topic, max_batch_bytes, delivery, entries, outcomes, permit } => {
-                self.calls.open(delivery, entries.len(), outcomes, permit);
+            Command::Send(calls) => {
                 let lingers_until = Instant::now() + self.settings.linger;
-                for (partition, entry) in entries {
-                    let lane = self.lane(&topic, partition, max_batch_bytes);
-                    self.lanes[lane].set_limit(max_batch_bytes);
-                    self.lanes[lane].push(entry, lingers_until);
+                for Call { topic, max_batch_bytes, delivery, entries, outcomes, permit } in calls {
+                    self.calls.open(delivery, entries.len(), outcomes, permit);
+                    for (partition, entry) in entries {
+                        let lane = self.lane(&topic, partition, max_batch_bytes);
+                        self.lanes[lane].set_limit(max_batch_bytes);
+                        self.lanes[lane].push(entry, lingers_until);
+                    }
                 }
             }
             Command::Flush(flushed) => self.calls.flush(flushed),

@@ -1,6 +1,7 @@
 //! The topics that are written to.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct OutputTopic {
     partitions: Vec<i32>,
     /// The most that a batch may take, compressed.
     pub(super) max_batch_bytes: usize,
+    /// Counts the calls: records without a key go to another partition in each.
+    pub(super) calls: Arc<AtomicUsize>,
     read_at: Instant,
 }
 
@@ -61,7 +64,10 @@ impl OutputTopics {
             return Ok(known.clone());
         }
         match (self.read(name).await, known) {
-            (Ok(read), _) => {
+            (Ok(mut read), known) => {
+                if let Some(known) = known {
+                    read.calls.clone_from(&known.calls);
+                }
                 let read = Arc::new(read);
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 known.insert(read.name.clone(), read.clone());
@@ -86,7 +92,7 @@ impl OutputTopics {
             limit => limit?.and_then(|limit| limit.parse().ok()).unwrap_or(LARGEST_BATCH),
         };
         let partitions = found.partitions.iter().map(|led| led.partition).collect();
-        let (name, read_at) = (found.name, Instant::now());
-        Ok(OutputTopic { name, partitions, max_batch_bytes, read_at })
+        let (name, calls, read_at) = (found.name, Arc::default(), Instant::now());
+        Ok(OutputTopic { name, partitions, max_batch_bytes, calls, read_at })
     }
 }

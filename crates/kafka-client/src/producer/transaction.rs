@@ -1,6 +1,6 @@
 //! Transactions.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 
 use super::sender::{Command, PRODUCE_BEFORE_KIP_890};
 use super::topic::OutputTopic;
-use super::{Delivery, Identity, Kind, Producer, ProducerRecord, ProducerSettings, requests};
+use super::{
+    Delivery, Identity, Kind, Producer, ProducerRecord, ProducerSettings, TopicRecords, requests,
+};
 use crate::client::Client;
 use crate::coordinator::Coordinated;
 use crate::error::Error;
@@ -88,43 +90,49 @@ impl TransactionalProducer {
         topic: &str,
         records: Vec<ProducerRecord>,
     ) -> Result<Delivery, Error> {
-        let topic = self.producer.shared.topics.find(topic).await?;
-        let records = self.producer.assign(&topic, records);
-        self.send_to(&topic, records).await
+        let mut deliveries =
+            self.send_all(vec![TopicRecords { topic, partition: None, records }]).await?;
+        deliveries.pop().ok_or(Error::Abandoned)
     }
 
-    /// The same to one partition.
-    pub async fn send_to_partition(
+    /// The same for several topics, whose records share requests; the deliveries are in the same order.
+    ///
+    /// # Errors
+    /// Where a partition cannot be part of it, or there is none. Nothing was sent.
+    pub async fn send_all(
         &mut self,
-        topic: &str,
-        partition: i32,
-        records: Vec<ProducerRecord>,
-    ) -> Result<Delivery, Error> {
-        let topic = self.producer.shared.topics.find(topic).await?;
-        topic.check(partition)?;
-        let records = records.into_iter().map(|record| (partition, record)).collect();
-        self.send_to(&topic, records).await
+        topics: Vec<TopicRecords<'_>>,
+    ) -> Result<Vec<Delivery>, Error> {
+        let mut assigned = Vec::with_capacity(topics.len());
+        for TopicRecords { topic, partition, records } in topics {
+            let topic = self.producer.shared.topics.find(topic).await?;
+            let records = Producer::assign(&topic, partition, records)?;
+            self.add_partitions(&topic, &records).await?;
+            assigned.push((topic, records));
+        }
+        Ok(self.producer.send_assigned(assigned).await)
     }
 
-    async fn send_to(
+    async fn add_partitions(
         &mut self,
         topic: &OutputTopic,
-        records: Vec<(i32, ProducerRecord)>,
-    ) -> Result<Delivery, Error> {
-        let new = records.iter().map(|(partition, _)| (topic.name.clone(), *partition));
-        let new: HashSet<_> = new.filter(|key| !self.partitions.contains(key)).collect();
+        records: &[(i32, ProducerRecord)],
+    ) -> Result<(), Error> {
+        let all: BTreeSet<i32> = records.iter().map(|(partition, _)| *partition).collect();
+        let key = |partition: &i32| (topic.name.clone(), *partition);
+        let is_new = |partition: &i32| !self.partitions.contains(&key(partition));
+        let new: Vec<i32> = all.into_iter().filter(is_new).collect();
         self.is_open |= !new.is_empty();
         if !new.is_empty() && !self.is_kip_890 {
-            let partitions = new.iter().map(|(_, partition)| *partition).collect::<Vec<_>>();
             let (id, identity) = (&self.id, self.identity);
-            let build = |_| requests::add_partitions(id, identity, &topic.name, partitions.clone());
+            let build = |_| requests::add_partitions(id, identity, &topic.name, new.clone());
             let read = |broker: &Arc<str>, answer: AddPartitionsToTxnResponse| {
                 requests::added(broker, &answer)
             };
             self.client.ask_coordinator(&self.coordinated(), i16::MAX, build, read).await?;
         }
-        self.partitions.extend(new);
-        Ok(self.producer.send_to(topic, records).await)
+        self.partitions.extend(new.iter().map(key));
+        Ok(())
     }
 
     /// Waits for all that was sent, and commits it.

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tally_harness::eventually;
 use tally_harness::kafka::{Broker, JavaProducer, OwnKafka};
-use tally_kafka_client::{ProducerSettings, ResponseError, TransactionalProducer};
+use tally_kafka_client::{ProducerSettings, ResponseError, TopicRecords, TransactionalProducer};
 
 use crate::support::{DEADLINE, ask, client, value, values};
 
@@ -55,6 +55,31 @@ async fn all_or_nothing(broker: &Broker) {
     let committed = java.read_all(&one, 0, true).await.into_iter();
     let committed: Vec<_> = committed.map(|read| read.value.unwrap()).collect();
     assert_eq!(committed, [&b"1"[..], b"2", b"8", b"9", b"10"]);
+}
+
+#[tokio::test]
+async fn without_keys_every_partition_gets_a_transaction_in_turn() {
+    let broker = Broker::shared().await;
+    let [topics @ .., of_progress] =
+        [broker.topic(2).await, broker.topic(2).await, broker.topic(2).await];
+    let mut producer = begin(broker, &of_progress, MINUTE).await;
+    for number in 0..4 {
+        let part = |topic, partition| {
+            let records = vec![value(number.to_string())];
+            TopicRecords { topic, partition, records }
+        };
+        let parts =
+            vec![part(&topics[0], None), part(&topics[1], None), part(&of_progress, Some(1))];
+        for mut delivery in producer.send_all(parts).await.unwrap() {
+            assert!(delivery.wait().await.unwrap().is_empty());
+        }
+        producer.commit().await.unwrap();
+    }
+    for topic in topics {
+        assert_eq!(values(broker.bootstrap(), &topic, 0).await, ["0", "2"]);
+        assert_eq!(values(broker.bootstrap(), &topic, 1).await, ["1", "3"]);
+    }
+    assert_eq!(values(broker.bootstrap(), &of_progress, 1).await, ["0", "1", "2", "3"]);
 }
 
 #[tokio::test]

@@ -70,6 +70,10 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
         let mut stats = self.partition.position.stats.clone();
         let mut next = self.partition.position.next;
         loop {
+            // Before it is read, so that no batch is in memory without a place.
+            let Ok(place) = sender.reserve().await else {
+                return Ok(Ended::Interrupted); // the committer stopped and has its own reason
+            };
             let started = Instant::now();
             let batch = tokio::select! {
                 biased;
@@ -92,7 +96,10 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
                 prepare(&*self.pipeline.flow, &mut batch, rules, &mut stats)?;
             observe("validate", preparing);
             // Here and not in the task, so that batches are asked about in order. It is never closed.
-            let permit = Arc::clone(&self.pipeline.at_model).acquire_owned().await.ok();
+            let permit = match self.pipeline.enrich {
+                Some(_) => Arc::clone(&self.pipeline.at_model).acquire_owned().await.ok(),
+                None => None,
+            };
             let in_flight = InFlight {
                 batch: ReadBatch {
                     id: Uuid::now_v7(),
@@ -112,9 +119,7 @@ impl<E: Enrich, P: Publish, S: Sink + Outbox + Positions> Run<E, P, S> {
                     Arc::clone(&self).enrich(records, places, permit),
                 )),
             };
-            if sender.send(in_flight).await.is_err() {
-                return Ok(Ended::Interrupted); // the committer stopped and has its own reason
-            }
+            place.send(in_flight);
         }
     }
 

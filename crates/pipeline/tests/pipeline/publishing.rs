@@ -119,6 +119,18 @@ async fn a_batch_is_published_before_it_is_committed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_model_one_batch_is_read_ahead() {
+    let (mut bench, _) = bench(Texts::counting());
+    bench.settings.ahead = 4;
+    bench.max_outage = Some(Duration::from_mins(1));
+    bench.store.fail_commits(usize::MAX);
+    let source = Scripted::new(texts(100));
+    let read = Arc::clone(&source.read);
+    let stop = bench.run(source, Model::food()).await.unwrap_err();
+    assert_eq!((stop.kind, read.load(Ordering::SeqCst)), (StopKind::Unavailable, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_of_the_topics_holds_the_batch_and_costs_no_record() {
     let (mut bench, topic) = bench(Texts::counting());
     topic.fail(12);

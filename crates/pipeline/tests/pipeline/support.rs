@@ -335,7 +335,7 @@ impl Bench {
         });
         let pipeline = Arc::new(Pipeline::new(
             Arc::clone(&self.flow),
-            Some(model),
+            self.flow.model().map(|_| model),
             outputs,
             store,
             gates,

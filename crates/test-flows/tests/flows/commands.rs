@@ -80,6 +80,7 @@ fn settings_may_differ_by_flow() {
     let first = shown("readings", &environment);
     assert!(first.contains("kafka.topic = \"of-the-first\""), "{first}");
     assert!(first.contains("ml.concurrency = 4"), "{first}");
+    assert!(first.contains("batch_size = 4000 # default"), "{first}");
     let clicks = shown("clicks", &environment);
     assert!(
         clicks.contains("kafka.topic = \"pages\" # environment TALLY_FLOWS__CLICKS__TOPIC"),
@@ -88,7 +89,9 @@ fn settings_may_differ_by_flow() {
     assert!(clicks.contains("ml.concurrency = 7"), "{clicks}");
     assert!(clicks.contains("privacy.masked = [\"visitor\"]"), "{clicks}");
     // Its own name, whatever is exported for the first flow.
-    assert!(shown("claims", &environment).contains("kafka.topic = \"claims\""));
+    let claims = shown("claims", &environment);
+    assert!(claims.contains("kafka.topic = \"claims\""), "{claims}");
+    assert!(claims.contains("batch_size = 1000 # default"), "it has a model: {claims}");
     let process = program("csv-runner")
         .args(["--print-config"])
         .env("TALLY_FLOWS__NOSUCH__TOPIC", "x")

@@ -1,29 +1,30 @@
 //! The calls whose records are on their way, and what they are told.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::Outcome;
 use crate::error::Error;
 use crate::producer::Undelivered;
-use crate::producer::lane::{Entry, Settled};
+use crate::producer::lane::Settled;
 
 #[derive(Default)]
 pub(super) struct Calls {
-    open: HashMap<u64, Call>,
+    open: HashMap<u64, OpenCall>,
     /// The first failure of one.
     failed: Option<Error>,
     flushes: Vec<oneshot::Sender<Result<(), Error>>>,
 }
 
 /// What a call waits for.
-struct Call {
+struct OpenCall {
     open: usize,
     too_large: Vec<usize>,
     failed: Option<Error>,
     outcomes: watch::Sender<Option<Outcome>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Calls {
@@ -41,10 +42,10 @@ impl Calls {
         delivery: u64,
         records: usize,
         outcomes: watch::Sender<Option<Outcome>>,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Arc<OwnedSemaphorePermit>>,
     ) {
-        let call =
-            Call { open: records, too_large: Vec::new(), failed: None, outcomes, _permit: permit };
+        let (open, too_large, failed) = (records, Vec::new(), None);
+        let call = OpenCall { open, too_large, failed, outcomes, _permit: permit };
         self.open.insert(delivery, call);
         self.close(delivery);
     }
@@ -67,11 +68,12 @@ impl Calls {
                 Settled::TooLarge(entry) => (vec![entry], None, true),
                 Settled::Failed(entries, error) => (entries, Some(error), false),
             };
-            for Entry { delivery, index, .. } in entries {
+            for of_call in entries.chunk_by(|one, next| one.delivery == next.delivery) {
+                let delivery = of_call[0].delivery;
                 let Some(call) = self.open.get_mut(&delivery) else { continue };
-                call.open -= 1;
+                call.open -= of_call.len();
                 if is_too_large {
-                    call.too_large.push(index);
+                    call.too_large.extend(of_call.iter().map(|entry| entry.index));
                 }
                 if call.failed.is_none() {
                     call.failed.clone_from(&error);
@@ -86,7 +88,7 @@ impl Calls {
             return;
         }
         let Some(call) = self.open.remove(&delivery) else { return };
-        let Call { mut too_large, failed, outcomes, .. } = call;
+        let OpenCall { mut too_large, failed, outcomes, .. } = call;
         too_large.sort_unstable();
         if self.failed.is_none() {
             self.failed.clone_from(&failed);
