@@ -44,6 +44,9 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
             "is no longer the newest attempt: left alone".to_owned()
         }
         Outcome::Replayed(Replayed::NotOpen(state)) => format!("is {state}: left alone"),
+        Outcome::Replayed(Replayed::ReadAgain) => {
+            "is left alone: a later pass reads it again and has not reached it, replay it after that".to_owned()
+        }
         Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
         Outcome::Exhausted { most } => {
             let attempt = letter.identity.attempt;
@@ -93,7 +96,7 @@ struct Line<'a> {
     pass: i32,
     position: i64,
     attempt: i32,
-    /// `replayed`, `outdated`, `failed_again`, `not_open`, `not_replayable` or `exhausted`.
+    /// `replayed`, `outdated`, `failed_again`, `not_open`, `read_again`, `not_replayable` or `exhausted`.
     outcome: &'static str,
     /// The state for `not_open`, the cause for `not_replayable`.
     why: Option<&'static str>,

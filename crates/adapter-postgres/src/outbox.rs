@@ -7,7 +7,7 @@ use diesel::{OptionalExtension, QueryableByName, sql_query};
 use diesel_async::RunQueryDsl;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::publish::no_position;
-use tally_ports::{Fault, Lease, Origin, Outbox, OutboxRecord, OutgoingRecord, Stream};
+use tally_ports::{Fault, Lease, Origin, Outbox, OutboxRecord, OutgoingRecord, Stream, Way};
 use tally_queries::outbox::{
     BYTES, DELETE, FIRST, HOLDS_ANY, HoldsAny, OWN, OutboxRow, Own, PARTITIONS, PartitionRow,
     RESERVE, Reserved, UNPUBLISHED, Unpublished,
@@ -184,12 +184,22 @@ pub(crate) async fn insert_replayed(
     if records.is_empty() {
         return Ok(());
     }
-    let name = origin.stream.to_owned();
-    let (flow, partition) = (origin.flow.name().to_owned(), origin.partition);
-    let stream = Stream { flow, label: name.clone(), name, partition };
-    let last = lock_last_pass(session, &stream).await?;
+    let last = lock_last_pass(session, &origin.to_stream()).await?;
     let last = last.as_ref().map_or((origin.id, 0), |row| (row.last().position, row.last().epoch));
     if insert(session, origin, last, records).await? { Ok(()) } else { Err(no_position(origin)) }
+}
+
+/// Whether the last pass, which is then locked, may have published the record at `position` without a commit.
+pub(crate) async fn may_have_published(
+    session: &mut Session,
+    origin: &Origin<'_>,
+    position: i64,
+) -> Result<bool, Fault> {
+    if Way::of(origin.flow) != Some(Way::Direct) {
+        return Ok(false);
+    }
+    let last = lock_last_pass(session, &origin.to_stream()).await?;
+    Ok(last.is_some_and(|row| row.last().may_have_published(origin, position)))
 }
 
 /// Whether the partition of the position, which this transaction has locked, has records and its pass has not ended.

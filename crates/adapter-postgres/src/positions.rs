@@ -20,7 +20,7 @@ use crate::{Postgres, outbox};
 /// The last pass over a partition, locked until the transaction ends. After waiting for another transaction it is the pass
 /// that was last before that one.
 const LAST_PASS: &str = "
-    select id, epoch, pass as number, next, ended_at,
+    select id, epoch, pass as number, log, next, ended_at,
         rejected_at is not null as is_rejected, owner, updated_at,
         owner is not null and coalesce(lease_until > clock_timestamp(), false) as alive,
         (extract(epoch from lease_until - clock_timestamp()) * 1000)::bigint as remaining,
@@ -289,6 +289,8 @@ pub(crate) struct LastPassRow {
     #[diesel(sql_type = Integer)]
     number: i32,
     #[diesel(sql_type = BigInt)]
+    log: i64,
+    #[diesel(sql_type = BigInt)]
     next: i64,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     ended_at: Option<NaiveDateTime>,
@@ -315,6 +317,7 @@ impl LastPassRow {
             position: self.id,
             epoch: self.epoch,
             number: self.number,
+            log: self.log,
             next: self.next,
             ended_at: self.ended_at,
             is_rejected: self.is_rejected,

@@ -88,6 +88,10 @@ async fn write(
     let left = &earlier.without_counted(rows)[0];
     let outcomes = Earlier::outcomes(rows, vec![effect::replay(session, &origin, left).await?]);
     earlier::close(session, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED).await?;
+    // Last of all, as a commit locks its position last.
+    if outbox::may_have_published(session, &origin, position).await? {
+        return Ok(Replayed::ReadAgain);
+    }
     if !matches!(outcomes[..], [Outcome::Refused(_)]) {
         let records = Outgoing::new(origin, &attempt.topics, true).records(left)?;
         outbox::insert_replayed(session, &origin, &records).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{OptionalExtension, QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
-use tally_ports::{Fault, Lease, Origin, Outbox, OutboxRecord, OutgoingRecord, Stream};
+use tally_ports::{Fault, Lease, Origin, Outbox, OutboxRecord, OutgoingRecord, Stream, Way};
 use tally_queries::outbox::{
     BYTES, DELETE, FIRST, HOLDS_ANY, HoldsAny, OWN, OutboxRow, Own, PARTITIONS, PartitionRow,
     RESERVE, Reserved, UNPUBLISHED, Unpublished,
@@ -163,13 +163,23 @@ pub(crate) fn insert_replayed(
     origin: &Origin<'_>,
     records: &[OutgoingRecord],
 ) -> QueryResult<bool> {
-    let name = origin.stream.to_owned();
-    let (flow, partition) = (origin.flow.name().to_owned(), origin.partition);
-    let stream = Stream { flow, label: name.clone(), name, partition };
-    let last = last_pass(connection, &stream)?;
+    let last = last_pass(connection, &origin.to_stream())?;
     let last = last.as_ref().map(LastPassRow::last);
     let last = last.map_or((origin.id, 0), |last| (last.position, last.epoch));
     insert(connection, origin, last, records)
+}
+
+/// Whether the last pass may have published the record at `position` without a commit.
+pub(crate) fn may_have_published(
+    connection: &mut SqliteConnection,
+    origin: &Origin<'_>,
+    position: i64,
+) -> QueryResult<bool> {
+    if Way::of(origin.flow) != Some(Way::Direct) {
+        return Ok(false);
+    }
+    let last = last_pass(connection, &origin.to_stream())?;
+    Ok(last.is_some_and(|row| row.last().may_have_published(origin, position)))
 }
 
 /// Whether the partition of the lease has records and its pass has not ended.

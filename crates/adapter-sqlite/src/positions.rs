@@ -169,6 +169,7 @@ impl LastPassRow {
             position: self.id,
             epoch: self.epoch,
             number: self.pass,
+            log: self.log,
             next: self.next,
             ended_at: self.ended_at,
             is_rejected: self.is_rejected,

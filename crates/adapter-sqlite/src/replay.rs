@@ -110,6 +110,9 @@ fn write(
     let left = &earlier.without_counted(rows)[0];
     let outcomes = Earlier::outcomes(rows, vec![effect::replay(connection, &origin, left)?]);
     earlier::close(connection, &origin, &earlier, rows, &outcomes, CLOSE_REPLAYED)?;
+    if outbox::may_have_published(connection, &origin, position)? {
+        return Ok(Replayed::ReadAgain);
+    }
     if !matches!(outcomes[..], [Outcome::Refused(_)]) {
         let mut outgoing = Outgoing::new(origin, &attempt.topics, true);
         let records = outgoing.records(left).map_err(Fault::from)?;

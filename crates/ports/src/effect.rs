@@ -6,6 +6,8 @@ mod writes;
 
 use tally_domain::{Flow, Reason};
 
+use crate::Stream;
+
 pub use self::counters::check_counters;
 pub use self::earlier::{
     Earlier, OpenDeadLetter, counts, notes_ranges, outdates_by_key, written_keys,
@@ -60,4 +62,12 @@ pub struct Origin<'a> {
     pub partition: i32,
     /// Which log of that name it is, from 1.
     pub log: i64,
+}
+
+impl Origin<'_> {
+    /// The partition, under its name.
+    pub fn to_stream(&self) -> Stream {
+        let (flow, name) = (self.flow.name().to_owned(), self.stream.to_owned());
+        Stream { flow, label: name.clone(), name, partition: self.partition }
+    }
 }

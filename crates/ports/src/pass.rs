@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
-use crate::{Begin, Claim, Fault, Lease, SetTo, StopKind, Stream};
+use crate::{Begin, Claim, Fault, Lease, Origin, SetTo, StopKind, Stream, Way};
 
 /// The last pass over a partition, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct LastPass<'a> {
     pub epoch: i64,
     /// Which reading of the stream it is, from 1.
     pub number: i32,
+    /// Which log of that name it reads.
+    pub log: i64,
     /// The next position to read.
     pub next: i64,
     /// When it was finished, in UTC.
@@ -25,6 +27,15 @@ pub struct LastPass<'a> {
     pub holder: Option<(&'a str, Duration)>,
     /// When it was last changed, in UTC.
     pub updated_at: NaiveDateTime,
+}
+
+impl LastPass<'_> {
+    /// Whether it has yet to commit the record of `origin` at `position`, and may have published it already.
+    pub fn may_have_published(&self, origin: &Origin<'_>, position: i64) -> bool {
+        let has_to_commit =
+            self.ended_at.is_none() && self.log == origin.log && self.next <= position;
+        has_to_commit && Way::of(origin.flow) == Some(Way::Direct)
+    }
 }
 
 /// What a store does on a claim.
@@ -146,6 +157,8 @@ impl OnSet {
 
 #[cfg(test)]
 mod tests {
+    use tally_domain::{Column, Flow, Incoming, Output, Reason, Record, Table, TableKind};
+
     use super::*;
 
     const AT: NaiveDateTime = chrono::DateTime::UNIX_EPOCH.naive_utc();
@@ -154,6 +167,7 @@ mod tests {
         position: 7,
         epoch: 3,
         number: 2,
+        log: 1,
         next: 40,
         ended_at: None,
         is_rejected: false,
@@ -162,6 +176,54 @@ mod tests {
     };
     const HELD: LastPass<'_> = LastPass { holder: Some(("a", LEFT)), ..PASS };
     const ENDED: LastPass<'_> = LastPass { ended_at: Some(AT), is_rejected: true, ..PASS };
+
+    /// Publishes, and writes a table of this kind.
+    #[derive(Debug)]
+    struct Publishing(Vec<Table>, Vec<Output>);
+
+    impl Flow for Publishing {
+        fn name(&self) -> &'static str {
+            "publishing"
+        }
+
+        fn columns(&self) -> &[Column] {
+            &[]
+        }
+
+        fn tables(&self) -> &[Table] {
+            &self.0
+        }
+
+        fn outputs(&self) -> &[Output] {
+            &self.1
+        }
+
+        fn read(&self, _: Incoming<'_>) -> Result<Record, Reason> {
+            Ok(Record::default())
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_committed_may_be_published_without() {
+        let outputs = || vec![Output::new("out", "out")];
+        let appended = Table { name: "t".into(), columns: vec![], kind: TableKind::Appended };
+        let direct = Publishing(vec![], outputs());
+        let by_outbox = Publishing(vec![appended], outputs());
+        let silent = Publishing(vec![], vec![]);
+        for (flow, last, log, position, expected) in [
+            (&direct, PASS, 1, 40, true),
+            (&direct, HELD, 1, 41, true),
+            (&direct, PASS, 1, 39, false),
+            (&direct, PASS, 2, 40, false),
+            (&direct, ENDED, 1, 40, false),
+            (&by_outbox, PASS, 1, 40, false),
+            (&silent, PASS, 1, 40, false),
+        ] {
+            let origin = Origin { flow, id: 1, stream: "group/topic", partition: 0, log };
+            let found = last.may_have_published(&origin, position);
+            assert_eq!(found, expected, "{flow:?} {last:?} {log} {position}");
+        }
+    }
 
     #[test]
     fn a_claim_takes_what_is_free() {

@@ -17,7 +17,9 @@ pub trait Replay: Send + Sync + 'static {
     /// Only an open dead letter changes. The row never overwrites anything newer: one statement writes it where there is
     /// nothing, or an earlier record of the same origin; a later one, and any of another origin, stays. A row that
     /// the database refuses has failed again, too. Then the next attempt is a dead letter of its own with the bytes
-    /// of this one, or those in `kept`. What the row publishes goes into the [`Outbox`](crate::Outbox) of its partition.
+    /// of this one, or those in `kept`. What the row publishes goes into the [`Outbox`](crate::Outbox) of its partition. Where the
+    /// flow publishes before it commits and the last pass over the log [may have published](crate::LastPass::may_have_published)
+    /// the record already, nothing changes: that is looked up under the lock of the last pass.
     ///
     /// Without `logged_act` it is a dry run: everything is rolled back, and the answer is what the outcome would be.
     fn replay(
@@ -60,6 +62,9 @@ pub enum Replayed {
     },
     /// It was not open, and nothing changed.
     NotOpen(State),
+    /// The flow publishes before it commits, and the last pass over the log has yet to commit the record, which it may have published
+    /// already. Nothing changed: that pass closes the dead letter, or leaves it for the next replay.
+    ReadAgain,
 }
 
 impl Replayed {
@@ -83,7 +88,7 @@ impl Replayed {
             Self::Written => Some("replayed"),
             Self::Outdated => Some("outdated"),
             Self::FailedAgain { .. } => Some("failed_again"),
-            Self::NotOpen(_) => None,
+            Self::NotOpen(_) | Self::ReadAgain => None,
         }
     }
 
@@ -94,6 +99,7 @@ impl Replayed {
             Self::Outdated => State::Outdated,
             Self::FailedAgain { .. } => State::Retried,
             Self::NotOpen(state) => *state,
+            Self::ReadAgain => State::Open,
         }
     }
 }

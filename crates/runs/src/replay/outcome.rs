@@ -20,6 +20,7 @@ impl Outcome {
     /// Its name in counts and in JSON.
     pub const fn as_str(&self) -> &'static str {
         match self {
+            Self::Replayed(Replayed::ReadAgain) => "read_again",
             Self::Replayed(replayed) => match replayed.as_str() {
                 Some(done) => done,
                 None => "not_open",

@@ -269,6 +269,43 @@ where
     assert_eq!(sink.unpublished("accounts").await, Ok(0), "a re-read");
 }
 
+/// What a later pass over the log may have published without a commit by now is not published by a replay.
+pub async fn a_replay_leaves_to_a_later_pass_what_that_may_have_published<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    let stream = stream::<Alerts>("group/topic");
+    let first = own(&sink, &stream, "a", LONG).await;
+    let both = vec![dead_letter(0), dead_letter(1)];
+    commit(&sink, build::commit(&first, &stream, 0..=1, vec![], both)).await.unwrap();
+    sink.finish(&first.lease, 2, TOLERANCE).await.unwrap();
+    let Ok(Claim::Owned(second)) = sink.claim(&stream, "a", LONG, AGAIN).await else {
+        panic!("not owned")
+    };
+
+    let replay = async |pass, position| {
+        let attempt = Arc::new(ReplayAttempt {
+            flow: flow_named(Alerts::NAME),
+            identity: identity::<Alerts>("group/topic", pass, position, 1),
+            result: Ok(alert(position, &["a"])),
+            kept: None,
+            topics: tally_ports::publish::default_topics(&Alerts),
+        });
+        sink.replay(&attempt, Some(&replay_act())).await
+    };
+    assert_eq!(replay(1, 0).await, Ok(Replayed::ReadAgain));
+    assert_eq!(sink.unpublished("alerts").await, Ok(0));
+    let again = build::commit(&second, &stream, 0..=0, vec![], vec![dead_letter(0)]);
+    commit(&sink, again).await.unwrap();
+    assert_eq!(replay(1, 1).await, Ok(Replayed::ReadAgain));
+    assert_eq!(replay(2, 0).await, Ok(Replayed::Written));
+    assert_eq!(sink.unpublished("alerts").await, Ok(1));
+    let last = build::commit(&second, &stream, 1..=1, vec![alert(1, &["a"])], vec![]);
+    commit(&sink, last).await.unwrap();
+    assert_eq!(replay(1, 1).await, Ok(Replayed::NotOpen(State::Outdated)));
+}
+
 /// Also where its pass has ended, which it stays.
 pub async fn a_replay_of_an_ended_pass_is_relayed<S: Store>(store: &S)
 where

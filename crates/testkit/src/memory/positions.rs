@@ -116,6 +116,7 @@ impl State {
             position: id(index),
             epoch: row.epoch,
             number: row.pass,
+            log: row.log,
             next: row.next,
             ended_at: row.ended_at,
             is_rejected: row.rejected_at.is_some(),
