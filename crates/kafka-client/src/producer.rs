@@ -92,6 +92,12 @@ struct Shared {
     deliveries: AtomicU64,
 }
 
+/// Records of a topic with their partitions.
+struct Assigned {
+    topic: Arc<OutputTopic>,
+    records: Vec<(i32, ProducerRecord)>,
+}
+
 /// Records on their way.
 #[derive(Debug)]
 pub struct Delivery {
@@ -142,9 +148,8 @@ impl Producer {
     /// # Errors
     /// Where the topic cannot be looked up. Nothing was sent.
     pub async fn send(&self, topic: &str, records: Vec<ProducerRecord>) -> Result<Delivery, Error> {
-        let topic = self.shared.topics.find(topic).await?;
-        let assigned = Self::assign(&topic, None, records)?;
-        let mut deliveries = self.send_assigned(vec![(topic, assigned)]).await;
+        let assigned = self.assign(TopicRecords { topic, partition: None, records }).await?;
+        let mut deliveries = self.send_assigned(vec![assigned]).await;
         deliveries.pop().ok_or(Error::Abandoned)
     }
 
@@ -154,34 +159,29 @@ impl Producer {
         Ok(self.shared.topics.find(topic).await?.max_batch_bytes)
     }
 
-    /// The records with their partitions.
-    fn assign(
-        topic: &OutputTopic,
-        partition: Option<i32>,
-        records: Vec<ProducerRecord>,
-    ) -> Result<Vec<(i32, ProducerRecord)>, Error> {
-        if let Some(partition) = partition {
+    async fn assign(&self, records: TopicRecords<'_>) -> Result<Assigned, Error> {
+        let TopicRecords { topic, partition, records } = records;
+        let topic = self.shared.topics.find(topic).await?;
+        let records = records.into_iter();
+        let records = if let Some(partition) = partition {
             topic.check(partition)?;
-            return Ok(records.into_iter().map(|record| (partition, record)).collect());
-        }
-        let call = topic.calls.fetch_add(1, Ordering::Relaxed);
-        let assigned = records.into_iter().map(|record| {
-            let key = record.key.as_deref();
-            (topic.partition_of(key, call), record)
-        });
-        Ok(assigned.collect())
+            records.map(|record| (partition, record)).collect()
+        } else {
+            let call = topic.calls.fetch_add(1, Ordering::Relaxed);
+            let partition_of =
+                |record: &ProducerRecord| topic.partition_of(record.key.as_deref(), call);
+            records.map(|record| (partition_of(&record), record)).collect()
+        };
+        Ok(Assigned { topic, records })
     }
 
     /// All at once, so that they share requests; the deliveries are in the same order.
-    async fn send_assigned(
-        &self,
-        topics: Vec<(Arc<OutputTopic>, Vec<(i32, ProducerRecord)>)>,
-    ) -> Vec<Delivery> {
+    async fn send_assigned(&self, assigned: Vec<Assigned>) -> Vec<Delivery> {
         let shared = &self.shared;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let (mut bytes, mut calls, mut deliveries) = (0, Vec::new(), Vec::new());
-        for (topic, records) in topics {
+        for Assigned { topic, records } in assigned {
             let delivery = shared.deliveries.fetch_add(1, Ordering::Relaxed);
             let entries = records.into_iter().enumerate().map(|(index, (partition, record))| {
                 let size = pack::size(&record);

@@ -9,9 +9,9 @@ use kafka_protocol::messages::{AddPartitionsToTxnResponse, EndTxnResponse};
 use tokio::sync::oneshot;
 
 use super::sender::{Command, PRODUCE_BEFORE_KIP_890};
-use super::topic::OutputTopic;
 use super::{
-    Delivery, Identity, Kind, Producer, ProducerRecord, ProducerSettings, TopicRecords, requests,
+    Assigned, Delivery, Identity, Kind, Producer, ProducerRecord, ProducerSettings, TopicRecords,
+    requests,
 };
 use crate::client::Client;
 use crate::coordinator::Coordinated;
@@ -103,21 +103,17 @@ impl TransactionalProducer {
         &mut self,
         topics: Vec<TopicRecords<'_>>,
     ) -> Result<Vec<Delivery>, Error> {
-        let mut assigned = Vec::with_capacity(topics.len());
-        for TopicRecords { topic, partition, records } in topics {
-            let topic = self.producer.shared.topics.find(topic).await?;
-            let records = Producer::assign(&topic, partition, records)?;
-            self.add_partitions(&topic, &records).await?;
-            assigned.push((topic, records));
+        let mut all = Vec::with_capacity(topics.len());
+        for records in topics {
+            let assigned = self.producer.assign(records).await?;
+            self.add_partitions(&assigned).await?;
+            all.push(assigned);
         }
-        Ok(self.producer.send_assigned(assigned).await)
+        Ok(self.producer.send_assigned(all).await)
     }
 
-    async fn add_partitions(
-        &mut self,
-        topic: &OutputTopic,
-        records: &[(i32, ProducerRecord)],
-    ) -> Result<(), Error> {
+    async fn add_partitions(&mut self, assigned: &Assigned) -> Result<(), Error> {
+        let Assigned { topic, records } = assigned;
         let all: BTreeSet<i32> = records.iter().map(|(partition, _)| *partition).collect();
         let key = |partition: &i32| (topic.name.clone(), *partition);
         let is_new = |partition: &i32| !self.partitions.contains(&key(partition));
