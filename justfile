@@ -8,6 +8,7 @@ default:
     @just --list --unsorted
 
 # Take a CSV file through the model into ./tally.db and account for every row
+[no-exit-message]
 run-batch file='data/transactions_fr.csv' *flags:
     cargo build --release --package ml-api --package csv-runner --no-default-features
     infra/native/run-batch.sh target/release '{{file}}' {{flags}}

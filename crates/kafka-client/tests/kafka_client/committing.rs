@@ -60,26 +60,25 @@ async fn all_or_nothing(broker: &Broker) {
 #[tokio::test]
 async fn without_keys_every_partition_gets_a_transaction_in_turn() {
     let broker = Broker::shared().await;
-    let [topics @ .., of_progress] =
-        [broker.topic(2).await, broker.topic(2).await, broker.topic(2).await];
-    let mut producer = begin(broker, &of_progress, MINUTE).await;
-    for number in 0..4 {
-        let part = |topic, partition| {
-            let records = vec![value(number.to_string())];
-            TopicRecords { topic, partition, records }
-        };
-        let parts =
-            vec![part(&topics[0], None), part(&topics[1], None), part(&of_progress, Some(1))];
+    let (first, other) = (broker.topic(2).await, broker.topic(2).await);
+    let part = |topic, partition, number: i32| {
+        let records = vec![value(number.to_string())];
+        TopicRecords { topic, partition, records }
+    };
+    let mut producer = begin(broker, &first, MINUTE).await;
+    for number in 0..8 {
+        // Beside one with a partition of its own, then beside another without.
+        let of_other = (number < 4).then_some(0);
+        let parts = vec![part(&first, None, number), part(&other, of_other, number)];
         for mut delivery in producer.send_all(parts).await.unwrap() {
             assert!(delivery.wait().await.unwrap().is_empty());
         }
         producer.commit().await.unwrap();
     }
-    for topic in topics {
-        assert_eq!(values(broker.bootstrap(), &topic, 0).await, ["0", "2"]);
-        assert_eq!(values(broker.bootstrap(), &topic, 1).await, ["1", "3"]);
-    }
-    assert_eq!(values(broker.bootstrap(), &of_progress, 1).await, ["0", "1", "2", "3"]);
+    assert_eq!(values(broker.bootstrap(), &first, 0).await, ["0", "2", "4", "6"]);
+    assert_eq!(values(broker.bootstrap(), &first, 1).await, ["1", "3", "5", "7"]);
+    assert_eq!(values(broker.bootstrap(), &other, 0).await, ["0", "1", "2", "3", "4", "6"]);
+    assert_eq!(values(broker.bootstrap(), &other, 1).await, ["5", "7"]);
 }
 
 #[tokio::test]
