@@ -49,8 +49,8 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Merges all layers for `flow`, one of the `flows`: a binary's `defaults` (but the flow's topic and batch size), the file that `common` names, the
-    /// environment, the flow's section of these, the flags that were `given`.
+    /// Merges all layers for `flow`, one of the `flows`: a binary's `defaults` (with the flow's own topic and batch size), the
+    /// file that `common` names, the environment, the flow's section of these, the flags that were `given`.
     ///
     /// # Errors
     /// For an unknown name, a value that cannot be read or is out of range, a file that cannot be read.
