@@ -5,7 +5,8 @@ bin=$1 file=$2
 shift 2
 
 log=$(mktemp)
-"$bin/ml-api" --listen 127.0.0.1:0 2>"$log" &
+# Out of reach of Ctrl-C: csv-runner needs it for what is in flight.
+setsid "$bin/ml-api" --listen 127.0.0.1:0 2>"$log" &
 model=$!
 trap 'kill "$model" 2>/dev/null || true; wait "$model" 2>/dev/null || true; rm -f "$log"' EXIT
 until read -r _ _ url <"$log" && [[ $url == http:* ]]; do # "listening on URL", once the line is whole
