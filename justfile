@@ -19,6 +19,12 @@ run-stream file='data/transactions_fr.csv' *flags:
     cargo build --release --package ml-api --package kafka-consumer --package producer
     infra/native/run-stream.sh target/release '{{file}}' {{flags}}
 
+# Take generated user logins from a topic to another one, counted in Postgres, until Ctrl-C; then print the counts
+[no-exit-message]
+run-logins *flags:
+    cargo build --release --package kafka-consumer --package producer
+    infra/native/run-logins.sh target/release {{flags}}
+
 # Start Kafka, Postgres and the schema registry: by docker compose where an engine runs, else natively
 up:
     @if {{ engine }}; then docker compose up --detach --wait && infra/native/services.sh env; else infra/native/services.sh up; fi
@@ -63,6 +69,11 @@ bench-stream *flags:
 bench-publish *flags:
     cargo build --release --package tally-bench-flow --package producer --package tally-sample --package tally-bench
     target/release/bench publish {{flags}}
+
+# Records per second of user logins from topic to topic, in both deliveries, with and without counts, and the age of processed ones
+bench-logins *flags:
+    cargo build --release --package tally-bench-flow --package kafka-consumer --package producer --package tally-bench
+    target/release/bench logins {{flags}}
 
 # Seconds and peak memory of an audit over a ledger of --batches (1000000) batches, on Postgres and SQLite
 bench-audit *flags:

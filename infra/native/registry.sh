@@ -2,6 +2,7 @@
 # A private schema registry on 127.0.0.1: Apicurio from Maven Central, by its Confluent API. It keeps schemas in memory.
 #   registry.sh start          up and answering when it returns; a second start is free
 #   registry.sh url            for clients
+#   registry.sh register SUBJECT FILE.json   a JSON Schema, for a subject (TOPIC-value); a second time is free
 #   registry.sh stop           also a frozen one; twice is fine. Its schemas are gone
 #   registry.sh wipe           kills it, also a frozen one, and removes its files
 # REGISTRY_PORT (28081) and REGISTRY_MANAGEMENT_PORT (28082, /health and /metrics): 0 picks a free one and keeps it;
@@ -61,6 +62,17 @@ start() {
   log "Apicurio Registry $version: $(url) (pid $(alive "$pidfile"))"
 }
 
+register() { # register SUBJECT FILE
+  need curl
+  local schema answer
+  schema=$(sed 's/\\/\\\\/g; s/"/\\"/g' "$2" | tr '\n\t' '  ')
+  answer=$(curl --silent --show-error --noproxy '*' --max-time 30 --write-out '\n%{http_code}' \
+    --header 'Content-Type: application/vnd.schemaregistry.v1+json' \
+    --data "{\"schemaType\":\"JSON\",\"schema\":\"$schema\"}" "$(url)/subjects/$1/versions") ||
+    die "cannot register $2: is the registry up?"
+  [ "${answer##*$'\n'}" = 200 ] || die "$2 was not registered for $1: $answer"
+}
+
 wipe() {
   lock registry
   kill_daemon "$pidfile"
@@ -70,6 +82,7 @@ wipe() {
 case ${1:-} in
   start) start ;;
   url) url ;;
+  register) register "$2" "$3" ;;
   stop) lock registry; stop_daemon "$pidfile" 20 ;;
   wipe) cd /; wipe ;;
   watch) watch_idle registry "$2" ;;

@@ -9,17 +9,19 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::de::IgnoredAny;
 use tally_adapter_csv::{Decimal, Overrides};
-use tally_app::{Flags, Span};
+use tally_app::{BrokersFlag, Flags, Span};
 use tally_domain::{Stage, timestamp};
 use tally_ports::{Filter, State};
+use tally_runs::replay::Correction;
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, whatever became of the records; 2 the command line is wrong; 66 there is no dead letter \
 with a given id (then nothing was done); 69 the database, the model or the schema registry stayed unavailable; 74 standard output or a \
 file cannot be written; 78 a setting is wrong; 130 and 143 stopped by a signal, the record in hand finished.";
 
-/// Lists, shows, replays, discards, exports and purges dead letters. May run while records are read.
+/// Lists, shows, replays, repairs, discards, exports and purges dead letters. May run while records are read.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -70,6 +72,14 @@ pub enum Command {
     /// masked and purged records cannot be replayed. A record of a file is read with the settings that its file was read with,
     /// whatever they are now, unless a flag replaces one.
     Replay(Replay),
+    /// Correct the stored records of open dead letters and put them back into their topics
+    ///
+    /// By the flow's rule, or by hand with --set and --set-json. A corrected record that is valid goes back into the topic that
+    /// it came from, with the headers tally.repaired-from (the dead letter's id) and tally.replay, for the flow to read it there;
+    /// its dead letter is then repaired and keeps the bytes as they were. Each change is shown first. What cannot be
+    /// corrected, came from a file, or was repaired before and has failed again stays open. Truncated, masked and purged
+    /// records cannot be repaired.
+    Repair(Repair),
     /// Mark open dead letters as discarded
     Discard {
         #[command(flatten)]
@@ -148,6 +158,67 @@ pub struct Replay {
     pub reason: String,
     #[command(flatten)]
     pub csv: CsvFlags,
+}
+
+/// What to repair, and how.
+#[derive(Args, Debug)]
+pub struct Repair {
+    #[command(flatten)]
+    pub which: Which,
+    /// Set a field of the JSON value to this text, instead of the flow's rule; points lead into inner objects; more than once
+    /// for several
+    #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = text_at)]
+    pub texts: Vec<(String, String)>,
+    /// The same with any JSON, like timestamp=1694479551
+    #[arg(long = "set-json", value_name = "PATH=JSON", value_parser = json_at)]
+    pub values: Vec<(String, String)>,
+    #[command(flatten)]
+    pub brokers: BrokersFlag,
+    /// Print what would become of each and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The most records per second, like 50/s [default: no limit]
+    #[arg(long, value_name = "N/s")]
+    pub rate: Option<Rate>,
+    /// The most records to repair [default: all of them]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Why, for the table of acts
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub reason: String,
+}
+
+impl Repair {
+    /// The flow's rule, unless something is set.
+    pub fn correction(&self) -> Correction {
+        let values: Vec<_> = self.texts.iter().chain(&self.values).cloned().collect();
+        if values.is_empty() { Correction::Rule } else { Correction::Values(values) }
+    }
+
+    /// The paths that are set, each after a blank, for the table of acts; values would survive a purge there.
+    pub fn shown(&self) -> String {
+        let paths = self.texts.iter().chain(&self.values).map(|(path, _)| format!(" set {path}"));
+        paths.collect()
+    }
+}
+
+fn text_at(text: &str) -> Result<(String, String), String> {
+    let (path, text) = path_and(text, "a field and a text, like device_type=android")?;
+    Ok((path, serde_json::Value::from(text).to_string()))
+}
+
+fn json_at(text: &str) -> Result<(String, String), String> {
+    let (path, json) = path_and(text, "a path and JSON, like timestamp=1694479551")?;
+    match serde_json::from_str::<IgnoredAny>(&json) {
+        Ok(_) => Ok((path, json)),
+        Err(error) => Err(format!("the value of {path} is not JSON ({error}); --set takes a text")),
+    }
+}
+
+fn path_and(text: &str, expected: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(path, _)| !path.split('.').any(str::is_empty));
+    let parts = parts.map(|(path, value)| (path.to_owned(), value.to_owned()));
+    parts.ok_or_else(|| format!("expected {expected}"))
 }
 
 /// Settings for dead letters of files, instead of those that their files were read with and each of them keeps. The number

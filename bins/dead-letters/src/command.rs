@@ -4,6 +4,7 @@ use tally_app::Flows;
 
 use crate::arguments::{Arguments, Command};
 use crate::console::{Console, Ended};
+use crate::replay::Asked;
 use crate::{act, export, list, replay, show, stats};
 
 /// Runs `command`.
@@ -20,7 +21,12 @@ pub async fn run(
         Command::Stats { filters, state } => {
             stats::run(&filters.filter(&[], *state), output, console).await
         }
-        Command::Replay(which) => replay::run(which, arguments, flows, console).await,
+        Command::Replay(which) => {
+            replay::run(Asked::to_replay(which), arguments, flows, console).await
+        }
+        Command::Repair(which) => {
+            replay::run(Asked::to_repair(which), arguments, flows, console).await
+        }
         Command::Discard { .. } | Command::Purge { .. } => act::run(command, output, console).await,
         Command::Export { ids, filters, state, file } => {
             export::run(&filters.filter(ids, *state), file.as_deref(), console).await

@@ -1,10 +1,11 @@
-//! `dead-letters`: lists, shows, replays, discards, exports and purges dead letters.
+//! `dead-letters`: lists, shows, replays, repairs, discards, exports and purges dead letters.
 
 mod act;
 mod arguments;
 mod bytes;
 mod command;
 mod console;
+mod diff;
 mod export;
 mod json;
 mod list;
@@ -40,7 +41,11 @@ pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
 /// The settings for one flow.
 fn layers(arguments: &Arguments, flows: &Flows, flow: &dyn Flow) -> Result<Layers, Stop> {
     let flags = &arguments.flags;
-    Layers::load(Settings::default(), &flags.common, &flags.given(), flows, flow)
+    let mut given = flags.given();
+    if let Some(Command::Repair(repair)) = &arguments.command {
+        given.extend(repair.brokers.given());
+    }
+    Layers::load(Settings::default(), &flags.common, &given, flows, flow)
 }
 
 async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
@@ -50,11 +55,11 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
         return Ok(tally_app::print(&layers.show()?));
     }
     let Some(command) = &arguments.command else {
-        let message = "say what to do: list, show, stats, replay, discard, export or purge";
+        let message = "say what to do: list, show, stats, replay, repair, discard, export or purge";
         Arguments::command().error(ErrorKind::MissingSubcommand, message).exit()
     };
     let worker = match command {
-        Command::Replay(_) => {
+        Command::Replay(_) | Command::Repair(_) => {
             tally_app::start("dead-letters", "schema registry", &layers.settings, stderr).await?
         }
         _ => tally_app::console("dead-letters", "schema registry", &layers.settings)?,

@@ -1,37 +1,90 @@
-//! `replay`: stored records through all stages again.
+//! `replay`: stored records through all stages again; `repair`: corrected and back into their topics.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use tally_adapter_csv::Overrides;
 use tally_adapter_http_ml::Model;
 use tally_app::{Flows, kafka};
 use tally_ports::{KnownFlow, LoggedAct, State};
-use tally_runs::replay::{self, Reading, Stages};
+use tally_runs::replay::{self, Correction, Reading, Seen, Stages};
 
 use crate::act::{begin, require};
-use crate::arguments::{Arguments, Output, Rate, Replay};
+use crate::arguments::{Arguments, Output, Rate, Repair, Replay, Which};
 use crate::console::{Console, Ended, print, store};
-use crate::{json, layers, report};
+use crate::{diff, json, layers, report};
 
-/// Replays what `arguments` choose, each flow with its own settings.
+/// What is asked for.
+pub struct Asked<'a> {
+    verb: &'static str,
+    which: &'a Which,
+    /// How records are corrected, where they are repaired.
+    correction: Option<Correction>,
+    overrides: Overrides,
+    settings: replay::Settings,
+    reason: &'a str,
+    /// What it says beside the filter, for the table of acts.
+    more: String,
+}
+
+impl<'a> Asked<'a> {
+    pub fn to_replay(replay: &'a Replay) -> Self {
+        let Replay { which, dry_run, rate, limit, max_attempts, reason, csv } = replay;
+        Self {
+            verb: "replay",
+            which,
+            correction: None,
+            overrides: csv.overrides(),
+            settings: settings(*rate, *limit, *max_attempts, *dry_run),
+            reason,
+            more: csv.shown(),
+        }
+    }
+
+    pub fn to_repair(repair: &'a Repair) -> Self {
+        let Repair { which, dry_run, rate, limit, reason, .. } = repair;
+        Self {
+            verb: "repair",
+            which,
+            correction: Some(repair.correction()),
+            overrides: Overrides::default(),
+            settings: settings(*rate, *limit, i32::MAX, *dry_run),
+            reason,
+            more: repair.shown(),
+        }
+    }
+}
+
+fn settings(
+    rate: Option<Rate>,
+    limit: Option<usize>,
+    max_attempts: i32,
+    is_dry: bool,
+) -> replay::Settings {
+    let rate = rate.map(|Rate(rate)| rate);
+    replay::Settings { rate, limit, max_attempts, is_dry, lease: Duration::ZERO }
+}
+
+/// Replays or repairs what is `asked` for, each flow with its own settings.
 ///
 /// # Errors
 /// When there are dead letters of a flow that this program does not know; then nothing is changed.
 pub async fn run(
-    arguments: &Replay,
+    asked: Asked<'_>,
     all: &Arguments,
     flows: &Flows,
     console: &Console,
 ) -> Result<(), Ended> {
-    let (which, process) = (&arguments.which, &console.worker.process);
+    let Asked { verb, which, correction, overrides, settings: of_run, reason, more } = asked;
+    let process = &console.worker.process;
     require(which);
     console.check_ids(&which.ids).await?;
     // Ids are reported in whatever state they are; a filter only matches open ones.
     let state = which.ids.is_empty().then_some(State::Open);
     let mut filter = which.filters.filter(&which.ids, state);
     let known = replay::flows(process, &*console.store, &filter, flows.all()).await?;
-    let overrides = arguments.csv.overrides();
     for KnownFlow { flow, .. } in &known {
         overrides.check(flow.columns())?;
     }
@@ -47,31 +100,37 @@ pub async fn run(
             masked: &settings.privacy.masked,
             registry,
         };
-        let outputs = tally_app::outputs(&settings, &**flow)?;
+        let outputs = match &correction {
+            None => tally_app::outputs(&settings, &**flow)?,
+            Some(_) => Some(kafka::outputs(&settings, &**flow)?),
+        };
         let batch_size = settings.batch_size;
-        stages.push(Stages::new(process, flow, model, outputs, store, reading, batch_size));
+        let of_flow = Stages::new(process, flow, model, outputs, store, reading, batch_size);
+        stages.push(match &correction {
+            None => of_flow,
+            Some(correction) => of_flow.repairing(correction.clone()),
+        });
     }
 
     if let [only] = &known[..] {
         filter.flow = Some(only.flow.name().to_owned());
     }
-    let mut logged_act = begin(console, "replay", &filter, &arguments.reason);
-    logged_act.act.target += &arguments.csv.shown();
-    let (is_dry, output) = (arguments.dry_run, all.output);
-    let of_run = replay::Settings {
-        rate: arguments.rate.map(|Rate(rate)| rate),
-        limit: arguments.limit,
-        max_attempts: arguments.max_attempts,
-        is_dry,
-        lease: console.lease,
+    let mut logged_act = begin(console, verb, &filter, reason);
+    logged_act.act.target += &more;
+    let (is_dry, output) = (of_run.is_dry, all.output);
+    let of_run = replay::Settings { lease: console.lease, ..of_run };
+    let tell = |seen: Seen<'_>| {
+        print(&match seen {
+            Seen::Corrected(stored, record) => diff::show(stored, record, output),
+            Seen::Done(letter, outcome) => report::show(outcome, letter, is_dry, output),
+        })
     };
-    let tell = |letter: &_, outcome: &_| print(&report::show(outcome, letter, is_dry, output));
     let logged_act =
         replay::run(process, &*console.store, &stages, filter, logged_act, of_run, tell).await?;
-    print(&summary(&logged_act, is_dry, output))
+    print(&summary(&logged_act, verb, is_dry, output))
 }
 
-fn summary(logged_act: &LoggedAct, is_dry: bool, output: Output) -> String {
+fn summary(logged_act: &LoggedAct, verb: &str, is_dry: bool, output: Output) -> String {
     let counts = &logged_act.act.result;
     if output == Output::Json {
         let act = (!is_dry).then_some(logged_act.id);
@@ -83,7 +142,7 @@ fn summary(logged_act: &LoggedAct, is_dry: bool, output: Output) -> String {
         .flatten()
         .map(|(what, count)| format!("{count} {}", what.replace('_', " ")))
         .collect();
-    let counts = if counts.is_empty() { "nothing to replay".into() } else { counts.join(", ") };
+    let counts = if counts.is_empty() { format!("nothing to {verb}") } else { counts.join(", ") };
     format!("{}{counts}\n", if is_dry { "dry run, nothing changed: " } else { "" })
 }
 

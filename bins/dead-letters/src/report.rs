@@ -34,6 +34,9 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
             would("outdated", "would be outdated")
                 + ": a newer record of its key, or one from elsewhere, is there"
         }
+        Outcome::Replayed(Replayed::Repaired) => {
+            would("repaired", "would be repaired") + ": on its way back to its topic"
+        }
         Outcome::Replayed(Replayed::FailedAgain { next, reason }) => {
             let Reason { stage, code, message } = reason;
             let failed = would("failed again", "would fail again");
@@ -48,6 +51,7 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
             "is left alone: a later pass reads it again and has not reached it, replay it after that".to_owned()
         }
         Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
+        Outcome::NotRepairable(why) => format!("cannot be repaired: {why}"),
         Outcome::Exhausted { most } => {
             let attempt = letter.identity.attempt;
             format!("attempt {attempt} of at most {most}: left alone, see --max-attempts")
@@ -75,6 +79,7 @@ fn line<'a>(outcome: &'a Outcome, letter: &'a DeadLetterSummary) -> Line<'a> {
         outcome: outcome.as_str(),
         why: match outcome {
             Outcome::NotReplayable(why) => Some(why),
+            Outcome::NotRepairable(why) => Some(why),
             Outcome::Replayed(Replayed::NotOpen(state)) => Some(state.as_str()),
             _ => None,
         },
@@ -96,10 +101,11 @@ struct Line<'a> {
     pass: i32,
     position: i64,
     attempt: i32,
-    /// `replayed`, `outdated`, `failed_again`, `not_open`, `read_again`, `not_replayable` or `exhausted`.
+    /// `replayed`, `outdated`, `repaired`, `failed_again`, `not_open`, `read_again`, `not_replayable`, `not_repairable` or
+    /// `exhausted`.
     outcome: &'static str,
-    /// The state for `not_open`, the cause for `not_replayable`.
-    why: Option<&'static str>,
+    /// The state for `not_open`, the cause for `not_replayable` and `not_repairable`.
+    why: Option<&'a str>,
     stage: Option<&'a str>,
     code: Option<&'a str>,
     message: Option<&'a str>,

@@ -57,7 +57,7 @@ pub async fn run(
         }
     }
     let model = tally_app::model(settings, flow)?;
-    let outputs = tally_app::outputs(settings, &**flow)?;
+    let outputs = tally_app::kafka::outputs(settings, &**flow)?;
     let of_kafka = tally_app::kafka::settings(settings)?;
     let (decoder, mut of_run) = reading(known, settings, tally_app::who(&process.host))?;
     (of_run.until_end, of_run.accepted) = (arguments.until_end, arguments.accept_gap.clone());
@@ -67,17 +67,15 @@ pub async fn run(
     });
     let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
     let found = found?;
-    if let Some(outputs) = &outputs {
-        let looking_up = outputs.look_up(&process.gates.publish, found.partitions());
-        let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
-        found?;
-    }
+    let looking_up = outputs.look_up(&process.gates.publish, found.partitions());
+    let Some(looked_up) = process.unless_stopped(looking_up).await else { return Ok(()) };
+    looked_up?;
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
     let Some(store) = process.unless_stopped(opening).await else { return Ok(()) };
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
 
-    let running = stream::run(process, flow, model, outputs, &store, found, of_run);
+    let running = stream::run(process, flow, model, Some(outputs), &store, found, of_run);
     let ended = Box::pin(running).await; // it is large
     // After a signal the next start publishes the rest.
     if let Some(relay) = relay

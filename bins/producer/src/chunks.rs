@@ -18,6 +18,13 @@ pub struct File {
     pub file: CsvFile,
 }
 
+/// What is sent.
+pub enum Input {
+    Files(Vec<File>),
+    /// Records of a generator.
+    Generated(Box<dyn Iterator<Item = Raw> + Send>),
+}
+
 /// Rows to be sent together.
 pub struct Chunk {
     pub path: Arc<str>,
@@ -107,6 +114,33 @@ fn encode(
     });
     chunk.records = records.collect();
     Ok(chunk)
+}
+
+/// Passes on what is generated in chunks until the receiver is gone.
+pub async fn generate(
+    mut records: Box<dyn Iterator<Item = Raw> + Send>,
+    rows: usize,
+    sender: mpsc::Sender<Chunk>,
+) {
+    let path: Arc<str> = "generated".into();
+    let mut next = 0;
+    loop {
+        let mut chunk = Chunk::new(Arc::clone(&path), false);
+        let outgoing = records
+            .by_ref()
+            .take(rows)
+            .map(|Raw { key, payload: value, .. }| Outgoing { key, value, headers: Vec::new() });
+        chunk.records = outgoing.collect();
+        if chunk.records.is_empty() {
+            return;
+        }
+        chunk.rows =
+            (next..).take(chunk.records.len()).map(|row| SourceRow { row, raw: None }).collect();
+        next += i64::try_from(chunk.records.len()).unwrap_or(i64::MAX);
+        if sender.send(chunk).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Returns the range of what is appended.

@@ -1,4 +1,4 @@
-//! `producer`: CSV files of any flow to a Kafka topic.
+//! `producer`: CSV files of any flow, or generated records, to a Kafka topic.
 
 mod arguments;
 mod chunks;

@@ -1,8 +1,10 @@
-//! Sends rows of files, which are read ahead, to the topic.
+//! Sends rows of files, which are read ahead, or generated records to the topic.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tally_adapter_csv::CsvFile;
 use tally_adapter_kafka::wire::Encoder;
 use tally_adapter_kafka::{Cluster, Sending};
@@ -13,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::arguments::{Arguments, Format};
-use crate::chunks::{self, Chunk, File, SourceRow};
+use crate::chunks::{self, Chunk, File, Input, SourceRow};
 use crate::output::Output;
 use crate::rate_limiter::{RateLimiter, rows_at_once};
 use crate::rejects::Rejects;
@@ -43,20 +45,19 @@ async fn send_all(
     worker: &Worker,
     summary: &mut Summary,
 ) -> Result<(), Stop> {
-    let files = open(known, arguments, settings).await?;
-    for File { path, file } in &files {
-        if let Some(decimal) = file.amounts().explain() {
-            tracing::info!("{path}: {decimal}");
-        }
-    }
+    let input = open(known, arguments, settings).await?;
     let Some(topic) = open_topic(known, arguments, settings, worker).await? else { return Ok(()) };
     // Last of all checks: creating it erases the rejected rows of an earlier run.
-    let inputs =
-        || arguments.files.iter().map(PathBuf::as_path).zip(files.iter().map(|file| &file.file));
-    let rejects = arguments.rejects.as_ref().map(|path| Rejects::create(path, inputs()));
-    let mut rejects = rejects.transpose()?;
+    let mut rejects = match (&arguments.rejects, &input) {
+        (Some(path), Input::Files(files)) => {
+            let files = files.iter().map(|file| &file.file);
+            let inputs = arguments.files.iter().map(PathBuf::as_path).zip(files);
+            Some(Rejects::create(path, inputs)?)
+        }
+        _ => None,
+    };
     let run = Run { flow: &known.flow, arguments, settings, worker };
-    let sent = run.send_files(files, topic, rejects.as_mut(), summary).await;
+    let sent = run.send_input(input, topic, rejects.as_mut(), summary).await;
     let closed = rejects.map_or(Ok(()), Rejects::close);
     sent.and(closed)
 }
@@ -106,9 +107,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn send_files(
+    async fn send_input(
         &self,
-        files: Vec<File>,
+        input: Input,
         (output, encoder): (Output, Encoder),
         rejects: Option<&mut Rejects>,
         summary: &mut Summary,
@@ -117,15 +118,18 @@ impl Run<'_> {
         worker.process.status.set_in_progress(true);
         let rows = arguments.rate.map_or(ROWS, |rate| rows_at_once(rate).min(ROWS));
         let (sender, mut chunks) = mpsc::channel(AHEAD);
-        let reader = AbortOnDropHandle::new(tokio::spawn(chunks::read(
-            files,
-            Arc::clone(flow),
-            encoder,
-            rows,
-            arguments.repeat,
-            rejects.is_some(),
-            sender,
-        )));
+        let (flow, repeat, keeps) = (Arc::clone(flow), arguments.repeat, rejects.is_some());
+        let reader = AbortOnDropHandle::new(tokio::spawn(async move {
+            match input {
+                Input::Files(files) => {
+                    chunks::read(files, flow, encoder, rows, repeat, keeps, sender).await
+                }
+                Input::Generated(records) => {
+                    chunks::generate(records, rows, sender).await;
+                    Ok(())
+                }
+            }
+        }));
         let mut file = OpenFile::default();
         let sent = self.send_chunks(&mut chunks, &output, rejects, summary, &mut file).await;
         if output.is_by_file() {
@@ -269,13 +273,26 @@ async fn open(
     known: &KnownFlow,
     arguments: &Arguments,
     settings: &Settings,
-) -> Result<Vec<File>, Stop> {
+) -> Result<Input, Stop> {
+    if arguments.files.is_empty() {
+        let Some(generator) = known.generator else {
+            let flow = known.flow.name();
+            let message = format!("name the files to send: the flow {flow} has no generator");
+            Arguments::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+        };
+        let records = generator(arguments.seed, arguments.spoil);
+        return Ok(Input::Generated(Box::new(records.take(arguments.count.unwrap_or(usize::MAX)))));
+    }
     let mut files = Vec::with_capacity(arguments.files.len());
     for path in &arguments.files {
         let file = CsvFile::open(path, &settings.csv, known.flow.columns()).await?;
-        files.push(File { path: shown(path), file });
+        let path = shown(path);
+        if let Some(decimal) = file.amounts().explain() {
+            tracing::info!("{path}: {decimal}");
+        }
+        files.push(File { path, file });
     }
-    Ok(files)
+    Ok(Input::Files(files))
 }
 
 /// Reports the rows of a chunk that were not sent, in the order of the file, and writes them to `rejects`: those that were

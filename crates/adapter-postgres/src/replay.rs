@@ -9,8 +9,8 @@ use tally_domain::Reason;
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::publish::Outgoing;
 use tally_ports::{
-    DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, Raw, Replay, ReplayAttempt, Replayed,
-    Row, State,
+    Attempted, DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, OutgoingRecord, Raw, Replay,
+    ReplayAttempt, Replayed, Row, State, Topics,
 };
 use tally_queries::earlier::CLOSE_REPLAYED;
 use tally_queries::replay::{FIND, Pass, StateRow};
@@ -60,8 +60,9 @@ async fn replay(session: &mut Session, attempt: &ReplayAttempt) -> Result<Replay
         return Ok(Replayed::NotOpen(state));
     }
     let replayed = match &attempt.result {
-        Ok(row) => write(session, attempt, pass, row).await?,
-        Err(reason) => Replayed::again(&attempt.identity, reason.clone()),
+        Attempted::Valid(row) => write(session, attempt, pass, row).await?,
+        Attempted::Failed(reason) => Replayed::again(&attempt.identity, reason.clone()),
+        Attempted::Repaired(record) => put_back(session, attempt, pass, record).await?,
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         insert_next(session, id, next, reason).await?;
@@ -97,6 +98,23 @@ async fn write(
         outbox::insert_replayed(session, &origin, &records).await?;
     }
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
+}
+
+/// Adds the corrected record to the outbox, from where it goes back into its topic.
+async fn put_back(
+    session: &mut Session,
+    attempt: &ReplayAttempt,
+    pass: Pass,
+    record: &OutgoingRecord,
+) -> Result<Replayed, Fault> {
+    let origin = pass.origin(attempt)?;
+    if outbox::may_have_published(session, &origin, attempt.identity.position).await? {
+        return Ok(Replayed::ReadAgain);
+    }
+    let topics = Topics::default();
+    let record = Outgoing::new(origin, &topics, true).repaired(record, &attempt.identity);
+    outbox::insert_replayed(session, &origin, &[record]).await?;
+    Ok(Replayed::Repaired)
 }
 
 /// Locks the dead letter: only the session that has locked it may change its state.

@@ -7,7 +7,8 @@ use diesel::{OptionalExtension, RunQueryDsl, SqliteConnection, sql_query};
 use tally_ports::dead_letter::headers_to_json;
 use tally_ports::publish::{Outgoing, no_position};
 use tally_ports::{
-    Earlier, Fault, LoggedAct, Outcome, Replay, ReplayAttempt, Replayed, Row, State,
+    Attempted, Earlier, Fault, LoggedAct, Outcome, OutgoingRecord, Replay, ReplayAttempt, Replayed,
+    Row, State, Topics,
 };
 use tally_queries::earlier::CLOSE_REPLAYED;
 use tally_queries::replay::{FIND, Pass, StateRow};
@@ -71,8 +72,9 @@ fn replay(connection: &mut SqliteConnection, attempt: &ReplayAttempt) -> Result<
         return Ok(Replayed::NotOpen(state));
     }
     let replayed = match &attempt.result {
-        Ok(row) => write(connection, attempt, pass, row)?,
-        Err(reason) => Replayed::again(&attempt.identity, reason.clone()),
+        Attempted::Valid(row) => write(connection, attempt, pass, row)?,
+        Attempted::Failed(reason) => Replayed::again(&attempt.identity, reason.clone()),
+        Attempted::Repaired(record) => put_back(connection, attempt, pass, record)?,
     };
     if let Replayed::FailedAgain { next, reason } = &replayed {
         let values = [
@@ -121,6 +123,25 @@ fn write(
         }
     }
     Ok(Replayed::of(&attempt.identity, outcomes.into_iter().next().unwrap_or(Outcome::Skipped)))
+}
+
+/// Adds the corrected record to the outbox, from where it goes back into its topic.
+fn put_back(
+    connection: &mut SqliteConnection,
+    attempt: &ReplayAttempt,
+    pass: Pass,
+    record: &OutgoingRecord,
+) -> Result<Replayed, Failure> {
+    let origin = pass.origin(attempt)?;
+    if outbox::may_have_published(connection, &origin, attempt.identity.position)? {
+        return Ok(Replayed::ReadAgain);
+    }
+    let topics = Topics::default();
+    let record = Outgoing::new(origin, &topics, true).repaired(record, &attempt.identity);
+    if !outbox::insert_replayed(connection, &origin, &[record])? {
+        return Err(no_position(&origin).into());
+    }
+    Ok(Replayed::Repaired)
 }
 
 struct NextAttempt;

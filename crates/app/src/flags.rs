@@ -83,6 +83,14 @@ pub struct ConsumerFlags {
     dlq_topic: Option<String>,
 }
 
+/// Which brokers.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BrokersFlag {
+    /// Some of the brokers, host:port separated by commas [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "LIST")]
+    brokers: Option<String>,
+}
+
 /// The flags for comparing a group's positions with its topic.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupFlags {
@@ -170,6 +178,13 @@ impl GroupFlags {
             ("--topic", "kafka.topic", self.topic.clone().map(Value::from)),
             ("--group", "kafka.group", self.group.clone().map(Value::from)),
         ])
+    }
+}
+
+impl BrokersFlag {
+    /// Those that were given.
+    pub fn given(&self) -> Vec<Given> {
+        Given::some([("--brokers", "kafka.brokers", self.brokers.clone().map(Value::from))])
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use tally_adapter_kafka::wire::{DeadLetterTopic, Decoder, Registry};
 use tally_adapter_kafka::{Cluster, OutputTopics, Publisher, Sasl, Security};
 use tally_domain::Flow;
+use tally_pipeline::Outputs;
 use tally_ports::{Fault, PublishDeadLetters, RelayedDeadLetter, Stop};
 
 use crate::Settings;
@@ -106,11 +107,15 @@ pub fn decoder(settings: &Settings, flow: &dyn Flow, registry: Option<Registry>)
     Decoder::new(flow.columns(), &units, flow.envelope(), registry)
 }
 
-/// What publishes to topics.
-pub(crate) fn publisher(all: &Settings) -> Result<OutputTopics, Stop> {
-    let topics = OutputTopics::new(Cluster::new(&settings(all)?).map_err(Fault::into_stop)?);
-    let Kafka { transactional_id_prefix, progress_topic, .. } = &all.kafka;
-    Ok(topics.in_transactions(transactional_id_prefix, progress_topic))
+/// What publishes for a flow of topics, also where it has no outputs: a repaired record goes back into its topic.
+///
+/// # Errors
+/// When a setting of the topics is wrong.
+pub fn outputs(all: &Settings, flow: &dyn Flow) -> Result<Outputs<OutputTopics>, Stop> {
+    let publisher = OutputTopics::new(Cluster::new(&settings(all)?).map_err(Fault::into_stop)?);
+    let Kafka { transactional_id_prefix, progress_topic, delivery, .. } = &all.kafka;
+    let publisher = publisher.in_transactions(transactional_id_prefix, progress_topic);
+    Ok(Outputs::new(publisher, all.topics(flow), *delivery))
 }
 
 /// The dead-letter topic; looked up when the first one is published, so that it may be unavailable at the start.

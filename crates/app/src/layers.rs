@@ -76,6 +76,7 @@ impl Layers {
     ) -> Result<Self, Stop> {
         let mut defaults = defaults;
         flow.topic().clone_into(&mut defaults.kafka.topic);
+        flow.dead_letter_topic().unwrap_or_default().clone_into(&mut defaults.kafka.dlq_topic);
         if flow.model().is_none() {
             defaults.batch_size = BATCH_SIZE_WITHOUT_MODEL;
         }

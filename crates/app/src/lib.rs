@@ -18,7 +18,7 @@ mod url;
 
 pub use console::{console, existing, who};
 pub use exit::{EXIT_OUTPUT, exit, print, print_logged, say};
-pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
+pub use flags::{BrokersFlag, Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
 pub use flows::{FlowFlag, Flows};
 pub use layers::Layers;
 pub use ledger_reader::LedgerReader;

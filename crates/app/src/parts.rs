@@ -110,8 +110,7 @@ pub fn outputs(settings: &Settings, flow: &dyn Flow) -> Result<Option<Outputs<Pu
     }
     #[cfg(feature = "kafka")]
     {
-        let (topics, publisher) = (settings.topics(flow), crate::kafka::publisher(settings)?);
-        Ok(Some(Outputs::new(publisher, topics, settings.kafka.delivery)))
+        crate::kafka::outputs(settings, flow).map(Some)
     }
     #[cfg(not(feature = "kafka"))]
     {

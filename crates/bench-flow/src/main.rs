@@ -1,4 +1,5 @@
-//! `kafka-consumer` for a flow that only publishes: what `just bench-publish` measures. A crate of its own, so that the
+//! `kafka-consumer` for flows that only publish: what `just bench-publish` measures, and user logins without their counts, for
+//! `just bench-logins`. A crate of its own, so that the
 //! other benchmarks need not build it.
 
 mod copies;
@@ -7,16 +8,19 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tally_domain::Flow;
 use tally_ports::{KnownFlow, Migrations};
+use tally_user_logins::UserLogins;
 
 use self::copies::Copies;
 
 fn main() -> io::Result<ExitCode> {
-    let no_tables = Migrations { name: Copies::NAME, scripts: &[] };
-    kafka_consumer::main(vec![KnownFlow {
-        flow: Arc::new(Copies),
-        postgres: no_tables,
-        sqlite: no_tables,
-        avro: None,
-    }])
+    let flows: [Arc<dyn Flow>; 2] = [Arc::new(Copies), Arc::new(UserLogins::without_counts())];
+    let known = flows.map(|flow| {
+        let name = if flow.name() == Copies::NAME { Copies::NAME } else { UserLogins::NAME };
+        let no_tables = Migrations { name, scripts: &[] };
+        let (postgres, sqlite) = (no_tables, no_tables);
+        KnownFlow { flow, postgres, sqlite, avro: None, generator: None }
+    });
+    kafka_consumer::main(known.into())
 }

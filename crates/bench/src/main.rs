@@ -1,7 +1,7 @@
 //! `bench`: rows per second and peak memory of the batch job, or of the stream, beside the floor, the least that the
-//! same rows cost in the same Postgres; what a flow takes that only publishes; what an audit takes; or what the Kafka
-//! client takes. The figures behind `just bench-batch`, `just bench-stream`, `just bench-publish`, `just bench-audit` and
-//! `just bench-kafka-client`.
+//! same rows cost in the same Postgres; what a flow takes that only publishes, or user logins; what an audit takes; or what
+//! the Kafka client takes. The figures behind `just bench-batch`, `just bench-stream`, `just bench-publish`,
+//! `just bench-logins`, `just bench-audit` and `just bench-kafka-client`.
 //!
 //! The runs take turns, so that whatever else the machine does hits all alike; each writes into a database of its
 //! own. A run that did not write every row, or says so, ends the benchmark: a broken run is not measured.
@@ -10,6 +10,7 @@ mod audit;
 mod figures;
 mod floor;
 mod kafka_client;
+mod logins;
 mod machine;
 mod measure;
 mod publish;
@@ -90,6 +91,24 @@ enum Inner {
         #[arg(long, default_value_os_t = std::env::temp_dir())]
         dir: PathBuf,
     },
+    /// Measures user logins from topic to topic instead
+    Logins {
+        /// How many logins a run takes
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+        records: u64,
+        /// How many runs of each
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+        runs: u64,
+        /// Logins per second while their age is measured
+        #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
+        rate: u64,
+        /// How long that takes, in seconds
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+        /// Where the data of the services go meanwhile
+        #[arg(long, default_value_os_t = std::env::temp_dir())]
+        dir: PathBuf,
+    },
     /// Measures the Kafka client alone instead
     KafkaClient {
         /// How many records the topic has
@@ -137,6 +156,10 @@ async fn take(flags: &Flags) -> anyhow::Result<()> {
             Some(Inner::Publish { records, pairs, dir }) => {
                 let size = publish::Size { records: *records, pairs: *pairs };
                 publish::take(&size, dir).await
+            }
+            Some(Inner::Logins { records, runs, rate, seconds, dir }) => {
+                let (records, runs, rate, seconds) = (*records, *runs, *rate, *seconds);
+                logins::take(&logins::Size { records, runs, rate, seconds }, dir).await
             }
             Some(Inner::KafkaClient { records, runs, dir }) => {
                 let size = kafka_client::Size { records: *records, runs: *runs };

@@ -2,10 +2,8 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rskafka::client::ClientBuilder;
 
 use crate::figures::{Lines, Spread};
 use crate::kafka_client;
@@ -53,7 +51,7 @@ pub async fn take(size: &Size, dir: &Path) -> anyhow::Result<String> {
             lines.add(delivery, rates[way], Some(&used));
         }
         ratios.push(rates[1] / rates[0]);
-        delete(&services, &topic).await?;
+        services.delete(&topic).await?;
     }
     let ratios = Spread::of(ratios.into_iter()).context("there is one pair at least")?;
     Ok(format!(
@@ -99,15 +97,8 @@ async fn publish(
     ensure!(found == sample.rows, "{to} holds {found} committed records, not {}", sample.rows);
     eprintln!("  {batches} batches; {found} committed records are in {to}");
 
-    delete(services, &to).await?;
+    services.delete(&to).await?;
     Ok(used)
-}
-
-/// The disk is not to fill with what nobody reads any more.
-async fn delete(services: &Services, topic: &str) -> anyhow::Result<()> {
-    let client = ClientBuilder::new(vec![services.brokers.clone()]).build().await?;
-    let timeout = Duration::from_secs(10).as_millis().try_into()?;
-    Ok(client.controller_client()?.delete_topic(topic, timeout).await?)
 }
 
 fn table(lines: &Lines) -> String {

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use rskafka::client::ClientBuilder;
+use tokio::time::sleep;
 
 use crate::measure::{Measured, Usage};
 use crate::runner::Sample;
@@ -85,6 +88,33 @@ impl Services {
     pub fn topic(&self, name: &str) -> anyhow::Result<String> {
         self.kafka.run(&["topics", &format!("{name}:{PARTITIONS}")])?;
         Ok(name.to_owned())
+    }
+
+    /// Makes a topic with these settings: `KEY=VALUE,...`.
+    pub fn topic_with(&self, name: &str, settings: &str) -> anyhow::Result<String> {
+        self.kafka.run(&["topics", &format!("{name}:{PARTITIONS}:{settings}")])?;
+        Ok(name.to_owned())
+    }
+
+    /// Deletes a topic: the disk is not to fill with what nobody reads any more.
+    pub async fn delete(&self, topic: &str) -> anyhow::Result<()> {
+        let client = ClientBuilder::new(vec![self.brokers.clone()]).build().await?;
+        let timeout = Duration::from_secs(10).as_millis().try_into()?;
+        Ok(client.controller_client()?.delete_topic(topic, timeout).await?)
+    }
+
+    /// Returns when all partitions have an owner in the database.
+    pub async fn until_owned(&self, database: &str) -> anyhow::Result<()> {
+        let client = self.server.connect(database).await?;
+        loop {
+            let owned = client
+                .query_one("select count(*) from positions where owner is not null", &[])
+                .await;
+            if owned.is_ok_and(|row| row.get::<_, i64>(0) == i64::from(PARTITIONS)) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Starts a binary that reads or writes a topic.

@@ -137,7 +137,7 @@ impl Stage {
         self.services.server.recreate(DATABASE).await?;
         let sample = runner::sample(folder, size.rate * size.seconds).await?;
         let consumer = self.start("kafka-consumer", &topic, &[])?;
-        self.until_owned().await?;
+        self.services.until_owned(DATABASE).await?;
         let per_second = format!("{}/s", size.rate);
         self.produce(&topic, &sample, &["--rate", &per_second]).await?;
         while self.ensure_taken(sample.rows).await.is_err() {
@@ -157,20 +157,6 @@ impl Stage {
         ages.sort_unstable();
         ensure!(ages.len() as u64 == sample.rows, "{} ages of {} records", ages.len(), sample.rows);
         Ok((ages[ages.len() / 2], ages[ages.len() * 99 / 100]))
-    }
-
-    /// Returns when the consumer holds all partitions.
-    async fn until_owned(&self) -> anyhow::Result<()> {
-        let client = self.services.server.connect(DATABASE).await?;
-        loop {
-            let owned = client
-                .query_one("select count(*) from positions where owner is not null", &[])
-                .await;
-            if owned.is_ok_and(|row| row.get::<_, i64>(0) == i64::from(PARTITIONS)) {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
     }
 
     async fn commits(&self) -> anyhow::Result<Vec<Committed>> {

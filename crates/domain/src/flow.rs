@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use serde_json::Value as Json;
 
 use crate::publish::Output;
 use crate::quality::Judged;
 use crate::record::{Record, Type};
 use crate::table::Table;
-use crate::{Incoming, Reason};
+use crate::{Incoming, Raw, Reason};
 
 /// A name that is known at compile time or only at run time.
 pub type Name = Cow<'static, str>;
@@ -25,6 +26,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// The topic that its records come from where no setting names one.
     fn topic(&self) -> &str {
         self.name()
+    }
+
+    /// The topic that its dead letters are published to where no setting names one; none are by default.
+    fn dead_letter_topic(&self) -> Option<&str> {
+        None
     }
 
     /// The columns that an input must have, in the order in which reports list them.
@@ -60,6 +66,13 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
     /// [`Flow::read`] for each record of a batch that could be decoded, in the same order.
     fn read_all(&self, batch: Vec<Result<Incoming<'_>, Reason>>) -> Vec<Result<Record, Reason>> {
         batch.into_iter().map(|incoming| self.read(incoming?)).collect()
+    }
+
+    /// The payload with what is wrong with it put right, for a record of a topic that [`Flow::read`] refuses; `None` where nothing
+    /// is that its rule puts right. The result depends on nothing else, and whether it is valid is asked afterwards.
+    fn repair(&self, raw: &Raw) -> Option<Bytes> {
+        let _ = raw;
+        None
     }
 
     /// For each of [`Flow::rules`] the indices of the records that break it, judged against `stats`, which then learns

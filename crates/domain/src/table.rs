@@ -149,7 +149,7 @@ pub fn check(flow: &dyn Flow) -> Result<(), String> {
             return wrong(format!("describes the table {name} with {what}"));
         }
     }
-    for (index, Output { name, topic }) in flow.outputs().iter().enumerate() {
+    for (index, Output { name, topic, .. }) in flow.outputs().iter().enumerate() {
         if !is_identifier(name) {
             return wrong(format!(
                 "names an output {name:?}, which is not an identifier: a-z, 0-9 and _"

@@ -7,7 +7,15 @@ use tally_ports::{KnownFlow, Migrations};
 
 /// All of them; the first is the one that is meant where none is named.
 pub fn all() -> Vec<KnownFlow> {
-    vec![KnownFlow {
+    vec![
+        transactions(),
+        #[cfg(feature = "user-logins")]
+        user_logins(),
+    ]
+}
+
+fn transactions() -> KnownFlow {
+    KnownFlow {
         flow: Arc::new(Transactions::default()),
         postgres: Migrations {
             name: Transactions::NAME,
@@ -25,5 +33,26 @@ pub fn all() -> Vec<KnownFlow> {
             )],
         },
         avro: Some(include_str!("../../../infra/schemas/transactions_v1.avsc")),
-    }]
+        generator: None,
+    }
+}
+
+#[cfg(feature = "user-logins")]
+fn user_logins() -> KnownFlow {
+    use tally_sample::Logins;
+    use tally_user_logins::UserLogins;
+
+    KnownFlow {
+        flow: Arc::new(UserLogins::default()),
+        postgres: Migrations {
+            name: UserLogins::NAME,
+            scripts: &[include_str!("../../../migrations/postgres/user-logins/0001_counts.sql")],
+        },
+        sqlite: Migrations {
+            name: UserLogins::NAME,
+            scripts: &[include_str!("../../../migrations/sqlite/user-logins/0001_counts.sql")],
+        },
+        avro: None,
+        generator: Some(|seed, spoil_share| Box::new(Logins::new(seed, spoil_share))),
+    }
 }

@@ -220,16 +220,17 @@ impl Target {
         }
     }
 
-    /// Whether something has made the tables; queries fail before.
+    /// Whether something has made the tables of a flow, which come last; queries fail before.
     pub async fn has_tables(&self) -> bool {
+        const LAST: &str = "in ('transactions', 'user_logins_by_hour')";
         match self {
             Self::Sqlite(file) if !file.path().exists() => false,
             Self::Sqlite(_) => {
-                self.number("select count(*) from sqlite_schema where name = 'transactions'").await
+                self.number(&format!("select count(*) from sqlite_schema where name {LAST}")).await
                     > 0
             }
             Self::Postgres(_) => {
-                self.number("select count(*) from pg_tables where tablename = 'transactions'").await
+                self.number(&format!("select count(*) from pg_tables where tablename {LAST}")).await
                     > 0
             }
         }

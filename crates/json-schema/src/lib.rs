@@ -25,12 +25,11 @@ use std::fmt;
 
 use jsonschema::Validator;
 use serde_json::Value;
+use tally_domain::json_object::unframed;
 use tally_domain::{Faults, Raw};
 
 /// The most violations of a record that are listed.
 const LISTED: usize = 50;
-/// The registry's frame: a zero and the schema's id.
-const FRAME: usize = 5;
 
 /// A JSON Schema, compiled.
 pub struct Schema {
@@ -83,11 +82,11 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// A record's text without the frame, and what it says. JSON does not begin with a zero.
+/// A record's text without the frame and a byte order mark, and what it says.
 fn document(raw: &Raw) -> Option<(&str, Value)> {
-    let payload = raw.payload.as_ref()?;
-    let bytes = if payload.first() == Some(&0) { payload.get(FRAME..)? } else { payload };
+    let (_, bytes) = unframed(raw.payload.as_ref()?);
     let text = str::from_utf8(bytes).ok()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Some((text, serde_json::from_str(text).ok()?))
 }
 

@@ -1,8 +1,9 @@
-//! Validation and quality of one batch: everything before the model. Pure.
+//! Validation and quality of one batch: everything before the model.
 
+use chrono::Utc;
 use serde_json::Value as Json;
 use tally_domain::quality::{self, Judged, Report, Rules};
-use tally_domain::{Flow, Incoming, Raw, Record};
+use tally_domain::{Flow, Incoming, Raw, Record, publish};
 use tally_ports::{Batch, DeadLetter, Stop, StopKind};
 
 use crate::budget;
@@ -33,12 +34,14 @@ pub(crate) fn prepare(
     let incoming = contents.into_iter().zip(&places);
     let incoming = incoming
         .map(|(content, (_, raw))| content.map(|fields| Incoming { fields, notation, raw }));
-    let read = flow.read_all(incoming.collect());
+    let mut read = flow.read_all(incoming.collect());
     if read.len() != places.len() {
         let (flow, read, given) = (flow.name(), read.len(), places.len());
         let message = format!("the flow {flow} answers for {read} of {given} records");
         return Err(Stop { kind: StopKind::Data, message });
     }
+
+    publish::add_processed_at(flow, read.iter_mut().flatten(), Utc::now());
 
     let (mut records, mut kept) = (Vec::with_capacity(read.len()), Vec::with_capacity(read.len()));
     let mut dead_letters = Vec::new();

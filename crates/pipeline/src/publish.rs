@@ -70,6 +70,16 @@ impl<P: Publish> Outputs<P> {
     }
 }
 
+impl<P: Publish> Outputs<P> {
+    /// The greatest [size](OutgoingRecord::size) of a record that any `topic` of the same brokers takes.
+    ///
+    /// # Errors
+    /// As [`Outputs::look_up`].
+    pub async fn limit_of(&self, gate: &Gate, topic: &str) -> Result<usize, Stop> {
+        gate.pass(|| self.publisher.limit(topic)).await
+    }
+}
+
 impl<P> Outputs<P> {
     pub(crate) fn topics(&self) -> Topics {
         Arc::clone(&self.topics)

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tally_domain::{AnsweredColumn, Flow, Incoming, Raw, Reason};
+use chrono::Utc;
+use tally_domain::{AnsweredColumn, Flow, Incoming, Raw, publish};
 use tally_ports::{
-    DeadLetterIdentity, DecodedRecord, Enrich, LoggedAct, Origin, Publish, Replay, ReplayAttempt,
-    Replayed, Row, State, Stop, Topics,
+    Attempted, DeadLetterIdentity, DecodedRecord, Enrich, LoggedAct, Origin, Publish, Replay,
+    ReplayAttempt, Replayed, Row, State, Stop, Topics,
 };
 
 use crate::publish::Check;
@@ -64,10 +65,11 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
                     places.push((index, identity));
                     attempts.push(None);
                 }
-                Err(reason) => attempts.push(Some(attempt(identity, Err(reason)))),
+                Err(reason) => attempts.push(Some(attempt(identity, Attempted::Failed(reason)))),
             }
         }
 
+        publish::add_processed_at(&*self.flow, records.iter_mut(), Utc::now());
         let answers = ask(self.enrich.as_deref(), &self.gates.model, &records).await?;
         let mut answers = answers.into_iter();
         let columns = AnsweredColumn::all(self.flow.tables());
@@ -80,7 +82,7 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
             });
             let result = match row {
                 Ok(row) => self.check(&identity, row).await?,
-                Err(reason) => Err(reason),
+                Err(reason) => Attempted::Failed(reason),
             };
             attempts[index] = Some(attempt(identity, result));
         }
@@ -88,18 +90,15 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
     }
 
     /// The row, or why it failed again: what it publishes is too large.
-    async fn check(
-        &self,
-        identity: &DeadLetterIdentity,
-        row: Row,
-    ) -> Result<Result<Row, Reason>, Stop> {
-        let Some(outputs) = &self.outputs else { return Ok(Ok(row)) };
+    async fn check(&self, identity: &DeadLetterIdentity, row: Row) -> Result<Attempted, Stop> {
+        let Some(outputs) = &self.outputs else { return Ok(Attempted::Valid(row)) };
         let DeadLetterIdentity { stream, partition, .. } = identity;
         // Only the store knows the log: the id with the longest is the largest.
         let origin =
             Origin { flow: &*self.flow, id: 0, stream, partition: *partition, log: i64::MAX };
         let mut check = Check::new(origin, outputs, &self.gates.publish, true).await?;
-        Ok(check.records(&row)?.map(|_| row))
+        let checked = check.records(&row)?;
+        Ok(checked.map_or_else(Attempted::Failed, |_| Attempted::Valid(row)))
     }
 
     /// Replays one dead letter; a dry run without `logged_act`.
@@ -125,9 +124,10 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
 /// another process replayed it in between, the result would be the same.
 fn settled(replayed: Replayed, attempt: &ReplayAttempt) -> Replayed {
     match (&replayed, &attempt.result) {
-        (Replayed::NotOpen(State::Replayed), Ok(_)) => Replayed::Written,
-        (Replayed::NotOpen(State::Outdated), Ok(_)) => Replayed::Outdated,
-        (Replayed::NotOpen(State::Retried), Err(reason)) => {
+        (Replayed::NotOpen(State::Replayed), Attempted::Valid(_)) => Replayed::Written,
+        (Replayed::NotOpen(State::Outdated), Attempted::Valid(_)) => Replayed::Outdated,
+        (Replayed::NotOpen(State::Repaired), Attempted::Repaired(_)) => Replayed::Repaired,
+        (Replayed::NotOpen(State::Retried), Attempted::Failed(reason)) => {
             Replayed::FailedAgain { next: attempt.identity.next_attempt(), reason: reason.clone() }
         }
         _ => replayed,

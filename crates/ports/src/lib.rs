@@ -44,7 +44,7 @@ pub use effect::{
 pub use failpoint::failpoint;
 pub use fault::{Fault, Stop, StopKind};
 pub use logged_act::{Acts, LoggedAct};
-pub use migration::{KnownFlow, Migrations};
+pub use migration::{Generator, KnownFlow, Migrations};
 pub use pass::{LastPass, OnClaim, OnSet};
 pub use passed::Passed;
 pub use position::{
@@ -53,7 +53,7 @@ pub use position::{
 pub use privacy::Mask;
 pub use progress::{Progress, PublishedBatch, PublishedOutbox};
 pub use publish::{DeliveryGuarantee, Outbox, OutboxRecord, OutgoingRecord, Publish, Topics, Way};
-pub use replay::{DecodedRecord, Replay, ReplayAttempt, Replayed};
+pub use replay::{Attempted, DecodedRecord, Replay, ReplayAttempt, Replayed};
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};
 pub use worker::{Join, Membership, Worker};

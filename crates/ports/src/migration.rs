@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tally_domain::{Flow, table};
+use tally_domain::{Flow, Raw, table};
 
 use crate::{Stop, StopKind};
 
@@ -34,7 +34,12 @@ pub struct KnownFlow {
     pub sqlite: Migrations,
     /// The schema by which `producer` writes its records as Avro.
     pub avro: Option<&'static str>,
+    /// What `producer` generates records with.
+    pub generator: Option<Generator>,
 }
+
+/// Records of a topic without an end, always the same for a seed and a share of them, from 0 to 1, that has a fault.
+pub type Generator = fn(seed: u64, spoil_share: f64) -> Box<dyn Iterator<Item = Raw> + Send>;
 
 /// The tables of the engine itself.
 const ENGINE: [&str; 8] = [

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tally_domain::{ByteString, Flow, Reason, Stage, TableKind, publish};
 
 pub use self::id::PublicationId;
-use crate::{Fault, Lease, Origin, Progress, Row, Stop, StopKind, Stream};
+use crate::{DeadLetterIdentity, Fault, Lease, Origin, Progress, Row, Stop, StopKind, Stream};
 
 /// The flow that published the record.
 pub const FLOW: &str = "tally.flow";
@@ -22,6 +22,8 @@ pub const FLOW: &str = "tally.flow";
 pub const ID: &str = "tally.id";
 /// Says that a replay published it: it is out of the order of ids.
 const REPLAY: &str = "tally.replay";
+/// Says that the record is a dead letter's, corrected and put back into its topic: the dead letter's id.
+pub const REPAIRED_FROM: &str = "tally.repaired-from";
 
 /// What Kafka's format takes at most for a batch of one record beside its key, value and headers, and for a header beside
 /// its name and value.
@@ -295,6 +297,25 @@ impl<'a> Outgoing<'a> {
             }
         });
         Ok(records.collect())
+    }
+
+    /// The corrected `record` of the dead letter at `identity`, on its way back. Of its headers those of an engine are replaced.
+    pub fn repaired(
+        &mut self,
+        record: &OutgoingRecord,
+        identity: &DeadLetterIdentity,
+    ) -> OutgoingRecord {
+        let mut record = record.clone();
+        record.headers.retain(|(name, _)| !name.starts_with(publish::RESERVED_HEADERS));
+        for (name, value) in [
+            (FLOW, self.flow.clone()),
+            (ID, self.id(identity.position, 0)),
+            (REPLAY, Bytes::from_static(b"true")),
+            (REPAIRED_FROM, identity.id().to_string().into()),
+        ] {
+            record.headers.push((ByteString::from_static(name), Some(value)));
+        }
+        record
     }
 
     fn id(&mut self, position: i64, n: u32) -> Bytes {

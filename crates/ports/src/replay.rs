@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tally_domain::amount::Notation;
 use tally_domain::{Fields, Flow, Raw, Reason};
 
+use crate::publish::OutgoingRecord;
 use crate::{DeadLetterIdentity, Fault, LoggedAct, Outcome, Row, State, Topics};
 
 /// Writes replayed dead letters.
@@ -20,6 +21,8 @@ pub trait Replay: Send + Sync + 'static {
     /// of this one, or those in `kept`. What the row publishes goes into the [`Outbox`](crate::Outbox) of its partition. Where the
     /// flow publishes before it commits and the last pass over the log [may have published](crate::LastPass::may_have_published)
     /// the record already, nothing changes: that is looked up under the lock of the last pass.
+    ///
+    /// A [repaired](Attempted::Repaired) record goes into the outbox and is not written: its source's reader takes it.
     ///
     /// Without `logged_act` it is a dry run: everything is rolled back, and the answer is what the outcome would be.
     fn replay(
@@ -39,12 +42,23 @@ pub struct ReplayAttempt {
     pub flow: Arc<dyn Flow>,
     /// The attempt before this one.
     pub identity: DeadLetterIdentity,
-    /// The row, or why the record failed again.
-    pub result: Result<Row, Reason>,
+    /// What came of it.
+    pub result: Attempted,
     /// The bytes to keep if it fails again, where a mask has been set since.
     pub kept: Option<Raw>,
     /// The topics of the flow's outputs.
     pub topics: Topics,
+}
+
+/// What came of a dead letter's record before the store.
+#[derive(Clone, Debug)]
+pub enum Attempted {
+    /// It is valid now: the row.
+    Valid(Row),
+    /// Why it failed again.
+    Failed(Reason),
+    /// It was corrected: the record for the topic that it came from, without the engine's headers.
+    Repaired(OutgoingRecord),
 }
 
 /// The outcome of a replay.
@@ -54,6 +68,8 @@ pub enum Replayed {
     Written,
     /// Something newer is there; it is [`State::Outdated`].
     Outdated,
+    /// The corrected record is in the outbox; it is [`State::Repaired`].
+    Repaired,
     /// It failed again; it is [`State::Retried`].
     FailedAgain {
         /// The next attempt.
@@ -87,6 +103,7 @@ impl Replayed {
         match self {
             Self::Written => Some("replayed"),
             Self::Outdated => Some("outdated"),
+            Self::Repaired => Some("repaired"),
             Self::FailedAgain { .. } => Some("failed_again"),
             Self::NotOpen(_) | Self::ReadAgain => None,
         }
@@ -97,6 +114,7 @@ impl Replayed {
         match self {
             Self::Written => State::Replayed,
             Self::Outdated => State::Outdated,
+            Self::Repaired => State::Repaired,
             Self::FailedAgain { .. } => State::Retried,
             Self::NotOpen(state) => *state,
             Self::ReadAgain => State::Open,

@@ -1,8 +1,10 @@
-//! Seeded sample files: French bank transactions as a bank exports them, on request with faults in known rows.
+//! Seeded samples: files of French bank transactions as a bank exports them, and logins of users, on request with faults in known
+//! rows.
 //!
 //! One seed gives the same bytes for ever: a change of the output is a breaking change.
 
 mod fault;
+mod logins;
 mod operations;
 mod random;
 mod row;
@@ -10,6 +12,7 @@ mod row;
 use std::io;
 
 pub use fault::{FAULTS, Fault};
+pub use logins::{LOGIN_FAULTS, LoginFault, Logins};
 use random::Random;
 use row::Row;
 
@@ -48,21 +51,21 @@ impl Options {
     /// The fault of row `row`, counted from 1 as the ids are. The spoiled rows are spread evenly, `rows *
     /// spoil_share` of them rounded to the nearest, and take the [`FAULTS`] in turn.
     pub fn fault_of(&self, row: u64) -> Option<Fault> {
-        let before = self.spoiled(row.checked_sub(1)?);
-        let spoiled_here = self.spoiled(row) > before;
+        let before = spoiled(row.checked_sub(1)?, self.spoil_share);
+        let spoiled_here = spoiled(row, self.spoil_share) > before;
         spoiled_here.then(|| FAULTS[before % FAULTS.len()])
     }
+}
 
-    /// How many of the first `rows` rows have a fault.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "exact up to 2^53 rows; a negative share is none"
-    )]
-    fn spoiled(&self, rows: u64) -> usize {
-        (rows as f64 * self.spoil_share).round() as usize
-    }
+/// How many of the first `rows` rows have a fault, where a share of them has.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "exact up to 2^53 rows; a negative share is none"
+)]
+fn spoiled(rows: u64, share: f64) -> usize {
+    (rows as f64 * share).round() as usize
 }
 
 /// Writes a header and `options.rows` rows to `out`, in constant memory; `out` is best buffered.

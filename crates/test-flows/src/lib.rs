@@ -51,6 +51,7 @@ fn known(
         postgres: Migrations { name, scripts: postgres },
         sqlite: Migrations { name, scripts: sqlite },
         avro: None,
+        generator: None,
     }
 }
 

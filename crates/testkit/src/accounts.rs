@@ -76,6 +76,7 @@ impl Accounts {
             postgres: Migrations { name: Self::NAME, scripts: &[POSTGRES] },
             sqlite: Migrations { name: Self::NAME, scripts: &[SQLITE] },
             avro: None,
+            generator: None,
         }
     }
 }

@@ -22,7 +22,13 @@ impl Alerts {
     /// The flow, without tables.
     pub fn known() -> KnownFlow {
         let none = Migrations { name: Self::NAME, scripts: &[] };
-        KnownFlow { flow: Arc::new(Self), postgres: none, sqlite: none, avro: None }
+        KnownFlow {
+            flow: Arc::new(Self),
+            postgres: none,
+            sqlite: none,
+            avro: None,
+            generator: None,
+        }
     }
 }
 

@@ -45,6 +45,7 @@ impl Visits {
             postgres: Self::POSTGRES,
             sqlite: Self::SQLITE,
             avro: None,
+            generator: None,
         }
     }
 

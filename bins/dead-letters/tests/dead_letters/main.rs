@@ -6,6 +6,7 @@ mod chosen;
 mod corrected;
 mod looking;
 mod races;
+mod repair;
 mod replay;
 mod settings;
 mod support;

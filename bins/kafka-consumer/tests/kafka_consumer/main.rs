@@ -5,6 +5,7 @@ mod content;
 mod crash;
 mod group;
 mod log;
+mod logins;
 mod outages;
 mod run_stream;
 mod security;

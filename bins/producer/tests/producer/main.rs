@@ -1,6 +1,7 @@
 //! `producer` as a process.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod generated;
 mod rejects;
 mod rows;
 mod serial;

@@ -46,6 +46,7 @@ impl Wide {
             postgres: Migrations { name: "wide", scripts: &[WIDE] },
             sqlite: Migrations { name: "wide", scripts: &[] },
             avro: None,
+            generator: None,
         }
     }
 }

@@ -58,7 +58,7 @@ async fn one_is_refused(database: &TestDatabase, store: &Postgres, code: &str, n
     let attempt = Arc::new(ReplayAttempt {
         flow,
         identity,
-        result: Ok(row(3, 3, "-12.34")),
+        result: tally_ports::Attempted::Valid(row(3, 3, "-12.34")),
         kept: None,
         topics: tally_ports::Topics::default(),
     });

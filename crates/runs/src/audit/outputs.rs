@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_audit::{FoundRecord, Publications, Violations, digest};
+use tally_domain::publish::without_processed_at;
 use tally_domain::{Flow, Raw};
 use tally_ports::audit::PassName;
 use tally_ports::{Audit, DeliveryGuarantee, Fault, Topics, Way, passed, publish};
@@ -68,6 +69,7 @@ impl Outputs {
                 publications.is_not_whole(topic);
             }
             let name = &names[topic];
+            let processed_at = self.processed_at(name);
             let mut scan = Scan::new(&self.cluster, &decoder, name, partition, (first, end));
             while let Some(scanned) = scan.next().await? {
                 let Scanned::Batch(batch) = scanned else {
@@ -78,7 +80,7 @@ impl Outputs {
                     publications.is_not_whole(topic);
                 }
                 for item in &batch.items {
-                    let found = found(topic, partition, item.position, &item.raw);
+                    let found = found(topic, partition, item.position, &item.raw, processed_at);
                     publications.see_record(found, violations);
                 }
             }
@@ -89,6 +91,12 @@ impl Outputs {
             publications.see_letters(&asked, &traces.dead_letters, violations);
         }
         Ok(())
+    }
+
+    /// The field that the engine adds to what is published to the topic, if it does.
+    fn processed_at(&self, topic: &str) -> Option<&str> {
+        let mut outputs = self.flow.outputs().iter().zip(&*self.topics);
+        outputs.find(|(_, of_output)| ***of_output == *topic)?.0.processed_at.as_deref()
     }
 
     async fn parts(&self, names: &[String]) -> Result<Vec<Part>, Fault> {
@@ -104,7 +112,17 @@ impl Outputs {
     }
 }
 
-fn found(topic: usize, partition: i32, offset: i64, raw: &Raw) -> FoundRecord<'_> {
+fn found<'a>(
+    topic: usize,
+    partition: i32,
+    offset: i64,
+    raw: &'a Raw,
+    processed_at: Option<&str>,
+) -> FoundRecord<'a> {
+    let value = raw.payload.as_ref().map(|value| match processed_at {
+        Some(field) => without_processed_at(value, field),
+        None => value.clone(),
+    });
     let header = |name: &str| {
         let (_, value) = raw.headers.iter().find(|(other, _)| other == name)?;
         value.as_ref().map(Bytes::as_ref)
@@ -115,7 +133,7 @@ fn found(topic: usize, partition: i32, offset: i64, raw: &Raw) -> FoundRecord<'_
         offset,
         flow: header(publish::FLOW),
         id: header(publish::ID),
-        digest: digest(raw.key.as_deref(), raw.payload.as_deref()),
+        digest: digest(raw.key.as_deref(), value.as_deref()),
     }
 }
 

@@ -1,15 +1,17 @@
-//! Replay of dead letters.
+//! Replay and repair of dead letters.
 
 mod decode;
 mod outcome;
 mod pages;
+mod repair;
 mod run;
 
 use tally_ports::{Fault, Stop};
 
 pub use self::outcome::Outcome;
 pub use self::pages::{Pages, parts};
-pub use self::run::{Reading, Settings, Stages, flows, run};
+pub use self::repair::Correction;
+pub use self::run::{Reading, Seen, Settings, Stages, flows, run};
 use crate::Process;
 
 /// Why work on dead letters ended early.

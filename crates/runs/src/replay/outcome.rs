@@ -9,6 +9,8 @@ pub enum Outcome {
     Replayed(Replayed),
     /// Its bytes are incomplete.
     NotReplayable(&'static str),
+    /// Why it cannot be repaired.
+    NotRepairable(String),
     /// It has too many failed attempts.
     Exhausted {
         /// The limit of attempts.
@@ -26,6 +28,7 @@ impl Outcome {
                 None => "not_open",
             },
             Self::NotReplayable(_) => "not_replayable",
+            Self::NotRepairable(_) => "not_repairable",
             Self::Exhausted { .. } => "exhausted",
         }
     }

@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use tally_adapter_csv::Overrides;
 use tally_adapter_kafka::wire::{self, Registry};
-use tally_domain::Flow;
+use tally_domain::{Flow, Incoming, Reason};
 use tally_pipeline::{Outputs, Replayer};
 use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
+use tally_ports::publish::Outgoing;
 use tally_ports::{
-    Acts, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Outbox, Positions,
-    Publish, Raw, Replay, ReplayAttempt, Replayed, State, Stop, StopKind, StoredDeadLetter,
+    Acts, Attempted, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Origin,
+    Outbox, OutgoingRecord, Positions, Publish, Raw, Replay, ReplayAttempt, Replayed, State, Stop,
+    StopKind, StoredDeadLetter, Topics,
 };
 use tokio::time::{Instant, sleep_until};
 
 use super::decode::Decoder;
 use super::pages::{Pages, parts};
+use super::repair::Correction;
 use super::{Ended, Outcome, ask, wait};
 use crate::Process;
 use crate::unowned::publish_unowned;
@@ -57,6 +60,8 @@ pub struct Stages<E, P, S> {
     outputs: Option<Outputs<P>>,
     store: Arc<S>,
     batch_size: usize,
+    /// Where records are repaired instead of replayed.
+    correction: Option<Correction>,
 }
 
 impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
@@ -74,7 +79,61 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
         let (decoder, gates) = (Decoder::new(flow, reading), process.gates.clone());
         let (model, of_replayer) = (model.map(Arc::new), Arc::clone(&store));
         let replayer = Replayer::new(Arc::clone(flow), model, outputs.clone(), of_replayer, gates);
-        Self { flow: Arc::clone(flow), decoder, replayer, outputs, store, batch_size }
+        Self {
+            flow: Arc::clone(flow),
+            decoder,
+            replayer,
+            outputs,
+            store,
+            batch_size,
+            correction: None,
+        }
+    }
+
+    /// The same, where records are corrected so and put back into their topics.
+    #[must_use]
+    pub fn repairing(self, correction: Correction) -> Self {
+        Self { correction: Some(correction), ..self }
+    }
+
+    /// The corrected payload and what becomes of it, or why it cannot be repaired.
+    async fn repair(
+        &self,
+        process: &Process,
+        stored: &StoredDeadLetter,
+        correction: &Correction,
+    ) -> Result<Result<OutgoingRecord, String>, Ended> {
+        let record = match correction.record(&*self.flow, stored) {
+            Ok(record) => record,
+            Err(why) => return Ok(Err(why)),
+        };
+        let raw = Raw { payload: record.value.clone(), ..stored.raw.clone() };
+        let corrected = StoredDeadLetter { summary: stored.summary.clone(), raw };
+        let decoding = process.gates.source.pass(|| self.decoder.decode(&corrected));
+        let read = wait(process, decoding).await?.and_then(|(fields, notation)| {
+            self.flow.read(Incoming { fields, notation, raw: &corrected.raw })
+        });
+        if let Err(Reason { code, message, .. }) = read {
+            return Ok(Err(format!("it would not be valid: {code}: {message}")));
+        }
+        let Some(outputs) = &self.outputs else {
+            return Ok(Err("this program does not publish".to_owned()));
+        };
+        let limit = wait(process, outputs.limit_of(&process.gates.publish, &record.topic)).await?;
+        let identity = &stored.summary.identity;
+        let origin = Origin {
+            flow: &*self.flow,
+            id: 0,
+            stream: &identity.stream,
+            partition: identity.partition,
+            log: i64::MAX,
+        };
+        let topics = Topics::default();
+        let whole = Outgoing::new(origin, &topics, true).repaired(&record, identity);
+        if whole.size() > limit {
+            return Ok(Err(format!("it would be larger than {} takes", record.topic)));
+        }
+        Ok(Ok(record))
     }
 
     async fn publish(&self, process: &Process, duration: Duration) -> Result<(), Ended> {
@@ -116,8 +175,17 @@ fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
     Stop { kind: StopKind::Setting, message }
 }
 
-/// Replays the dead letters of each flow that `filter` matches, and records the counts in `store`; passes each outcome to
-/// `watch`.
+/// What happens during a run, for whoever watches.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// A record is about to be put back with this payload.
+    Corrected(&'a StoredDeadLetter, &'a OutgoingRecord),
+    /// What became of it.
+    Done(&'a DeadLetterSummary, &'a Outcome),
+}
+
+/// Replays or repairs the dead letters of each flow that `filter` matches, and records the counts in `store`; passes to
+/// `watch` what happens.
 ///
 /// # Errors
 /// What ended the run early, which may be an error of `watch`: the counts until then are recorded anyway.
@@ -128,7 +196,7 @@ pub async fn run<E, P, S, X>(
     mut filter: Filter,
     logged_act: LoggedAct,
     settings: Settings,
-    watch: impl FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
+    watch: impl FnMut(Seen<'_>) -> Result<(), X>,
 ) -> Result<LoggedAct, X>
 where
     E: Enrich,
@@ -178,7 +246,7 @@ where
         filter: &Filter,
     ) -> Result<(), X>
     where
-        W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
+        W: FnMut(Seen<'_>) -> Result<(), X>,
     {
         let at_once = self.settings.rate.map_or(stages.batch_size, |rate| {
             stages.batch_size.min(usize::try_from(rate.get()).unwrap_or(usize::MAX))
@@ -219,10 +287,10 @@ where
         whole: Vec<StoredDeadLetter>,
     ) -> Result<(), X>
     where
-        W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
+        W: FnMut(Seen<'_>) -> Result<(), X>,
     {
-        let Stages { decoder, replayer, .. } = stages;
-        let (mut letters, mut decoded) = (Vec::new(), Vec::new());
+        let Stages { flow, decoder, replayer, correction, .. } = stages;
+        let (mut letters, mut decoded, mut repaired) = (Vec::new(), Vec::new(), Vec::new());
         for stored in whole {
             let obstacle = obstacle(&stored.raw).map(Outcome::NotReplayable);
             let outcome = match stored.summary.state {
@@ -233,13 +301,31 @@ where
                 self.tell(&stored.summary, &outcome)?;
                 continue;
             }
+            if let Some(correction) = correction {
+                match stages.repair(self.process, &stored, correction).await? {
+                    Ok(record) => {
+                        (self.watch)(Seen::Corrected(&stored, &record))?;
+                        repaired.push(ReplayAttempt {
+                            flow: Arc::clone(flow),
+                            identity: stored.summary.identity.clone(),
+                            result: Attempted::Repaired(record),
+                            kept: None,
+                            topics: Topics::default(),
+                        });
+                        letters.push((None, stored.summary));
+                    }
+                    Err(why) => self.tell(&stored.summary, &Outcome::NotRepairable(why))?,
+                }
+                continue;
+            }
             let decoding = self.process.gates.source.pass(|| decoder.decode(&stored));
             let read = wait(self.process, decoding).await?;
             let kept = decoder.mask(&stored);
             decoded.push((stored.summary.identity.clone(), stored.raw, read));
             letters.push((kept, stored.summary));
         }
-        let attempts = wait(self.process, replayer.prepare(decoded)).await?;
+        let mut attempts = wait(self.process, replayer.prepare(decoded)).await?;
+        attempts.append(&mut repaired);
         for ((kept, letter), attempt) in letters.into_iter().zip(attempts) {
             self.rate_limiter.wait(self.process).await;
             if self.process.stop.is_cancelled() {
@@ -257,10 +343,10 @@ where
     /// Counts an outcome and reports it.
     fn tell<X>(&mut self, letter: &DeadLetterSummary, outcome: &Outcome) -> Result<(), X>
     where
-        W: FnMut(&DeadLetterSummary, &Outcome) -> Result<(), X>,
+        W: FnMut(Seen<'_>) -> Result<(), X>,
     {
         self.logged_act.add(outcome.as_str(), 1);
-        (self.watch)(letter, outcome)
+        (self.watch)(Seen::Done(letter, outcome))
     }
 
     /// Writes the act with all its counts, including records that did not change.

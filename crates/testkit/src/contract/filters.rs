@@ -8,8 +8,8 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Reason, Stage};
 use tally_ports::{
-    Act, Change, DeadLetter, DeadLetterRelay, DeadLetterSummary, DeadLetters, Filter, Headers,
-    LoggedAct, Raw, Replay, State, StoredDeadLetter,
+    Act, Attempted, Change, DeadLetter, DeadLetterRelay, DeadLetterSummary, DeadLetters, Filter,
+    Headers, LoggedAct, Raw, Replay, State, StoredDeadLetter,
 };
 use uuid::Uuid;
 
@@ -299,7 +299,7 @@ where
     let attempt = std::sync::Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         identity,
-        result: Ok(build::row(2, 2, "5")),
+        result: Attempted::Valid(build::row(2, 2, "5")),
         kept: None,
         topics: tally_ports::Topics::default(),
     });

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tally_ports::{
-    Begin, Claim, Earlier, OpenDeadLetter, Outbox as _, Positions as _, Replay as _, ReplayAttempt,
-    Replayed, Row, Sink as _, State,
+    Attempted, Begin, Claim, Earlier, OpenDeadLetter, Outbox as _, OutgoingRecord, Positions as _,
+    Replay as _, ReplayAttempt, Replayed, Row, Sink as _, State,
 };
 
 use super::claims::{assert_taken, own};
 use super::commits::commit;
 use super::replays::{Replays, identity, replay_act};
 use super::versions::{IS_SPOILT, Reader, attempt, fail};
-use super::{OUTBOX, Record, Store};
+use super::{DEAD_LETTERS, OUTBOX, Record, Store};
 use crate::accounts::{account, happening, record};
 use crate::alerts::{Alerts, alert, publication};
 use crate::build::{self, AGAIN, LONG, TOLERANCE, dead_letter, flow_named, stream};
@@ -288,7 +288,7 @@ where
         let attempt = Arc::new(ReplayAttempt {
             flow: flow_named(Alerts::NAME),
             identity: identity::<Alerts>("group/topic", pass, position, 1),
-            result: Ok(alert(position, &["a"])),
+            result: Attempted::Valid(alert(position, &["a"])),
             kept: None,
             topics: tally_ports::publish::default_topics(&Alerts),
         });
@@ -306,6 +306,59 @@ where
     assert_eq!(replay(1, 1).await, Ok(Replayed::NotOpen(State::Outdated)));
 }
 
+/// With the dead letter's id, once; nothing is written, and a re-read that refuses the record leaves it so.
+pub async fn a_repaired_record_goes_into_the_outbox<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    let mut reader = fail(&sink, 1).await;
+    let Row { position, .. } = record(0, []);
+    let before = attempt(record(position, []));
+    let headers = [("from", "app"), ("tally.id", "of another engine")];
+    let headers = headers.map(|(name, value)| (name.into(), Some(value.into())));
+    let corrected = OutgoingRecord {
+        topic: "topic".into(),
+        key: None,
+        value: Some("corrected".into()),
+        headers: headers.into(),
+    };
+    let repair = Arc::new(ReplayAttempt {
+        flow: Arc::clone(&before.flow),
+        identity: before.identity.clone(),
+        result: Attempted::Repaired(corrected),
+        kept: None,
+        topics: Arc::default(),
+    });
+    assert_eq!(sink.replay(&repair, None).await, Ok(Replayed::Repaired));
+    assert_eq!(sink.unpublished("accounts").await, Ok(0), "a dry run");
+    let logged_act = replay_act();
+    assert_eq!(sink.replay(&repair, Some(&logged_act)).await, Ok(Replayed::Repaired));
+    let found = sink.replay(&repair, Some(&logged_act)).await;
+    assert_eq!(found, Ok(Replayed::NotOpen(State::Repaired)));
+
+    let rows = store.read(&OUTBOX).await;
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((&row["topic"], row.bytes("value").as_deref()), ("topic", Some(&b"corrected"[..])));
+    let id = before.identity.id().to_string();
+    for (name, value) in [
+        ("from", "app"),
+        ("tally.flow", "accounts"),
+        ("tally.id", &*format!("{}/0/1/0/0", reader.stream.name)),
+        ("tally.replay", "true"),
+        ("tally.repaired-from", &*id),
+    ] {
+        assert_eq!(header(row, name).as_deref(), Some(value), "{name}");
+    }
+    sink.published(&reader.position.lease, 0).await.unwrap();
+    reader.begin_again().await;
+    let refused =
+        build::commit(&reader.position, &reader.stream, 0..=0, vec![], vec![dead_letter(0)]);
+    commit(&sink, refused).await.unwrap();
+    let states = store.read(&DEAD_LETTERS).await;
+    assert!(states.iter().all(|row| &row["state"] == "repaired"), "{states:?}");
+}
+
 /// Also where its pass has ended, which it stays.
 pub async fn a_replay_of_an_ended_pass_is_relayed<S: Store>(store: &S)
 where
@@ -320,7 +373,7 @@ where
     let attempt = Arc::new(ReplayAttempt {
         flow: flow_named(Alerts::NAME),
         identity: identity::<Alerts>("file/1", 1, 0, 1),
-        result: Ok(alert(0, &["a"])),
+        result: Attempted::Valid(alert(0, &["a"])),
         kept: None,
         topics: tally_ports::publish::default_topics(&Alerts),
     });

@@ -7,8 +7,8 @@ use serde_json::json;
 use tally_domain::transactions::Transactions;
 use tally_domain::{Flow, Reason, Stage};
 use tally_ports::{
-    Acts, DeadLetterIdentity, DeadLetters, Fault, LoggedAct, Position, Raw, Replay, ReplayAttempt,
-    Replayed, Row, Sink, State, StopKind, Stream,
+    Acts, Attempted, DeadLetterIdentity, DeadLetters, Fault, LoggedAct, Position, Raw, Replay,
+    ReplayAttempt, Replayed, Row, Sink, State, StopKind, Stream,
 };
 
 use super::claims::own;
@@ -41,7 +41,7 @@ pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         identity: identity::<Transactions>("file/1", 1, row.position, 1),
-        result: Ok(row),
+        result: Attempted::Valid(row),
         kept: None,
         topics: tally_ports::Topics::default(),
     })
@@ -53,7 +53,7 @@ pub(super) fn still_bad(position: i64, attempt: i32) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         identity,
-        result: Err(reason),
+        result: Attempted::Failed(reason),
         kept: None,
         topics: tally_ports::Topics::default(),
     })
@@ -221,7 +221,7 @@ where
     let newest = Arc::new(ReplayAttempt {
         flow: flow_named(Transactions::NAME),
         identity: next,
-        result: Ok(row(0, 7, "5")),
+        result: Attempted::Valid(row(0, 7, "5")),
         kept: None,
         topics: tally_ports::Topics::default(),
     });
@@ -337,7 +337,7 @@ where
         Arc::new(ReplayAttempt {
             flow,
             identity,
-            result: Ok(visit(position, "ann", page)),
+            result: Attempted::Valid(visit(position, "ann", page)),
             kept: None,
             topics: tally_ports::Topics::default(),
         })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tally_ports::publish::default_topics;
 use tally_ports::{
-    Claim, Position, Positions, Refused, Replay as _, ReplayAttempt, Replayed, Row, Sink, State,
-    Stream,
+    Attempted, Claim, Position, Positions, Refused, Replay as _, ReplayAttempt, Replayed, Row,
+    Sink, State, Stream,
 };
 
 use super::commits::commit;
@@ -233,7 +233,7 @@ pub(super) fn attempt(row: Row) -> Arc<ReplayAttempt> {
     Arc::new(ReplayAttempt {
         flow: flow_named(Accounts::NAME),
         identity: identity::<Accounts>("group/topic", 1, row.position, 1),
-        result: Ok(row),
+        result: Attempted::Valid(row),
         kept: None,
         topics: default_topics(&Accounts::default()),
     })

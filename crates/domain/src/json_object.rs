@@ -1,0 +1,193 @@
+//! JSON objects whose members keep their order and their values' exact text.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+
+use bytes::Bytes;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// The schema registry's frame: a zero and the schema's id.
+const FRAME: usize = 5;
+
+/// A payload without the schema registry's frame, and that frame, empty where there is none. JSON does not begin with a zero.
+pub fn unframed(payload: &[u8]) -> (&[u8], &[u8]) {
+    if payload.first() == Some(&0) {
+        payload.split_at_checked(FRAME).unwrap_or((payload, &[]))
+    } else {
+        payload.split_at(0)
+    }
+}
+
+/// A JSON object: names and the exact texts of their values, in order. Its `Debug` shows no values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct JsonObject<'a> {
+    members: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> JsonObject<'a> {
+    /// The object that a text is; `None` where it is none, or has a member twice.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Names and texts of values, in order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The text of the value of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.members().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    /// Gives a value, a JSON text, to a name: in its place, or behind all others.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, json: impl Into<Cow<'a, str>>) {
+        let name = name.into();
+        match self.members.iter_mut().find(|(found, _)| *found == name) {
+            Some((_, value)) => *value = json.into(),
+            None => self.members.push((name, json.into())),
+        }
+    }
+
+    /// Takes the value of this name out.
+    pub fn remove(&mut self, name: &str) {
+        self.members.retain(|(found, _)| found != name);
+    }
+
+    /// Gives the member of this name another name and value, in its place.
+    pub fn replace(&mut self, name: &str, new: &'a str, json: impl Into<Cow<'a, str>>) {
+        if let Some(member) = self.members.iter_mut().find(|(found, _)| found == name) {
+            *member = (Cow::Borrowed(new), json.into());
+        }
+    }
+
+    /// Sets the value at a path, whose points lead into inner objects; whether there is an object at each but the last.
+    pub fn set_at(&mut self, path: &str, json: &str) -> bool {
+        let Some((first, rest)) = path.split_once('.') else {
+            self.set(path.to_owned(), json.to_owned());
+            return true;
+        };
+        let Some(inner) = self.get(first) else { return false };
+        let Some(mut inner) = JsonObject::parse(inner) else { return false };
+        let is_set = inner.set_at(rest, json);
+        let inner = inner.to_string();
+        self.set(first.to_owned(), inner);
+        is_set
+    }
+
+    /// Its text behind a `frame`.
+    pub fn framed(&self, frame: &[u8]) -> Bytes {
+        let texts: usize = self.members().map(|(name, value)| name.len() + value.len() + 4).sum();
+        let mut payload = Vec::with_capacity(frame.len() + texts + 2);
+        payload.extend_from_slice(frame);
+        let _never_fails = write!(payload, "{self}");
+        payload.into()
+    }
+}
+
+/// Its text.
+impl fmt::Display for JsonObject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('{')?;
+        for (index, (name, value)) in self.members().enumerate() {
+            if index > 0 {
+                f.write_char(',')?;
+            }
+            if name.contains(|char: char| char.is_control() || matches!(char, '"' | '\\')) {
+                f.write_str(&serde_json::to_string(name).map_err(|_| fmt::Error)?)?;
+            } else {
+                write!(f, "\"{name}\"")?;
+            }
+            write!(f, ":{value}")?;
+        }
+        f.write_char('}')
+    }
+}
+
+impl fmt::Debug for JsonObject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonObject").field("members", &self.members.len()).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = JsonObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut object = JsonObject::default();
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    let value: &RawValue = map.next_value()?;
+                    object.members.push((name.0, Cow::Borrowed(value.get())));
+                }
+                let mut names: Vec<&str> = object.members().map(|(name, _)| name).collect();
+                names.sort_unstable();
+                if names.windows(2).any(|pair| pair[0] == pair[1]) {
+                    return Err(A::Error::custom("a member twice"));
+                }
+                Ok(object)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A name, which is borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_texts_stay() {
+        let text = r#" { "b" : 1.50, "a\"":[ 1,2 ], "c":{"d": null,"e":"é\u0041"}, "z" : 1e2 } "#;
+        let mut object = JsonObject::parse(text).unwrap();
+        assert_eq!(
+            object.to_string(),
+            r#"{"b":1.50,"a\"":[ 1,2 ],"c":{"d": null,"e":"é\u0041"},"z":1e2}"#
+        );
+        object.set("b", "2");
+        object.set("new", "true");
+        object.replace("z", "y", "0");
+        object.remove("a\"");
+        assert!(object.set_at("c.d", "7") && object.set_at("c.f", "8"));
+        assert!(!object.set_at("c.e.x", "7") && !object.set_at("none.x", "7"));
+        assert_eq!(
+            object.to_string(),
+            r#"{"b":2,"c":{"d":7,"e":"é\u0041","f":8},"y":0,"new":true}"#
+        );
+        assert_eq!((object.get("y"), object.get("z")), (Some("0"), None));
+    }
+
+    #[test]
+    fn what_is_no_object_or_has_a_member_twice_is_none() {
+        for text in ["", "[]", "7", "{\"a\":1", "{\"a\":1}{}", "{\"a\":1,\"\\u0061\":2}"] {
+            assert_eq!(JsonObject::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_kept() {
+        assert_eq!(unframed(b"\0\0\0\0\x07{}"), (&b"\0\0\0\0\x07"[..], &b"{}"[..]));
+        assert_eq!(unframed(b"{}"), (&b""[..], &b"{}"[..]));
+        assert_eq!(unframed(b"\0\0"), (&b"\0\0"[..], &b""[..]));
+        assert_eq!(unframed(b""), (&b""[..], &b""[..]));
+        assert_eq!(
+            JsonObject::parse("{ }").unwrap().framed(b"\0\0\0\0\x07"),
+            &b"\0\0\0\0\x07{}"[..]
+        );
+    }
+}
