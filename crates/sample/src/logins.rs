@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(logins(1), logins(1));
         assert_ne!(logins(1), logins(2));
         let first = Logins::new(42, 0.0).next().unwrap();
-        let value = r#"{"user_id":"user-02741","app_version":"2.3.0"}"#;
+        let value = r#"{"user_id":"user-06281","app_version":"2.3.0","device_type":"android","ip":"10.14.167.195","locale":"ja-JP","device_id":"a3926552","timestamp":1767225600}"#;
         assert_eq!(first.payload.as_deref(), Some(value.as_bytes()));
     }
 

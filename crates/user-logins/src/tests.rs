@@ -101,7 +101,11 @@ fn every_violation_is_named_and_no_value_shown() {
          type \"number\";user_id: value is not of type \"string\"",
     );
     refused("{", "json", "the record is not JSON");
-    refused(&LOGIN.replace("more", "ip"), "json", "a field is there twice, or holds no text");
+    refused(
+        &LOGIN.replace(r#""more": {"a": 1.50}"#, r#""ip": "b""#),
+        "json",
+        "a field is there twice, or holds no text",
+    );
     let (schema, raw) = (UserLogins::default(), Raw::default());
     let incoming = Incoming { fields: Vec::new(), notation: Notation::Plain, raw: &raw };
     assert_eq!(schema.read(incoming).unwrap_err().code, "tombstone");

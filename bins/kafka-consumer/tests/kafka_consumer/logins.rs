@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use serde_json::Value;
 use tally_harness::eventually;
-use tally_harness::job::{LONG, Target};
+use tally_harness::job::{LONG, Target, ended_with};
 use tally_harness::kafka::{Broker, JavaProducer, Stored};
 use tally_harness::ledger::until_it_commits;
 use tally_harness::process::{Launch, Signal, binary};
 use tally_sample::{LoginFault, Logins};
+use tokio::sync::Mutex;
 
 use crate::support::{LEASE, VERY_LONG, end_all};
 
@@ -37,9 +38,14 @@ impl Flow {
     }
 
     fn program(&self, name: &str) -> Launch {
-        Launch::new(binary(name))
+        let program = Launch::new(binary(name))
             .args(["--flow", "user-logins", "--topic", &self.from])
-            .args(["--brokers", self.broker.bootstrap()])
+            .args(["--brokers", self.broker.bootstrap()]);
+        self.with_topics(program)
+    }
+
+    fn with_topics(&self, program: Launch) -> Launch {
+        program
             .env("TALLY_FLOWS__USER_LOGINS__PUBLISH__PROCESSED", &self.to)
             .env("TALLY_KAFKA__DELIVERY", self.delivery)
             .env("TALLY_KAFKA__PROGRESS_TOPIC", format!("{}-progress", self.to))
@@ -66,18 +72,18 @@ impl Flow {
 
     /// What readers of committed records find in a topic, by partition.
     async fn found(&self, topic: &str, partitions: i32) -> Vec<Vec<Stored>> {
-        let mut java = JavaProducer::start(self.broker.bootstrap());
+        let java = Mutex::new(JavaProducer::start(self.broker.bootstrap()));
         // A commit returns before all of its partitions have the marker.
         for topic in [&self.from, &self.to] {
             eventually(LONG, async || {
-                let (stable, written) = java_ends(self.broker, topic).await;
+                let (stable, written) = java.lock().await.ends(topic).await;
                 stable == written
             })
             .await;
         }
         let mut found = Vec::new();
         for partition in 0..partitions {
-            found.push(java.read_all(topic, partition, true).await);
+            found.push(java.lock().await.read_all(topic, partition, true).await);
         }
         found
     }
@@ -173,15 +179,22 @@ impl Flow {
         rows.map(pair).collect()
     }
 
+    /// Puts back what the flow's rule corrects; how many that are.
+    fn repair(&self) -> usize {
+        let repair = Launch::new(binary("dead-letters"))
+            .args(["repair", "--flow", "user-logins", "--all", "--output", "json"])
+            .args(["--brokers", self.broker.bootstrap(), "--database-url", &self.target.url()]);
+        let output = self.with_topics(repair).spawn().wait(VERY_LONG);
+        assert_eq!(output.code, Some(0), "{output}");
+        let last: Value = serde_json::from_str(output.stdout.lines().last().unwrap()).unwrap();
+        last["counts"]["repaired"].as_u64().unwrap().try_into().unwrap()
+    }
+
     fn check_audit(&self) {
         let audit = self.program("audit").args(["--database-url", &self.target.url()]);
         let output = audit.spawn().wait(VERY_LONG);
         assert_eq!(output.code, Some(0), "{output}");
     }
-}
-
-async fn java_ends(broker: &Broker, topic: &str) -> (i64, i64) {
-    JavaProducer::start(broker.bootstrap()).ends(topic).await
 }
 
 /// By the words of the schema, without it.
@@ -202,6 +215,19 @@ async fn processed_and_counted(target: Target, delivery: &'static str) {
     let letters: usize = flow.found(&flow.dead_letters, 1).await.iter().map(Vec::len).sum();
     assert_eq!(letters, 100);
     flow.check_audit();
+
+    let logins = Logins::new(SEED, 0.05);
+    let faults = (0..2_000).filter_map(|number| logins.fault_of(number));
+    let missing = faults.filter(|fault| fault.code() == "schema_required").count();
+    assert_eq!(flow.repair(), missing);
+    let output = flow.consumer(&["--until-end"]).spawn().wait(VERY_LONG);
+    assert_eq!(output.code, Some(0), "{output}");
+    // Those that were put back are logins as any other.
+    flow.check_processed().await;
+    let counted = "select sum(logins) from user_logins_by_locale";
+    let expected = i64::try_from(1_900 + missing).unwrap();
+    assert_eq!(flow.target.number(counted).await, expected);
+    flow.check_audit();
 }
 
 #[tokio::test]
@@ -212,6 +238,26 @@ async fn logins_are_published_and_counted_at_least_once_sqlite() {
 #[tokio::test]
 async fn logins_are_published_and_counted_exactly_once_postgres() {
     processed_and_counted(Target::postgres().await, "exactly-once").await;
+}
+
+/// Those of the settings without a flow's name are the first flow's.
+#[test]
+fn topics_are_the_flows_own_unless_they_are_set_for_it() {
+    let shown = |name: &str, value: &str| {
+        let consumer = Launch::new(binary("kafka-consumer"))
+            .args(["--flow", "user-logins", "--print-config"])
+            .env("TOPIC_NAME", "transactions")
+            .env("DLQ_TOPIC", "dead-letters");
+        ended_with(&consumer.env(name, value).spawn(), 0).stdout
+    };
+    let own = shown("GROUP_ID", "g");
+    for line in
+        ["topic = \"user-login\" # default", "dlq_topic = \"user-login-dead-letter\" # default"]
+    {
+        assert!(own.contains(&format!("kafka.{line}")), "{line} in {own}");
+    }
+    let set = shown("TALLY_FLOWS__USER_LOGINS__DLQ_TOPIC", "bad-logins");
+    assert!(set.contains("kafka.dlq_topic = \"bad-logins\" # environment "), "{set}");
 }
 
 mod repeated {
