@@ -11,6 +11,7 @@
 )]
 
 pub mod certificate;
+pub mod checkout;
 pub mod connect;
 pub mod http;
 pub mod job;

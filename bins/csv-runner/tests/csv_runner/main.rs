@@ -19,6 +19,7 @@ mod refused;
 mod rejected;
 mod restart;
 mod rows;
+mod run_batch;
 mod settings;
 mod support;
 mod timestamps;
