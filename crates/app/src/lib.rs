@@ -14,6 +14,7 @@ mod settings;
 mod span;
 mod start;
 mod store;
+mod table;
 mod url;
 
 pub use console::{console, existing, who};
@@ -28,6 +29,7 @@ pub use settings::Settings;
 pub use span::Span;
 pub use start::{Worker, start};
 pub use store::Store;
+pub use table::{Table, bar, plain};
 pub use url::Url;
 
 /// Compiles the example of the README.
