@@ -1,6 +1,7 @@
 //! Parts for composing a binary: settings from all their layers, and stores by URL.
 
 mod console;
+mod counts;
 mod exit;
 mod flags;
 mod flows;
@@ -18,6 +19,7 @@ mod table;
 mod url;
 
 pub use console::{console, existing, who};
+pub use counts::show_counts;
 pub use exit::{EXIT_OUTPUT, exit, print, print_logged, say};
 pub use flags::{Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
 pub use flows::{FlowFlag, Flows};
