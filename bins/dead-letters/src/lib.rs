@@ -13,7 +13,6 @@ mod replay;
 mod report;
 mod show;
 mod stats;
-mod table;
 
 use std::io::{self, stderr};
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use crate::arguments::{List, Output};
 use crate::bytes::{inline, whole_characters};
 use crate::console::{Console, Ended, print};
 use crate::json::{self, DeadLetterJson};
-use crate::table::Table;
+use tally_app::Table;
 
 /// How much of a key a table shows.
 const KEY: usize = 36;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::arguments::Output;
 use crate::json;
 use crate::list::place_of;
-use crate::table::plain;
+use tally_app::plain;
 
 /// One line of text, or one of JSON.
 pub fn show(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool, output: Output) -> String {

@@ -9,7 +9,7 @@ use tally_ports::{Count, DeadLetters, Filter};
 use crate::arguments::Output;
 use crate::console::{Console, Ended, print};
 use crate::json;
-use crate::table::{Table, bar};
+use tally_app::{Table, bar};
 
 /// Prints counts by code and by hour.
 pub async fn run(filter: &Filter, output: Output, console: &Console) -> Result<(), Ended> {

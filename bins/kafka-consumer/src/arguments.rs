@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tally_adapter_kafka::Gap;
 use tally_app::{ConsumerFlags, Flags, FlowFlag};
 
@@ -38,6 +38,21 @@ pub enum Command {
         #[command(subcommand)]
         command: Positions,
     },
+    /// Show the flow's greatest counters, as they are in the database; a run shows them at its end, too
+    Top {
+        /// Format of the counters on standard output
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+}
+
+/// Format of counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Tables with bars.
+    Table,
+    /// One JSON object.
+    Json,
 }
 
 /// What to do with positions.

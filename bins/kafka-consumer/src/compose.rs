@@ -10,6 +10,7 @@ use tally_ports::{KnownFlow, Stop, StopKind};
 use tally_runs::stream::{self, ExistingTopic};
 
 use crate::arguments::Arguments;
+use crate::top;
 
 /// How the topic's records are read, and how a run over all of it works.
 ///
@@ -39,7 +40,8 @@ pub fn reading(
     Ok((decoder, of_run.masking(&settings.privacy.masked, flow, registry)))
 }
 
-/// Consumes until a stop is requested, or until the end with `--until-end`.
+/// Consumes until a stop is requested, or until the end with `--until-end`, and prints the flow's tops; returns the exit
+/// code.
 ///
 /// # Errors
 /// What ended the run before.
@@ -48,7 +50,7 @@ pub async fn run(
     arguments: &Arguments,
     settings: &Settings,
     worker: &Worker,
-) -> Result<(), Stop> {
+) -> Result<u8, Stop> {
     let (flow, process) = (&known.flow, &worker.process);
     let topic = &settings.kafka.topic;
     for gap in &arguments.accept_gap {
@@ -65,25 +67,27 @@ pub async fn run(
     let looking_up = process.gates.source.pass(|| async {
         ExistingTopic::look_up(Cluster::new(&of_kafka)?, Arc::clone(&decoder), &of_run).await
     });
-    let Some(found) = process.unless_stopped(looking_up).await else { return Ok(()) };
+    let Some(found) = process.unless_stopped(looking_up).await else { return Ok(0) };
     let found = found?;
     let looking_up = outputs.look_up(&process.gates.publish, found.partitions());
-    let Some(looked_up) = process.unless_stopped(looking_up).await else { return Ok(()) };
+    let Some(looked_up) = process.unless_stopped(looking_up).await else { return Ok(0) };
     looked_up?;
     let opening = process.gates.database.pass(|| Store::open(settings, slice::from_ref(known)));
-    let Some(store) = process.unless_stopped(opening).await else { return Ok(()) };
+    let Some(store) = process.unless_stopped(opening).await else { return Ok(0) };
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
+    tally_app::show_counts(flow, &store, &worker.counts);
 
     let running = stream::run(process, flow, model, Some(outputs), &store, found, of_run);
     let ended = Box::pin(running).await; // it is large
+    let printed = top::at_end(&**flow, &store).await;
     // After a signal the next start publishes the rest.
     if let Some(relay) = relay
         && !process.stop.is_cancelled()
     {
         let _in_time = process.unless_stopped(relay.drain(settings.drain.length())).await;
     }
-    ended
+    ended.map(|()| printed)
 }
 
 pub fn wrong(message: impl Into<String>) -> Stop {

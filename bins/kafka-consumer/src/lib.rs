@@ -3,12 +3,13 @@
 mod arguments;
 mod compose;
 mod positions;
+mod top;
 
 use std::io::{self, stderr};
 use std::process::ExitCode;
 
 use tally_app::{Flows, Layers, Settings, Span, exit, print};
-use tally_ports::{KnownFlow, Stop, StopKind};
+use tally_ports::{KnownFlow, Stop};
 
 use crate::arguments::{Arguments, Command};
 
@@ -34,18 +35,22 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
         return Ok(print(&layers.show()?));
     }
     let settings = layers.settings;
-    if let Some(Command::Positions { command }) = &arguments.command {
-        return positions::run(known, command, &settings).await;
+    match &arguments.command {
+        Some(Command::Positions { command }) => {
+            return positions::run(known, command, &settings).await;
+        }
+        Some(Command::Top { output }) => return top::run(flows, known, *output, &settings).await,
+        None => {}
     }
 
     let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;
-    let stopped = match compose::run(known, arguments, &settings, &worker).await {
-        Ok(()) => None,
+    let code = match compose::run(known, arguments, &settings, &worker).await {
+        Ok(code) => code,
         // From here on messages go to the log.
         Err(stop) => {
             tracing::error!("{stop}");
-            Some(stop.kind)
+            stop.kind.exit_code()
         }
     };
-    Ok(worker.shutdown.exit_code().or(stopped.map(StopKind::exit_code)).unwrap_or(0))
+    Ok(worker.shutdown.exit_code().unwrap_or(code))
 }

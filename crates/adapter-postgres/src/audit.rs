@@ -82,8 +82,17 @@ impl PostgresLedgerReader {
         })
     }
 
+    /// Whether a flow that was ever written there has the table.
+    pub(crate) fn has_table(&self, name: &str) -> bool {
+        let mut tables = self.flows.iter().flat_map(|flow| flow.tables());
+        tables.any(|table| table.name == name)
+    }
+
     /// The result of `work`, however long it takes, or the fault of a server that no longer answers.
-    async fn answer<T>(&self, work: impl Future<Output = QueryResult<T>>) -> Result<T, Fault> {
+    pub(crate) async fn answer<T>(
+        &self,
+        work: impl Future<Output = QueryResult<T>>,
+    ) -> Result<T, Fault> {
         let mut signs = interval_at(Instant::now() + SIGN_OF_LIFE, SIGN_OF_LIFE);
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = std::pin::pin!(work);
@@ -218,7 +227,7 @@ impl PostgresLedgerReader {
         Ok(())
     }
 
-    async fn session(&self) -> Result<Session, Fault> {
+    pub(crate) async fn session(&self) -> Result<Session, Fault> {
         let mut session = self.sessions.session().await?;
         session.run(SETTINGS).await?;
         Ok(session)

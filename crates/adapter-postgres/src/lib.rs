@@ -13,7 +13,7 @@
 //! | heartbeats, joining, releasing | `connections` + 1 | a heartbeat waits for its own commit in flight, and there is one for each of these; the one more is always free |
 //! | claims, `positions set` | 2 | the row that a frozen owner has locked, at most a lease |
 //! | relay of dead letters, backlogs | 2 | the topic, at most half a lease |
-//! | dead letters, acts | 1 | a look through a large table |
+//! | dead letters, acts, counters | 1 | a look through a large table |
 //!
 //! They set, with the lease as the unit:
 //!
@@ -30,6 +30,7 @@ mod acts;
 mod audit;
 mod commit;
 mod connection;
+mod counters;
 mod dead_letter_relay;
 mod dead_letters;
 mod described;

@@ -10,12 +10,16 @@ pub(crate) use tally_queries::writes::{
 };
 
 /// Texts are compared byte by byte, as everywhere else, and not in the order of some language.
-const DIALECT: Dialect = Dialect {
+pub(crate) const DIALECT: Dialect = Dialect {
     ordered: |kind, value| match kind {
         Type::Text { .. } => format!("{value} collate \"C\""),
         _ => value,
     },
     sum: |_, one, other| format!("{one} + {other}"),
+    text: |kind, value| match kind {
+        Type::Instant => format!("cast({value} at time zone 'UTC' as text)"),
+        _ => format!("cast({value} as text)"),
+    },
 };
 
 /// See [`writes::on_conflict`].

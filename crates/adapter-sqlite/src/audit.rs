@@ -76,7 +76,7 @@ impl SqliteLedgerReader {
     }
 
     /// Runs `work` on a connection of its own, on a thread that may block.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection, &[KnownFlow]) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, Fault> {

@@ -11,6 +11,7 @@ mod atomic;
 mod audit;
 mod commit;
 mod connection;
+mod counters;
 mod dead_letter_relay;
 mod dead_letters;
 mod described;

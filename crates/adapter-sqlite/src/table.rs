@@ -10,7 +10,7 @@ use tally_queries::writes::{self, Dialect};
 pub(crate) use tally_queries::writes::{ExistingColumn, difference};
 
 /// Decimals are texts: as numbers they are counted and compared without their point.
-const DIALECT: Dialect = Dialect {
+pub(crate) const DIALECT: Dialect = Dialect {
     ordered: |kind, value| match kind {
         Type::Decimal { .. } => unscaled(&value),
         _ => value,
@@ -21,6 +21,7 @@ const DIALECT: Dialect = Dialect {
         }
         _ => format!("{one} + {other}"),
     },
+    text: |_, value| format!("cast({value} as text)"),
 };
 
 /// The placeholders of a row of `table`, in the order in which [`bind`] binds its values.

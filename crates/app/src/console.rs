@@ -3,7 +3,7 @@
 use std::io::stderr;
 
 use tally_ports::Stop;
-use tally_telemetry::{Shutdown, logging};
+use tally_telemetry::{Counts, Shutdown, logging};
 
 use crate::settings::{Settings, wrong};
 use crate::start::{Worker, process};
@@ -19,7 +19,7 @@ pub fn console(binary: &str, source: &'static str, settings: &Settings) -> Resul
     let shutdown =
         Shutdown::listen().map_err(|error| wrong(format!("cannot listen to signals: {error}")))?;
     let process = process(binary, source, settings, &shutdown);
-    Ok(Worker { process, shutdown })
+    Ok(Worker { process, shutdown, counts: Counts::default() })
 }
 
 /// Refuses a file that does not exist, so that a read never creates a new store.

@@ -1,10 +1,11 @@
-//! The store that a URL names, opened to be audited.
+//! The store that a URL names, opened to be looked into.
 
 #[cfg(feature = "postgres")]
 use tally_adapter_postgres::PostgresLedgerReader;
 use tally_adapter_sqlite::SqliteLedgerReader;
+use tally_domain::CounterTable;
 use tally_ports::audit::{Asked, Entry, PassName, Traces};
-use tally_ports::{Audit, Auditor, Fault, KnownFlow};
+use tally_ports::{Audit, Auditor, Counters, Fault, Greatest, KnownFlow};
 
 use crate::store::StoreUrl;
 use crate::url::Url;
@@ -69,6 +70,20 @@ impl Audit for LedgerReader {
             Self::Sqlite(ledger) => ledger.traces(asked).await,
             #[cfg(feature = "postgres")]
             Self::Postgres(ledger) => Box::pin(ledger.traces(asked)).await,
+        }
+    }
+}
+
+impl Counters for LedgerReader {
+    async fn greatest(
+        &self,
+        table: CounterTable<'_>,
+        limit: Option<usize>,
+    ) -> Result<Greatest, Fault> {
+        match self {
+            Self::Sqlite(ledger) => ledger.greatest(table, limit).await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(ledger) => Box::pin(ledger.greatest(table, limit)).await,
         }
     }
 }

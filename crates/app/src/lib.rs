@@ -1,6 +1,7 @@
 //! Parts for composing a binary: settings from all their layers, and stores by URL.
 
 mod console;
+mod counts;
 mod exit;
 mod flags;
 mod flows;
@@ -14,9 +15,11 @@ mod settings;
 mod span;
 mod start;
 mod store;
+mod table;
 mod url;
 
 pub use console::{console, existing, who};
+pub use counts::show_counts;
 pub use exit::{EXIT_OUTPUT, exit, print, print_logged, say};
 pub use flags::{BrokersFlag, Common, ConsumerFlags, Flags, GroupFlags, StoreFlags, TopicFlags};
 pub use flows::{FlowFlag, Flows};
@@ -28,6 +31,7 @@ pub use settings::Settings;
 pub use span::Span;
 pub use start::{Worker, start};
 pub use store::Store;
+pub use table::{Table, bar, plain};
 pub use url::Url;
 
 /// Compiles the example of the README.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tally_pipeline::Status;
 use tally_ports::Stop;
 use tally_runs::Process;
-use tally_telemetry::{Metrics, Readiness, Shutdown, logging, server};
+use tally_telemetry::{Counts, Metrics, Readiness, Shutdown, logging, server};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::settings::{Settings, wrong};
@@ -16,6 +16,8 @@ pub struct Worker {
     pub process: Process,
     /// Whether it was asked to stop.
     pub shutdown: Shutdown,
+    /// The counters on its `/metrics`.
+    pub counts: Counts,
 }
 
 /// Starts logs, metrics and their endpoints, and listens for signals. Log lines go to `writer`;
@@ -36,8 +38,9 @@ where
         .map_err(|error| wrong(format!("setting log.level: {error}")))?;
     let shutdown =
         Shutdown::listen().map_err(|error| wrong(format!("cannot listen to signals: {error}")))?;
-    let metrics =
-        Metrics::install().map_err(|error| wrong(format!("cannot record metrics: {error}")))?;
+    let counts = Counts::default();
+    let metrics = Metrics::install(counts.clone())
+        .map_err(|error| wrong(format!("cannot record metrics: {error}")))?;
 
     let process = process(binary, source, settings, &shutdown);
     let (host, port) = (settings.obs.host.as_str(), settings.obs.port);
@@ -48,7 +51,7 @@ where
         })?;
     tracing::info!("metrics, health and readiness on http://{address}");
 
-    Ok(Worker { process, shutdown })
+    Ok(Worker { process, shutdown, counts })
 }
 
 /// The part that runs use, of a process that ends on a signal.

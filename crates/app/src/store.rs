@@ -7,10 +7,12 @@ use std::time::Duration;
 #[cfg(feature = "postgres")]
 use tally_adapter_postgres::Postgres;
 use tally_adapter_sqlite::Sqlite;
+use tally_domain::CounterTable;
 use tally_ports::{
-    Act, Begin, Claim, Commit, Committed, DeadLetterRelay, Earlier, Fault, Finished, Join,
-    KnownFlow, Lease, LogRange, Outbox, OutboxRecord, PartitionState, PositionAdmin, Positions,
-    PublishDeadLetters, SetTo, Sink, Stop, Stream, Tolerance, Worker, Workers,
+    Act, Begin, Claim, Commit, Committed, Counters, DeadLetterRelay, Earlier, Fault, Finished,
+    Greatest, Join, KnownFlow, Lease, LogRange, Outbox, OutboxRecord, PartitionState,
+    PositionAdmin, Positions, PublishDeadLetters, SetTo, Sink, Stop, Stream, Tolerance, Worker,
+    Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -216,6 +218,16 @@ impl PositionAdmin for Store {
         act: &Act,
     ) -> Result<(), Fault> {
         on_store!(self, store => store.set(stream, to, lease, act))
+    }
+}
+
+impl Counters for Store {
+    async fn greatest(
+        &self,
+        table: CounterTable<'_>,
+        limit: Option<usize>,
+    ) -> Result<Greatest, Fault> {
+        on_store!(self, store => store.greatest(table, limit))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::publish::Output;
 use crate::quality::Judged;
 use crate::record::{Record, Type};
 use crate::table::Table;
+use crate::top::Top;
 use crate::{Incoming, Raw, Reason};
 
 /// A name that is known at compile time or only at run time.
@@ -46,6 +47,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
 
     /// The topics that it publishes to.
     fn outputs(&self) -> &[Output] {
+        &[]
+    }
+
+    /// What is shown of its counters: at the end of a run, on request, and on `/metrics`, where keys are then readable.
+    fn tops(&self) -> &[Top] {
         &[]
     }
 

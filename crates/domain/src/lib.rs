@@ -17,6 +17,7 @@ pub mod record;
 pub mod table;
 mod time_unit;
 pub mod timestamp;
+pub mod top;
 pub mod transactions;
 
 pub use bytestring::ByteString;
@@ -30,3 +31,4 @@ pub use reason::{Reason, Stage};
 pub use record::{Action, AnsweredColumn, Decimal, Record, Type, Value, Write};
 pub use table::{Table, TableColumn, TableKind, Version};
 pub use time_unit::{TimeUnit, TimeUnits};
+pub use top::{CounterTable, Top};

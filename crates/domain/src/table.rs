@@ -3,6 +3,7 @@
 use crate::flow::{Flow, Name};
 use crate::publish::Output;
 use crate::record::Type;
+use crate::top;
 
 /// A table that a flow writes: the only list of its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl TableColumn {
 const RESERVED: [&str; 8] =
     ["origin", "position", "deleted_at", "flow", "stream", "partition", "log", "n"];
 
-/// Checks the tables and the model that a flow describes.
+/// Checks the tables, the outputs, the tops and the model that a flow describes.
 ///
 /// # Errors
 /// A sentence that names the flow, the table and the column.
@@ -162,7 +163,7 @@ pub fn check(flow: &dyn Flow) -> Result<(), String> {
             return wrong(format!("describes the output {name} twice"));
         }
     }
-    check_model(flow).or_else(wrong)
+    top::check(flow).and_then(|()| check_model(flow)).or_else(wrong)
 }
 
 fn check_columns(flow: &dyn Flow, table: &Table) -> Result<(), String> {

@@ -1,12 +1,13 @@
 //! Every trait between the pipeline and the outside, and the values that cross them.
 //!
 //! An adapter implements [`Source`], [`Enrich`], [`Publish`], [`PublishDeadLetters`], or all that a store is ([`Sink`],
-//! [`Positions`], [`Workers`], [`PositionAdmin`], [`Outbox`], [`DeadLetterRelay`], [`DeadLetters`], [`Replay`], [`Acts`]), and
-//! a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
+//! [`Positions`], [`Workers`], [`PositionAdmin`], [`Outbox`], [`DeadLetterRelay`], [`DeadLetters`], [`Replay`], [`Acts`],
+//! [`Counters`]), and a store passes the contract suite in `tally-testkit`. Adapters never retry: a [`Fault`] says whether the caller may.
 
 pub mod act;
 pub mod audit;
 pub mod batch;
+pub mod counters;
 pub mod dead_letter;
 pub mod dead_letters;
 pub mod effect;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use act::Act;
 pub use audit::{Audit, Auditor};
 pub use batch::{Batch, Commit, Committed, DeadLetterBudget, Item, LogRange, Refused, Row};
+pub use counters::{Counters, Greatest, KeyCount};
 pub use dead_letter::{DeadLetter, RelayedDeadLetter};
 pub use dead_letters::{
     Change, Count, DeadLetterIdentity, DeadLetterSummary, DeadLetters, Filter, OutdatedBy, State,

@@ -54,6 +54,7 @@ metrics! {
     Gauge KAFKA_OLDEST_UNPROCESSED = "kafka_oldest_unprocessed_seconds", "Age in seconds of a partition's oldest uncommitted record";
     Gauge PARTITION_BLOCKED = "ingest_partition_blocked", "1 while a partition is stopped because its log cannot be read on";
     Counter PUBLISHED = "ingest_published_total", "Records published by flow and topic";
+    Gauge COUNTS = "ingest_counts", "Totals of a flow's counters in the store: the ten greatest keys, and the sum of the rest as other";
     Gauge OUTBOX_BACKLOG = "ingest_outbox_backlog", "Records of the outbox that are not published yet";
     Gauge RELAY_BACKLOG = "ingest_relay_backlog", "Dead letters that were never published";
     Counter RELAY_PUBLISHED = "ingest_relay_published_total", "Dead letters published";

@@ -3,6 +3,7 @@
 //! Parameters are `$1`, `$2`, ... and first appear in the order of their numbers: SQLite numbers them so.
 
 pub mod audit;
+pub mod counters;
 pub mod dead_letters;
 pub mod earlier;
 pub mod ledger;

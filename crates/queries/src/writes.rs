@@ -9,6 +9,8 @@ pub struct Dialect {
     pub ordered: fn(Type, String) -> String,
     /// The sum of two values.
     pub sum: fn(Type, &str, &str) -> String,
+    /// The text of a value.
+    pub text: fn(Type, &str) -> String,
 }
 
 /// A name in SQL.

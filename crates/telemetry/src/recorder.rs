@@ -6,6 +6,8 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tally_ports::metric::{self, Kind, Metric};
 
+use crate::Counts;
+
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Seconds; from a fast batch to a model that needs its whole timeout.
 const STAGE_BUCKETS: [f64; 13] =
@@ -15,14 +17,15 @@ const STAGE_BUCKETS: [f64; 13] =
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
+    counts: Counts,
 }
 
 impl Metrics {
-    /// Makes this the process' recorder and keeps its histograms small for as long as the runtime lives.
+    /// Makes this, with these counts, the process' recorder and keeps its histograms small for as long as the runtime lives.
     ///
     /// # Errors
     /// When the process has a recorder already.
-    pub fn install() -> Result<Self, BuildError> {
+    pub fn install(counts: Counts) -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(
                 Matcher::Full(metric::STAGE_DURATION.to_owned()),
@@ -38,12 +41,12 @@ impl Metrics {
                 upkeep.run_upkeep();
             }
         });
-        Ok(Self { handle })
+        Ok(Self { handle, counts })
     }
 
     /// Their current values in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.handle.render() + &self.counts.render()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tally_domain::{
     Action, Column, Decimal, Flow, Incoming, Kind, Reason, Record, Table, TableColumn, TableKind,
-    Type, Value, Write,
+    Top, Type, Value, Write,
 };
 
 use crate::{TEXT, incomplete, text};
@@ -26,6 +26,8 @@ const COLUMNS: &[Column] = &[
     Column::new("visitor", Kind::Text),
     Column::new("seconds", Kind::Text),
 ];
+
+const TOPS: &[Top] = &[Top::new("visitors", 1, None), Top::new("top 3 visitors", 1, Some(3))];
 
 #[derive(Debug)]
 pub(crate) struct Clicks {
@@ -66,6 +68,10 @@ impl Flow for Clicks {
 
     fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    fn tops(&self) -> &[Top] {
+        TOPS
     }
 
     fn read(&self, incoming: Incoming<'_>) -> Result<Record, Reason> {

@@ -23,6 +23,11 @@ mod table {
     pub(super) const TOTALS: usize = 3;
 }
 
+/// The table of votes by choice.
+pub(crate) const VOTES: usize = 4;
+/// The table of votes by hour.
+pub(crate) const VOTES_BY_HOUR: usize = 5;
+
 const OUTPUTS: &[Output] = &[Output::new("changes", "account-changes")];
 
 const MONEY: Type = Type::Decimal { precision: 10, scale: 2 };
@@ -54,12 +59,18 @@ impl Default for Accounts {
             TableColumn::new("count", Type::Integer),
             TableColumn::new("amount", MONEY),
         ];
+        let votes =
+            vec![TableColumn::new("votes", Type::Integer), TableColumn::new("choice", text)];
+        let votes_by_hour =
+            vec![TableColumn::new("hour", Type::Instant), TableColumn::new("votes", Type::Integer)];
         Self {
             tables: vec![
                 table("accounts", marked(Version::Position), accounts),
                 table("prices", marked(Version::Columns(vec![1])), prices),
                 table("happenings", TableKind::Appended, happenings),
                 table("totals", TableKind::Counters { key: vec![0] }, totals),
+                table("votes", TableKind::Counters { key: vec![1] }, votes),
+                table("votes_by_hour", TableKind::Counters { key: vec![0] }, votes_by_hour),
             ],
         }
     }
@@ -95,7 +106,9 @@ const POSTGRES: &str = "
         position bigint not null, n integer not null, what text not null check (what <> ''), details jsonb,
         at timestamptz, was_seen boolean, by uuid, primary key (flow, stream, partition, log, position, n)
     );
-    create table totals (day text primary key, count bigint not null, amount numeric(10, 2) not null)";
+    create table totals (day text primary key, count bigint not null, amount numeric(10, 2) not null);
+    create table votes (votes bigint not null, choice text collate \"und-x-icu\" primary key);
+    create table votes_by_hour (hour timestamptz primary key, votes bigint not null)";
 
 const SQLITE: &str = "
     create table accounts (
@@ -111,7 +124,9 @@ const SQLITE: &str = "
         position integer not null, n integer not null, what text not null check (what <> ''), details text,
         at text, was_seen integer, \"by\" text, primary key (flow, stream, partition, log, position, n)
     ) strict;
-    create table totals (day text not null primary key, count integer not null, amount text not null) strict";
+    create table totals (day text not null primary key, count integer not null, amount text not null) strict;
+    create table votes (votes integer not null, choice text not null primary key) strict;
+    create table votes_by_hour (hour text not null primary key, votes integer not null) strict";
 
 impl Flow for Accounts {
     fn name(&self) -> &str {
@@ -183,6 +198,18 @@ pub fn total(day: &str, cents: i64) -> Write {
     let amount = Value::Decimal(Decimal { unscaled: cents, scale: 2 });
     let values = vec![Value::Text(day.into()), Value::Integer(1), amount];
     Write { table: table::TOTALS, action: Action::Add, values }
+}
+
+/// So many more votes for a choice.
+pub(crate) fn vote(choice: &str, votes: i64) -> Write {
+    let values = vec![Value::Integer(votes), Value::Text(choice.into())];
+    Write { table: VOTES, action: Action::Add, values }
+}
+
+/// One more vote in an hour.
+pub(crate) fn vote_in_hour(hour: Value) -> Write {
+    let values = vec![hour, Value::Integer(1)];
+    Write { table: VOTES_BY_HOUR, action: Action::Add, values }
 }
 
 fn time(of_day: &str) -> NaiveDateTime {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tally_domain::json_object::unframed;
 use tally_domain::{
     Action, Column, Faults, Flow, Incoming, JsonObject, Kind, Output, Publication, Raw, Reason,
-    Record, Stage, Table, TableColumn, TableKind, Type, Write,
+    Record, Stage, Table, TableColumn, TableKind, Top, Type, Write,
 };
 use tally_json_schema::Schema;
 
@@ -27,6 +27,13 @@ const COLUMNS: &[Column] = &[
     Column::new("locale", Kind::Json),
     Column::new("device_id", Kind::Json),
     Column::new("timestamp", Kind::Json),
+];
+
+/// What is shown of the counts.
+const TOPS: &[Top] = &[
+    Top::new("device types", 0, None),
+    Top::new("top 2 device types", 0, Some(2)),
+    Top::new("top 3 locales", 1, Some(3)),
 ];
 
 /// The time of a login; all other fields are texts.
@@ -92,6 +99,10 @@ impl Flow for UserLogins {
 
     fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    fn tops(&self) -> &[Top] {
+        if self.tables.is_empty() { &[] } else { TOPS }
     }
 
     fn outputs(&self) -> &[Output] {

@@ -13,6 +13,7 @@ mod publishing;
 mod readings;
 mod shipments;
 mod support;
+mod top;
 
 /// Two tests of a function that takes a [`Target`](tally_harness::job::Target): one for each store.
 macro_rules! on_both_stores {

@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tally_harness::job::{Target, ended_with};
+use tally_harness::job::{LONG, Target, ended_with};
 use tally_harness::kafka::{Broker, record};
 use tally_harness::process::{Launch, Output, Process};
 use tempfile::TempDir;
@@ -91,6 +93,23 @@ pub fn consumer(flow: &str, target: &Target, broker: &Broker, topic: &str) -> La
     program("kafka-consumer")
         .args(["--flow", flow, "--database-url", &target.url(), "--until-end"])
         .args(["--brokers", broker.bootstrap(), "--topic", topic, "--lease", "2s"])
+}
+
+/// Where the process answers for itself, if it logs for reading.
+#[track_caller]
+pub fn address(process: &Process) -> String {
+    let line = process.wait_for_line("readiness on http://", LONG);
+    line.rsplit_once("http://").unwrap().1.trim().to_owned()
+}
+
+/// The whole answer to `GET path`.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: tally\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// The rows of a query as texts, null as `-`.

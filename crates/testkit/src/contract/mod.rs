@@ -9,6 +9,7 @@ mod appends;
 mod begins;
 mod claims;
 mod commits;
+mod counters;
 mod dead_letters;
 mod fences;
 mod filters;
@@ -31,6 +32,7 @@ pub use appends::*;
 pub use begins::*;
 pub use claims::*;
 pub use commits::*;
+pub use counters::*;
 pub use dead_letters::*;
 pub use fences::*;
 pub use filters::*;
@@ -47,14 +49,14 @@ pub use table::{
     ACCOUNTS, ACTS, BATCHES, DEAD_LETTERS, HAPPENINGS, OUTBOX, POSITIONS, PRICES, Record, TOTALS,
     TRANSACTIONS, Table, VISITS, WORKERS,
 };
-use tally_ports::{DeadLetterRelay, Outbox, PositionAdmin, Positions, Sink, Workers};
+use tally_ports::{Counters, DeadLetterRelay, Outbox, PositionAdmin, Positions, Sink, Workers};
 pub use versions::*;
 pub use writes::*;
 
 /// A test's own store, which the test can inspect past the ports.
 pub trait Store: Send + Sync {
     /// The store under test.
-    type Sink: Sink + Positions + Workers + PositionAdmin + Outbox + DeadLetterRelay;
+    type Sink: Sink + Positions + Workers + PositionAdmin + Outbox + DeadLetterRelay + Counters;
 
     /// Opens the store once more, as another process would.
     fn open(&self) -> impl Future<Output = Self::Sink> + Send;
@@ -207,6 +209,8 @@ macro_rules! store_contract {
             a_reading_again_leaves_exactly_its_own_rows
             counters_add_up
             a_re_read_counts_nothing_twice
+            the_greatest_counters_come_first
+            counters_of_hours_are_in_utc
             records_to_publish_are_numbered_through_all_passes
             a_re_read_publishes_nothing_twice
             an_outbox_is_handed_out_in_order

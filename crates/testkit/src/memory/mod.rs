@@ -1,8 +1,9 @@
 //! A store in memory: what a run needs of a store (`Sink`, `Positions`, `Workers`, `PositionAdmin`, `Outbox`,
-//! `DeadLetterRelay`) with the same
+//! `DeadLetterRelay`, `Counters`) with the same
 //! contract as the databases, and faults at will. It has none of the tools' ports.
 
 mod contract;
+mod counters;
 mod dead_letter_relay;
 mod earlier;
 mod effect;

@@ -1,21 +1,9 @@
 //! Brokers that are away.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use tally_harness::kafka::OwnKafka;
 
 use super::*;
-
-/// The whole answer to `GET path`.
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: tally\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
+use crate::support::{address, get};
 
 /// Nothing becomes a dead letter; `/ready` tells; what goes on publishes all.
 async fn a_frozen_broker_is_waited_for(flow: &str, records: Vec<String>) {
@@ -28,8 +16,7 @@ async fn a_frozen_broker_is_waited_for(flow: &str, records: Vec<String>) {
         .env(setting(flow), "to")
         .env("TALLY_KAFKA__TIMEOUT", "2s")
         .spawn();
-    let line = consumer.wait_for_line("readiness on http://", LONG);
-    let address = line.rsplit_once("http://").unwrap().1.trim().to_owned();
+    let address = address(&consumer);
     eventually(LONG, async || count(&target, "select count(*) from batches").await > 0).await;
     broker.freeze();
     consumer.wait_for_line("unavailable, retrying", LONG);

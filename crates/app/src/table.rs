@@ -52,7 +52,8 @@ pub fn plain(text: &str) -> String {
 
 /// `count` of `most` as a line of blocks, at least one.
 pub fn bar(count: i64, most: i64) -> String {
-    const WIDTH: i64 = 40;
+    const WIDTH: i128 = 40;
+    let (count, most) = (i128::from(count), i128::from(most));
     let length = (count * WIDTH + most / 2) / most.max(1);
     "█".repeat(usize::try_from(length.clamp(1, WIDTH)).unwrap_or(1))
 }
@@ -75,5 +76,6 @@ mod tests {
     fn bars_are_in_proportion() {
         let length = |count, most| bar(count, most).chars().count();
         assert_eq!([length(10, 10), length(5, 10), length(1, 1_000_000)], [40, 20, 1]);
+        assert_eq!([length(i64::MAX, i64::MAX), length(0, 0), length(-1, -1)], [40, 1, 1]);
     }
 }

@@ -1,0 +1,41 @@
+//! Counters of a flow on `/metrics`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_domain::{CounterTable, Flow};
+use tally_ports::{Counters, Fault};
+use tally_telemetry::Counts;
+use tokio::time::{MissedTickBehavior, interval};
+
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Shows the counters of the flow's [tops](Flow::tops) from now on, as they are in the store, for as long as the runtime
+/// lives. While the store is unavailable the last ones stay.
+pub fn show_counts<S: Counters>(flow: &Arc<dyn Flow>, store: &Arc<S>, counts: &Counts) {
+    if flow.tops().is_empty() {
+        return;
+    }
+    let (flow, store, counts) = (Arc::clone(flow), Arc::clone(store), counts.clone());
+    tokio::spawn(async move {
+        let mut beat = interval(EVERY);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            if let Err(fault) = refresh(&*flow, &*store, &counts).await {
+                tracing::debug!("the counters cannot be read: {fault}");
+            }
+        }
+    });
+}
+
+async fn refresh(flow: &dyn Flow, store: &impl Counters, counts: &Counts) -> Result<(), Fault> {
+    let indices: BTreeSet<usize> = flow.tops().iter().map(|top| top.table).collect();
+    let mut tables = Vec::with_capacity(indices.len());
+    for table in indices.into_iter().filter_map(|index| CounterTable::of(&flow.tables()[index])) {
+        tables.push((table.name, store.greatest(table, Some(Counts::LIMIT)).await?));
+    }
+    counts.replace(flow.name(), &tables);
+    Ok(())
+}
