@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tally_app::plain;
 use tally_domain::JsonObject;
 use tally_domain::json_object::unframed;
 use tally_ports::{OutgoingRecord, StoredDeadLetter};
@@ -12,7 +13,6 @@ use uuid::Uuid;
 use crate::arguments::Output;
 use crate::json;
 use crate::list::place_of;
-use crate::table::plain;
 
 /// A field before and after, by its path; `None` where it is not there.
 #[derive(Debug, PartialEq, Eq)]

@@ -199,7 +199,9 @@ async fn watch(
     let mut received = HashMap::with_capacity(records);
     while received.len() < records {
         tokio::select! {
-            Some((record, at)) = receiver.recv() => _ = received.entry(record).or_insert(at),
+            Some((record, at)) = receiver.recv() => {
+                received.entry(record).or_insert(at);
+            }
             Some(ended) = readers.join_next() => ended??,
         }
     }

@@ -32,7 +32,8 @@ async fn the_sample_is_taken_into_a_file_and_the_model_stopped() {
 #[tokio::test]
 async fn ctrl_c_leaves_the_model_until_what_is_in_flight_is_committed() {
     let (checkout, sample, target) = (checkout(), Sample::new(300_000), Target::sqlite());
-    let file = sample.path().to_str().unwrap();
+    let path = sample.path();
+    let file = path.to_str().unwrap();
     let run = || checkout.just(&["run-batch", file]).env("DATABASE_URL", target.url()).spawn();
     let stopped = run();
     let batches = "select count(*) from batches";

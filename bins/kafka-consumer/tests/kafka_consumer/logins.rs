@@ -93,11 +93,11 @@ impl Flow {
     async fn check_processed(&self) {
         let mut logins = BTreeMap::new();
         for (partition, of_partition) in (0..).zip(self.found(&self.from, PARTITIONS).await) {
-            for Stored { offset, key, value, .. } in of_partition {
+            for Stored { offset, value, .. } in of_partition {
                 let login = serde_json::from_slice::<Value>(&value.unwrap());
                 let is_spoiled = login.as_ref().is_err() || !is_valid(login.as_ref().unwrap());
                 if !is_spoiled {
-                    logins.insert((partition, offset), (key, login.unwrap()));
+                    logins.insert((partition, offset), login.unwrap());
                 }
             }
         }
@@ -116,8 +116,8 @@ impl Flow {
                 let before = last.insert(partition, offset).unwrap_or(-1);
                 assert!(*count > 1 || before < offset, "{id} comes after {before}");
 
-                let (of_login, mut login) = logins[&place].clone();
-                assert_eq!(key, of_login, "{id}");
+                let mut login: Value = logins[&place].clone();
+                assert_eq!(key.as_deref(), login["user_id"].as_str().map(str::as_bytes), "{id}");
                 let mut processed: Value = serde_json::from_slice(&value.unwrap()).unwrap();
                 let processed = processed.as_object_mut().unwrap();
                 let at = processed.remove("processed_at").unwrap();

@@ -58,7 +58,8 @@ mod serial {
         let output = until_ctrl_c("run-logins", flows).await;
         let [read, written, dead_letters] = counts(&output);
         assert!(dead_letters > 0 && read == written + dead_letters, "{output}");
-        let (types, rest) = output.stdout.split_once("\ntop 2 device types\n").unwrap();
+        let (_, counts) = output.stdout.split_once("\ndevice types\n").unwrap();
+        let (types, rest) = counts.split_once("\ntop 2 device types\n").unwrap();
         let (top, locales) = rest.split_once("\ntop 3 locales\n").unwrap();
         let counted = |section: &str| -> Vec<(String, u64)> {
             let lines = section.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
