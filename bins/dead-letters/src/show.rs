@@ -7,11 +7,11 @@ use tally_ports::{DeadLetterSummary, DeadLetters, Filter, OutdatedBy, StoredDead
 use uuid::Uuid;
 
 use crate::arguments::Output;
-use crate::bytes::{block, inline};
 use crate::console::{Console, Ended, print};
 use crate::json::{self, DeadLetterJson, WholeJson};
 use crate::list::place_of;
 use crate::table::{Table, plain};
+use tally_app::bytes::{block, inline};
 
 /// Prints the dead letter with this id and all attempts at its record.
 pub async fn run(id: Uuid, output: Output, console: &Console) -> Result<(), Ended> {
