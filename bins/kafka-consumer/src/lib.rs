@@ -3,6 +3,7 @@
 mod arguments;
 mod compose;
 mod positions;
+mod tail;
 
 use std::io::{self, stderr};
 use std::process::ExitCode;
@@ -34,8 +35,15 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
         return Ok(print(&layers.show()?));
     }
     let settings = layers.settings;
-    if let Some(Command::Positions { command }) = &arguments.command {
-        return positions::run(known, command, &settings).await;
+    match &arguments.command {
+        Some(Command::Positions { command }) => {
+            return positions::run(known, command, &settings).await;
+        }
+        Some(Command::Tail(tail)) => {
+            let until_end = tail.until_end || arguments.until_end;
+            return tail::run(known, tail, until_end, &settings).await;
+        }
+        None => {}
     }
 
     let worker = tally_app::start("kafka-consumer", "kafka", &settings, stderr).await?;

@@ -9,4 +9,5 @@ mod outages;
 mod run_stream;
 mod security;
 mod support;
+mod tail;
 mod writers;
