@@ -5,7 +5,7 @@ use serde::Serialize;
 use tally_ports::{DeadLetterSummary, OutdatedBy, StoredDeadLetter};
 use uuid::Uuid;
 
-use crate::bytes::{encoded, whole_characters};
+use tally_app::bytes::{encoded, whole_characters};
 
 /// One in a list.
 #[derive(Serialize)]

@@ -2,7 +2,6 @@
 
 mod act;
 mod arguments;
-mod bytes;
 mod command;
 mod console;
 mod diff;

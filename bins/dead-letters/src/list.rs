@@ -6,10 +6,10 @@ use tally_ports::{DeadLetterSummary, DeadLetters};
 use uuid::Uuid;
 
 use crate::arguments::{List, Output};
-use crate::bytes::{inline, whole_characters};
 use crate::console::{Console, Ended, print};
 use crate::json::{self, DeadLetterJson};
 use tally_app::Table;
+use tally_app::bytes::{inline, whole_characters};
 
 /// How much of a key a table shows.
 const KEY: usize = 36;

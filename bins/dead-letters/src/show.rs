@@ -7,10 +7,10 @@ use tally_ports::{DeadLetterSummary, DeadLetters, Filter, OutdatedBy, StoredDead
 use uuid::Uuid;
 
 use crate::arguments::Output;
-use crate::bytes::{block, inline};
 use crate::console::{Console, Ended, print};
 use crate::json::{self, DeadLetterJson, WholeJson};
 use crate::list::place_of;
+use tally_app::bytes::{block, inline};
 use tally_app::{Table, plain};
 
 /// Prints the dead letter with this id and all attempts at its record.

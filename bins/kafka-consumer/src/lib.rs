@@ -3,6 +3,7 @@
 mod arguments;
 mod compose;
 mod positions;
+mod tail;
 mod top;
 
 use std::io::{self, stderr};
@@ -40,6 +41,10 @@ async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
             return positions::run(known, command, &settings).await;
         }
         Some(Command::Top { output }) => return top::run(flows, known, *output, &settings).await,
+        Some(Command::Tail(tail)) => {
+            let until_end = tail.until_end || arguments.until_end;
+            return tail::run(known, tail, until_end, &settings).await;
+        }
         None => {}
     }
 

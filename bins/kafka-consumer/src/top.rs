@@ -41,7 +41,7 @@ pub async fn run(
     let store = store.await.map_err(Fault::into_stop)?;
     let shown = read(flow, &store).await.map_err(Fault::into_stop)?;
     Ok(print(&match output {
-        Output::Table => text(&shown),
+        Output::Text => text(&shown),
         Output::Json => format!("{}\n", json(flow.name(), &shown)),
     }))
 }

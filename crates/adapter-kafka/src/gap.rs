@@ -23,6 +23,8 @@ pub struct Gap {
     pub is_recreated: bool,
     /// The cursor where reading can resume. Not part of the text either: a parsed gap has none.
     pub cursor: Value,
+    /// Why the range cannot be read. Not part of the text either: a parsed gap has no reason.
+    pub why: String,
 }
 
 impl fmt::Display for Gap {
@@ -58,6 +60,7 @@ fn parse(text: &str) -> Option<Gap> {
         resume: last + 1,
         is_recreated: false,
         cursor: Value::Null,
+        why: String::new(),
     })
 }
 
@@ -81,6 +84,7 @@ mod tests {
             resume: 100,
             is_recreated: false,
             cursor: Value::Null,
+            why: String::new(),
         };
         assert_eq!(gap.to_string(), "bank.transactions-v1/3@0-99");
         assert_eq!(gap.to_string().parse(), Ok(gap));

@@ -1,5 +1,6 @@
 //! Parts for composing a binary: settings from all their layers, and stores by URL.
 
+pub mod bytes;
 mod console;
 mod counts;
 mod exit;

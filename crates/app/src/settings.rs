@@ -175,7 +175,7 @@ pub enum Mechanism {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Privacy {
-    /// The fields that are masked in dead letters.
+    /// The fields that are masked in dead letters, and where records are shown.
     pub masked: Vec<String>,
 }
 

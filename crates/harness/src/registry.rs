@@ -45,6 +45,15 @@ impl Registry {
     /// Registers an Avro schema as the subject's next version and returns its id; the same schema again has the same
     /// id.
     pub async fn register(&self, subject: &str, schema: &str) -> u32 {
+        self.register_as(subject, &json!({ "schema": schema })).await
+    }
+
+    /// The same with a JSON Schema.
+    pub async fn register_json(&self, subject: &str, schema: &str) -> u32 {
+        self.register_as(subject, &json!({ "schemaType": "JSON", "schema": schema })).await
+    }
+
+    async fn register_as(&self, subject: &str, registration: &Value) -> u32 {
         // Where all of the workspace is built, reqwest has TLS without a provider; an earlier one may stay.
         let _is_there = rustls::crypto::ring::default_provider().install_default();
         // A developer's HTTP proxy knows nothing of this machine.
@@ -53,7 +62,7 @@ impl Registry {
             .post(format!("{}/subjects/{subject}/versions", self.url))
             .timeout(DEADLINE)
             .header("content-type", "application/vnd.schemaregistry.v1+json")
-            .body(json!({ "schema": schema }).to_string());
+            .body(registration.to_string());
         let (status, answer) = background(async move {
             let response = request.send().await.expect("the registry answers");
             (response.status(), response.text().await.expect("an answer"))

@@ -20,12 +20,14 @@ pub trait Mask: fmt::Debug + Send + Sync + 'static {
     fn mask(&self, raw: &Raw) -> Raw;
 }
 
+/// Whether a header of this name may hold the value of one of the `fields`.
+pub fn is_header_named(fields: &[String], name: &str) -> bool {
+    fields.iter().any(|field| field == name || field.rsplit('.').next() == Some(name))
+}
+
 /// The record with the masked `payload` and its other bytes unchanged.
 pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
-    let is_named = |name: &str| {
-        fields.iter().any(|field| field == name || field.rsplit('.').next() == Some(name))
-    };
-    let kept = raw.headers.iter().filter(|(name, _)| !is_named(name)).cloned();
+    let kept = raw.headers.iter().filter(|(name, _)| !is_header_named(fields, name)).cloned();
     let said = (MASKED.to_owned(), Some(Bytes::from(fields.join(","))));
     let headers: Headers = kept.chain([said]).collect();
     Raw { key: raw.key.clone(), payload, headers, ..*raw }
@@ -33,9 +35,11 @@ pub fn masked(raw: &Raw, payload: Option<Bytes>, fields: &[String]) -> Raw {
 
 /// The record reduced to length and hash: it cannot be parsed, and its key may be a masked field.
 pub fn unreadable(raw: &Raw, fields: &[String]) -> Raw {
-    let payload = raw.payload.as_ref().map(|payload| {
-        let hash = blake3::hash(payload).to_hex();
-        Bytes::from(format!("{} bytes, BLAKE3 {hash}", payload.len()))
-    });
+    let payload = raw.payload.as_ref().map(|payload| length_and_hash(payload).into());
     Raw { key: None, ..masked(raw, payload, fields) }
+}
+
+/// What is said of bytes that cannot be masked.
+pub fn length_and_hash(bytes: &[u8]) -> String {
+    format!("{} bytes, BLAKE3 {}", bytes.len(), blake3::hash(bytes).to_hex())
 }

@@ -8,9 +8,10 @@ use fastrand::Rng;
 use serde_json::Value;
 use tally_harness::eventually;
 use tally_harness::job::{LONG, Target, ended_with};
-use tally_harness::kafka::{Broker, JavaProducer, Stored};
+use tally_harness::kafka::{Broker, JavaProducer, Stored, record};
 use tally_harness::ledger::until_it_commits;
 use tally_harness::process::{Launch, Signal, binary};
+use tally_harness::registry::Registry;
 use tally_sample::{LoginFault, Logins};
 use tokio::sync::Mutex;
 
@@ -180,12 +181,15 @@ impl Flow {
     }
 
     /// Puts back what the flow's rule corrects; how many that are.
-    fn repair(&self) -> usize {
+    fn repair(&self, environment: &[(&str, &str)]) -> usize {
         let repair = Launch::new(binary("dead-letters"))
             .args(["repair", "--flow", "user-logins", "--all", "--output", "json"])
             .args(["--brokers", self.broker.bootstrap(), "--database-url", &self.target.url()]);
-        let output = self.with_topics(repair).spawn().wait(VERY_LONG);
-        assert_eq!(output.code, Some(0), "{output}");
+        let mut repair = self.with_topics(repair);
+        for (name, value) in environment {
+            repair = repair.env(name, value);
+        }
+        let output = ended_with(&repair.spawn(), 0);
         let last: Value = serde_json::from_str(output.stdout.lines().last().unwrap()).unwrap();
         last["counts"]["repaired"].as_u64().unwrap().try_into().unwrap()
     }
@@ -219,7 +223,7 @@ async fn processed_and_counted(target: Target, delivery: &'static str) {
     let logins = Logins::new(SEED, 0.05);
     let faults = (0..2_000).filter_map(|number| logins.fault_of(number));
     let missing = faults.filter(|fault| fault.code() == "schema_required").count();
-    assert_eq!(flow.repair(), missing);
+    assert_eq!(flow.repair(&[]), missing);
     let output = flow.consumer(&["--until-end"]).spawn().wait(VERY_LONG);
     assert_eq!(output.code, Some(0), "{output}");
     // Those that were put back are logins as any other.
@@ -238,6 +242,45 @@ async fn logins_are_published_and_counted_at_least_once_sqlite() {
 #[tokio::test]
 async fn logins_are_published_and_counted_exactly_once_postgres() {
     processed_and_counted(Target::postgres().await, "exactly-once").await;
+}
+
+/// As in plain JSON, and put back in the frame that they came in.
+#[tokio::test]
+async fn logins_in_the_registrys_frame_are_taken_and_repaired() {
+    let flow = Flow::new(Target::sqlite(), "at-least-once").await;
+    let registry = Registry::shared().await;
+    let schema = include_str!("../../../../infra/schemas/user_login_v1.json");
+    let id = registry.register_json(&format!("{}-value", flow.from), schema).await;
+    let login = Logins::new(SEED, 0.0).next().unwrap().payload.unwrap();
+    let mut incomplete: Value = serde_json::from_slice(&login).unwrap();
+    incomplete.as_object_mut().unwrap().remove("locale");
+    let framed = |json: &[u8]| [&[0], &id.to_be_bytes()[..], json].concat();
+    for json in [&login, incomplete.to_string().as_bytes()] {
+        let sent = record(Some(b"key"), Some(&framed(json)));
+        flow.broker.produce(&flow.from, 0, vec![sent]).await;
+    }
+    let consume = || {
+        let consumer = flow.consumer(&["--until-end"]).env("SCHEMA_REGISTRY_URL", registry.url());
+        ended_with(&consumer.spawn(), 0)
+    };
+    consume();
+    let sql = "select code, count(*) from dead_letters group by code";
+    assert_eq!(flow.pairs(sql).await, [("schema_required".to_owned(), 1)]);
+    assert_eq!(flow.repair(&[("SCHEMA_REGISTRY_URL", registry.url())]), 1);
+    consume();
+    let counted = "select sum(logins) from user_logins_by_hour";
+    assert_eq!(flow.target.number(counted).await, 2);
+    let all = flow.found(&flow.from, PARTITIONS).await.concat();
+    let is_back =
+        |found: &&Stored| found.headers.iter().any(|(name, _)| name == "tally.repaired-from");
+    let back = all.iter().find(is_back).and_then(|found| found.value.clone()).unwrap();
+    incomplete["locale"] = "".into();
+    assert_eq!(back[..5], framed(&[]));
+    assert_eq!(serde_json::from_slice::<Value>(&back[5..]).unwrap(), incomplete);
+    let processed = flow.found(&flow.to, PARTITIONS).await.concat();
+    assert_eq!(processed.len(), 2);
+    let json = |found: &Stored| serde_json::from_slice::<Value>(found.value.as_ref().unwrap());
+    assert!(processed.iter().all(|found| json(found).unwrap()["created_at"].is_string()));
 }
 
 /// Those of the settings without a flow's name are the first flow's.

@@ -10,4 +10,5 @@ mod outages;
 mod run_stream;
 mod security;
 mod support;
+mod tail;
 mod writers;

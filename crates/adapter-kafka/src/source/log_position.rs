@@ -214,11 +214,13 @@ impl LogPosition {
         let (first, last) = range.into_inner();
         let cursor = Cursor { topic_id: log.topic_id(), last: None }.to_json();
         let (topic, partition) = (self.topic.to_string(), self.partition);
-        let gap = Gap { topic, partition, first, last, resume, is_recreated, cursor };
+        let why = why.to_owned();
+        let gap = Gap { topic, partition, first, last, resume, is_recreated, cursor, why };
         let message = format!(
-            "{}: {}, offsets {first} to {last}: {why}; to resume at {resume} without them, once: --accept-gap {gap}",
+            "{}: {}, offsets {first} to {last}: {}; to resume at {resume} without them, once: --accept-gap {gap}",
             self.cluster.name(),
             self.name(),
+            gap.why,
         );
         Halt::Blocked(Box::new((gap, Stop { kind: StopKind::Blocked, message })))
     }

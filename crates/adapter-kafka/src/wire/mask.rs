@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tally_domain::{Column, Kind};
-use tally_ports::privacy::{MASK, masked, unreadable};
+use tally_ports::privacy::{MASK, is_header_named, masked, unreadable};
 use tally_ports::{Mask, Raw};
 
 use super::members::Members;
 use super::registry::Lookup;
 use super::{Registry, avro};
 
-/// Objects and lists in each other: deeper ones are kept as length and hash.
+/// Objects and lists in each other: deeper ones are not read.
 const DEEPEST: usize = 100;
 
 /// Masks fields of records of topics. JSON keeps the exact text of all others; a record in the registry's frame is kept
@@ -49,6 +49,33 @@ impl WireMask {
         Self { names, fields, of_key, is_key_masked, is_record_masked, registry }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(super) const fn fields(&self) -> &MaskedFields {
+        &self.fields
+    }
+
+    pub(super) const fn registry(&self) -> Option<&Registry> {
+        self.registry.as_ref()
+    }
+
+    /// Whether the field at this path of a record is masked, or in one that is.
+    pub(super) fn hides_field(&self, path: &str) -> bool {
+        self.fields.hide(path)
+    }
+
+    /// Whether headers of this name are masked.
+    pub(super) fn hides_header(&self, name: &str) -> bool {
+        is_header_named(&self.names, name)
+    }
+
+    /// Whether each key is masked.
+    pub(super) const fn hides_keys(&self) -> bool {
+        self.is_key_masked
+    }
+
     /// What is left of the payload; `None` where the fields cannot be told.
     fn payload(&self, payload: &Bytes, fields: &MaskedFields) -> Option<Bytes> {
         if payload.first() != Some(&avro::MAGIC) {
@@ -64,7 +91,7 @@ impl WireMask {
     }
 
     /// What is left of the key, which may be a record as the payload is: nothing where it then cannot be read.
-    fn key(&self, key: &Bytes) -> Option<Bytes> {
+    pub(super) fn key(&self, key: &Bytes) -> Option<Bytes> {
         match key.trim_ascii_start().first() {
             _ if self.is_key_masked => None,
             Some(b'{' | b'[' | &avro::MAGIC) if self.is_record_masked => None,
@@ -75,11 +102,16 @@ impl WireMask {
 }
 
 fn masked_json(payload: &[u8], fields: &MaskedFields) -> Option<Bytes> {
+    json(payload, fields).filter(|text| text.starts_with('{')).map(Bytes::from)
+}
+
+/// The JSON value without blanks, its `fields` masked and all else exact; `None` where it is no JSON or too deep.
+pub(super) fn json(payload: &[u8], fields: &MaskedFields) -> Option<String> {
     let json: &RawValue = serde_json::from_slice(payload).ok()?;
     let text = String::with_capacity(payload.len());
     let mut writer = Writer { fields, path: Path::default(), text };
     writer.write(json.get(), DEEPEST)?;
-    json.get().starts_with('{').then(|| writer.text.into())
+    Some(writer.text)
 }
 
 /// The names of fields whose values are left out.
@@ -99,10 +131,21 @@ impl MaskedFields {
 
     /// Whether the column's value may be one of them, or in one.
     fn cover(&self, column: &str) -> bool {
-        let ends = column.match_indices('.').map(|(end, _)| end).chain([column.len()]);
-        let mut paths = ends.map(|end| &column[..end]);
-        paths.any(|path| self.0.iter().any(|field| is_end(field, path) || is_end(path, field)))
+        let is_one =
+            |path: &str| self.0.iter().any(|field| is_end(field, path) || is_end(path, field));
+        outward(column).any(is_one)
     }
+
+    /// Whether the field at this path is one of them, or in one.
+    fn hide(&self, path: &str) -> bool {
+        outward(path).any(|path| self.0.iter().any(|field| is_end(field, path)))
+    }
+}
+
+/// The path, and those of the records that its field is in.
+fn outward(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.match_indices('.').map(|(end, _)| end).chain([path.len()]);
+    ends.map(|end| &path[..end])
 }
 
 /// Whether the names in `path` end with those in `end`.

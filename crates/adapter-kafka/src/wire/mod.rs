@@ -1,7 +1,8 @@
 //! The formats of records on a topic.
 //!
 //! [`Decoder`] tells JSON from Avro by the first byte and reads what a flow's columns hold, every text and number
-//! exactly, and as a part of the record's bytes where it stands there as it is. [`Encoder`] writes what the producer sends, [`DeadLetterTopic`] what became of a dead letter. Faults of a
+//! exactly, and as a part of the record's bytes where it stands there as it is. [`View`] shows records to people, whatever
+//! flow they are of. [`Encoder`] writes what the producer sends, [`DeadLetterTopic`] what became of a dead letter. Faults of a
 //! record never quote it.
 //!
 //! | the value | becomes |
@@ -38,19 +39,27 @@ mod json;
 mod mask;
 mod members;
 mod registry;
+mod view;
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tally_domain::{Column, Envelope, Fields, Reason, Stage, TimeUnits};
 use tally_ports::Fault;
 
+use self::avro::{Datum, WriterSchema};
 use self::columns::Columns;
 pub use self::dead_letters::DeadLetterTopic;
 pub use self::encoder::Encoder;
 pub use self::mask::WireMask;
 use self::registry::Lookup;
 pub use self::registry::Registry;
+pub use self::view::{Value, View, Viewed};
+
+/// The code of a record whose schema cannot be found.
+const SCHEMA_UNKNOWN: &str = "schema_unknown";
 
 /// Reads the values of a flow's records, whatever their format.
 #[derive(Debug)]
@@ -87,41 +96,29 @@ impl Decoder {
     /// What the columns hold, or why the bytes are no record; no fields where there are no bytes. The outer fault is the
     /// registry's; nothing is known of the record then, and the call can be made again.
     pub async fn decode(&self, payload: Option<&Bytes>) -> Result<Result<Fields, Reason>, Fault> {
-        let refused = |code, message: String| Ok(Err(Reason::new(Stage::Decode, code, message)));
         let Some(payload) = payload.filter(|_| !self.is_of_bytes) else {
             return Ok(Ok(Fields::new()));
         };
-        if payload.first() != Some(&avro::MAGIC) {
-            return Ok(self.json(payload));
-        }
-
-        let (id, datum) = match avro::unframe(payload) {
-            Ok(unframed) => unframed,
-            Err(broken) => return refused("avro", broken.to_string()),
-        };
-        let Some(registry) = &self.registry else {
-            self.warn();
-            return refused("schema_unknown", "no schema registry is configured".into());
-        };
-        let schema = match registry.schema(id).await? {
-            Lookup::Avro(schema) => schema,
-            Lookup::Json => return Ok(self.json(&payload.slice(avro::FRAME..))),
-            Lookup::Unknown => {
-                return refused("schema_unknown", format!("the registry knows no schema {id}"));
-            }
-            Lookup::Unusable(avro::Unusable(why)) => {
-                return refused("avro", format!("schema {id}: {why}"));
+        let content = match Content::of(payload, self.registry.as_ref()).await? {
+            Ok(content) => content,
+            Err(reason) => {
+                if self.registry.is_none() && reason.code == SCHEMA_UNKNOWN {
+                    self.warn();
+                }
+                return Ok(Err(reason));
             }
         };
-        match avro::decode(datum, &schema, &self.columns) {
-            Ok(fields) => Ok(Ok(fields)),
-            Err(broken) => refused("avro", broken.to_string()),
-        }
+        Ok(match content {
+            Content::Json(0) => self.json(payload),
+            Content::Json(begin) => self.json(&payload.slice(begin..)),
+            Content::Avro(datum, schema) => avro::decode(datum, &schema, &self.columns)
+                .map_err(|broken| refusal("avro", &broken)),
+        })
     }
 
     fn json(&self, payload: &Bytes) -> Result<Fields, Reason> {
         let decoded = json::decode(payload, self.envelope, &self.columns);
-        decoded.map_err(|broken| Reason::new(Stage::Decode, "json", broken.to_string()))
+        decoded.map_err(|broken| refusal("json", &broken))
     }
 
     /// Says once what is wrong with all records in the registry's frame.
@@ -133,4 +130,44 @@ impl Decoder {
             );
         }
     }
+}
+
+/// How the bytes of a value are to be read.
+enum Content<'a> {
+    /// As JSON, which begins at this byte.
+    Json(usize),
+    /// As Avro by this schema.
+    Avro(Datum<'a>, Arc<WriterSchema>),
+}
+
+impl<'a> Content<'a> {
+    /// By the first byte and, in the registry's frame, the schema; or why they cannot be read. The outer fault is the registry's.
+    async fn of(
+        payload: &'a Bytes,
+        registry: Option<&Registry>,
+    ) -> Result<Result<Self, Reason>, Fault> {
+        if payload.first() != Some(&avro::MAGIC) {
+            return Ok(Ok(Self::Json(0)));
+        }
+        let refused = |code, message: String| Ok(Err(Reason::new(Stage::Decode, code, message)));
+        let (id, datum) = match avro::unframe(payload) {
+            Ok(unframed) => unframed,
+            Err(broken) => return Ok(Err(refusal("avro", &broken))),
+        };
+        let Some(registry) = registry else {
+            return refused(SCHEMA_UNKNOWN, "no schema registry is configured".into());
+        };
+        match registry.schema(id).await? {
+            Lookup::Avro(schema) => Ok(Ok(Self::Avro(datum, schema))),
+            Lookup::Json => Ok(Ok(Self::Json(avro::FRAME))),
+            Lookup::Unknown => {
+                refused(SCHEMA_UNKNOWN, format!("the registry knows no schema {id}"))
+            }
+            Lookup::Unusable(avro::Unusable(why)) => refused("avro", format!("schema {id}: {why}")),
+        }
+    }
+}
+
+fn refusal(code: &'static str, why: &impl fmt::Display) -> Reason {
+    Reason::new(Stage::Decode, code, why.to_string())
 }

@@ -1,5 +1,7 @@
 //! Data as JSON text.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value as Json;
 use tally_domain::Field;
 use tally_ports::privacy::MASK;
@@ -16,28 +18,59 @@ pub(super) fn text(
     schema: &WriterSchema,
     node: &Node,
 ) -> Result<String, Broken> {
-    let mut writer = Writer { schema, masked: None, path: Path::default(), text: String::new() };
+    let (path, text) = Default::default();
+    let mut writer = Writer { schema, form: Form::Exact, masked: None, path, text };
     writer.value(datum, node, DEEPEST)?;
     Ok(writer.text)
 }
 
 /// The record that `datum` is, every value as its text, those of `fields` masked at whatever depth.
 pub(in crate::wire) fn masked(
-    mut datum: Datum<'_>,
+    datum: Datum<'_>,
     schema: &WriterSchema,
     fields: &MaskedFields,
 ) -> Result<String, Broken> {
+    whole(datum, schema, fields, Form::Texts)
+}
+
+/// What `datum` is, for people: a number with its digits, bytes that are no text in base64, those of `fields` masked at
+/// whatever depth.
+pub(in crate::wire) fn shown(
+    datum: Datum<'_>,
+    schema: &WriterSchema,
+    fields: &MaskedFields,
+) -> Result<String, Broken> {
+    whole(datum, schema, fields, Form::Shown)
+}
+
+fn whole(
+    mut datum: Datum<'_>,
+    schema: &WriterSchema,
+    fields: &MaskedFields,
+    form: Form,
+) -> Result<String, Broken> {
     let (path, text) = Default::default();
-    let mut writer = Writer { schema, masked: Some(fields), path, text };
+    let mut writer = Writer { schema, form, masked: Some(fields), path, text };
     writer.value(&mut datum, schema.root(), DEEPEST)?;
     datum.end()?;
     Ok(writer.text)
 }
 
+/// What becomes of values that JSON does not have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// They are refused.
+    Exact,
+    /// They are texts, and so are numbers; bytes of a fixed number are told by that.
+    Texts,
+    /// They are texts; bytes of a fixed number, and others that are not UTF-8, are in base64.
+    Shown,
+}
+
 struct Writer<'a> {
     schema: &'a WriterSchema,
-    /// The fields whose values are left out. With them numbers are texts, and bytes of a fixed number are told by
-    /// that.
+    form: Form,
+    /// The fields whose values are left out.
     masked: Option<&'a MaskedFields>,
     /// Where in the record the value is; kept with masked fields only.
     path: Path,
@@ -79,9 +112,19 @@ impl Writer<'_> {
                 })?;
                 self.text.push('}');
             }
-            Node::Fixed(size) if self.masked.is_some() => {
+            Node::Fixed(size) if self.form == Form::Texts => {
                 datum.take(*size)?;
                 self.quote(&format!("{size} bytes"));
+            }
+            Node::Fixed(size) if self.form == Form::Shown => {
+                self.quote(&BASE64_STANDARD.encode(datum.take(*size)?));
+            }
+            Node::Bytes if self.form == Form::Shown => {
+                let bytes = datum.counted()?;
+                match str::from_utf8(bytes) {
+                    Ok(text) => self.quote(text),
+                    Err(_) => self.quote(&BASE64_STANDARD.encode(bytes)),
+                }
             }
             node => self.scalar(&scalar(datum, node, "a JSON value")?)?,
         }
@@ -111,13 +154,15 @@ impl Writer<'_> {
 
     fn scalar(&mut self, field: &Field) -> Result<(), Broken> {
         match field {
-            Field::Number(number) if self.masked.is_none() => {
-                if !number.ends_with(|end: char| end.is_ascii_digit()) {
-                    return Err(Broken::new("a number that JSON does not have"));
+            Field::Number(number) if self.form != Form::Texts => {
+                let is_json = number.ends_with(|end: char| end.is_ascii_digit());
+                match self.form {
+                    _ if is_json => self.text.push_str(number),
+                    Form::Exact => return Err(Broken::new("a number that JSON does not have")),
+                    _ => self.quote(number),
                 }
-                self.text.push_str(number);
             }
-            Field::Integer(_) | Field::Decimal(_) if self.masked.is_none() => {
+            Field::Integer(_) | Field::Decimal(_) if self.form != Form::Texts => {
                 self.text.push_str(&field.text().unwrap_or_default());
             }
             Field::Boolean(is_true) => self.text.push_str(if *is_true { "true" } else { "false" }),
@@ -182,5 +227,24 @@ mod tests {
         let text = super::masked(Datum::new(&datum, &datum), &schema, &fields).unwrap();
         let json: Json = serde_json::from_str(&text).unwrap();
         assert_eq!((&json["merchant"], &json["n"]["merchant"]), (&json!("Jane"), &json!("***")));
+    }
+
+    #[test]
+    fn people_see_numbers_as_numbers_and_all_bytes() {
+        let schema = r#"{"type": "record", "name": "R", "fields": [
+            {"name": "n", "type": "double"}, {"name": "x", "type": "double"},
+            {"name": "b", "type": "bytes"}, {"name": "t", "type": "bytes"},
+            {"name": "f", "type": {"type": "fixed", "name": "F", "size": 2}},
+            {"name": "card", "type": {"type": "record", "name": "C", "fields": [{"name": "no", "type": "long"}]}}]}"#;
+        let schema = WriterSchema::parse(schema, &[]).unwrap();
+        let (number, none) = (1.5_f64.to_le_bytes(), f64::NAN.to_le_bytes());
+        let datum = [&number[..], &none, b"\x04\xff\x00", b"\x02t", b"\xfe\xff", b"\x0e"].concat();
+        let datum = Bytes::from(datum);
+        let shown = |fields: &[&str]| {
+            shown(Datum::new(&datum, &datum), &schema, &MaskedFields::of(fields)).unwrap()
+        };
+        let expected = r#"{"n":1.5,"x":"NaN","b":"/wA=","t":"t","f":"/v8=","card":{"no":7}}"#;
+        assert_eq!(shown(&[]), expected);
+        assert_eq!(shown(&["card.no"]), expected.replace('7', "\"***\""));
     }
 }

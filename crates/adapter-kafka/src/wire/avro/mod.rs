@@ -16,8 +16,8 @@ mod value;
 use bytes::Bytes;
 use tally_domain::Fields;
 
-use self::datum::Datum;
-pub(super) use self::json::masked;
+pub(super) use self::datum::Datum;
+pub(super) use self::json::{masked, shown};
 use self::schema::Node;
 pub(super) use self::schema::{Unusable, WriterSchema};
 use super::broken::Broken;

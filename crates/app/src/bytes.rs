@@ -32,12 +32,17 @@ pub fn inline(bytes: Option<&[u8]>) -> String {
         Some([]) => "(empty)".to_owned(),
         Some(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-            _ => bytes.iter().fold("0x".to_owned(), |mut hex, byte| {
-                let _never_fails = write!(hex, "{byte:02x}");
-                hex
-            }),
+            _ => hex(bytes),
         },
     }
+}
+
+/// In hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("0x".to_owned(), |mut hex, byte| {
+        let _never_fails = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// In several lines.
