@@ -1,6 +1,5 @@
 //! Counters of a flow on `/metrics`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Shows the counters of the flow's [tops](Flow::tops) from now on, as they are in the store, for as long as the runtime
+/// Shows the counters of a flow that has [tops](Flow::tops), of each table with one key, from now on, as they are in the store, for as long as the runtime
 /// lives. While the store is unavailable the last ones stay.
 pub fn show_counts<S: Counters>(flow: &Arc<dyn Flow>, store: &Arc<S>, counts: &Counts) {
     if flow.tops().is_empty() {
@@ -31,9 +30,8 @@ pub fn show_counts<S: Counters>(flow: &Arc<dyn Flow>, store: &Arc<S>, counts: &C
 }
 
 async fn refresh(flow: &dyn Flow, store: &impl Counters, counts: &Counts) -> Result<(), Fault> {
-    let indices: BTreeSet<usize> = flow.tops().iter().map(|top| top.table).collect();
-    let mut tables = Vec::with_capacity(indices.len());
-    for table in indices.into_iter().filter_map(|index| CounterTable::of(&flow.tables()[index])) {
+    let mut tables = Vec::with_capacity(flow.tables().len());
+    for table in flow.tables().iter().filter_map(CounterTable::of) {
         tables.push((table.name, store.greatest(table, Some(Counts::LIMIT)).await?));
     }
     counts.replace(flow.name(), &tables);

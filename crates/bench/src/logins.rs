@@ -109,7 +109,9 @@ fn start(
         ("TALLY_KAFKA__DELIVERY", delivery),
         ("TALLY_KAFKA__PROGRESS_TOPIC", PROGRESS),
     ];
-    services.launch(program, from, &[&["--flow", FLOW, "--topic", from], flags].concat(), &envs)
+    // The progress topic knows of one database for a group.
+    let args = ["--flow", FLOW, "--topic", from, "--group", program];
+    services.launch(program, from, &[&args, flags].concat(), &envs)
 }
 
 /// Takes the topic to its end; ensures that the ledger accounts for each login, that those who read only what is committed
@@ -174,7 +176,7 @@ async fn watch(
     records: usize,
 ) -> anyhow::Result<HashMap<(i32, i64), i64>> {
     let client = Client::new(Settings::new(vec![brokers]))?;
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut found) = tokio::sync::mpsc::unbounded_channel();
     let mut readers = JoinSet::new();
     for partition in 0..PARTITIONS {
         let (partition, sender) = (client.partition(&topic, partition).await?, sender.clone());
@@ -199,7 +201,7 @@ async fn watch(
     let mut received = HashMap::with_capacity(records);
     while received.len() < records {
         tokio::select! {
-            Some((record, at)) = receiver.recv() => {
+            Some((record, at)) = found.recv() => {
                 received.entry(record).or_insert(at);
             }
             Some(ended) = readers.join_next() => ended??,

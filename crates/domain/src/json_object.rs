@@ -1,8 +1,7 @@
 //! JSON objects whose members keep their order and their values' exact text.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{Error, MapAccess, Visitor};
@@ -11,6 +10,9 @@ use serde_json::value::RawValue;
 
 /// The schema registry's frame: a zero and the schema's id.
 const FRAME: usize = 5;
+
+/// So many members an object has at most, usually.
+const USUAL: usize = 16;
 
 /// A payload without the schema registry's frame, and that frame, empty where there is none. JSON does not begin with a zero.
 pub fn unframed(payload: &[u8]) -> (&[u8], &[u8]) {
@@ -52,16 +54,21 @@ impl<'a> JsonObject<'a> {
         }
     }
 
+    fn has_a_name_twice(&self) -> bool {
+        if self.members.len() <= USUAL {
+            let mut indexed = self.members.iter().enumerate();
+            return indexed.any(|(index, (name, _))| {
+                self.members[..index].iter().any(|(before, _)| before == name)
+            });
+        }
+        let mut names: Vec<&str> = self.members().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
     /// Takes the value of this name out.
     pub fn remove(&mut self, name: &str) {
         self.members.retain(|(found, _)| found != name);
-    }
-
-    /// Gives the member of this name another name and value, in its place.
-    pub fn replace(&mut self, name: &str, new: &'a str, json: impl Into<Cow<'a, str>>) {
-        if let Some(member) = self.members.iter_mut().find(|(found, _)| found == name) {
-            *member = (Cow::Borrowed(new), json.into());
-        }
     }
 
     /// Sets the value at a path, whose points lead into inner objects; whether there is an object at each but the last.
@@ -83,27 +90,37 @@ impl<'a> JsonObject<'a> {
         let texts: usize = self.members().map(|(name, value)| name.len() + value.len() + 4).sum();
         let mut payload = Vec::with_capacity(frame.len() + texts + 2);
         payload.extend_from_slice(frame);
-        let _never_fails = write!(payload, "{self}");
+        write(&mut payload, self.members());
         payload.into()
     }
+}
+
+/// Appends the object of these names and texts of values.
+pub fn write<'a>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, &'a str)>) {
+    let mut before = b'{';
+    for (name, value) in members {
+        out.push(before);
+        before = b',';
+        if name.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+            out.push(b'"');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'"');
+        } else {
+            let _never_fails = serde_json::to_writer(&mut *out, name);
+        }
+        out.push(b':');
+        out.extend_from_slice(value.as_bytes());
+    }
+    if before == b'{' {
+        out.push(before);
+    }
+    out.push(b'}');
 }
 
 /// Its text.
 impl fmt::Display for JsonObject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('{')?;
-        for (index, (name, value)) in self.members().enumerate() {
-            if index > 0 {
-                f.write_char(',')?;
-            }
-            if name.contains(|char: char| char.is_control() || matches!(char, '"' | '\\')) {
-                f.write_str(&serde_json::to_string(name).map_err(|_| fmt::Error)?)?;
-            } else {
-                write!(f, "\"{name}\"")?;
-            }
-            write!(f, ":{value}")?;
-        }
-        f.write_char('}')
+        f.write_str(str::from_utf8(&self.framed(&[])).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -125,14 +142,12 @@ impl<'de> Deserialize<'de> for JsonObject<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut object = JsonObject::default();
+                let mut object = JsonObject { members: Vec::with_capacity(USUAL) };
                 while let Some(name) = map.next_key::<Name<'de>>()? {
                     let value: &RawValue = map.next_value()?;
                     object.members.push((name.0, Cow::Borrowed(value.get())));
                 }
-                let mut names: Vec<&str> = object.members().map(|(name, _)| name).collect();
-                names.sort_unstable();
-                if names.windows(2).any(|pair| pair[0] == pair[1]) {
+                if object.has_a_name_twice() {
                     return Err(A::Error::custom("a member twice"));
                 }
                 Ok(object)
@@ -161,15 +176,14 @@ mod tests {
         );
         object.set("b", "2");
         object.set("new", "true");
-        object.replace("z", "y", "0");
         object.remove("a\"");
         assert!(object.set_at("c.d", "7") && object.set_at("c.f", "8"));
         assert!(!object.set_at("c.e.x", "7") && !object.set_at("none.x", "7"));
         assert_eq!(
             object.to_string(),
-            r#"{"b":2,"c":{"d":7,"e":"é\u0041","f":8},"y":0,"new":true}"#
+            r#"{"b":2,"c":{"d":7,"e":"é\u0041","f":8},"z":1e2,"new":true}"#
         );
-        assert_eq!((object.get("y"), object.get("z")), (Some("0"), None));
+        assert_eq!((object.get("z"), object.get("a\"")), (Some("1e2"), None));
     }
 
     #[test]

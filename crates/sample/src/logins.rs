@@ -119,8 +119,8 @@ impl Iterator for Logins {
         ];
         let time = &mut fields[6].1;
         match fault {
-            Some(LoginFault::WrongType) => fields[2].1 = "7".to_owned(),
-            Some(LoginFault::Null) => fields[4].1 = "null".to_owned(),
+            Some(LoginFault::WrongType) => "7".clone_into(&mut fields[2].1),
+            Some(LoginFault::Null) => "null".clone_into(&mut fields[4].1),
             Some(LoginFault::TimestampText) => *time = format!("\"{time}\""),
             Some(LoginFault::TimestampMilliseconds) => *time += "000",
             Some(LoginFault::TimestampNegative) => time.insert(0, '-'),

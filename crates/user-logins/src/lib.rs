@@ -118,12 +118,14 @@ impl Flow for UserLogins {
         if let Some(reason) = faults.into_reason() {
             return Err(reason);
         }
-        let login = text.and_then(Login::parse).ok_or_else(|| {
+        let payload = incoming.raw.payload.as_ref();
+        let login = payload.zip(text).and_then(|(payload, text)| Login::parse(payload, text));
+        let login = login.ok_or_else(|| {
             Reason::new(Stage::Validate, "json", "a field is there twice, or holds no text")
         })?;
         let publication = Publication {
-            key: Some(login.user_id.clone().into()),
-            value: Some(login.processed().framed(&[])),
+            key: Some(login.user_id.clone().into_bytes()),
+            value: Some(login.processed()),
             ..Publication::default()
         };
         let counted = login.counted().into_iter().zip(0..self.tables.len());

@@ -1,53 +1,71 @@
 //! One valid login.
 
+use bytes::Bytes;
 use chrono::{DateTime, DurationRound, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
-use tally_domain::{JsonObject, Value};
+use tally_domain::{ByteString, JsonObject, Value, json_object};
 
 use crate::TIMESTAMP;
 
+/// What a processed login has more than the login at most, without the time of its processing.
+const LONGER: usize = 64;
+
 /// A login that the schema takes.
 pub(crate) struct Login<'a> {
+    text: &'a str,
     /// All of it.
     object: JsonObject<'a>,
-    pub(crate) user_id: String,
-    device_type: String,
-    locale: String,
-    app_version: String,
+    pub(crate) user_id: ByteString,
+    device_type: ByteString,
+    locale: ByteString,
+    app_version: ByteString,
     created_at: DateTime<Utc>,
 }
 
 impl<'a> Login<'a> {
-    /// From its JSON; `None` where a field is there twice or a text cannot be read.
-    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+    /// From its JSON, a part of the `payload`; `None` where a field is there twice or a text cannot be read.
+    pub(crate) fn parse(payload: &Bytes, text: &'a str) -> Option<Self> {
         let object = JsonObject::parse(text)?;
-        let text = |name: &str| serde_json::from_str::<String>(object.get(name)?).ok();
+        let whole = ByteString::try_from(payload.slice_ref(text.as_bytes())).ok()?;
+        let text_of = |name: &str| {
+            let json = object.get(name)?;
+            // Without an escape it shares the record's bytes.
+            let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+            if inner.contains('\\') {
+                return serde_json::from_str::<String>(json).ok().map(ByteString::from);
+            }
+            Some(whole.slice_ref(inner))
+        };
         Some(Self {
-            user_id: text("user_id")?,
-            device_type: text("device_type")?,
-            locale: text("locale")?,
-            app_version: text("app_version")?,
+            text,
+            user_id: text_of("user_id")?,
+            device_type: text_of("device_type")?,
+            locale: text_of("locale")?,
+            app_version: text_of("app_version")?,
             created_at: time(object.get(TIMESTAMP)?)?,
             object,
         })
     }
 
     /// The same fields with the time as text: RFC 3339 in UTC. The engine adds when it was processed.
-    pub(crate) fn processed(&self) -> JsonObject<'_> {
-        let mut processed = self.object.clone();
-        processed.remove("created_at");
-        processed.remove("processed_at");
-        let created_at = self.created_at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-        processed.replace(TIMESTAMP, "created_at", format!("\"{created_at}\""));
-        processed
+    pub(crate) fn processed(&self) -> Bytes {
+        let created_at =
+            format!("\"{}\"", self.created_at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        let members = self.object.members().filter_map(|(name, value)| match name {
+            "created_at" | "processed_at" => None,
+            TIMESTAMP => Some(("created_at", &*created_at)),
+            _ => Some((name, value)),
+        });
+        let mut value = Vec::with_capacity(self.text.len() + LONGER);
+        json_object::write(&mut value, members);
+        value.into()
     }
 
     /// What it adds to each of the flow's tables, in their order.
-    pub(crate) fn counted(&self) -> [Vec<Value>; 4] {
-        let text = |text: &str| Value::Text(text.into());
+    pub(crate) fn counted(self) -> [Vec<Value>; 4] {
         [
-            text(&self.device_type),
-            text(&self.locale),
-            text(&self.app_version),
+            Value::Text(self.device_type),
+            Value::Text(self.locale),
+            Value::Text(self.app_version),
             Value::Timestamp(hour(self.created_at)),
         ]
         .map(|key| vec![key, Value::Integer(1)])
@@ -61,7 +79,8 @@ fn time(seconds: &str) -> Option<DateTime<Utc>> {
         return time(&seconds.parse::<f64>().ok()?.to_string());
     }
     let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let nanoseconds = format!("{fraction:0<9.9}").parse().ok()?;
+    let nanoseconds =
+        if fraction.is_empty() { 0 } else { format!("{fraction:0<9.9}").parse().ok()? };
     DateTime::from_timestamp(whole.parse().ok()?, nanoseconds)
 }
 

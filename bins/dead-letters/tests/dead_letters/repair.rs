@@ -146,10 +146,10 @@ async fn what_the_rule_corrects_goes_back_and_is_taken(desk: Desk) {
     let processed = topic.values(&topic.processed).await;
     assert!(processed.iter().any(|found| value(found)["created_at"] == "1970-01-01T00:00:00Z"));
     let again = topic.repair(&desk, &["--all"]);
-    assert_eq!(told_counts(again), json!({"not_repairable": 2}));
+    assert_eq!(told_counts(&again), json!({"not_repairable": 2}));
 }
 
-fn told_counts(lines: Vec<Value>) -> Value {
+fn told_counts(lines: &[Value]) -> Value {
     lines.last().unwrap()["counts"].clone()
 }
 
@@ -187,12 +187,9 @@ async fn a_record_is_corrected_by_hand_and_not_a_second_time(desk: Desk) {
     let set = ["--set", "side=debit", "--set-json", "more.a=[2]", &first];
     let (changes, told, _) = told(topic.repair(&desk, &set));
     let expected = json!([{"path": "more.a", "before": 1, "after": [2]}, {"path": "side", "before": "wrong", "after": "debit"}]);
-    let mut changed = changes[0]["changes"].clone();
-    changed
-        .as_array_mut()
-        .unwrap()
-        .sort_by_key(|change| change["path"].as_str().map(str::to_owned));
-    assert_eq!((changed, told), (expected, outcomes([(0, "repaired")])));
+    let mut sorted = changes[0]["changes"].clone();
+    sorted.as_array_mut().unwrap().sort_by_key(|change| change["path"].as_str().map(str::to_owned));
+    assert_eq!((sorted, told), (expected, outcomes([(0, "repaired")])));
     let acts =
         desk.texts("select target from acts where verb = 'repair' order by at desc, id desc").await;
     assert!(acts[0].ends_with(" set side set more.a"), "{acts:?}");

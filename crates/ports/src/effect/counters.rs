@@ -25,7 +25,8 @@ fn fits(kind: Type, value: &Value) -> bool {
     match (kind, value) {
         (_, Value::Null) => false,
         (Type::Text { limit }, Value::Text(text)) => {
-            !text.contains('\0') && limit.is_none_or(|limit| text.chars().count() <= limit)
+            !text.contains('\0')
+                && limit.is_none_or(|limit| text.len() <= limit || text.chars().count() <= limit)
         }
         (Type::Decimal { precision, .. }, Value::Decimal(Decimal { unscaled, .. })) => {
             10_u64.checked_pow(precision.into()).is_none_or(|limit| unscaled.unsigned_abs() < limit)
