@@ -27,7 +27,7 @@ run-logins *flags:
 
 # Start Kafka, Postgres and the schema registry: by docker compose where an engine runs, else natively
 up:
-    @if {{ engine }}; then docker compose up --detach --wait && infra/native/services.sh env; else infra/native/services.sh up; fi
+    @if {{ engine }}; then docker compose up --detach --wait && infra/native/services.sh schemas && infra/native/services.sh env; else infra/native/services.sh up; fi
 
 # Stop what `just up` has started; data is kept
 down:

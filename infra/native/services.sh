@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Kafka, Postgres and the schema registry together, each by its own script beside this one; their settings hold here too.
 #   services.sh up             all answer and have their schemas when it returns; a second time is free. Prints what env prints
+#   services.sh schemas        registers them with a registry that is up
 #   services.sh env            the settings to export, of those that listen
 #   services.sh down           stops them; what they hold is kept, but for the registry's schemas
 . "$(dirname "$0")/lib.sh"
@@ -27,10 +28,11 @@ up() {
     log "the schema registry is left out, Avro with it: it needs Java 21 or newer (the package openjdk-21-jre-headless)"
   fi
   each start "${services[@]}"
-  [[ ${services[*]} != *registry* ]] ||
-    "$here/registry.sh" register user-login-value "$here/../schemas/user_login_v1.json"
+  [[ ${services[*]} != *registry* ]] || register
   settings
 }
+
+register() { "$here/registry.sh" register user-login-value "$here/../schemas/user_login_v1.json"; }
 
 settings() {
   local kafka postgres registry
@@ -49,6 +51,7 @@ listens() { # listens ADDRESS: at the port that follows 127.0.0.1:
 
 case ${1:-} in
   up) up ;;
+  schemas) register ;;
   env) settings ;;
   down) each stop kafka postgres registry ;;
   *) sed -n '2,/^\. /{/^#/p}' "$0"; exit 2 ;;

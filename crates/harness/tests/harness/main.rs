@@ -10,4 +10,5 @@ mod postgres;
 mod process;
 mod proxy;
 mod scripts;
+mod services;
 mod support;
