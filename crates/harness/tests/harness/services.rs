@@ -60,7 +60,7 @@ mod serial {
             let (_, registry) = output.stdout.split_once("SCHEMA_REGISTRY_URL=").unwrap();
             let versions = format!("{}/subjects/user-login-value/versions", registry.trim());
             assert_eq!(get(&versions, json!([1]));
-            let latest = get(&format!("{versions}/latest");
+            let latest = get(&format!("{versions}/latest"));
             assert_eq!(latest["schemaType"], "JSON");
             let file = fs::read_to_string(format!("{INFRA}/schemas/user_login_v1.json")).unwrap();
             let registered: Value =
