@@ -41,7 +41,8 @@ impl Drop for Services {
 }
 
 fn get(url: &str) -> Value {
-    let output = Launch::new("curl").args(["--silent", "--noproxy", "*", url]).spawn().wait(VERY_LONG);
+    let output =
+        Launch::new("curl").args(["--silent", "--noproxy", "*", url]).spawn().wait(VERY_LONG);
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{url}: {error}: {output}"))
 }
 
@@ -59,7 +60,7 @@ mod serial {
             }
             let (_, registry) = output.stdout.split_once("SCHEMA_REGISTRY_URL=").unwrap();
             let versions = format!("{}/subjects/user-login-value/versions", registry.trim());
-            assert_eq!(get(&versions, json!([1]));
+            assert_eq!(get(&versions), json!([1]));
             let latest = get(&format!("{versions}/latest"));
             assert_eq!(latest["schemaType"], "JSON");
             let file = fs::read_to_string(format!("{INFRA}/schemas/user_login_v1.json")).unwrap();
