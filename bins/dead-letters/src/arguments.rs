@@ -165,11 +165,11 @@ pub struct Replay {
 pub struct Repair {
     #[command(flatten)]
     pub which: Which,
-    /// Set a field of the JSON value to this text, instead of the flow's rule; points lead into inner objects; more than once
+    /// Set a field of a JSON value to this text, instead of the flow's rule; points lead into inner objects; more than once
     /// for several
     #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = text_at)]
     pub texts: Vec<(String, String)>,
-    /// The same with any JSON, like timestamp=1694479551
+    /// The same with any JSON, like timestamp=1694479551; after those of --set
     #[arg(long = "set-json", value_name = "PATH=JSON", value_parser = json_at)]
     pub values: Vec<(String, String)>,
     #[command(flatten)]

@@ -48,10 +48,15 @@ fn text(outcome: &Outcome, letter: &DeadLetterSummary, is_dry: bool) -> String {
         }
         Outcome::Replayed(Replayed::NotOpen(state)) => format!("is {state}: left alone"),
         Outcome::Replayed(Replayed::ReadAgain) => {
-            "is left alone: a later pass reads it again and has not reached it, replay it after that".to_owned()
+            "is left alone: a later pass reads it again and has not reached it, try it after that"
+                .to_owned()
+        }
+        Outcome::Replayed(Replayed::Counted) => {
+            "is left alone: an earlier pass has taken the record, which would count once more"
+                .to_owned()
         }
         Outcome::NotReplayable(why) => format!("cannot be replayed: {why}"),
-        Outcome::NotRepairable(why) => format!("cannot be repaired: {why}"),
+        Outcome::NotRepairable(why) => format!("cannot be repaired: {}", plain(why)),
         Outcome::Exhausted { most } => {
             let attempt = letter.identity.attempt;
             format!("attempt {attempt} of at most {most}: left alone, see --max-attempts")
@@ -101,7 +106,7 @@ struct Line<'a> {
     pass: i32,
     position: i64,
     attempt: i32,
-    /// `replayed`, `outdated`, `repaired`, `failed_again`, `not_open`, `read_again`, `not_replayable`, `not_repairable` or
+    /// `replayed`, `outdated`, `repaired`, `failed_again`, `not_open`, `read_again`, `counted`, `not_replayable`, `not_repairable` or
     /// `exhausted`.
     outcome: &'static str,
     /// The state for `not_open`, the cause for `not_replayable` and `not_repairable`.

@@ -158,8 +158,10 @@ impl Group<'_> {
         let (flow, topic) = (&known.flow, &settings.kafka.topic);
         let was_read = self.partition_states().await?.iter().any(|state| state.partition == number);
         let is_settled = !was_read || settings.kafka.delivery != DeliveryGuarantee::ExactlyOnce;
-        let outputs = tally_app::outputs(settings, &**flow)?;
-        let Some(outputs) = outputs.filter(|_| !is_settled) else { return Ok(None) };
+        if is_settled {
+            return Ok(None);
+        }
+        let outputs = tally_app::kafka::outputs(settings, &**flow)?;
         let process = Process::new("kafka-consumer", "kafka", settings.max_outage.limit());
         let (decoder, of_run) = reading(known, settings, who())?;
         let found = ExistingTopic::look_up(self.cluster.clone(), decoder, &of_run).await;

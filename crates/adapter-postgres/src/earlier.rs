@@ -93,10 +93,21 @@ pub(crate) async fn close(
     statement: &str,
 ) -> Result<(), Fault> {
     for position in earlier.closed(rows, outcomes) {
-        let (connection, limit) = session.parts();
-        let query = about(statement, origin).bind::<BigInt, _>(position);
-        answer(limit, prepared(query).execute(connection)).await?;
+        close_at(session, origin, position, statement).await?;
     }
+    Ok(())
+}
+
+/// Closes the open dead letters of a position, with one of the statements for that.
+pub(crate) async fn close_at(
+    session: &mut Session,
+    origin: &Origin<'_>,
+    position: i64,
+    statement: &str,
+) -> Result<(), Fault> {
+    let (connection, limit) = session.parts();
+    let query = about(statement, origin).bind::<BigInt, _>(position);
+    answer(limit, prepared(query).execute(connection)).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use tally_ports::{
     Attempted, DeadLetterIdentity, Earlier, Fault, LoggedAct, Outcome, OutgoingRecord, Raw, Replay,
     ReplayAttempt, Replayed, Row, State, Topics,
 };
-use tally_queries::earlier::CLOSE_REPLAYED;
+use tally_queries::earlier::{CLOSE_REPAIRED, CLOSE_REPLAYED};
 use tally_queries::replay::{FIND, Pass, StateRow};
 use uuid::Uuid;
 
@@ -107,8 +107,12 @@ async fn put_back(
     pass: Pass,
     record: &OutgoingRecord,
 ) -> Result<Replayed, Fault> {
-    let origin = pass.origin(attempt)?;
-    if outbox::may_have_published(session, &origin, attempt.identity.position).await? {
+    let (origin, position) = (pass.origin(attempt)?, attempt.identity.position);
+    if earlier::of(session, &origin, (position, position)).await?.has_counted(position) {
+        return Ok(Replayed::Counted);
+    }
+    earlier::close_at(session, &origin, position, CLOSE_REPAIRED).await?;
+    if outbox::may_have_published(session, &origin, position).await? {
         return Ok(Replayed::ReadAgain);
     }
     let topics = Topics::default();

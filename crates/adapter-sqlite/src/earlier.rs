@@ -64,9 +64,19 @@ pub(crate) fn close(
     statement: &str,
 ) -> QueryResult<()> {
     for position in earlier.closed(rows, outcomes) {
-        about(statement, origin).bind::<BigInt, _>(position).execute(connection)?;
+        close_at(connection, origin, position, statement)?;
     }
     Ok(())
+}
+
+/// Closes the open dead letters of a position, with one of the statements for that.
+pub(crate) fn close_at(
+    connection: &mut SqliteConnection,
+    origin: &Origin<'_>,
+    position: i64,
+    statement: &str,
+) -> QueryResult<()> {
+    about(statement, origin).bind::<BigInt, _>(position).execute(connection).map(drop)
 }
 
 /// Whether other passes or streams than that of a batch have open dead letters with a key: each part looks at one end of an

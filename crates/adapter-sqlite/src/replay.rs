@@ -10,7 +10,7 @@ use tally_ports::{
     Attempted, Earlier, Fault, LoggedAct, Outcome, OutgoingRecord, Replay, ReplayAttempt, Replayed,
     Row, State, Topics,
 };
-use tally_queries::earlier::CLOSE_REPLAYED;
+use tally_queries::earlier::{CLOSE_REPAIRED, CLOSE_REPLAYED};
 use tally_queries::replay::{FIND, Pass, StateRow};
 
 use crate::atomic::transaction;
@@ -132,8 +132,12 @@ fn put_back(
     pass: Pass,
     record: &OutgoingRecord,
 ) -> Result<Replayed, Failure> {
-    let origin = pass.origin(attempt)?;
-    if outbox::may_have_published(connection, &origin, attempt.identity.position)? {
+    let (origin, position) = (pass.origin(attempt)?, attempt.identity.position);
+    if earlier::of(connection, &origin, (position, position))?.has_counted(position) {
+        return Ok(Replayed::Counted);
+    }
+    earlier::close_at(connection, &origin, position, CLOSE_REPAIRED)?;
+    if outbox::may_have_published(connection, &origin, position)? {
         return Ok(Replayed::ReadAgain);
     }
     let topics = Topics::default();

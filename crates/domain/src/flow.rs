@@ -74,8 +74,8 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
         batch.into_iter().map(|incoming| self.read(incoming?)).collect()
     }
 
-    /// The payload with what is wrong with it put right, for a record of a topic that [`Flow::read`] refuses; `None` where nothing
-    /// is that its rule puts right. The result depends on nothing else, and whether it is valid is asked afterwards.
+    /// The corrected payload of a record of a topic that [`Flow::read`] refuses; `None` if the flow's rule has nothing to correct.
+    /// The result depends on nothing else; whether it is valid is checked afterwards.
     fn repair(&self, raw: &Raw) -> Option<Bytes> {
         let _ = raw;
         None

@@ -10,17 +10,19 @@ use serde_json::value::RawValue;
 
 /// The schema registry's frame: a zero and the schema's id.
 const FRAME: usize = 5;
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// So many members an object has at most, usually.
+/// The usual number of members at most.
 const USUAL: usize = 16;
 
-/// A payload without the schema registry's frame, and that frame, empty where there is none. JSON does not begin with a zero.
+/// What stands before a payload's JSON, and the rest: the schema registry's frame and a byte order mark, where there are some.
+/// JSON does not begin with a zero.
 pub fn unframed(payload: &[u8]) -> (&[u8], &[u8]) {
-    if payload.first() == Some(&0) {
-        payload.split_at_checked(FRAME).unwrap_or((payload, &[]))
-    } else {
-        payload.split_at(0)
-    }
+    let frame = if payload.first() == Some(&0) { FRAME } else { 0 };
+    let mark = payload.get(frame..).is_some_and(|rest| rest.starts_with(MARK));
+    let before = if mark { frame + MARK.len() } else { frame };
+    payload.split_at_checked(before).unwrap_or((payload, &[]))
 }
 
 /// A JSON object: names and the exact texts of their values, in order. Its `Debug` shows no values.
@@ -199,6 +201,7 @@ mod tests {
         assert_eq!(unframed(b"{}"), (&b""[..], &b"{}"[..]));
         assert_eq!(unframed(b"\0\0"), (&b"\0\0"[..], &b""[..]));
         assert_eq!(unframed(b""), (&b""[..], &b""[..]));
+        assert_eq!(unframed("\u{feff}{}".as_bytes()), ("\u{feff}".as_bytes(), &b"{}"[..]));
         assert_eq!(
             JsonObject::parse("{ }").unwrap().framed(b"\0\0\0\0\x07"),
             &b"\0\0\0\0\x07{}"[..]

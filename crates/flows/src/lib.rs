@@ -39,7 +39,6 @@ fn transactions() -> KnownFlow {
 
 #[cfg(feature = "user-logins")]
 fn user_logins() -> KnownFlow {
-    use tally_sample::Logins;
     use tally_user_logins::UserLogins;
 
     KnownFlow {
@@ -53,6 +52,9 @@ fn user_logins() -> KnownFlow {
             scripts: &[include_str!("../../../migrations/sqlite/user-logins/0001_counts.sql")],
         },
         avro: None,
-        generator: Some(|seed, spoil_share| Box::new(Logins::new(seed, spoil_share))),
+        #[cfg(feature = "generators")]
+        generator: Some(|seed, spoil_share| Box::new(tally_sample::Logins::new(seed, spoil_share))),
+        #[cfg(not(feature = "generators"))]
+        generator: None,
     }
 }

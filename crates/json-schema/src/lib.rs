@@ -86,7 +86,6 @@ impl fmt::Debug for Schema {
 fn document(raw: &Raw) -> Option<(&str, Value)> {
     let (_, bytes) = unframed(raw.payload.as_ref()?);
     let text = str::from_utf8(bytes).ok()?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Some((text, serde_json::from_str(text).ok()?))
 }
 

@@ -1,9 +1,10 @@
 //! Replay: stored records through all stages again.
 
+use std::iter;
 use std::sync::Arc;
 
 use chrono::Utc;
-use tally_domain::{AnsweredColumn, Flow, Incoming, Raw, publish};
+use tally_domain::{AnsweredColumn, Flow, Incoming, Raw, Reason, Record, publish};
 use tally_ports::{
     Attempted, DeadLetterIdentity, DecodedRecord, Enrich, LoggedAct, Origin, Publish, Replay,
     ReplayAttempt, Replayed, Row, State, Stop, Topics,
@@ -91,14 +92,37 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
 
     /// The row, or why it failed again: what it publishes is too large.
     async fn check(&self, identity: &DeadLetterIdentity, row: Row) -> Result<Attempted, Stop> {
-        let Some(outputs) = &self.outputs else { return Ok(Attempted::Valid(row)) };
+        let refused = self.refused(identity, &row, true).await?;
+        Ok(refused.map_or_else(|| Attempted::Valid(row), Attempted::Failed))
+    }
+
+    /// Why a valid record would be a dead letter before it is published, if it were read from a topic.
+    ///
+    /// # Errors
+    /// When the topics that it is published to stay unavailable.
+    pub async fn refusal(
+        &self,
+        identity: &DeadLetterIdentity,
+        mut record: Record,
+    ) -> Result<Option<Reason>, Stop> {
+        publish::add_processed_at(&*self.flow, iter::once(&mut record), Utc::now());
+        let row = Row { position: identity.position, record, raw: Raw::default() };
+        self.refused(identity, &row, false).await
+    }
+
+    async fn refused(
+        &self,
+        identity: &DeadLetterIdentity,
+        row: &Row,
+        is_replay: bool,
+    ) -> Result<Option<Reason>, Stop> {
+        let Some(outputs) = &self.outputs else { return Ok(None) };
         let DeadLetterIdentity { stream, partition, .. } = identity;
         // Only the store knows the log: the id with the longest is the largest.
         let origin =
             Origin { flow: &*self.flow, id: 0, stream, partition: *partition, log: i64::MAX };
-        let mut check = Check::new(origin, outputs, &self.gates.publish, true).await?;
-        let checked = check.records(&row)?;
-        Ok(checked.map_or_else(Attempted::Failed, |_| Attempted::Valid(row)))
+        let mut check = Check::new(origin, outputs, &self.gates.publish, is_replay).await?;
+        Ok(check.records(row)?.err())
     }
 
     /// Replays one dead letter; a dry run without `logged_act`.
@@ -120,8 +144,8 @@ impl<E: Enrich, P: Publish, S: Replay> Replayer<E, P, S> {
     }
 }
 
-/// The outcome when an earlier call's COMMIT was unknown and the dead letter is now closed: that COMMIT succeeded. Had
-/// another process replayed it in between, the result would be the same.
+/// The outcome when an earlier call's COMMIT was unknown and the dead letter is now closed: that COMMIT succeeded, or another
+/// process has replayed or repaired it in between.
 fn settled(replayed: Replayed, attempt: &ReplayAttempt) -> Replayed {
     match (&replayed, &attempt.result) {
         (Replayed::NotOpen(State::Replayed), Attempted::Valid(_)) => Replayed::Written,

@@ -22,7 +22,8 @@ pub trait Replay: Send + Sync + 'static {
     /// flow publishes before it commits and the last pass over the log [may have published](crate::LastPass::may_have_published)
     /// the record already, nothing changes: that is looked up under the lock of the last pass.
     ///
-    /// A [repaired](Attempted::Repaired) record goes into the outbox and is not written: its source's reader takes it.
+    /// A [repaired](Attempted::Repaired) record goes into the outbox and is not written: its source's reader takes it. All open
+    /// dead letters of its position are then repaired; nothing changes where an earlier pass has counted the record.
     ///
     /// Without `logged_act` it is a dry run: everything is rolled back, and the answer is what the outcome would be.
     fn replay(
@@ -42,7 +43,7 @@ pub struct ReplayAttempt {
     pub flow: Arc<dyn Flow>,
     /// The attempt before this one.
     pub identity: DeadLetterIdentity,
-    /// What came of it.
+    /// The record's outcome before the store.
     pub result: Attempted,
     /// The bytes to keep if it fails again, where a mask has been set since.
     pub kept: Option<Raw>,
@@ -50,7 +51,7 @@ pub struct ReplayAttempt {
     pub topics: Topics,
 }
 
-/// What came of a dead letter's record before the store.
+/// The outcome of a dead letter's record before the store.
 #[derive(Clone, Debug)]
 pub enum Attempted {
     /// It is valid now: the row.
@@ -76,6 +77,8 @@ pub enum Replayed {
         next: DeadLetterIdentity,
         reason: Reason,
     },
+    /// An earlier pass over the log has counted and published the record that was to be repaired, and nothing changed.
+    Counted,
     /// It was not open, and nothing changed.
     NotOpen(State),
     /// The flow publishes before it commits, and the last pass over the log has yet to commit the record, which it may have published
@@ -105,7 +108,7 @@ impl Replayed {
             Self::Outdated => Some("outdated"),
             Self::Repaired => Some("repaired"),
             Self::FailedAgain { .. } => Some("failed_again"),
-            Self::NotOpen(_) | Self::ReadAgain => None,
+            Self::Counted | Self::NotOpen(_) | Self::ReadAgain => None,
         }
     }
 
@@ -117,7 +120,7 @@ impl Replayed {
             Self::Repaired => State::Repaired,
             Self::FailedAgain { .. } => State::Retried,
             Self::NotOpen(state) => *state,
-            Self::ReadAgain => State::Open,
+            Self::Counted | Self::ReadAgain => State::Open,
         }
     }
 }

@@ -108,6 +108,9 @@ macro_rules! close {
 /// For what a replay has written.
 pub const CLOSE_REPLAYED: &str = close!("state = 'replayed'");
 
+/// For what is put back into its topic.
+pub const CLOSE_REPAIRED: &str = close!("state = 'repaired'");
+
 /// For what a later pass has taken.
 pub const CLOSE_OUTDATED: &str = close!("state = 'outdated', outdated_by = 'position'");
 

@@ -11,7 +11,7 @@ use crate::spoiled;
 /// 2026-01-01T00:00:00Z; a second passes from login to login.
 const FIRST: u64 = 1_767_225_600;
 const USERS: usize = 10_000;
-/// What is there more than once is there more often.
+/// Repeated entries are more frequent.
 const DEVICE_TYPES: &[&str] = &["android", "android", "android", "ios", "ios", "web", "tablet"];
 const LOCALES: &[&str] =
     &["en-US", "en-US", "en-US", "fr-FR", "fr-FR", "de-DE", "es-ES", "pt-BR", "ru-RU", "ja-JP"];
@@ -42,7 +42,7 @@ pub enum LoginFault {
     TimestampNegative,
 }
 
-/// Every fault, in the order in which spoiled logins take them; what is there more than once is there more often.
+/// Every fault, in the order in which spoiled logins take them; repeated ones are more frequent.
 pub const LOGIN_FAULTS: [LoginFault; 13] = [
     LoginFault::DeviceTypeMissing,
     LoginFault::NotJson,

@@ -6,7 +6,7 @@ use tally_domain::{ByteString, JsonObject, Value, json_object};
 
 use crate::TIMESTAMP;
 
-/// What a processed login has more than the login at most, without the time of its processing.
+/// The most bytes by which a processed login is longer, without the time of its processing.
 const LONGER: usize = 64;
 
 /// A login that the schema takes.

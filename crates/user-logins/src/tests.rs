@@ -133,6 +133,9 @@ fn what_is_absent_is_repaired_and_nothing_else() {
         let expected = format!("{}{added}", absent.strip_suffix('}').unwrap());
         assert_eq!(repair(absent.as_bytes()), Some(expected.clone()));
         assert!(read(expected.as_bytes()).is_ok());
+        let marked = repair(format!("\u{feff}{absent}").as_bytes()).unwrap();
+        assert_eq!(marked, format!("\u{feff}{expected}"));
+        assert!(read(marked.as_bytes()).is_ok());
         let framed = [b"\0\0\0\0\x07", absent.as_bytes()].concat();
         assert_eq!(repair(&framed), Some(format!("\0\0\0\0\x07{expected}")));
     }

@@ -1,10 +1,13 @@
 //! `repair`: corrected records, back in their topics.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use tally_harness::eventually;
-use tally_harness::job::{Job, LONG, Target};
-use tally_harness::kafka::{Broker, RecordAndOffset, record};
-use tally_harness::process::{Process, Signal};
+use tally_harness::job::{Job, LONG, Target, ended_with};
+use tally_harness::kafka::{Broker, JavaProducer, RecordAndOffset, Stored, record};
+use tally_harness::process::{Launch, Process, Signal};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::support::{Desk, HEADER, objects, on_both_stores, outcomes, replayed, row};
@@ -15,6 +18,8 @@ on_both_stores! {
     a_record_is_corrected_by_hand_and_not_a_second_time
     a_live_reader_puts_it_back
     what_cannot_be_repaired_stays_open
+    killed_while_it_is_put_back_a_record_is_there_once
+    no_more_are_repaired_than_asked_for
 }
 
 /// A topic of logins and that of the processed ones, or a topic of transactions.
@@ -55,15 +60,17 @@ impl Topic {
         assert_eq!(output.code, Some(0), "{output}");
     }
 
+    fn launch(&self, desk: &Desk, arguments: &[&str]) -> Launch {
+        let repair = ["repair", "--brokers", self.broker.bootstrap()];
+        let launch = desk.launch(&[&repair, arguments].concat());
+        launch.env("TALLY_FLOWS__USER_LOGINS__PUBLISH__PROCESSED", &self.processed)
+    }
+
     /// Lines of JSON.
     #[track_caller]
     fn repair(&self, desk: &Desk, arguments: &[&str]) -> Vec<Value> {
-        let brokers = ["repair", "--brokers", self.broker.bootstrap(), "--output", "json"];
-        let launch = desk.launch(&[&brokers, arguments].concat());
-        let output = launch.env("TALLY_FLOWS__USER_LOGINS__PUBLISH__PROCESSED", &self.processed);
-        let output = output.spawn().wait(LONG);
-        assert_eq!(output.code, Some(0), "{output}");
-        objects(&output.stdout)
+        let output = self.launch(desk, &[arguments, &["--output", "json"]].concat()).spawn();
+        objects(&ended_with(&output, 0).stdout)
     }
 
     async fn values(&self, topic: &str) -> Vec<RecordAndOffset> {
@@ -157,8 +164,8 @@ async fn a_dry_run_shows_the_changes_and_makes_none(desk: Desk) {
     let topic = Topic::new("user-logins", &[&login("ip")]).await;
     topic.consume(&desk);
     let before = desk.ledger().await;
-    let brokers = ["repair", "--all", "--dry-run", "--brokers", topic.broker.bootstrap()];
-    let output = desk.done(&brokers);
+    let output = topic.launch(&desk, &["--all", "--dry-run"]).spawn();
+    let output = ended_with(&output, 0).stdout;
     assert!(output.contains("  + ip: \"\"\n"), "{output}");
     assert!(output.contains("would be repaired: on its way back to its topic"), "{output}");
     assert!(output.contains("dry run, nothing changed: 1 repaired"), "{output}");
@@ -225,6 +232,56 @@ async fn a_live_reader_puts_it_back(desk: Desk) {
     assert_eq!(topic.values(&topic.from).await.len(), 2);
 }
 
+/// Exactly once for readers of committed records, at least once and under one id otherwise.
+async fn killed_while_it_is_put_back_a_record_is_there_once(desk: Desk) {
+    let java = Mutex::new(JavaProducer::start(Broker::shared().await.bootstrap()));
+    for (delivery, place) in [
+        ("exactly-once", "kafka-commit-before"),
+        ("exactly-once", "kafka-commit-after"),
+        ("exactly-once", "mark-before"),
+        ("at-least-once", "produce-after"),
+        ("at-least-once", "mark-before"),
+    ] {
+        let topic = Topic::new("user-logins", &[&login("ip"), &login("locale")]).await;
+        topic.consume(&desk);
+        let repair = || {
+            topic
+                .launch(&desk, &["--flow", "user-logins", "--all"])
+                .env("TALLY_KAFKA__DELIVERY", delivery)
+                .env("TALLY_KAFKA__PROGRESS_TOPIC", format!("{}-progress", topic.processed))
+        };
+        let killed = repair().env("FAILPOINT", format!("{place}:kill:1")).spawn().wait(LONG);
+        assert_eq!(killed.signal, Some(Signal::SIGKILL), "{place} {delivery}: {killed}");
+        // While the lease of the dead one lives, nobody takes over.
+        eventually(LONG, async || {
+            ended_with(&repair().spawn(), 0);
+            desk.target.number("select count(*) from outbox").await == 0
+        })
+        .await;
+        // A commit returns before the partition has the marker.
+        eventually(LONG, async || {
+            let (stable, written) = java.lock().await.ends(&topic.from).await;
+            stable == written
+        })
+        .await;
+        let found = java.lock().await.read_all(&topic.from, 0, true).await.split_off(2);
+        let id = |found: &Stored| {
+            found.headers.iter().find(|(name, _)| name == "tally.id").cloned().unwrap()
+        };
+        let ids: BTreeSet<_> = found.iter().map(id).collect();
+        assert_eq!(ids.len(), 2, "{place} {delivery}");
+        assert!(found.len() == 2 || delivery == "at-least-once", "{place}: {}", found.len());
+    }
+}
+
+async fn no_more_are_repaired_than_asked_for(desk: Desk) {
+    let topic = Topic::new("user-logins", &[&login("ip"), &login("ip"), &login("ip")]).await;
+    topic.consume(&desk);
+    let lines = topic.repair(&desk, &["--all", "--limit", "2", "--rate", "100/s"]);
+    assert_eq!(told_counts(&lines), json!({"repaired": 2}));
+    assert_eq!(topic.values(&topic.from).await.len(), 5);
+}
+
 async fn what_cannot_be_repaired_stays_open(desk: Desk) {
     let (valid, broken) = (transaction("one", "wrong"), "[1]");
     let topic = Topic::new("transactions", &[&valid, broken]).await;
@@ -252,6 +309,16 @@ async fn what_cannot_be_repaired_stays_open(desk: Desk) {
     let open = desk.target.number("select count(*) from dead_letters where state = 'open'").await;
     assert_eq!(open, 3);
     assert_eq!(topic.values(&topic.from).await.len(), 2);
+
+    let gone = Topic::new("transactions", &[&valid]).await;
+    gone.consume(&desk);
+    gone.broker.delete_topic(&gone.from).await;
+    let found = whys(&["--set", "side=debit"]);
+    assert!(
+        found.iter().any(|why| why.contains(&format!("has no topic {}", gone.from))),
+        "{found:?}"
+    );
+    assert_eq!(topic.values(&topic.from).await.len(), 3, "the others are repaired");
 
     for (flags, says) in [
         (["--set", "side"], "a field and a text"),

@@ -28,7 +28,7 @@ impl Services {
     fn run(&self, verb: &str) -> Output {
         let mut script = Launch::new(Path::new(INFRA).join("native/services.sh")).args([verb]);
         for port in ["KAFKA", "KAFKA_CONTROLLER", "PG", "REGISTRY", "REGISTRY_MANAGEMENT"] {
-            script = script.env(&format!("{port}_PORT"), "0");
+            script = script.env(format!("{port}_PORT"), "0");
         }
         script.env("INFRA_STATE", self.state.path()).spawn().wait(VERY_LONG)
     }

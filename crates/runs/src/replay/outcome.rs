@@ -23,6 +23,7 @@ impl Outcome {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Replayed(Replayed::ReadAgain) => "read_again",
+            Self::Replayed(Replayed::Counted) => "counted",
             Self::Replayed(replayed) => match replayed.as_str() {
                 Some(done) => done,
                 None => "not_open",

@@ -7,6 +7,7 @@ use tally_domain::{Flow, JsonObject};
 use tally_ports::position::FILE;
 use tally_ports::publish::REPAIRED_FROM;
 use tally_ports::{OutgoingRecord, StoredDeadLetter};
+use uuid::Uuid;
 
 /// How records are corrected.
 #[derive(Clone, Debug)]
@@ -30,8 +31,8 @@ impl Correction {
             );
         }
         let topic = summary.label.as_deref().ok_or("the topic that it came from is not known")?;
-        if let Some(first) = raw.header(REPAIRED_FROM) {
-            let first = String::from_utf8_lossy(first);
+        let first = raw.header(REPAIRED_FROM).and_then(|id| Uuid::try_parse_ascii(id).ok());
+        if let Some(first) = first {
             return Err(format!("it was repaired before, as {first}, and has failed again"));
         }
         let payload = raw.payload.as_ref().ok_or("it has no value")?;
@@ -41,9 +42,8 @@ impl Correction {
                 format!("the rule of {flow} finds nothing to correct: --set and --set-json do it by hand")
             })?,
             Self::Values(values) => {
-                let (frame, text) = unframed(payload);
-                let object = str::from_utf8(text).ok().and_then(JsonObject::parse);
-                let mut object = object.ok_or("its value is not a JSON object")?;
+                let (frame, _) = unframed(payload);
+                let mut object = object(payload).ok_or("its value is not a JSON object")?;
                 for (path, json) in values {
                     if !object.set_at(path, json) {
                         return Err(format!("nothing in it leads to {path}"));
@@ -52,7 +52,7 @@ impl Correction {
                 object.framed(frame)
             }
         };
-        if value == *payload {
+        if object(&value) == object(payload) {
             return Err("the correction changes nothing".to_owned());
         }
         let headers = raw.headers.iter();
@@ -60,4 +60,9 @@ impl Correction {
         let (topic, key) = (Arc::from(topic), raw.key.clone());
         Ok(OutgoingRecord { topic, key, value: Some(value), headers })
     }
+}
+
+fn object(payload: &[u8]) -> Option<JsonObject<'_>> {
+    let (_, text) = unframed(payload);
+    JsonObject::parse(str::from_utf8(text).ok()?)
 }

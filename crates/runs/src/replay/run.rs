@@ -1,5 +1,6 @@
 //! The run over all selected dead letters.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tally_ports::{
     Outbox, OutgoingRecord, Positions, Publish, Raw, Replay, ReplayAttempt, Replayed, State, Stop,
     StopKind, StoredDeadLetter, Topics,
 };
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::decode::Decoder;
@@ -62,6 +64,8 @@ pub struct Stages<E, P, S> {
     batch_size: usize,
     /// Where records are repaired instead of replayed.
     correction: Option<Correction>,
+    /// The limits of the topics that they go back into.
+    limits: Mutex<BTreeMap<Arc<str>, Result<usize, String>>>,
 }
 
 impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
@@ -87,6 +91,7 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
             store,
             batch_size,
             correction: None,
+            limits: Mutex::default(),
         }
     }
 
@@ -96,7 +101,7 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
         Self { correction: Some(correction), ..self }
     }
 
-    /// The corrected payload and what becomes of it, or why it cannot be repaired.
+    /// The corrected record, or why the dead letter cannot be repaired.
     async fn repair(
         &self,
         process: &Process,
@@ -107,20 +112,24 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
             Ok(record) => record,
             Err(why) => return Ok(Err(why)),
         };
+        let identity = &stored.summary.identity;
         let raw = Raw { payload: record.value.clone(), ..stored.raw.clone() };
         let corrected = StoredDeadLetter { summary: stored.summary.clone(), raw };
         let decoding = process.gates.source.pass(|| self.decoder.decode(&corrected));
         let read = wait(process, decoding).await?.and_then(|(fields, notation)| {
             self.flow.read(Incoming { fields, notation, raw: &corrected.raw })
         });
-        if let Err(Reason { code, message, .. }) = read {
+        let refused = match read {
+            Ok(read) => wait(process, self.replayer.refusal(identity, read)).await?,
+            Err(reason) => Some(reason),
+        };
+        if let Some(Reason { code, message, .. }) = refused {
             return Ok(Err(format!("it would not be valid: {code}: {message}")));
         }
-        let Some(outputs) = &self.outputs else {
-            return Ok(Err("this program does not publish".to_owned()));
+        let limit = match self.limit_of(process, &record.topic).await? {
+            Ok(limit) => limit,
+            Err(why) => return Ok(Err(why)),
         };
-        let limit = wait(process, outputs.limit_of(&process.gates.publish, &record.topic)).await?;
-        let identity = &stored.summary.identity;
         let origin = Origin {
             flow: &*self.flow,
             id: 0,
@@ -136,6 +145,28 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
         Ok(Ok(record))
     }
 
+    /// The greatest size of a record that the topic takes, or why it takes none: it does not exist. Looked up once.
+    async fn limit_of(
+        &self,
+        process: &Process,
+        topic: &Arc<str>,
+    ) -> Result<Result<usize, String>, Ended> {
+        let Some(outputs) = &self.outputs else {
+            return Ok(Err("this program does not publish".to_owned()));
+        };
+        let mut limits = self.limits.lock().await;
+        if let Some(known) = limits.get(topic) {
+            return Ok(known.clone());
+        }
+        let asking = outputs.limit_of(&process.gates.publish, topic);
+        let limit = match wait(process, asking).await {
+            Err(Ended::Stopped(stop)) if stop.kind == StopKind::Setting => Err(stop.message),
+            limit => Ok(limit?),
+        };
+        limits.insert(Arc::clone(topic), limit.clone());
+        Ok(limit)
+    }
+
     async fn publish(&self, process: &Process, duration: Duration) -> Result<(), Ended> {
         let Some(outputs) = &self.outputs else { return Ok(()) };
         let name = self.flow.name();
@@ -143,19 +174,26 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
     }
 }
 
-/// Those of the `known` flows that have dead letters matching `filter`.
+/// Those of the `known` flows that have dead letters matching `filter`, and those that it does not leave out whose outboxes hold
+/// something: a run that was killed has left that.
 ///
 /// # Errors
 /// When it matches some of a flow that is not known.
 pub async fn flows(
     process: &Process,
-    store: &impl DeadLetters,
+    store: &(impl DeadLetters + Outbox),
     filter: &Filter,
     known: &[KnownFlow],
 ) -> Result<Vec<KnownFlow>, Ended> {
     let mut chosen: Vec<KnownFlow> = Vec::new();
     let counts = ask(process, || store.count(filter)).await?;
     let mut names: Vec<&str> = counts.iter().map(|count| &*count.flow).collect();
+    for name in known.iter().map(|known| known.flow.name()) {
+        let is_chosen = filter.flow.as_deref().is_none_or(|chosen| chosen == name);
+        if is_chosen && ask(process, || store.unpublished(name)).await? > 0 {
+            names.push(name);
+        }
+    }
     names.sort_unstable();
     names.dedup();
     for name in names {
@@ -170,7 +208,7 @@ fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
     let names = names.join(", ");
     let message = format!(
         "there are dead letters of the flow {name}, which this program does not know; it knows {names}: \
-         nothing was replayed, choose others by --flow"
+         nothing was changed, choose others by --flow"
     );
     Stop { kind: StopKind::Setting, message }
 }
@@ -280,7 +318,7 @@ where
         }
     }
 
-    /// Replays one part.
+    /// Replays or repairs one part.
     async fn part<E: Enrich, P: Publish, X: From<Ended>>(
         &mut self,
         stages: &Stages<E, P, S>,
@@ -289,55 +327,89 @@ where
     where
         W: FnMut(Seen<'_>) -> Result<(), X>,
     {
-        let Stages { flow, decoder, replayer, correction, .. } = stages;
-        let (mut letters, mut decoded, mut repaired) = (Vec::new(), Vec::new(), Vec::new());
+        let mut open = Vec::with_capacity(whole.len());
         for stored in whole {
-            let obstacle = obstacle(&stored.raw).map(Outcome::NotReplayable);
-            let outcome = match stored.summary.state {
-                State::Open => obstacle,
-                state => Some(Outcome::Replayed(Replayed::NotOpen(state))),
-            };
-            if let Some(outcome) = outcome {
-                self.tell(&stored.summary, &outcome)?;
-                continue;
-            }
-            if let Some(correction) = correction {
-                match stages.repair(self.process, &stored, correction).await? {
-                    Ok(record) => {
-                        (self.watch)(Seen::Corrected(&stored, &record))?;
-                        repaired.push(ReplayAttempt {
-                            flow: Arc::clone(flow),
-                            identity: stored.summary.identity.clone(),
-                            result: Attempted::Repaired(record),
-                            kept: None,
-                            topics: Topics::default(),
-                        });
-                        letters.push((None, stored.summary));
-                    }
-                    Err(why) => self.tell(&stored.summary, &Outcome::NotRepairable(why))?,
+            let outcome = match (stored.summary.state, obstacle(&stored.raw)) {
+                (State::Open, None) => {
+                    open.push(stored);
+                    continue;
                 }
-                continue;
+                (State::Open, Some(why)) if stages.correction.is_some() => {
+                    Outcome::NotRepairable(why.to_owned())
+                }
+                (State::Open, Some(why)) => Outcome::NotReplayable(why),
+                (state, _) => Outcome::Replayed(Replayed::NotOpen(state)),
+            };
+            self.tell(&stored.summary, &outcome)?;
+        }
+        let attempts = match &stages.correction {
+            Some(correction) => self.repaired(stages, correction, open).await?,
+            None => self.replayed(stages, open).await?,
+        };
+        for (letter, attempt) in attempts {
+            self.rate_limiter.wait(self.process).await;
+            if self.process.stop.is_cancelled() {
+                return Ok(());
             }
+            let attempt = Arc::new(attempt);
+            let logged_act = (!self.settings.is_dry).then_some(&self.logged_act);
+            let committing = stages.replayer.commit(&attempt, logged_act);
+            let replayed = wait(self.process, committing).await?;
+            self.tell(&letter, &Outcome::Replayed(replayed))?;
+            self.left -= 1;
+        }
+        Ok(())
+    }
+
+    /// What the stages before the store make of these.
+    async fn replayed<E: Enrich, P: Publish>(
+        &self,
+        Stages { decoder, replayer, .. }: &Stages<E, P, S>,
+        open: Vec<StoredDeadLetter>,
+    ) -> Result<Vec<(DeadLetterSummary, ReplayAttempt)>, Ended> {
+        let (mut letters, mut decoded) = (Vec::new(), Vec::new());
+        for stored in open {
             let decoding = self.process.gates.source.pass(|| decoder.decode(&stored));
             let read = wait(self.process, decoding).await?;
             let kept = decoder.mask(&stored);
             decoded.push((stored.summary.identity.clone(), stored.raw, read));
             letters.push((kept, stored.summary));
         }
-        let mut attempts = wait(self.process, replayer.prepare(decoded)).await?;
-        attempts.append(&mut repaired);
-        for ((kept, letter), attempt) in letters.into_iter().zip(attempts) {
-            self.rate_limiter.wait(self.process).await;
-            if self.process.stop.is_cancelled() {
-                return Ok(());
+        let attempts = wait(self.process, replayer.prepare(decoded)).await?;
+        let attempts = letters.into_iter().zip(attempts);
+        Ok(attempts
+            .map(|((kept, letter), attempt)| (letter, ReplayAttempt { kept, ..attempt }))
+            .collect())
+    }
+
+    /// Those of these that can be repaired, each shown.
+    async fn repaired<E: Enrich, P: Publish, X: From<Ended>>(
+        &mut self,
+        stages: &Stages<E, P, S>,
+        correction: &Correction,
+        open: Vec<StoredDeadLetter>,
+    ) -> Result<Vec<(DeadLetterSummary, ReplayAttempt)>, X>
+    where
+        W: FnMut(Seen<'_>) -> Result<(), X>,
+    {
+        let mut attempts = Vec::with_capacity(open.len());
+        for stored in open {
+            match stages.repair(self.process, &stored, correction).await? {
+                Ok(record) => {
+                    (self.watch)(Seen::Corrected(&stored, &record))?;
+                    let attempt = ReplayAttempt {
+                        flow: Arc::clone(&stages.flow),
+                        identity: stored.summary.identity.clone(),
+                        result: Attempted::Repaired(record),
+                        kept: None,
+                        topics: Topics::default(),
+                    };
+                    attempts.push((stored.summary, attempt));
+                }
+                Err(why) => self.tell(&stored.summary, &Outcome::NotRepairable(why))?,
             }
-            let attempt = Arc::new(ReplayAttempt { kept, ..attempt });
-            let logged_act = (!self.settings.is_dry).then_some(&self.logged_act);
-            let replayed = wait(self.process, replayer.commit(&attempt, logged_act)).await?;
-            self.tell(&letter, &Outcome::Replayed(replayed))?;
-            self.left -= 1;
         }
-        Ok(())
+        Ok(attempts)
     }
 
     /// Counts an outcome and reports it.
@@ -358,7 +430,7 @@ where
     }
 }
 
-/// Why a record cannot be replayed.
+/// Why a record cannot be replayed or repaired.
 fn obstacle(raw: &Raw) -> Option<&'static str> {
     if raw.has_header(TRUNCATED) {
         return Some("its payload was cut");

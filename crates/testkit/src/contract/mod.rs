@@ -148,6 +148,7 @@ macro_rules! replay_contract {
             a_replay_of_an_ended_pass_is_relayed
             a_replay_leaves_to_a_later_pass_what_that_may_have_published
             a_repaired_record_goes_into_the_outbox
+            a_record_that_an_earlier_pass_has_counted_is_not_repaired
         }
     };
 }

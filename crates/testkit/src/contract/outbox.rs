@@ -306,15 +306,8 @@ where
     assert_eq!(replay(1, 1).await, Ok(Replayed::NotOpen(State::Outdated)));
 }
 
-/// With the dead letter's id, once; nothing is written, and a re-read that refuses the record leaves it so.
-pub async fn a_repaired_record_goes_into_the_outbox<S: Store>(store: &S)
-where
-    S::Sink: Replays,
-{
-    let sink = store.open().await;
-    let mut reader = fail(&sink, 1).await;
-    let Row { position, .. } = record(0, []);
-    let before = attempt(record(position, []));
+/// The corrected record of the dead letter of this attempt.
+fn repair(before: &ReplayAttempt) -> Arc<ReplayAttempt> {
     let headers = [("from", "app"), ("tally.id", "of another engine")];
     let headers = headers.map(|(name, value)| (name.into(), Some(value.into())));
     let corrected = OutgoingRecord {
@@ -323,24 +316,34 @@ where
         value: Some("corrected".into()),
         headers: headers.into(),
     };
-    let repair = Arc::new(ReplayAttempt {
+    Arc::new(ReplayAttempt {
         flow: Arc::clone(&before.flow),
         identity: before.identity.clone(),
         result: Attempted::Repaired(corrected),
         kept: None,
         topics: Arc::default(),
-    });
-    assert_eq!(sink.replay(&repair, None).await, Ok(Replayed::Repaired));
+    })
+}
+
+/// With the dead letter's id, once; nothing is written, and a re-read that refuses the record leaves it so.
+pub async fn a_repaired_record_goes_into_the_outbox<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    let mut reader = fail(&sink, 2).await;
+    let first = repair(&attempt(record(0, [])));
+    assert_eq!(sink.replay(&first, None).await, Ok(Replayed::Repaired));
     assert_eq!(sink.unpublished("accounts").await, Ok(0), "a dry run");
     let logged_act = replay_act();
-    assert_eq!(sink.replay(&repair, Some(&logged_act)).await, Ok(Replayed::Repaired));
-    let found = sink.replay(&repair, Some(&logged_act)).await;
+    assert_eq!(sink.replay(&first, Some(&logged_act)).await, Ok(Replayed::Repaired));
+    let found = sink.replay(&first, Some(&logged_act)).await;
     assert_eq!(found, Ok(Replayed::NotOpen(State::Repaired)));
 
     let rows = store.read(&OUTBOX).await;
     let [row] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!((&row["topic"], row.bytes("value").as_deref()), ("topic", Some(&b"corrected"[..])));
-    let id = before.identity.id().to_string();
+    let id = first.identity.id().to_string();
     for (name, value) in [
         ("from", "app"),
         ("tally.flow", "accounts"),
@@ -352,11 +355,54 @@ where
     }
     sink.published(&reader.position.lease, 0).await.unwrap();
     reader.begin_again().await;
-    let refused =
-        build::commit(&reader.position, &reader.stream, 0..=0, vec![], vec![dead_letter(0)]);
+    let letters = vec![dead_letter(0), dead_letter(1)];
+    let refused = build::commit(&reader.position, &reader.stream, 0..=1, vec![], letters);
     commit(&sink, refused).await.unwrap();
+    let states = async || -> Vec<(i64, String)> {
+        let state = |row: &Record| (row.number("position"), row["state"].to_owned());
+        store.read(&DEAD_LETTERS).await.iter().map(state).collect()
+    };
+    let both = |position, state: &str| [(position, state.to_owned()), (position, state.to_owned())];
+    let mut found = states().await;
+    found.sort();
+    assert_eq!(found, [both(0, "repaired"), both(1, "open")].concat());
+
+    // All that passes have left of one record is one record.
+    let second = repair(&attempt(record(1, [])));
+    assert_eq!(sink.replay(&second, Some(&logged_act)).await, Ok(Replayed::Repaired));
+    assert!(states().await.iter().all(|(_, state)| state == "repaired"));
+    assert_eq!(sink.unpublished("accounts").await, Ok(1));
+}
+
+/// It would count and be published once more.
+pub async fn a_record_that_an_earlier_pass_has_counted_is_not_repaired<S: Store>(store: &S)
+where
+    S::Sink: Replays,
+{
+    let sink = store.open().await;
+    let stream = stream::<Alerts>("group/topic");
+    let first = own(&sink, &stream, "a", LONG).await;
+    let batch = build::commit(&first, &stream, 0..=0, vec![alert(0, &["a"])], vec![]);
+    commit(&sink, batch).await.unwrap();
+    sink.finish(&first.lease, 1, TOLERANCE).await.unwrap();
+    let Ok(Claim::Owned(second)) = sink.claim(&stream, "a", LONG, AGAIN).await else {
+        panic!("not owned")
+    };
+    let refused = build::commit(&second, &stream, 0..=0, vec![], vec![dead_letter(0)]);
+    commit(&sink, refused).await.unwrap();
+    let letter = ReplayAttempt {
+        flow: flow_named(Alerts::NAME),
+        identity: identity::<Alerts>("group/topic", 2, 0, 1),
+        result: Attempted::Valid(alert(0, &["a"])),
+        kept: None,
+        topics: Arc::default(),
+    };
+    let logged_act = replay_act();
+    let found = sink.replay(&repair(&letter), Some(&logged_act)).await;
+    assert_eq!(found, Ok(Replayed::Counted));
+    assert_eq!(sink.unpublished("alerts").await, Ok(0));
     let states = store.read(&DEAD_LETTERS).await;
-    assert!(states.iter().all(|row| &row["state"] == "repaired"), "{states:?}");
+    assert!(states.iter().all(|row| &row["state"] == "open"), "{states:?}");
 }
 
 /// Also where its pass has ended, which it stays.
