@@ -10,8 +10,8 @@ use tally_testkit::accounts::Accounts;
 use tally_testkit::build::{LONG, stream};
 use tally_testkit::visits::Visits;
 
-/// All migrations of the ledger and of the transactions.
-const ALL: [&str; 14] = [
+/// All migrations of the ledger and of the flows.
+const ALL: [&str; 15] = [
     "tally 1",
     "tally 2",
     "tally 3",
@@ -26,6 +26,7 @@ const ALL: [&str; 14] = [
     "transactions 2",
     "transactions 3",
     "transactions 4",
+    "user-logins 1",
 ];
 
 const VERSIONS: &str = "select name || ' ' || version from tally_migrations order by name, version";

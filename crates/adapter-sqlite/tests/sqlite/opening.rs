@@ -58,6 +58,7 @@ fn tables_are_made_once_by_whoever_comes_first() {
                 "tally 9",
                 "tally 10",
                 "transactions 1",
+                "user-logins 1",
                 "visits 1"
             ]
             .map(|text| Some(text.to_owned()))
@@ -85,7 +86,7 @@ fn several_processes_may_migrate_at_once() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(database.texts("select name as text from tally_migrations").len(), 13);
+    assert_eq!(database.texts("select name as text from tally_migrations").len(), 14);
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn without_migrations_the_tables_must_be_there() {
     std::fs::write(&path, "").unwrap();
     check_refused(Sqlite::open(&settings, &flows()), &path, &["tally at version 0", "needs 10"]);
     Sqlite::open(&database.settings(), &flows()[..1]).unwrap();
-    check_refused(Sqlite::open(&settings, &flows()), &path, &["visits at version 0", "needs 1"]);
+    check_refused(Sqlite::open(&settings, &flows()), &path, &["user-logins at version 0", "needs 1"]);
     Sqlite::open(&settings, &flows()[..1]).unwrap();
 }
 
