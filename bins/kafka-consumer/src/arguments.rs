@@ -65,6 +65,8 @@ pub enum Command {
     Tail(Tail),
 }
 
+const LAST_AT_MOST: usize = 10_000;
+
 /// What to print.
 #[derive(Args, Debug)]
 #[command(after_help = TAIL_HELP)]
@@ -76,7 +78,7 @@ pub struct Tail {
     #[arg(long, conflicts_with = "last")]
     pub from_beginning: bool,
     /// Begin with the last N records of the topic by their timestamps: N in all, not of each partition
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = last)]
     pub last: Option<NonZeroUsize>,
     /// End after N printed records
     #[arg(long, value_name = "N")]
@@ -90,6 +92,14 @@ pub struct Tail {
     /// Format of records
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+/// They are held in memory.
+fn last(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= LAST_AT_MOST);
+    number.ok_or_else(|| {
+        format!("expected a number from 1 to {LAST_AT_MOST}; --from-beginning has no limit")
+    })
 }
 
 /// How records and counters look.

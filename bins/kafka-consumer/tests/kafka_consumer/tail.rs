@@ -111,6 +111,9 @@ async fn where_it_begins_and_where_it_ends() {
 
     let output = whole(&topic, &["--last", "1"]).await.spawn().wait(LONG);
     assert_code(&output, 2);
+    let output = tail(broker.bootstrap(), &topic).args(["--last", "10001"]).spawn().wait(LONG);
+    assert_code(&output, 2);
+    assert!(output.stderr.contains("from 1 to 10000; --from-beginning has no limit"), "{output}");
 }
 
 #[tokio::test]

@@ -175,7 +175,11 @@ fn without_migrations_the_tables_must_be_there() {
     std::fs::write(&path, "").unwrap();
     check_refused(Sqlite::open(&settings, &flows()), &path, &["tally at version 0", "needs 10"]);
     Sqlite::open(&database.settings(), &flows()[..1]).unwrap();
-    check_refused(Sqlite::open(&settings, &flows()), &path, &["user-logins at version 0", "needs 1"]);
+    check_refused(
+        Sqlite::open(&settings, &flows()),
+        &path,
+        &["user-logins at version 0", "needs 1"],
+    );
     Sqlite::open(&settings, &flows()[..1]).unwrap();
 }
 
