@@ -9,7 +9,7 @@ use tally_domain::amount::Notation;
 use tally_ports::position::FILE;
 use tally_ports::{DecodedRecord, Fault, Mask, Raw, StoredDeadLetter};
 
-use super::run::Reading;
+use super::stages::Reading;
 
 /// The formats of all sources of one flow, and the masks of its fields.
 pub(super) struct Decoder {

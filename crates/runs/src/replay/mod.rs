@@ -5,13 +5,15 @@ mod outcome;
 mod pages;
 mod repair;
 mod run;
+mod stages;
 
 use tally_ports::{Fault, Stop};
 
 pub use self::outcome::Outcome;
 pub use self::pages::{Pages, parts};
 pub use self::repair::Correction;
-pub use self::run::{Reading, Seen, Settings, Stages, flows, run};
+pub use self::run::{Seen, Settings, flows, run};
+pub use self::stages::{Reading, Stages};
 use crate::Process;
 
 /// Why work on dead letters ended early.
