@@ -84,7 +84,8 @@ pub fn read(brokers: &str, topic: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads all partitions of a topic to their ends.
+/// Reads all partitions of a topic to their ends, what is committed of them. Waits for transactions that are being ended: a
+/// broker answers a commit before its markers are in the partitions.
 pub async fn read_all(brokers: &str, topic: &str) -> anyhow::Result<Read> {
     let client = Client::new(Settings::new(vec![brokers.to_owned()]))?;
     let mut readers = JoinSet::new();
@@ -102,7 +103,7 @@ pub async fn read_all(brokers: &str, topic: &str) -> anyhow::Result<Read> {
 
 async fn read_partition(client: Client, topic: String, partition: i32) -> anyhow::Result<Read> {
     let partition = client.partition(&topic, partition).await?;
-    let end = partition.latest(Isolation::ReadCommitted).await?;
+    let end = partition.latest(Isolation::ReadUncommitted).await?;
     let mut next = partition.earliest().await?;
     let mut read = Read::default();
     while next < end {
