@@ -165,8 +165,8 @@ pub struct Replay {
 pub struct Repair {
     #[command(flatten)]
     pub which: Which,
-    /// Set a field of a JSON value to this text, instead of the flow's rule; points lead into inner objects; more than once
-    /// for several
+    /// Set a field of a JSON or Avro value to this text, instead of the flow's rule; points lead into inner objects; more than
+    /// once for several
     #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = text_at)]
     pub texts: Vec<(String, String)>,
     /// The same with any JSON, like timestamp=1694479551; after those of --set

@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tally_app::plain;
 use tally_domain::JsonObject;
-use tally_domain::json_object::unframed;
-use tally_ports::{OutgoingRecord, StoredDeadLetter};
+use tally_ports::DeadLetterSummary;
 use uuid::Uuid;
 
 use crate::arguments::Output;
@@ -23,18 +22,18 @@ struct Changed {
 }
 
 /// The changes, as lines of a diff or one line of JSON.
-pub fn show(stored: &StoredDeadLetter, corrected: &OutgoingRecord, output: Output) -> String {
-    let before = object(stored.raw.payload.as_deref());
-    let after = object(corrected.value.as_deref());
+pub fn show(letter: &DeadLetterSummary, shown: &[Option<String>; 2], output: Output) -> String {
+    let [before, after] = shown
+        .each_ref()
+        .map(|json| json.as_deref().and_then(JsonObject::parse).unwrap_or_default());
     let changes = changes(&before, &after, "");
     match output {
         Output::Json => json::line(&Line {
-            id: stored.summary.id,
+            id: letter.id,
             changes: changes.iter().map(ChangeJson::of).collect(),
         }),
         Output::Table => {
-            let mut lines =
-                format!("{}  {}\n", stored.summary.id, plain(&place_of(&stored.summary)));
+            let mut lines = format!("{}  {}\n", letter.id, plain(&place_of(letter)));
             for Changed { path, before, after } in &changes {
                 for (sign, value) in [('-', before), ('+', after)] {
                     if let Some(value) = value {
@@ -46,11 +45,6 @@ pub fn show(stored: &StoredDeadLetter, corrected: &OutgoingRecord, output: Outpu
             lines
         }
     }
-}
-
-fn object(payload: Option<&[u8]>) -> JsonObject<'_> {
-    let (_, text) = unframed(payload.unwrap_or_default());
-    str::from_utf8(text).ok().and_then(JsonObject::parse).unwrap_or_default()
 }
 
 fn changes(before: &JsonObject<'_>, after: &JsonObject<'_>, within: &str) -> Vec<Changed> {

@@ -121,7 +121,7 @@ pub async fn run(
     let of_run = replay::Settings { lease: console.lease, ..of_run };
     let tell = |seen: Seen<'_>| {
         print(&match seen {
-            Seen::Corrected(stored, record) => diff::show(stored, record, output),
+            Seen::Corrected(letter, corrected) => diff::show(letter, &corrected.shown, output),
             Seen::Done(letter, outcome) => report::show(outcome, letter, is_dry, output),
         })
     };

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tally_harness::eventually;
 use tally_harness::job::{Job, LONG, Target, ended_with};
 use tally_harness::kafka::{Broker, JavaProducer, RecordAndOffset, Stored, record};
-use tally_harness::process::{Launch, Process, Signal};
+use tally_harness::process::{Launch, Signal};
+use tally_harness::registry::Registry;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ on_both_stores! {
     what_the_rule_corrects_goes_back_and_is_taken
     a_dry_run_shows_the_changes_and_makes_none
     a_record_is_corrected_by_hand_and_not_a_second_time
+    avro_is_corrected_by_hand_by_the_schema_it_was_written_with
     a_live_reader_puts_it_back
     what_cannot_be_repaired_stays_open
     killed_while_it_is_put_back_a_record_is_there_once
@@ -44,7 +46,7 @@ impl Topic {
         self.broker.produce(&self.from, 0, records.collect()).await;
     }
 
-    fn consumer(&self, desk: &Desk, flags: &[&str]) -> Process {
+    fn job(&self, desk: &Desk, flags: &[&str]) -> Job {
         let job = Job::consumer(&desk.target.url(), self.broker.bootstrap(), &self.from);
         job.flags(["--flow", self.flow, "--lease", "2s"])
             .flags(flags)
@@ -52,11 +54,10 @@ impl Topic {
             .env("TALLY_FLOWS__USER_LOGINS__PUBLISH__PROCESSED", &self.processed)
             .env("TALLY_FLOWS__USER_LOGINS__DLQ_TOPIC", &self.processed)
             .env("TALLY_BUDGET__RATIO", "1")
-            .spawn()
     }
 
     fn consume(&self, desk: &Desk) {
-        let output = self.consumer(desk, &["--until-end"]).wait(LONG);
+        let output = self.job(desk, &["--until-end"]).spawn().wait(LONG);
         assert_eq!(output.code, Some(0), "{output}");
     }
 
@@ -212,10 +213,65 @@ async fn a_record_is_corrected_by_hand_and_not_a_second_time(desk: Desk) {
     assert!(shown.contains(&format!("tally.repaired-from: {first}")), "{shown}");
 }
 
+/// Of a schema like this, and none of the values that are not set.
+async fn avro_is_corrected_by_hand_by_the_schema_it_was_written_with(desk: Desk) {
+    const SCHEMA: &str = r#"{"type": "record", "name": "T", "fields": [
+        {"name": "id", "type": "string"}, {"name": "description", "type": "string"},
+        {"name": "amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+        {"name": "merchant", "type": ["null", "string"]},
+        {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "operation_type", "type": "string"}, {"name": "side", "type": ["null", "string"]}]}"#;
+    let (topic, registry) = (Topic::new("transactions", &[]).await, Registry::shared().await);
+    let schema = registry.register(&format!("{}-value", topic.from), SCHEMA).await.to_be_bytes();
+    let value = |amount: &[u8], side: &[u8]| {
+        let id = Uuid::from_u128(1).to_string();
+        let before: [&[u8]; 5] = [b"\0", &schema, b"\x48", id.as_bytes(), b"\x08good"];
+        [&before.concat(), amount, b"\0\x80\x9d\xef\xc3\xa1\x63\x0epayment", side].concat()
+    };
+    let bad = value(b"\x02\x05", b"\x02\x0awrong");
+    topic.broker.produce(&topic.from, 0, vec![record(Some(b"key"), Some(&bad))]).await;
+    let consume = || {
+        let job = topic.job(&desk, &["--until-end"]).env("SCHEMA_REGISTRY_URL", registry.url());
+        ended_with(&job.spawn(), 0)
+    };
+    consume();
+    assert_eq!(desk.states().await, ["0 1 open"]);
+
+    let repair = |values: &[&str], registry: Option<&Registry>| {
+        let launch = topic.launch(&desk, &[&["--all", "--output", "json"], values].concat());
+        let launch = match registry {
+            Some(registry) => launch.env("SCHEMA_REGISTRY_URL", registry.url()),
+            None => launch,
+        };
+        objects(&ended_with(&launch.spawn(), 0).stdout)
+    };
+    for (values, registry, why) in [
+        (["--set", "side=debit"], None, "no schema registry is configured"),
+        (["--set", "sides=debit"], Some(registry), "sides: no such field in its schema"),
+        (["--set-json", "amount=0.125"], Some(registry), "amount: more than 2 decimals"),
+        (["--set", "side=wrong"], Some(registry), "the correction changes nothing"),
+    ] {
+        assert_eq!(repair(&values, registry)[0]["why"], why, "{values:?}");
+    }
+    let values = ["--set", "side=debit", "--set-json", "amount=-2.50"];
+    let (changes, told, _) = told(repair(&values, Some(registry)));
+    let expected = json!([
+        {"path": "amount", "before": 0.05, "after": -2.5},
+        {"path": "side", "before": "wrong", "after": "debit"},
+    ]);
+    assert_eq!((&changes[0]["changes"], told), (&expected, outcomes([(0, "repaired")])));
+
+    let back = topic.values(&topic.from).await.remove(1).record;
+    assert_eq!(back.value, Some(value(b"\x04\xff\x06", b"\x02\x0adebit")));
+    consume();
+    assert_eq!(desk.states().await, ["0 1 repaired"]);
+    assert_eq!(desk.texts("select side from transactions").await, ["debit"]);
+}
+
 /// Which owns the partition: the repair only leaves it to it.
 async fn a_live_reader_puts_it_back(desk: Desk) {
     let topic = Topic::new("transactions", &[&transaction("one", "wrong")]).await;
-    let consumer = topic.consumer(&desk, &[]);
+    let consumer = topic.job(&desk, &[]).spawn();
     eventually(LONG, async || {
         desk.target.has_tables().await
             && desk.target.number("select count(*) from dead_letters").await == 1
@@ -299,7 +355,7 @@ async fn what_cannot_be_repaired_stays_open(desk: Desk) {
         |why: &str| assert!(found.iter().any(|found| found.contains(why)), "{why} in {found:?}");
     expected("it came from a file");
     expected("it would not be valid: side_unknown");
-    expected("its value is not a JSON object");
+    expected("not a JSON object");
     assert!(
         whys(&["--set", "side=wrong"]).iter().any(|why| why == "the correction changes nothing")
     );

@@ -314,7 +314,8 @@ mod repeated {
         println!("CRASH_SEED={seed}");
         let mut random = Rng::with_seed(seed);
         let flow = Flow::new(Target::postgres().await, delivery).await;
-        let producer = flow.producer(LOGINS, 0.05, &["--rate", "3000/s"]).spawn();
+        // Some of them are sent after the last kill.
+        let producer = flow.producer(LOGINS, 0.05, &["--rate", "2000/s"]).spawn();
         let mut consumers = [(); 2].map(|()| flow.consumer(&[]).spawn());
         for kill in 0..20 {
             let victim = kill % 2;

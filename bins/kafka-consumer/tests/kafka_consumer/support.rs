@@ -222,6 +222,8 @@ pub fn stop_producer(producer: &Process) -> Sample {
 #[track_caller]
 pub fn end_all(consumers: &[Process]) {
     for consumer in consumers {
+        // One that has only been started does not listen to signals yet.
+        consumer.wait_for_line("metrics, health and readiness on", LONG);
         consumer.signal(Signal::SIGTERM);
     }
     for consumer in consumers {

@@ -59,6 +59,30 @@ pub(super) fn scaled(unscaled: &[u8], scale: usize) -> Result<Field, Broken> {
     Ok(Field::Number(with_point(is_negative, &digits, length(scale)).into()))
 }
 
+/// The shortest two's complement of the number `digits` times `10^scale`, the highest byte first: what [`scaled`] reads.
+pub(super) fn unscaled(digits: &str, scale: usize) -> Result<Vec<u8>, Broken> {
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let decimals = decimals.trim_end_matches('0');
+    if decimals.len() > scale {
+        return Err(Broken::new(format!("more than {scale} decimals")));
+    }
+    let unscaled: i128 = format!("{whole}{decimals:0<scale$}")
+        .parse()
+        .map_err(|_| Broken::new("expected a number of at most 38 digits"))?;
+    let bytes = unscaled.to_be_bytes();
+    let is_sign = |pair: &[u8]| matches!(pair, [0, 0..0x80] | [0xff, 0x80..=0xff]);
+    let padding = bytes.windows(2).take_while(|pair| is_sign(pair)).count();
+    Ok(bytes[padding..].to_vec())
+}
+
+/// The same number in so many bytes.
+pub(super) fn padded(unscaled: &[u8], size: usize) -> Result<Vec<u8>, Broken> {
+    let padding = size.checked_sub(unscaled.len());
+    let padding = padding.ok_or_else(|| Broken::new(format!("does not fit {size} bytes")))?;
+    let sign = if unscaled.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+    Ok([&vec![sign; padding], unscaled].concat())
+}
+
 /// A scale that a [`Decimal`] can have.
 fn small_scale(scale: usize) -> Option<u8> {
     u8::try_from(scale).ok().filter(|&scale| scale <= 18)

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use tally_domain::{ByteString, Envelope, Field, Fields, Kind};
+use tally_domain::json_object::unframed;
+use tally_domain::{ByteString, Envelope, Field, Fields, JsonObject, Kind};
 
 use super::broken::Broken;
 use super::columns::{Columns, Level, Member};
@@ -49,6 +50,18 @@ pub(super) fn decode(
     match read.and_then(|()| json.end()) {
         Ok(()) => Ok(fields),
         Err(error) => Err(broken.unwrap_or_else(|| error.into())),
+    }
+}
+
+/// The object with this JSON at the path, whose points lead into inner objects, behind what stands before it.
+pub(super) fn edited(payload: &Bytes, path: &str, json: &str) -> Result<Bytes, Broken> {
+    let (before, text) = unframed(payload);
+    let object = str::from_utf8(text).ok().and_then(JsonObject::parse);
+    let mut object = object.ok_or_else(|| Broken::new("not a JSON object"))?;
+    if object.set_at(path, json) {
+        Ok(object.framed(before))
+    } else {
+        Err(Broken::new(format!("nothing in it leads to {path}")))
     }
 }
 

@@ -116,6 +116,32 @@ impl Decoder {
         })
     }
 
+    /// The payload with each JSON at its path, whose points lead into inner objects, and all else as it is; or why it cannot be
+    /// changed so. The outer fault is the registry's.
+    pub async fn edited(
+        &self,
+        payload: &Bytes,
+        values: &[(String, String)],
+    ) -> Result<Result<Bytes, Reason>, Fault> {
+        let mut payload = payload.clone();
+        for (path, value) in values {
+            let edited = match Content::of(&payload, self.registry.as_ref()).await? {
+                Ok(Content::Json(_)) => {
+                    json::edited(&payload, path, value).map_err(|broken| refusal("json", &broken))
+                }
+                Ok(Content::Avro(datum, schema)) => avro::edited(datum, &schema, path, value)
+                    .map(|datum| [&payload[..avro::FRAME], &datum].concat().into())
+                    .map_err(|broken| refusal("avro", &broken)),
+                Err(reason) => Err(reason),
+            };
+            match edited {
+                Ok(edited) => payload = edited,
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(payload))
+    }
+
     fn json(&self, payload: &Bytes) -> Result<Fields, Reason> {
         let decoded = json::decode(payload, self.envelope, &self.columns);
         decoded.map_err(|broken| refusal("json", &broken))

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tally_adapter_csv::{CsvMask, Overrides};
 use tally_adapter_kafka::wire::{self, WireMask};
-use tally_domain::Flow;
 use tally_domain::amount::Notation;
+use tally_domain::{Flow, Reason};
 use tally_ports::position::FILE;
 use tally_ports::{DecodedRecord, Fault, Mask, Raw, StoredDeadLetter};
 
@@ -45,6 +46,15 @@ impl Decoder {
         }
         let fields = self.topics.decode(stored.raw.payload.as_ref()).await?;
         Ok(fields.map(|fields| (fields, Notation::Plain)))
+    }
+
+    /// The value of a topic's record with each JSON at its path, or why it cannot be changed so.
+    pub(super) async fn edited(
+        &self,
+        payload: &Bytes,
+        values: &[(String, String)],
+    ) -> Result<Result<Bytes, Reason>, Fault> {
+        self.topics.edited(payload, values).await
     }
 
     /// The masked record, if a mask is set.

@@ -11,7 +11,7 @@ use tally_ports::{Fault, Stop};
 
 pub use self::outcome::Outcome;
 pub use self::pages::{Pages, parts};
-pub use self::repair::Correction;
+pub use self::repair::{Corrected, Correction};
 pub use self::run::{Seen, Settings, flows, run};
 pub use self::stages::{Reading, Stages};
 use crate::Process;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use tally_domain::json_object::unframed;
-use tally_domain::{Flow, JsonObject};
+use tally_adapter_kafka::wire::{Value, View};
+use tally_domain::Flow;
 use tally_ports::position::FILE;
 use tally_ports::publish::REPAIRED_FROM;
-use tally_ports::{OutgoingRecord, StoredDeadLetter};
+use tally_ports::{Fault, OutgoingRecord, Raw, StoredDeadLetter};
 use uuid::Uuid;
+
+use super::decode::Decoder;
 
 /// How records are corrected.
 #[derive(Clone, Debug)]
@@ -18,51 +20,68 @@ pub enum Correction {
     Values(Vec<(String, String)>),
 }
 
+/// A corrected record.
+#[derive(Debug)]
+pub struct Corrected {
+    /// For the topic that it came from.
+    pub record: OutgoingRecord,
+    /// The value before and after, as JSON where it can be shown as JSON.
+    pub shown: [Option<String>; 2],
+}
+
 impl Correction {
-    /// The corrected record for the topic that it came from, or why there is none.
-    pub(super) fn record(
+    /// The corrected record, or why there is none. A fault is the schema registry's.
+    pub(super) async fn correct(
         &self,
         flow: &dyn Flow,
+        decoder: &Decoder,
+        view: &View,
         StoredDeadLetter { summary, raw }: &StoredDeadLetter,
-    ) -> Result<OutgoingRecord, String> {
+    ) -> Result<Result<Corrected, String>, Fault> {
+        let refused = |why: &str| Ok(Err(why.to_owned()));
         if summary.identity.stream.starts_with(FILE) {
-            return Err(
-                "it came from a file, which nothing is put back into: correct the file".to_owned()
+            return refused(
+                "it came from a file, which nothing is put back into: correct the file",
             );
         }
-        let topic = summary.label.as_deref().ok_or("the topic that it came from is not known")?;
+        let Some(topic) = summary.label.as_deref() else {
+            return refused("the topic that it came from is not known");
+        };
         let first = raw.header(REPAIRED_FROM).and_then(|id| Uuid::try_parse_ascii(id).ok());
         if let Some(first) = first {
-            return Err(format!("it was repaired before, as {first}, and has failed again"));
+            return Ok(Err(format!("it was repaired before, as {first}, and has failed again")));
         }
-        let payload = raw.payload.as_ref().ok_or("it has no value")?;
+        let Some(payload) = &raw.payload else { return refused("it has no value") };
         let value = match self {
             Self::Rule => flow.repair(raw).ok_or_else(|| {
                 let flow = flow.name();
                 format!("the rule of {flow} finds nothing to correct: --set and --set-json do it by hand")
-            })?,
+            }),
             Self::Values(values) => {
-                let (frame, _) = unframed(payload);
-                let mut object = object(payload).ok_or("its value is not a JSON object")?;
-                for (path, json) in values {
-                    if !object.set_at(path, json) {
-                        return Err(format!("nothing in it leads to {path}"));
-                    }
-                }
-                object.framed(frame)
+                decoder.edited(payload, values).await?.map_err(|reason| reason.message)
             }
         };
-        if object(&value) == object(payload) {
-            return Err("the correction changes nothing".to_owned());
+        let value = match value {
+            Ok(value) => value,
+            Err(why) => return Ok(Err(why)),
+        };
+        let corrected = Raw { payload: Some(value.clone()), ..Raw::default() };
+        let before = Raw { payload: raw.payload.clone(), ..Raw::default() };
+        let shown = [json(view, &before).await?, json(view, &corrected).await?];
+        if shown[0] == shown[1] {
+            return refused("the correction changes nothing");
         }
         let headers = raw.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str().into(), value.clone())).collect();
         let (topic, key) = (Arc::from(topic), raw.key.clone());
-        Ok(OutgoingRecord { topic, key, value: Some(value), headers })
+        let record = OutgoingRecord { topic, key, value: Some(value), headers };
+        Ok(Ok(Corrected { record, shown }))
     }
 }
 
-fn object(payload: &[u8]) -> Option<JsonObject<'_>> {
-    let (_, text) = unframed(payload);
-    JsonObject::parse(str::from_utf8(text).ok()?)
+async fn json(view: &View, raw: &Raw) -> Result<Option<String>, Fault> {
+    Ok(match view.show(raw).await?.value {
+        Some(Value::Json(json)) => Some(json),
+        _ => None,
+    })
 }

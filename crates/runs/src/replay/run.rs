@@ -8,13 +8,13 @@ use tally_ports::dead_letter::TRUNCATED;
 use tally_ports::privacy::MASKED;
 use tally_ports::{
     Acts, Attempted, DeadLetterSummary, DeadLetters, Enrich, Filter, KnownFlow, LoggedAct, Outbox,
-    OutgoingRecord, Positions, Publish, Raw, Replay, ReplayAttempt, Replayed, State, Stop,
-    StopKind, StoredDeadLetter, Topics,
+    Positions, Publish, Raw, Replay, ReplayAttempt, Replayed, State, Stop, StopKind,
+    StoredDeadLetter, Topics,
 };
 use tokio::time::{Instant, sleep_until};
 
 use super::pages::{Pages, parts};
-use super::repair::Correction;
+use super::repair::{Corrected, Correction};
 use super::stages::Stages;
 use super::{Ended, Outcome, ask, wait};
 use crate::Process;
@@ -76,8 +76,8 @@ fn unknown(name: &str, known: &[KnownFlow]) -> Stop {
 /// What happens during a run, for whoever watches.
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
-    /// A record is about to be put back with this payload.
-    Corrected(&'a StoredDeadLetter, &'a OutgoingRecord),
+    /// A record is about to be put back so.
+    Corrected(&'a DeadLetterSummary, &'a Corrected),
     /// What became of it.
     Done(&'a DeadLetterSummary, &'a Outcome),
 }
@@ -255,12 +255,12 @@ where
         let mut attempts = Vec::with_capacity(open.len());
         for stored in open {
             match stages.repair(self.process, &stored, correction).await? {
-                Ok(record) => {
-                    (self.watch)(Seen::Corrected(&stored, &record))?;
+                Ok(corrected) => {
+                    (self.watch)(Seen::Corrected(&stored.summary, &corrected))?;
                     let attempt = ReplayAttempt {
                         flow: Arc::clone(&stages.flow),
                         identity: stored.summary.identity.clone(),
-                        result: Attempted::Repaired(record),
+                        result: Attempted::Repaired(corrected.record),
                         kept: None,
                         topics: Topics::default(),
                     };

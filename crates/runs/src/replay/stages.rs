@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tally_adapter_csv::Overrides;
-use tally_adapter_kafka::wire::{self, Registry};
+use tally_adapter_kafka::wire::{self, Registry, View};
 use tally_domain::{Flow, Incoming, Reason};
 use tally_pipeline::{Outputs, Replayer};
 use tally_ports::publish::Outgoing;
 use tally_ports::{
-    Enrich, Origin, Outbox, OutgoingRecord, Positions, Publish, Raw, Replay, StopKind,
-    StoredDeadLetter, Topics,
+    Enrich, Origin, Outbox, Positions, Publish, Raw, Replay, StopKind, StoredDeadLetter, Topics,
 };
 use tokio::sync::Mutex;
 
 use super::decode::Decoder;
-use super::repair::Correction;
+use super::repair::{Corrected, Correction};
 use super::{Ended, wait};
 use crate::Process;
 use crate::unowned::publish_unowned;
@@ -41,6 +40,8 @@ pub struct Stages<E, P, S> {
     outputs: Option<Outputs<P>>,
     store: Arc<S>,
     pub(super) batch_size: usize,
+    /// Shows what is corrected.
+    view: View,
     /// Where records are repaired instead of replayed.
     pub(super) correction: Option<Correction>,
     /// The limits of the topics that they go back into.
@@ -59,6 +60,7 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
         reading: Reading<'_>,
         batch_size: usize,
     ) -> Self {
+        let view = View::new(&[], &[], reading.registry.clone());
         let (decoder, gates) = (Decoder::new(flow, reading), process.gates.clone());
         let (model, of_replayer) = (model.map(Arc::new), Arc::clone(&store));
         let replayer = Replayer::new(Arc::clone(flow), model, outputs.clone(), of_replayer, gates);
@@ -69,6 +71,7 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
             outputs,
             store,
             batch_size,
+            view,
             correction: None,
             limits: Mutex::default(),
         }
@@ -86,17 +89,20 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
         process: &Process,
         stored: &StoredDeadLetter,
         correction: &Correction,
-    ) -> Result<Result<OutgoingRecord, String>, Ended> {
-        let record = match correction.record(&*self.flow, stored) {
-            Ok(record) => record,
+    ) -> Result<Result<Corrected, String>, Ended> {
+        let (flow, decoder) = (&*self.flow, &self.decoder);
+        let correcting = || correction.correct(flow, decoder, &self.view, stored);
+        let corrected = match wait(process, process.gates.source.pass(correcting)).await? {
+            Ok(corrected) => corrected,
             Err(why) => return Ok(Err(why)),
         };
+        let Corrected { record, .. } = &corrected;
         let identity = &stored.summary.identity;
         let raw = Raw { payload: record.value.clone(), ..stored.raw.clone() };
-        let corrected = StoredDeadLetter { summary: stored.summary.clone(), raw };
-        let decoding = process.gates.source.pass(|| self.decoder.decode(&corrected));
+        let stored = StoredDeadLetter { summary: stored.summary.clone(), raw };
+        let decoding = process.gates.source.pass(|| decoder.decode(&stored));
         let read = wait(process, decoding).await?.and_then(|(fields, notation)| {
-            self.flow.read(Incoming { fields, notation, raw: &corrected.raw })
+            flow.read(Incoming { fields, notation, raw: &stored.raw })
         });
         let refused = match read {
             Ok(read) => wait(process, self.replayer.refusal(identity, read)).await?,
@@ -117,11 +123,11 @@ impl<E: Enrich, P: Publish, S: Replay + Outbox + Positions> Stages<E, P, S> {
             log: i64::MAX,
         };
         let topics = Topics::default();
-        let whole = Outgoing::new(origin, &topics, true).repaired(&record, identity);
+        let whole = Outgoing::new(origin, &topics, true).repaired(record, identity);
         if whole.size() > limit {
             return Ok(Err(format!("it would be larger than {} takes", record.topic)));
         }
-        Ok(Ok(record))
+        Ok(Ok(corrected))
     }
 
     /// The greatest size of a record that the topic takes, or why it takes none: it does not exist. Looked up once.

@@ -149,12 +149,17 @@ async fn check_counts(target: &Target, positions: usize) {
     assert_eq!(rows(target, counted).await, [expected]);
 }
 
-/// Killed at each place, and gone on with other batches each time.
+/// Killed at each place, and gone on with other batches each time. Each run has records of its own: the one before it may
+/// have read all others before it came to its place.
 async fn killed_everywhere(target: Target, flow: &'static str, delivery: &'static str) {
-    const POSITIONS: usize = 3_000;
-    let topics = Topics::of(flow, delivery, &records(flow, POSITIONS)).await;
+    const POSITIONS: usize = 3_600;
+    let records = records(flow, POSITIONS);
+    let mut rest = records.chunks(POSITIONS / (EVERYWHERE.len() + 1));
+    let topics = Topics::of(flow, delivery, &[]).await;
+    let broker = Broker::shared().await;
     let mut hits = Vec::new();
     for (n, place) in EVERYWHERE.into_iter().enumerate() {
+        feed(broker, &topics.from, rest.next().unwrap()).await;
         if !is_passed(place, flow, delivery) {
             continue;
         }
@@ -167,6 +172,7 @@ async fn killed_everywhere(target: Target, flow: &'static str, delivery: &'stati
         hits.push(place);
     }
     println!("{flow}, {delivery}: ended at {} places: {}", hits.len(), hits.join(", "));
+    feed(broker, &topics.from, &rest.flatten().cloned().collect::<Vec<_>>()).await;
     ended_with(&topics.consumer(&target, 500).spawn(), 0);
     topics.check(POSITIONS).await;
     check_ledger(&topics, &target, POSITIONS).await;

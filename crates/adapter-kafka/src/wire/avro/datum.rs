@@ -23,6 +23,11 @@ impl<'a> Datum<'a> {
         self.rest.len()
     }
 
+    /// What comes before the `rest` of it.
+    pub(super) fn until(&self, rest: &Self) -> &'a [u8] {
+        &self.rest[..self.left() - rest.left()]
+    }
+
     /// That nothing is left of it.
     pub(super) fn end(&self) -> Result<(), Broken> {
         match self.left() {

@@ -9,14 +9,17 @@
 //! overflow the stack (both were tried with 0.22).
 
 mod datum;
+mod edit;
 mod json;
 mod schema;
 mod value;
+mod write;
 
 use bytes::Bytes;
 use tally_domain::Fields;
 
 pub(super) use self::datum::Datum;
+pub(super) use self::edit::edited;
 pub(super) use self::json::{masked, shown};
 use self::schema::Node;
 pub(super) use self::schema::{Unusable, WriterSchema};

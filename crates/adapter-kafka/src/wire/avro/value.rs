@@ -152,9 +152,9 @@ fn skip_blocks(
 }
 
 /// Reads a list's or a map's blocks item by item.
-pub(super) fn in_blocks(
-    datum: &mut Datum<'_>,
-    mut read_item: impl FnMut(&mut Datum<'_>) -> Result<(), Broken>,
+pub(super) fn in_blocks<'a>(
+    datum: &mut Datum<'a>,
+    mut read_item: impl FnMut(&mut Datum<'a>) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     loop {
         let count = datum.long()?;
@@ -168,10 +168,10 @@ pub(super) fn in_blocks(
     }
 }
 
-fn items(
-    datum: &mut Datum<'_>,
+fn items<'a>(
+    datum: &mut Datum<'a>,
     count: i64,
-    item: &mut impl FnMut(&mut Datum<'_>) -> Result<(), Broken>,
+    item: &mut impl FnMut(&mut Datum<'a>) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
     for _ in 0..count {
         let left = datum.left();
