@@ -7,6 +7,7 @@ use tally_adapter_kafka::wire::Decoder;
 use tally_adapter_kafka::{Cluster, Start};
 use tally_app::{Settings, Store, Worker};
 use tally_ports::{KnownFlow, Stop, StopKind};
+use tally_runs::retention::OldDays;
 use tally_runs::stream::{self, ExistingTopic};
 
 use crate::arguments::Arguments;
@@ -77,9 +78,18 @@ pub async fn run(
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &**flow, "kafka-consumer")?;
     tally_app::show_counts(flow, &store, &worker.counts);
+    let who = of_run.who.clone();
+    let old_days =
+        settings.retention.limit().map(|kept| Arc::new(OldDays::new(flow, &store, kept, who)));
+    if let Some(old_days) = &old_days {
+        tokio::spawn(Arc::clone(old_days).delete_each_hour());
+    }
 
     let running = stream::run(process, flow, model, Some(outputs), &store, found, of_run);
     let ended = Box::pin(running).await; // it is large
+    if let Some(old_days) = old_days.filter(|_| arguments.until_end) {
+        let _unless_stopped = process.unless_stopped(old_days.delete()).await;
+    }
     let printed = top::at_end(&**flow, &store).await;
     // After a signal the next start publishes the rest.
     if let Some(relay) = relay

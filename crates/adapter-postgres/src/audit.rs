@@ -11,14 +11,14 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use tally_domain::{Flow, Table, Type, Value};
+use tally_domain::{Flow, History, Table, Type, Value};
 use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
     self as queries, AppendedRow, AppendedRowsRow, AppendedTraceRow, CountedRow, CounterRow,
-    DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, KeyTraceRow, OriginRow, PASSES,
-    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, UnpublishedRow,
-    WrongNumbersRow, in_slots, is_appended, is_counters, is_keyed, tables,
+    DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, HistoryRow, KeyTraceRow, LastRow,
+    OriginRow, PASSES, PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS,
+    UnpublishedRow, WrongNumbersRow, in_slots, is_appended, is_counters, is_keyed, tables,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -42,6 +42,9 @@ const PAGE: usize = 10_000;
 const SETTINGS: &str = "
     set statement_timeout = 0; set cursor_tuple_fraction = 1; set idle_in_transaction_session_timeout = '10min';
     set datestyle = 'ISO'; set timezone = 'UTC'";
+
+/// The time before which an act has deleted.
+const BEFORE: &str = "cast(a.result ->> 'before' as timestamp)";
 
 /// A query about a range of positions of a log.
 macro_rules! of_log {
@@ -200,6 +203,13 @@ impl PostgresLedgerReader {
             })
             .await?;
         }
+        for history in flow.histories() {
+            let differing = queries::history(flow, history);
+            self.each(connection, &differing, |found: HistoryRow| {
+                auditor.see(Fact::HistoryDiffers(found.differs(flow, history)));
+            })
+            .await?;
+        }
         if tally_ports::notes_ranges(flow) {
             self.each(connection, &queries::counted(flow), |found: CountedRow| {
                 auditor.see(Fact::Counted(found.counted()));
@@ -280,6 +290,15 @@ impl Audit for PostgresLedgerReader {
             let rows: Vec<AppendedTraceRow> =
                 self.answer(of_log!(sql, asked).load(connection)).await?;
             traces.appended.extend(rows.iter().map(|found| found.trace(index)));
+        }
+        for History { versions, .. } in flow.histories() {
+            let query = sql_query(queries::deleted_to(&flow.tables()[*versions], BEFORE))
+                .bind::<Text, _>(&asked.pass.flow)
+                .bind::<Text, _>(&asked.pass.stream)
+                .bind::<Integer, _>(asked.pass.partition)
+                .bind::<BigInt, _>(asked.log);
+            let LastRow { last } = self.answer(query.get_result(connection)).await?;
+            traces.deleted_to.push((*versions, last));
         }
         for Keys { table, keys } in &asked.keys {
             let found: Vec<KeyTraceRow> =

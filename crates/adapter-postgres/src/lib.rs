@@ -44,6 +44,7 @@ mod position_admin;
 mod positions;
 mod query;
 mod replay;
+mod retention;
 mod singly;
 mod table;
 mod target;

@@ -122,7 +122,13 @@ pub(crate) async fn check(target: &Target, flows: &[KnownFlow]) -> Result<Vec<Kn
 }
 
 fn wanted(flows: &[KnownFlow]) -> Vec<Migrations> {
-    [LEDGER].into_iter().chain(flows.iter().map(|known| known.postgres)).collect()
+    let mut wanted = vec![LEDGER];
+    for KnownFlow { postgres, .. } in flows {
+        if wanted.iter().all(|other| other.name != postgres.name) {
+            wanted.push(*postgres);
+        }
+    }
+    wanted
 }
 
 async fn connect(target: &Target) -> Result<Client, Fault> {

@@ -10,14 +10,14 @@ use diesel::query_dsl::LoadQuery;
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection, sql_query};
 use serde_json::Value as Json;
-use tally_domain::{Flow, Table, Value};
+use tally_domain::{Flow, History, Table, Value};
 use tally_ports::audit::{Asked, Entry, Fact, Keys, PassName, Traces};
 use tally_ports::{Audit, Auditor, Fault, KnownFlow};
 use tally_queries::audit::{
     self as queries, AppendedRow, AppendedRowsRow, AppendedTraceRow, CountedRow, CounterRow,
-    DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, KeyTraceRow, OriginRow, PASSES,
-    PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS, UnpublishedRow,
-    WrongNumbersRow, in_slots, is_appended, is_counters, is_keyed, tables,
+    DEAD_LETTERS, DeadLetterRow, DeadLetterTraceRow, EntryRow, HistoryRow, KeyTraceRow, LastRow,
+    OriginRow, PASSES, PassNameRow, PassRow, RowsFromNothingRow, STRAYS, TRACES_OF_DEAD_LETTERS,
+    UnpublishedRow, WrongNumbersRow, in_slots, is_appended, is_counters, is_keyed, tables,
 };
 
 use crate::statement::Value as Bound;
@@ -29,6 +29,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The 16 MiB are what sorting may take before it goes on in a temporary file.
 const TO_READ: &str = "pragma query_only = on; pragma cache_size = -16384";
+
+/// The time before which an act has deleted, as times are stored.
+const BEFORE: &str = "a.result ->> 'before'";
 
 /// A query about a range of positions of a log.
 macro_rules! of_log {
@@ -144,6 +147,16 @@ impl Audit for SqliteLedgerReader {
                 let rows: Vec<AppendedTraceRow> = of_log!(sql, asked).load(connection)?;
                 traces.appended.extend(rows.iter().map(|found| found.trace(index)));
             }
+            for History { versions, .. } in flow.histories() {
+                let sql = queries::deleted_to(&flow.tables()[*versions], BEFORE);
+                let query = sql_query(sql)
+                    .bind::<Text, _>(&asked.pass.flow)
+                    .bind::<Text, _>(&asked.pass.stream)
+                    .bind::<Integer, _>(asked.pass.partition)
+                    .bind::<BigInt, _>(asked.log);
+                let LastRow { last } = query.get_result(connection)?;
+                traces.deleted_to.push((*versions, last));
+            }
             for Keys { table, keys } in &asked.keys {
                 let found = rows_of_keys(connection, &flow.tables()[*table], keys)?;
                 traces.keyed.push(in_slots(found, keys.len(), 0));
@@ -216,6 +229,11 @@ fn show_tables(
         })?;
         each(connection, &queries::wrong_numbers(table, flow), |found: WrongNumbersRow| {
             auditor.see(Fact::WrongNumbers(found.numbers(table)));
+        })?;
+    }
+    for history in flow.histories() {
+        each(connection, &queries::history(flow, history), |found: HistoryRow| {
+            auditor.see(Fact::HistoryDiffers(found.differs(flow, history)));
         })?;
     }
     if tally_ports::notes_ranges(flow) {

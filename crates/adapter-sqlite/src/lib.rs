@@ -23,6 +23,7 @@ mod outbox;
 mod position_admin;
 mod positions;
 mod replay;
+mod retention;
 mod statement;
 mod table;
 mod workers;

@@ -114,7 +114,7 @@ impl Layers {
             };
             let of_flow = extracted(&flows::overridden(&figment, name))?;
             of_flow.check(&flows.rules())?;
-            of_flow.check_outputs(&*known.flow)?;
+            of_flow.check_effects(&*known.flow)?;
         }
 
         if flow.name() != flows.first().flow.name() {
@@ -137,7 +137,7 @@ impl Layers {
         let settings = extracted(&figment)?;
         settings.check(&flows.rules())?;
         settings.check_columns(flow)?;
-        settings.check_outputs(flow)?;
+        settings.check_effects(flow)?;
         Ok(Self { settings, figment })
     }
 

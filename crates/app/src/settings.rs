@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use figment::value::Dict;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub quality: Rules,
     /// How many records may become dead letters.
     pub budget: Budget,
+    /// How long a flow's history is kept, in whole days; `never` is it deleted by default.
+    pub retention: Span,
     /// Masked fields.
     pub privacy: Privacy,
     /// Log lines.
@@ -63,6 +66,7 @@ pub struct OfFlow {
     ml: Option<Dict>,
     quality: Option<Dict>,
     budget: Option<Dict>,
+    retention: Option<Span>,
     privacy: Option<Dict>,
     csv: Option<Dict>,
     columns: Option<Dict>,
@@ -247,6 +251,7 @@ impl Default for Settings {
             },
             quality: Rules::default(),
             budget: Budget::default(),
+            retention: Span::never(),
             privacy: Privacy::default(),
             log: Log { level: "info".into(), format: Format::Auto },
             obs: Obs { host: "127.0.0.1".into(), port: 0 },
@@ -271,11 +276,18 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses outputs that the flow does not have, and topics that it reads.
-    pub(crate) fn check_outputs(&self, flow: &dyn Flow) -> Result<(), Stop> {
+    /// Refuses a retention where the flow keeps no history, outputs that it does not have, and topics that it reads.
+    pub(crate) fn check_effects(&self, flow: &dyn Flow) -> Result<(), Stop> {
         let name = flow.name();
+        let of_flow = self.flows.get(name);
+        if flow.histories().is_empty() && of_flow.is_some_and(|of_flow| of_flow.retention.is_some())
+        {
+            return Err(wrong(format!(
+                "flows.{name}.retention is set, and the flow keeps no history"
+            )));
+        }
         let outputs: Vec<&str> = flow.outputs().iter().map(|output| &*output.name).collect();
-        let set = self.flows.get(name).into_iter().flat_map(|of_flow| of_flow.publish.keys());
+        let set = of_flow.into_iter().flat_map(|of_flow| of_flow.publish.keys());
         if let Some(output) = set.into_iter().find(|output| !outputs.contains(&output.as_str())) {
             let known = match &outputs[..] {
                 [] => "it publishes nothing".to_owned(),
@@ -323,6 +335,11 @@ impl Settings {
         span("drain", self.drain, "0s", "1h")?;
         span("ml.connect_timeout", self.ml.connect_timeout, "1ms", "10m")?;
         span("ml.answer_timeout", self.ml.answer_timeout, "1ms", "10m")?;
+        let day = Duration::from_hours(24);
+        if self.retention.limit().is_some_and(|kept| kept < day) {
+            let retention = self.retention;
+            return Err(wrong(format!("retention is {retention}: must be at least 1d, or never")));
+        }
         span("kafka.linger", self.kafka.linger, "0s", "1m")?;
         span("kafka.timeout", self.kafka.timeout, "100ms", "10m")?;
         range("kafka.max_batch_bytes", self.kafka.max_batch_bytes, 1_024, 1024 * 1024 * 1024)?;

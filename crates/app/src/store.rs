@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::NaiveDateTime;
 #[cfg(feature = "postgres")]
 use tally_adapter_postgres::Postgres;
 use tally_adapter_sqlite::Sqlite;
 use tally_domain::CounterTable;
 use tally_ports::{
     Act, Begin, Claim, Commit, Committed, Counters, DeadLetterRelay, Earlier, Fault, Finished,
-    Greatest, Join, KnownFlow, Lease, LogRange, Outbox, OutboxRecord, PartitionState,
-    PositionAdmin, Positions, PublishDeadLetters, SetTo, Sink, Stop, Stream, Tolerance, Worker,
-    Workers,
+    Greatest, Join, KnownFlow, Lease, LogRange, LoggedAct, Outbox, OutboxRecord, PartitionState,
+    PositionAdmin, Positions, PublishDeadLetters, Retention, SetTo, Sink, Stop, Stream, Tolerance,
+    Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -228,6 +229,18 @@ impl Counters for Store {
         limit: Option<usize>,
     ) -> Result<Greatest, Fault> {
         on_store!(self, store => store.greatest(table, limit))
+    }
+}
+
+impl Retention for Store {
+    async fn delete_old(
+        &self,
+        table: &str,
+        before: NaiveDateTime,
+        limit: usize,
+        logged_act: &LoggedAct,
+    ) -> Result<i64, Fault> {
+        on_store!(self, store => store.delete_old(table, before, limit, logged_act))
     }
 }
 

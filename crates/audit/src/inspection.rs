@@ -74,6 +74,7 @@ impl Auditor for Inspection {
                 totals.see_rows(&rows.flow, rows.count);
             }
             Fact::WrongNumbers(numbers) => rows::check_numbers(&numbers, violations),
+            Fact::HistoryDiffers(differs) => rows::check_history(&differs, violations),
             Fact::Counted(_) | Fact::Unpublished(_) => {}
             Fact::Counter(counter) => totals.see_rows(&counter.flow, 1),
         }

@@ -105,7 +105,9 @@ impl Record<'_> {
             Some(State::Purged) => (0, all),
             Some(_) => (0, 0),
         };
-        if found == most || found == least {
+        let mut deleted_to = self.traces.deleted_to.iter();
+        let may_be_deleted = deleted_to.any(|&(of, to)| of == table && *position <= to);
+        if found == most || found == least || found == 0 && may_be_deleted {
             return;
         }
         let (pass, table) = (self.read.pass, self.read.tables[table]);
@@ -168,6 +170,7 @@ mod tests {
             dead_letters: letter.into_iter().collect(),
             appended: (count > 0).then_some(appended).into_iter().collect(),
             keyed: vec![vec![row]],
+            ..Traces::default()
         }
     }
 
@@ -203,6 +206,18 @@ mod tests {
             &left(0, None, Some(State::Replayed)),
             &[Kind::RecordMissing, Kind::AppendedRows],
         );
+    }
+
+    #[test]
+    fn old_rows_may_be_deleted() {
+        let deleted = |to: i64, count: i64, kinds: &[Kind]| {
+            let deleted_to = vec![(0, to)];
+            check(&written(), &Traces { deleted_to, ..left(count, OWN, None) }, kinds);
+        };
+        deleted(POSITION, 0, &[]);
+        deleted(POSITION, 2, &[]);
+        deleted(POSITION, 1, &[Kind::AppendedRows]);
+        deleted(POSITION - 1, 0, &[Kind::AppendedRows]);
     }
 
     #[test]

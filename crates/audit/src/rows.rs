@@ -1,6 +1,8 @@
 //! The rows of flows' tables, against positions and ledger.
 
-use tally_ports::audit::{Appended, AppendedRows, PassOfRows, Rows, RowsFromNothing, WrongNumbers};
+use tally_ports::audit::{
+    Appended, AppendedRows, HistoryDiffers, PassOfRows, Rows, RowsFromNothing, WrongNumbers,
+};
 
 use crate::{Kind, Violations};
 
@@ -51,6 +53,13 @@ pub(crate) fn check_appended(appended: &Appended, violations: &mut Violations) {
             )
         });
     }
+}
+
+pub(crate) fn check_history(differs: &HistoryDiffers, violations: &mut Violations) {
+    let HistoryDiffers { table, view, log, position } = differs;
+    violations.add(Kind::HistoryDiffers, || {
+        format!("{log}: by {view} the record at {position} is the newest of its key, and {table} does not have its row so")
+    });
 }
 
 pub(crate) fn check_appended_rows(rows: &AppendedRows, violations: &mut Violations) {

@@ -70,6 +70,8 @@ pub enum Kind {
     AppendedRows,
     /// A row without the mark of the delete that was the last to write it, or with a mark that no delete left.
     DeleteMark,
+    /// A row that is not the newest version of its history.
+    HistoryDiffers,
     /// A counter that is not the sum over the records that were counted.
     CounterSum,
     /// A record that should be in an output topic and is not.
@@ -127,6 +129,7 @@ impl Kind {
             Self::RecordMissing => "record_missing",
             Self::AppendedRows => "appended_rows",
             Self::DeleteMark => "delete_mark",
+            Self::HistoryDiffers => "history_differs",
             Self::CounterSum => "counter_sum",
             Self::PublicationMissing => "publication_missing",
             Self::PublicationRepeated => "publication_repeated",

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::publish::Output;
 use crate::quality::Judged;
 use crate::record::{Record, Type};
-use crate::table::Table;
+use crate::table::{History, Table};
 use crate::top::Top;
 use crate::{Incoming, Raw, Reason};
 
@@ -44,6 +44,11 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
 
     /// The tables that it, and no other flow, writes.
     fn tables(&self) -> &[Table];
+
+    /// Which of its tables keep the history of others.
+    fn histories(&self) -> &[History] {
+        &[]
+    }
 
     /// The topics that it publishes to.
     fn outputs(&self) -> &[Output] {
@@ -83,13 +88,18 @@ pub trait Flow: fmt::Debug + Send + Sync + 'static {
 
     /// For each of [`Flow::rules`] the indices of the records that break it, judged against `stats`, which then learns
     /// from all of them; null at the start of a partition. The result depends on nothing else, and what it says of a record
-    /// not on how records came in batches.
+    /// not on how records came in batches. By default what the records [break](Record::breaks) by themselves.
     ///
     /// # Errors
     /// When `stats` is not what this flow remembers.
     fn judge(&self, stats: &mut Json, judged: Judged<'_>) -> Result<Vec<Vec<usize>>, UnknownStats> {
-        let _ = (stats, judged);
-        Ok(Vec::new())
+        let _ = stats;
+        let breaking = |rule| {
+            let records = judged.records.iter().enumerate();
+            let breaking = records.filter(|(_, record)| record.breaks.contains(&rule));
+            breaking.map(|(index, _)| index).collect()
+        };
+        Ok((0..self.rules().len()).map(breaking).collect())
     }
 }
 

@@ -29,6 +29,6 @@ pub use message::Message;
 pub use publish::{Output, Publication};
 pub use reason::{Reason, Stage};
 pub use record::{Action, AnsweredColumn, Decimal, Record, Type, Value, Write};
-pub use table::{Table, TableColumn, TableKind, Version};
+pub use table::{History, Table, TableColumn, TableKind, Version};
 pub use time_unit::{TimeUnit, TimeUnits};
 pub use top::{CounterTable, Top};

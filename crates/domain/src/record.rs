@@ -20,6 +20,8 @@ pub struct Record {
     pub publications: Vec<Publication>,
     /// Whether the model is asked about it.
     pub is_asked: bool,
+    /// The indices of those of [`Flow::rules`](crate::Flow::rules) that it breaks whatever its neighbours are.
+    pub breaks: Vec<usize>,
     /// The flow's own word for what it is, by which the ledger splits what was written and skipped.
     pub detail: Option<Name>,
 }

@@ -123,9 +123,22 @@ impl TableColumn {
     }
 }
 
+/// An appended table that keeps all versions of the rows of a keyed one, with its columns and a column `ingested_at`, which the
+/// database fills; days of it may be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The index of the appended table.
+    pub versions: usize,
+    /// The index of the keyed table.
+    pub latest: usize,
+    /// The view that computes the keyed table from the appended one; it says `stream`, `partition`, `log` and `position`
+    /// besides.
+    pub view: Name,
+}
+
 /// The names that the engine gives to columns of its own.
-const RESERVED: [&str; 8] =
-    ["origin", "position", "deleted_at", "flow", "stream", "partition", "log", "n"];
+const RESERVED: [&str; 9] =
+    ["origin", "position", "deleted_at", "flow", "stream", "partition", "log", "n", "ingested_at"];
 
 /// Checks the tables, the outputs, the tops and the model that a flow describes.
 ///
@@ -148,6 +161,23 @@ pub fn check(flow: &dyn Flow) -> Result<(), String> {
         }
         if let Err(what) = check_columns(flow, table) {
             return wrong(format!("describes the table {name} with {what}"));
+        }
+    }
+    for History { versions, latest, view } in flow.histories() {
+        let of = |index: &usize| flow.tables().get(*index);
+        let (versions, latest) = (of(versions), of(latest));
+        let is_history = versions.zip(latest).is_some_and(|(versions, latest)| {
+            versions.kind == TableKind::Appended
+                && matches!(latest.kind, TableKind::Keyed { .. })
+                && latest.columns.iter().all(|column| {
+                    versions
+                        .columns
+                        .iter()
+                        .any(|other| (&other.name, other.kind) == (&column.name, column.kind))
+                })
+        });
+        if !is_history || !is_identifier(view) {
+            return wrong(format!("describes a history {view:?} of tables that are none"));
         }
     }
     for (index, Output { name, topic, .. }) in flow.outputs().iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Timestamps in texts.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
 
 /// The length of a timestamp without its seconds.
 const MINUTES: usize = "YYYY-MM-DDTHH:MM".len();
@@ -44,6 +44,18 @@ pub fn stored(at: NaiveDateTime) -> Option<NaiveDateTime> {
         return None;
     }
     at.with_nanosecond(at.nanosecond() / 1_000 * 1_000)
+}
+
+/// The moment that a JSON number of seconds since 1970 is, to the nanosecond.
+pub fn of_seconds(seconds: &str) -> Option<DateTime<Utc>> {
+    if seconds.contains(['e', 'E']) {
+        // Written out without an exponent.
+        return of_seconds(&seconds.parse::<f64>().ok()?.to_string());
+    }
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let nanoseconds =
+        if fraction.is_empty() { 0 } else { format!("{fraction:0<9.9}").parse().ok()? };
+    DateTime::from_timestamp(whole.parse().ok()?, nanoseconds)
 }
 
 fn rfc3339(text: &str) -> Option<DateTime<chrono::FixedOffset>> {

@@ -11,6 +11,10 @@ pub fn all() -> Vec<KnownFlow> {
         transactions(),
         #[cfg(feature = "user-logins")]
         user_logins(),
+        #[cfg(feature = "companies")]
+        companies(),
+        #[cfg(feature = "companies")]
+        insolvencies(),
     ]
 }
 
@@ -56,5 +60,31 @@ fn user_logins() -> KnownFlow {
         generator: Some(|seed, spoil_share| Box::new(tally_sample::Logins::new(seed, spoil_share))),
         #[cfg(not(feature = "generators"))]
         generator: None,
+    }
+}
+
+#[cfg(feature = "companies")]
+fn companies() -> KnownFlow {
+    KnownFlow {
+        flow: Arc::new(tally_companies::Companies::default()),
+        postgres: Migrations {
+            name: tally_companies::MIGRATIONS,
+            scripts: &[include_str!("../../../migrations/postgres/companies/0001_companies.sql")],
+        },
+        sqlite: Migrations {
+            name: tally_companies::MIGRATIONS,
+            scripts: &[include_str!("../../../migrations/sqlite/companies/0001_companies.sql")],
+        },
+        avro: None,
+        generator: None,
+    }
+}
+
+#[cfg(feature = "companies")]
+fn insolvencies() -> KnownFlow {
+    KnownFlow {
+        flow: Arc::new(tally_companies::Insolvencies::default()),
+        generator: None,
+        ..companies()
     }
 }

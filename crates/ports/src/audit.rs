@@ -54,6 +54,8 @@ pub enum Fact {
     AppendedRows(AppendedRows),
     /// The rows that one record appended to a flow's table, where they are not numbered 0, 1, 2.
     WrongNumbers(WrongNumbers),
+    /// A version of a row that a view computes from a flow's history, and its table does not have.
+    HistoryDiffers(HistoryDiffers),
     /// A range of positions whose records a flow has counted, and published what they publish.
     Counted(Counted),
     /// A record of a flow's outbox.
@@ -290,6 +292,19 @@ pub struct WrongNumbers {
     pub count: i64,
     /// The greatest of their numbers.
     pub greatest: i64,
+}
+
+/// A version of a row that a view computes from a flow's history, and its table does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryDiffers {
+    /// The table that holds the newest versions.
+    pub table: String,
+    /// The view.
+    pub view: String,
+    /// The log, as the rows name it.
+    pub log: String,
+    /// The position of the record that is the newest version by the view.
+    pub position: i64,
 }
 
 /// A range of positions whose records were counted.

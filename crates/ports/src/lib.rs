@@ -23,6 +23,7 @@ pub mod privacy;
 pub mod progress;
 pub mod publish;
 pub mod replay;
+pub mod retention;
 pub mod worker;
 
 use std::convert::Infallible;
@@ -56,6 +57,7 @@ pub use privacy::Mask;
 pub use progress::{Progress, PublishedBatch, PublishedOutbox};
 pub use publish::{DeliveryGuarantee, Outbox, OutboxRecord, OutgoingRecord, Publish, Topics, Way};
 pub use replay::{Attempted, DecodedRecord, Replay, ReplayAttempt, Replayed};
+pub use retention::Retention;
 pub use tally_domain::{Headers, Raw};
 use tally_domain::{Reason, Record, Value};
 pub use worker::{Join, Membership, Worker};

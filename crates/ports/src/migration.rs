@@ -11,7 +11,8 @@ use crate::{Stop, StopKind};
 /// A database remembers for each name how many scripts it has; it is newer than the program when it has more.
 #[derive(Clone, Copy, Debug)]
 pub struct Migrations {
-    /// The owner of the tables: `tally` for the ledger, else the flow's name.
+    /// The owner of the tables: `tally` for the ledger, else the flow's name, or one that several flows share, which then bring
+    /// the same scripts.
     pub name: &'static str,
     /// The scripts; the first one makes version 1.
     pub scripts: &'static [&'static str],
@@ -58,7 +59,7 @@ impl KnownFlow {
     /// the engine's.
     pub fn tables_to_make(flows: &[Self], is_applied: impl Fn(&str) -> bool) -> Vec<&str> {
         let engine = ENGINE.into_iter().filter(|_| !is_applied("tally"));
-        let flows = flows.iter().filter(|known| !is_applied(known.flow.name()));
+        let flows = flows.iter().filter(|known| !is_applied(known.postgres.name));
         engine
             .chain(flows.flat_map(|known| known.flow.tables()).map(|table| &*table.name))
             .collect()

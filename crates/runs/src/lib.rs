@@ -10,6 +10,7 @@ pub mod files;
 mod process;
 #[cfg(feature = "kafka")]
 pub mod replay;
+pub mod retention;
 #[cfg(feature = "kafka")]
 pub mod stream;
 mod unowned;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, DurationRound, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
-use tally_domain::{ByteString, JsonObject, Value, json_object};
+use tally_domain::{ByteString, JsonObject, Value, json_object, timestamp};
 
 use crate::TIMESTAMP;
 
@@ -41,7 +41,7 @@ impl<'a> Login<'a> {
             device_type: text_of("device_type")?,
             locale: text_of("locale")?,
             app_version: text_of("app_version")?,
-            created_at: time(object.get(TIMESTAMP)?)?,
+            created_at: timestamp::of_seconds(object.get(TIMESTAMP)?)?,
             object,
         })
     }
@@ -70,18 +70,6 @@ impl<'a> Login<'a> {
         ]
         .map(|key| vec![key, Value::Integer(1)])
     }
-}
-
-/// The time that a number of seconds since 1970 is, to the nanosecond.
-fn time(seconds: &str) -> Option<DateTime<Utc>> {
-    if seconds.contains(['e', 'E']) {
-        // Written out without an exponent.
-        return time(&seconds.parse::<f64>().ok()?.to_string());
-    }
-    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let nanoseconds =
-        if fraction.is_empty() { 0 } else { format!("{fraction:0<9.9}").parse().ok()? };
-    DateTime::from_timestamp(whole.parse().ok()?, nanoseconds)
 }
 
 fn hour(at: DateTime<Utc>) -> NaiveDateTime {

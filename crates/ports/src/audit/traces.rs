@@ -36,6 +36,8 @@ pub struct Traces {
     pub dead_letters: Vec<DeadLetterTrace>,
     /// The rows that they appended.
     pub appended: Vec<AppendedTrace>,
+    /// The tables, by index, whose old rows were deleted, and the last position of the log that such rows may be of.
+    pub deleted_to: Vec<(usize, i64)>,
     /// For each requested key, in the same order, its row.
     pub keyed: Vec<Vec<Option<RowTrace>>>,
 }

@@ -2,10 +2,10 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
-use tally_domain::{Flow, Table};
+use tally_domain::{Flow, History, Table, TableColumn};
 use tally_ports::audit::{
-    Appended, AppendedRows, AppendedTrace, Counted, Counter, DeadLetterTrace, RowTrace,
-    Unpublished, WrongNumbers,
+    Appended, AppendedRows, AppendedTrace, Counted, Counter, DeadLetterTrace, HistoryDiffers,
+    RowTrace, Unpublished, WrongNumbers,
 };
 use tally_ports::dead_letter::headers_from_json;
 use tally_ports::{State, publish};
@@ -16,6 +16,8 @@ pub const TRACES_OF_DEAD_LETTERS: &str = include_str!("traces_of_dead_letters.sq
 const APPENDED: &str = include_str!("appended.sql");
 const APPENDED_ROWS: &str = include_str!("appended_rows.sql");
 const WRONG_NUMBERS: &str = include_str!("wrong_numbers.sql");
+const HISTORY: &str = include_str!("history.sql");
+const DELETED_TO: &str = include_str!("deleted_to.sql");
 const COUNTED: &str = include_str!("counted.sql");
 const UNPUBLISHED: &str = include_str!("unpublished.sql");
 
@@ -42,6 +44,67 @@ pub fn appended_rows(table: &Table, flow: &dyn Flow) -> String {
 /// The records whose rows are wrongly numbered.
 pub fn wrong_numbers(table: &Table, flow: &dyn Flow) -> String {
     about(WRONG_NUMBERS, table, flow)
+}
+
+/// The newest versions of a history that its table does not have.
+pub fn history(flow: &dyn Flow, history: &History) -> String {
+    let latest = &flow.tables()[history.latest];
+    let name = |&column: &usize| format!("\"{}\"", latest.columns[column].name);
+    let joined = |one: &str, other: &str| {
+        let equal = |column| format!("{one}.{0} = {other}.{0}", name(column));
+        latest.key().iter().map(equal).collect::<Vec<_>>().join(" and ")
+    };
+    let keys: Vec<String> = latest.key().iter().map(|key| format!("r.{}", name(key))).collect();
+    // Texts of JSON, which Postgres does not compare.
+    let differs = latest.columns.iter().map(|TableColumn { name, .. }| {
+        format!("cast(t.\"{name}\" as text) is distinct from cast(v.\"{name}\" as text)")
+    });
+    let differs: Vec<String> = differs.collect();
+    HISTORY
+        .replace("{view}", &format!("\"{}\"", history.view))
+        .replace("{latest}", &format!("\"{}\"", latest.name))
+        .replace("{versions}", &format!("\"{}\"", flow.tables()[history.versions].name))
+        .replace("{keys}", &keys.join(", "))
+        .replace("{of_view}", &joined("o", "v"))
+        .replace("{of_row}", &joined("t", "v"))
+        .replace("{differs}", &differs.join(" or "))
+}
+
+/// A row of [`history`].
+#[derive(QueryableByName)]
+pub struct HistoryRow {
+    #[diesel(sql_type = Text)]
+    stream: String,
+    #[diesel(sql_type = Integer)]
+    partition: i32,
+    #[diesel(sql_type = BigInt)]
+    log: i64,
+    #[diesel(sql_type = BigInt)]
+    position: i64,
+}
+
+impl HistoryRow {
+    pub fn differs(self, flow: &dyn Flow, history: &History) -> HistoryDiffers {
+        let Self { stream, partition, log, position } = self;
+        HistoryDiffers {
+            table: flow.tables()[history.latest].name.to_string(),
+            view: history.view.to_string(),
+            log: format!("{} {stream} partition {partition} log {log}", flow.name()),
+            position,
+        }
+    }
+}
+
+/// The last position of the log `$1` to `$4` that a deleted row of the table may be of; `before` is the time in an act's result.
+pub fn deleted_to(table: &Table, before: &str) -> String {
+    DELETED_TO.replace("{table}", &table.name).replace("{before}", before)
+}
+
+/// A row of [`deleted_to`].
+#[derive(QueryableByName)]
+pub struct LastRow {
+    #[diesel(sql_type = BigInt)]
+    pub last: i64,
 }
 
 /// The counted ranges.
