@@ -58,7 +58,7 @@ pub(crate) fn check_appended(appended: &Appended, violations: &mut Violations) {
 pub(crate) fn check_history(differs: &HistoryDiffers, violations: &mut Violations) {
     let HistoryDiffers { table, view, log, position } = differs;
     violations.add(Kind::HistoryDiffers, || {
-        format!("{log}: by {view} the record at {position} is the newest of its key, and {table} does not have its row so")
+        format!("{log}: {table} does not have the row of the record at {position}, the newest of its key by {view}")
     });
 }
 

@@ -76,6 +76,9 @@ fn companies() -> KnownFlow {
             scripts: &[include_str!("../../../migrations/sqlite/companies/0001_companies.sql")],
         },
         avro: None,
+        #[cfg(feature = "generators")]
+        generator: Some(|seed, share| Box::new(tally_sample::Companies::new(seed, share))),
+        #[cfg(not(feature = "generators"))]
         generator: None,
     }
 }

@@ -1,8 +1,10 @@
-//! Seeded samples: files of French bank transactions as a bank exports them, and logins of users, on request with faults in known
+//! Seeded samples: files of French bank transactions as a bank exports them, logins of users, events of companies
+//! and files of insolvencies, on request with faults in known
 //! rows.
 //!
 //! One seed gives the same bytes for ever: a change of the output is a breaking change.
 
+mod companies;
 mod fault;
 mod logins;
 mod operations;
@@ -11,6 +13,7 @@ mod row;
 
 use std::io;
 
+pub use companies::{COMPANY_FAULTS, Companies, CompanyFault, insolvencies};
 pub use fault::{FAULTS, Fault};
 pub use logins::{LOGIN_FAULTS, LoginFault, Logins};
 use random::Random;

@@ -1,6 +1,7 @@
 //! `kafka-consumer` as a process.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod companies;
 mod content;
 mod crash;
 mod group;
