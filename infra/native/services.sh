@@ -32,7 +32,10 @@ up() {
   settings
 }
 
-register() { "$here/registry.sh" register user-login-value "$here/../schemas/user_login_v1.json"; }
+register() {
+  "$here/registry.sh" register user-login-value "$here/../schemas/user_login_v1.json"
+  "$here/registry.sh" register companies-value "$here/../schemas/company_event_v1.json"
+}
 
 settings() {
   local kafka postgres registry

@@ -52,7 +52,7 @@ fn wrong_flags(flags: &[&str], message: &str) {
     assert_eq!((output.stdout.as_str(), folder.names()), ("", vec!["good.csv".to_owned()]));
 }
 
-const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, columns, kafka, quality, budget, privacy, log, obs, flows";
+const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, columns, kafka, quality, budget, retention, privacy, log, obs, flows";
 
 #[test]
 fn flags_that_are_unknown_or_cannot_be_read() {
@@ -135,8 +135,8 @@ fn names_that_are_unknown() {
     for name in ["TALLY_", "TALLY_ML__", "TALLY___LEASE"] {
         wrong_env(name, "1", &format!("the environment variable {name} is not a setting"));
     }
-    let rules =
-        "missing_description, missing_merchant, outlier, unknown_operation_type, repeated_id";
+    let rules = "missing_description, missing_merchant, outlier, unknown_operation_type, repeated_id, \
+         change_mismatch, organization_changed, same_timestamps, key_not_id";
     wrong_toml("[quality.nope]", &format!("quality.nope is not a rule; the rules are {rules}"));
 }
 
@@ -494,6 +494,7 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         obs.port = 9000 # environment OBS_PORT\n\
         privacy.masked = [\"merchant\", \"description\"] # environment TALLY_PRIVACY__MASKED\n\
         quality.outlier.threshold = 0.25 # file tally.toml\n\
-        quality.window = 1000 # default\n";
+        quality.window = 1000 # default\n\
+        retention = \"never\" # default\n";
     assert_eq!(output.stdout, expected);
 }

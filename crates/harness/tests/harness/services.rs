@@ -50,7 +50,7 @@ mod serial {
     use super::*;
 
     #[test]
-    fn they_are_up_with_the_schema_of_logins_registered_once() {
+    fn they_are_up_with_the_schemas_registered_once() {
         let services = Services::new();
         for _ in 0..2 {
             let output = services.run("up");
@@ -59,14 +59,18 @@ mod serial {
                 assert!(output.stdout.contains(&format!("export {name}=")), "{output}");
             }
             let (_, registry) = output.stdout.split_once("SCHEMA_REGISTRY_URL=").unwrap();
-            let versions = format!("{}/subjects/user-login-value/versions", registry.trim());
-            assert_eq!(get(&versions), json!([1]));
-            let latest = get(&format!("{versions}/latest"));
-            assert_eq!(latest["schemaType"], "JSON");
-            let file = fs::read_to_string(format!("{INFRA}/schemas/user_login_v1.json")).unwrap();
-            let registered: Value =
-                serde_json::from_str(latest["schema"].as_str().unwrap()).unwrap();
-            assert_eq!(registered, serde_json::from_str::<Value>(&file).unwrap());
+            for (subject, schema) in
+                [("user-login", "user_login_v1"), ("companies", "company_event_v1")]
+            {
+                let versions = format!("{}/subjects/{subject}-value/versions", registry.trim());
+                assert_eq!(get(&versions), json!([1]));
+                let latest = get(&format!("{versions}/latest"));
+                assert_eq!(latest["schemaType"], "JSON");
+                let file = fs::read_to_string(format!("{INFRA}/schemas/{schema}.json")).unwrap();
+                let registered: Value =
+                    serde_json::from_str(latest["schema"].as_str().unwrap()).unwrap();
+                assert_eq!(registered, serde_json::from_str::<Value>(&file).unwrap());
+            }
         }
         assert_eq!(services.run("down").code, Some(0));
     }
