@@ -1,7 +1,6 @@
 //! An open file whose header was found to be good.
 
 use std::fmt;
-use std::fs::File;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +13,15 @@ use tally_domain::Column;
 use tally_ports::{Fault, Headers, Stop, StopKind};
 
 use crate::blocking::blocking;
-use crate::compare::Stamp;
+use crate::content::{Content, read_at};
 use crate::decimal::Amounts;
 use crate::form::Form;
 use crate::header::names::Names;
 use crate::header::{Header, Search};
 use crate::layout::Layout;
-use crate::open::{Opened, in_words, open};
+use crate::open::{Opened, in_words, look, open};
 use crate::reader::{LineStart, Reader};
 use crate::timestamps::Formats;
-use crate::window::read_at;
 use crate::{CsvSource, Settings, dead_letter, encoding};
 
 /// How much is hashed before the caller may have been dropped.
@@ -41,8 +39,7 @@ pub struct CsvFile {
 /// What all readers of a file share.
 pub struct Table {
     pub path: PathBuf,
-    pub file: Arc<File>,
-    pub stamp: Stamp,
+    pub file: Arc<dyn Content>,
     pub form: Form,
     pub layout: Layout,
     pub amounts: Amounts,
@@ -56,6 +53,8 @@ pub struct Table {
     pub blank_rows: AtomicU64,
     /// The line of the first record that any reader found to hold what look like rows.
     pub swallowing: OnceLock<u64>,
+    /// Once it is known.
+    pub fingerprint: OnceLock<String>,
 }
 
 impl CsvFile {
@@ -70,15 +69,29 @@ impl CsvFile {
         columns: &[Column],
     ) -> Result<Self, Stop> {
         let path = path.into();
+        let to_open = path.clone();
+        let opened = blocking(move || open(&to_open)).await;
+        let content = opened.map_err(|message| Stop { kind: StopKind::Input, message })?;
+        Self::of(path, content, settings, columns).await
+    }
+
+    /// The same of a file's `content`, which is called `path`.
+    pub async fn of(
+        path: impl Into<PathBuf>,
+        content: Arc<dyn Content>,
+        settings: &Settings,
+        columns: &[Column],
+    ) -> Result<Self, Stop> {
+        let path = path.into();
         let encoding = encoding::by_label(&settings.encoding)?;
         let wrong = |message| Stop { kind: StopKind::Setting, message };
         let formats = Formats::new(&settings.timestamp_formats).map_err(wrong)?;
         let names = Names { columns, mapped: &settings.columns };
         names.check().map_err(wrong)?;
         let of_input = |message| Stop { kind: StopKind::Input, message };
-        let to_open = path.clone();
-        let opened = blocking(move || open(&to_open)).await.map_err(of_input)?;
-        let Opened { file, stamp, form, head } = opened;
+        let shown = path.display().to_string();
+        let looked = blocking(move || look(content, &shown)).await.map_err(of_input)?;
+        let Opened { file, form, head } = looked;
         let of_file = |problem| of_input(format!("{} {problem}", path.display()));
         let encoding = match form.wide {
             None => encoding,
@@ -105,7 +118,6 @@ impl CsvFile {
         let table = Table {
             path,
             file,
-            stamp,
             form,
             headers: dead_letter::headers(
                 &head.bytes,
@@ -120,16 +132,17 @@ impl CsvFile {
             amounts,
             blank_rows: AtomicU64::new(0),
             swallowing: OnceLock::new(),
+            fingerprint: OnceLock::new(),
         };
         Ok(Self { table: Arc::new(table), unknown_columns, respelt })
     }
 
-    /// The BLAKE3 of all bytes, in hexadecimal, read through the open file. Fails with [`StopKind::Data`] when the
+    /// The BLAKE3 of all bytes, in hexadecimal, read through the open file the first time that it is asked for. Fails with [`StopKind::Data`] when the
     /// file changed since it was opened.
     pub async fn fingerprint(&self) -> Result<String, Fault> {
         let mut hasher = blake3::Hasher::new();
-        let size = self.size();
-        let mut byte = 0;
+        let is_known = self.table.fingerprint.get().is_some();
+        let (mut byte, size) = (if is_known { self.size() } else { 0 }, self.size());
         while byte < size {
             let end = size.min(byte + HASH_SLICE);
             let table = Arc::clone(&self.table);
@@ -138,7 +151,8 @@ impl CsvFile {
         }
         let table = Arc::clone(&self.table);
         blocking(move || table.unchanged("nothing of it was used yet")).await?;
-        Ok(hasher.finalize().to_hex().to_string())
+        let fingerprint = || hasher.finalize().to_hex().to_string();
+        Ok(self.table.fingerprint.get_or_init(fingerprint).clone())
     }
 
     /// Its rows from row `next` on, which starts at `cursor`; null stands for the first row. Fails with
@@ -155,7 +169,7 @@ impl CsvFile {
         }
         let place =
             LineStart::from_cursor(cursor).filter(|_| next >= 0).ok_or_else(|| bad("is none"))?;
-        let ends = if table.form.is_plain() { table.stamp.size } else { u64::MAX };
+        let ends = if table.form.is_plain() { table.file.size() } else { u64::MAX };
         if place.byte < table.rows.byte || place.byte > ends {
             return Err(bad("lies outside its rows"));
         }
@@ -168,7 +182,7 @@ impl CsvFile {
 
     /// Its size in bytes when it was opened: the place where a cursor ends up.
     pub fn size(&self) -> u64 {
-        self.table.stamp.size
+        self.table.file.size()
     }
 
     /// How its amounts are read, and what shows it.
@@ -221,7 +235,7 @@ pub fn byte_of(cursor: &Value) -> Option<u64> {
 
 impl Table {
     pub fn reader(&self) -> Reader {
-        Reader::new(self.layout.framing, &self.file, self.stamp.size, self.form)
+        Reader::new(self.layout.framing, &self.file, self.form)
     }
 
     fn hash(
@@ -233,7 +247,7 @@ impl Table {
         let mut chunk = vec![0; HASH_CHUNK];
         while byte < end {
             let wanted = usize::try_from(end - byte).unwrap_or(usize::MAX).min(HASH_CHUNK);
-            let read = read_at(&self.file, &mut chunk[..wanted], byte)
+            let read = read_at(&*self.file, &mut chunk[..wanted], byte)
                 .map_err(|error| self.unreadable(&error, byte, "nothing of it was used yet"))?;
             hasher.update(&chunk[..read]);
             byte += read as u64;
@@ -244,7 +258,7 @@ impl Table {
     /// Fails when the file is no longer what it was when it was opened; `extent` says what was read of it.
     pub fn unchanged(&self, extent: &str) -> Result<(), Fault> {
         let path = self.path.display();
-        match self.stamp.change(&self.file) {
+        match self.file.change() {
             Ok(None) => Ok(()),
             Ok(Some(change)) => {
                 let message = format!(
@@ -264,7 +278,7 @@ impl Table {
         if let Err(changed) = self.unchanged(extent) {
             return changed;
         }
-        let (path, size) = (self.path.display(), self.stamp.size);
+        let (path, size) = (self.path.display(), self.file.size());
         if self.form.packing.is_some() && error.raw_os_error().is_none() {
             let problem = self.form.problem(error);
             let message = format!("{path}: {problem}; {extent}; get the file once more");
@@ -276,11 +290,11 @@ impl Table {
     }
 
     fn line_starts_at(&self, byte: u64) -> bool {
-        if byte == self.rows.byte || byte == self.stamp.size {
+        if byte == self.rows.byte || byte == self.file.size() {
             return true;
         }
         let mut before = [0];
-        read_at(&self.file, &mut before, byte - 1).is_ok() && before == *b"\n"
+        read_at(&*self.file, &mut before, byte - 1).is_ok() && before == *b"\n"
     }
 }
 

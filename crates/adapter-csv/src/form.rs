@@ -1,8 +1,6 @@
 //! What a file's bytes are before they are text that framing can look into: packed, or UTF-16.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +12,8 @@ const CHUNK: usize = 64 * 1024;
 
 /// What stands for two bytes that are no character in UTF-16: no byte of UTF-8, so that their row is not valid either.
 const MALFORMED: u8 = 0xff;
+
+use crate::content::Content;
 
 /// What a file's bytes are. A plain file's are text as they are; any other is read as a stream, from its start on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,12 +66,11 @@ impl Form {
     /// The text of a file, from its start on; `passed` counts the bytes of the file that were read for it.
     pub fn open(
         self,
-        file: &Arc<File>,
-        size: u64,
+        file: &Arc<dyn Content>,
         passed: &Arc<AtomicU64>,
     ) -> io::Result<Box<dyn Read + Send>> {
         passed.store(0, Ordering::Relaxed);
-        let raw = Raw { file: Arc::clone(file), size, passed: Arc::clone(passed) };
+        let raw = Raw { file: Arc::clone(file), passed: Arc::clone(passed) };
         let unpacked: Box<dyn Read + Send> = match self.packing {
             None => Box::new(raw),
             Some(Packing::Gzip) => Box::new(MultiGzDecoder::new(raw)),
@@ -102,15 +101,14 @@ impl Form {
 
 /// A file's bytes, read by position, so that others may read the same open file.
 struct Raw {
-    file: Arc<File>,
-    size: u64,
+    file: Arc<dyn Content>,
     passed: Arc<AtomicU64>,
 }
 
 impl Read for Raw {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.passed.load(Ordering::Relaxed);
-        let left = usize::try_from(self.size - at).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.file.size() - at).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
         if wanted == 0 {
             return Ok(0);
@@ -193,13 +191,15 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::content::OpenFile;
 
     /// The text of a file with these bytes, read in small pieces.
     fn text_of(content: &[u8], form: Form) -> io::Result<Vec<u8>> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
+        let file: Arc<dyn Content> = Arc::new(OpenFile::new(file).unwrap());
         let passed = Arc::default();
-        let mut reader = form.open(&Arc::new(file), content.len() as u64, &passed)?;
+        let mut reader = form.open(&file, &passed)?;
         let mut text = Vec::new();
         let mut piece = [0; 7];
         loop {

@@ -74,7 +74,7 @@
 //! fingerprint is that of the file as it is, packed.
 
 mod blocking;
-mod compare;
+mod content;
 mod dead_letter;
 mod decimal;
 mod encoding;
@@ -92,6 +92,7 @@ mod split;
 mod timestamps;
 mod window;
 
+pub use content::{Content, OpenFile};
 pub use dead_letter::{Overrides, decode};
 pub use decimal::Amounts;
 pub use file::{CsvFile, byte_of};

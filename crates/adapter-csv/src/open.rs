@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
-use crate::compare::Stamp;
+use crate::content::{Content, OpenFile, read_at};
 use crate::decimal;
 use crate::form::{Form, Packing};
-use crate::window::read_at;
 
 /// More than a header may have, and then as much as the decimal separator is told from.
 const HEAD: usize = PAYLOAD_LIMIT + 2 + decimal::LOOK_AT;
@@ -21,8 +20,7 @@ const TWICE: &str = "cannot be read twice, once for its hash and once for its ro
 /// An open file and how it begins.
 #[derive(Debug)]
 pub struct Opened {
-    pub file: Arc<File>,
-    pub stamp: Stamp,
+    pub file: Arc<dyn Content>,
     pub form: Form,
     pub head: Head,
 }
@@ -35,8 +33,8 @@ pub struct Head {
     pub whole: bool,
 }
 
-/// Opens a file that is neither empty nor obviously something else than text. The error says all.
-pub fn open(path: &Path) -> Result<Opened, String> {
+/// Opens a file. The error says all.
+pub fn open(path: &Path) -> Result<Arc<dyn Content>, String> {
     let shown = path.display();
     if path == Path::new("-") {
         return Err(format!(
@@ -54,20 +52,24 @@ pub fn open(path: &Path) -> Result<Opened, String> {
             "cannot read {shown}: it is no regular file and {TWICE}; copy it to one"
         ));
     }
-    let file = Arc::new(File::open(path).map_err(cannot_open)?);
-    let stamp = Stamp::of(&file.metadata().map_err(cannot_open)?);
-    if stamp.size == 0 {
+    let file = File::open(path).and_then(OpenFile::new).map_err(cannot_open)?;
+    Ok(Arc::new(file))
+}
+
+/// Looks at a file that is neither empty nor obviously something else than text; it is called `shown` in errors, which say all.
+pub fn look(file: Arc<dyn Content>, shown: &str) -> Result<Opened, String> {
+    if file.size() == 0 {
         return Err(format!("{shown} is empty"));
     }
-    let size = usize::try_from(stamp.size).unwrap_or(usize::MAX);
+    let size = usize::try_from(file.size()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; size.min(HEAD)];
-    read_at(&file, &mut bytes, 0)
+    read_at(&*file, &mut bytes, 0)
         .map_err(|error| format!("cannot read {shown}: {}", in_words(&error)))?;
     let mut head = Head { whole: bytes.len() == size, bytes };
 
     let mut form = Form { packing: Packing::of(&head.bytes), wide: None };
     let read = |form: Form| {
-        let read = head_of(&file, stamp.size, form);
+        let read = head_of(&file, form);
         read.map_err(|error| format!("{shown} cannot be read: {}", form.problem(&error)))
     };
     if form.packing.is_some() {
@@ -80,13 +82,13 @@ pub fn open(path: &Path) -> Result<Opened, String> {
     if form.wide.is_some() {
         head = read(form)?;
     }
-    Ok(Opened { file, stamp, form, head })
+    Ok(Opened { file, form, head })
 }
 
 /// How the text of a file begins that has to be unpacked or transcoded: if that fails, the lines before.
-fn head_of(file: &Arc<File>, size: u64, form: Form) -> io::Result<Head> {
+fn head_of(file: &Arc<dyn Content>, form: Form) -> io::Result<Head> {
     let mut bytes = Vec::new();
-    let text = form.open(file, size, &Arc::default())?;
+    let text = form.open(file, &Arc::default())?;
     match text.take(HEAD as u64).read_to_end(&mut bytes) {
         Ok(read) => Ok(Head { whole: read < HEAD, bytes }),
         Err(_) if bytes.contains(&b'\n') => Ok(Head { whole: false, bytes }),

@@ -1,6 +1,5 @@
 //! One batch of framed records.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use memchr::memchr;
 use serde_json::{Value, json};
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
+use crate::content::Content;
 use crate::form::Form;
 use crate::framing::{Flaw, Frame, Framing, holds_rows};
 use crate::window::Window;
@@ -84,8 +84,8 @@ pub struct Reader {
 
 impl Reader {
     /// Of a file that had so many bytes when it was opened; nothing behind them is read.
-    pub fn new(framing: Framing, file: &Arc<File>, size: u64, form: Form) -> Self {
-        Self { framing, window: Window::new(file, size, form) }
+    pub fn new(framing: Framing, file: &Arc<dyn Content>, form: Form) -> Self {
+        Self { framing, window: Window::new(file, form) }
     }
 
     /// Reads on towards `byte`, but no more than `most` bytes of the text. Whether it is there.
@@ -190,20 +190,25 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::content::OpenFile;
     use crate::framing::Width;
 
     const MIB: usize = 1024 * 1024;
 
-    fn reader(content: &[u8], size: u64) -> Reader {
+    fn reader(content: &[u8]) -> Reader {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(content).unwrap();
+        of(OpenFile::new(file).unwrap())
+    }
+
+    fn of(content: impl Content) -> Reader {
         let framing = Framing { delimiter: b';', width: Some(Width::of_header(2, false)) };
-        Reader::new(framing, &Arc::new(file), size, Form::default())
+        Reader::new(framing, &(Arc::new(content) as Arc<dyn Content>), Form::default())
     }
 
     /// Reads all batches; of each the number of rows and of bytes.
     fn batches(content: &[u8], limit: usize) -> Vec<(usize, usize)> {
-        let mut reader = reader(content, content.len() as u64);
+        let mut reader = reader(content);
         let mut place = LineStart { byte: 0, line: 1 };
         let mut found = Vec::new();
         loop {
@@ -293,7 +298,11 @@ mod tests {
 
     #[test]
     fn a_file_that_ends_too_early_is_an_error() {
-        let mut reader = reader(b"a;b\nc;d\n", 100);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[b'x'; 100]).unwrap();
+        let open = OpenFile::new(file.try_clone().unwrap()).unwrap();
+        file.set_len(8).unwrap();
+        let mut reader = of(open);
         let error = reader.read(LineStart { byte: 0, line: 1 }, 9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

@@ -1,11 +1,10 @@
 //! The part of a file's text that is in memory.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::content::{Content, read_at};
 use crate::form::Form;
 
 /// How much is read at once.
@@ -26,7 +25,7 @@ enum Text {
     /// A file, read by position, so that others may read the same open file. Nothing behind its size when it was opened
     /// is read.
     Plain {
-        file: Arc<File>,
+        file: Arc<dyn Content>,
         size: u64,
     },
     Stream(Stream),
@@ -35,8 +34,7 @@ enum Text {
 /// The text of a file that is none as it is.
 struct Stream {
     form: Form,
-    file: Arc<File>,
-    size: u64,
+    file: Arc<dyn Content>,
     /// None before the first byte.
     reader: Option<Box<dyn Read + Send>>,
     /// Where in the text it is.
@@ -49,15 +47,14 @@ struct Stream {
 }
 
 impl Window {
-    pub fn new(file: &Arc<File>, size: u64, form: Form) -> Self {
-        let file = Arc::clone(file);
+    pub fn new(file: &Arc<dyn Content>, form: Form) -> Self {
+        let (file, size) = (Arc::clone(file), file.size());
         let text = if form.is_plain() {
             Text::Plain { file, size }
         } else {
             Text::Stream(Stream {
                 form,
                 file,
-                size,
                 reader: None,
                 at: 0,
                 is_ended: false,
@@ -143,7 +140,7 @@ impl Window {
         self.filled += match &mut self.text {
             Text::Plain { file, size } => {
                 let wanted = usize::try_from(*size - end).unwrap_or(usize::MAX).min(CHUNK);
-                read_at(file, &mut room[..wanted], end)?
+                read_at(&**file, &mut room[..wanted], end)?
             }
             Text::Stream(stream) => stream.read(room)?,
         };
@@ -164,7 +161,7 @@ impl Stream {
         }
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => self.form.open(&self.file, self.size, &self.passed)?,
+            None => self.form.open(&self.file, &self.passed)?,
         };
         let mut read = 0;
         while read < buffer.len() && !self.is_ended && self.failed.is_none() {
@@ -206,18 +203,4 @@ fn again(error: &io::Error) -> io::Error {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
     }
-}
-
-/// Fills `buffer` from `byte` on; fails when the file ends before.
-pub fn read_at(file: &File, buffer: &mut [u8], byte: u64) -> io::Result<usize> {
-    let mut read = 0;
-    while read < buffer.len() {
-        match file.read_at(&mut buffer[read..], byte + read as u64) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(more) => read += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(read)
 }
