@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use chrono::NaiveTime;
 use clap::{Parser, ValueEnum};
+use glob::Pattern;
 use tally_app::{Flags, FlowFlag};
 
 /// Takes CSV files through validation, quality rules and the flow's model into a database, so that every row can be
@@ -11,8 +13,17 @@ use tally_app::{Flags, FlowFlag};
 #[command(version)]
 pub struct Arguments {
     /// The files, read in this order
-    #[arg(required_unless_present = "print_config", value_name = "FILE")]
+    #[arg(required_unless_present_any = ["print_config", "watch"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Take each file that appears in this folder, once by content, when it is complete, until it is stopped
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["files", "again", "dry_run"])]
+    pub watch: Option<String>,
+    /// Of a watched place only the files whose names fit, like *.csv
+    #[arg(long, value_name = "GLOB", requires = "watch", value_parser = Pattern::new)]
+    pub pattern: Option<Pattern>,
+    /// When a file is expected each day in a watched place, in UTC
+    #[arg(long, value_name = "HH:MM", requires = "watch", value_parser = time_of_day)]
+    pub expect_by: Option<NaiveTime>,
     /// Read finished and rejected files again
     #[arg(long)]
     pub again: bool,
@@ -28,6 +39,10 @@ pub struct Arguments {
     /// The flags of binaries that write records to a store.
     #[command(flatten)]
     pub flags: Flags,
+}
+
+fn time_of_day(text: &str) -> Result<NaiveTime, String> {
+    NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| "expected a time like 07:00".to_owned())
 }
 
 /// Format of the summary.

@@ -1,15 +1,15 @@
 //! The parts of the run, opened as the settings say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 
-use tally_adapter_csv::CsvFile;
-use tally_app::{Settings, Store, Worker};
+use tally_adapter_csv::{CsvFile, Folder};
+use tally_app::{Settings, Store, Watch, Worker};
 use tally_domain::Flow;
 use tally_ports::{KnownFlow, Stop, StopKind};
 use tally_runs::Files;
-use tally_runs::files::{self, Input, NullStore, Report};
+use tally_runs::files::{self, Input, NullStore, Report, Watching};
 
 use crate::arguments::Arguments;
 use crate::screen::Screen;
@@ -28,7 +28,6 @@ pub async fn run(
     let (flow, process) = (Arc::clone(&known.flow), worker.process.clone());
     let model = tally_app::model(settings, &flow)?;
     let outputs = tally_app::outputs(settings, &*flow)?;
-    let inputs = open_inputs(&arguments.files, settings, &*flow).await?;
     let of_run = files::Settings {
         pipeline: tally_app::pipeline(settings),
         lease: settings.lease.length(),
@@ -38,12 +37,22 @@ pub async fn run(
     };
     let of_run = of_run.masking(&settings.privacy.masked, &*flow);
 
-    let nothing_to_write = arguments.dry_run || inputs.iter().all(|(_, file)| file.is_err());
-    if nothing_to_write {
-        let store = Arc::new(NullStore::default());
-        let files = Files::new(process, flow, model, store, of_run);
-        return Ok(Box::pin(files.take(inputs, screen)).await); // it is large
-    }
+    let input = match &arguments.watch {
+        Some(place) => Inputs::Watched(place_of(place)?),
+        None => Inputs::Files(open_inputs(&arguments.files, settings, &*flow).await?),
+    };
+    let nothing_to_write = match &input {
+        Inputs::Files(files) => arguments.dry_run || files.iter().all(|(_, file)| file.is_err()),
+        Inputs::Watched(_) => false,
+    };
+    let input = match input {
+        Inputs::Files(inputs) if nothing_to_write => {
+            let store = Arc::new(NullStore::default());
+            let files = Files::new(process, flow, model, store, of_run);
+            return Ok(Box::pin(files.take(inputs, screen)).await); // it is large
+        }
+        input => input,
+    };
     if let Some(outputs) = &outputs {
         let looking_up = outputs.look_up(&process.gates.publish, 1);
         let Some(found) = process.unless_stopped(looking_up).await else {
@@ -58,11 +67,41 @@ pub async fn run(
     let store = Arc::new(store?);
     let relay = tally_app::relay(settings, &store, &*flow, "csv-runner")?;
     let files = Files::publishing(process, flow, model, outputs, store, of_run);
-    let report = Box::pin(files.take(inputs, screen)).await; // it is large
+    let report = match input {
+        Inputs::Files(inputs) => Box::pin(files.take(inputs, screen)).await, // it is large
+        Inputs::Watched(folder) => {
+            let how = watching(arguments, settings);
+            Box::pin(files.watch(&folder, &how, screen)).await
+        }
+    };
     if let Some(relay) = relay {
         relay.drain(settings.drain.length()).await;
     }
     Ok(report)
+}
+
+/// What is read.
+enum Inputs {
+    Files(Vec<Input>),
+    Watched(Folder),
+}
+
+fn place_of(place: &str) -> Result<Folder, Stop> {
+    let of_input = |message| Stop { kind: StopKind::Input, message };
+    Folder::open(Path::new(place)).map_err(of_input)
+}
+
+fn watching(arguments: &Arguments, settings: &Settings) -> Watching {
+    let Watch { settle, poll, retry, done_marker } = settings.watch;
+    Watching {
+        pattern: arguments.pattern.clone(),
+        settle: settle.length(),
+        poll: poll.length(),
+        retry: retry.length(),
+        done_marker,
+        expect_by: arguments.expect_by,
+        csv: settings.csv.clone(),
+    }
 }
 
 async fn open_inputs(

@@ -8,7 +8,7 @@ mod summary;
 use std::io;
 use std::process::ExitCode;
 
-use tally_app::{Flows, Layers, Settings, exit, print, print_logged};
+use tally_app::{Flows, Layers, Settings, Span, exit, print, print_logged};
 use tally_ports::{KnownFlow, Stop, StopKind};
 use tally_runs::files::Watch;
 
@@ -29,7 +29,12 @@ pub fn main(flows: Vec<KnownFlow>) -> io::Result<ExitCode> {
 async fn run(arguments: &Arguments, flows: &Flows) -> Result<u8, Stop> {
     let known = flows.chosen(&arguments.flow)?;
     let (common, given) = (&arguments.flags.common, arguments.flags.given());
-    let layers = Layers::load(Settings::default(), common, &given, flows, &*known.flow)?;
+    // As a consumer of a topic, who watches a place waits for whatever is away.
+    let defaults = match arguments.watch {
+        Some(_) => Settings { max_outage: Span::never(), ..Settings::default() },
+        None => Settings::default(),
+    };
+    let layers = Layers::load(defaults, common, &given, flows, &*known.flow)?;
     if arguments.flags.common.print_config {
         return Ok(print(&layers.show()?));
     }

@@ -1,23 +1,11 @@
-//! The bytes of a file, wherever they are.
+//! The bytes of a file of the file system.
 
-use std::fmt::Debug;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
 
-/// The bytes of one version of a file. Its calls block: they are made where that is allowed.
-pub trait Content: Debug + Send + Sync + 'static {
-    /// How many there are.
-    fn size(&self) -> u64;
-
-    /// Some of those from `byte` on, at least one unless the file ends there. Fails where the file is another version by now, if
-    /// that is noticed.
-    fn read_at(&self, buffer: &mut [u8], byte: u64) -> io::Result<usize>;
-
-    /// What happened to the file since, if anything.
-    fn change(&self) -> io::Result<Option<String>>;
-}
+use tally_ports::Content;
 
 /// A file of the file system, open.
 #[derive(Debug)]

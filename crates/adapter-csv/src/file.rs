@@ -13,7 +13,9 @@ use tally_domain::Column;
 use tally_ports::{Fault, Headers, Stop, StopKind};
 
 use crate::blocking::blocking;
-use crate::content::{Content, read_at};
+use tally_ports::Content;
+
+use crate::content::read_at;
 use crate::decimal::Amounts;
 use crate::form::Form;
 use crate::header::names::Names;

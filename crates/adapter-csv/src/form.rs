@@ -13,7 +13,7 @@ const CHUNK: usize = 64 * 1024;
 /// What stands for two bytes that are no character in UTF-16: no byte of UTF-8, so that their row is not valid either.
 const MALFORMED: u8 = 0xff;
 
-use crate::content::Content;
+use tally_ports::Content;
 
 /// What a file's bytes are. A plain file's are text as they are; any other is read as a stream, from its start on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
-use crate::content::{Content, OpenFile, read_at};
+use tally_ports::Content;
+
+use crate::content::{OpenFile, read_at};
 use crate::decimal;
 use crate::form::{Form, Packing};
 

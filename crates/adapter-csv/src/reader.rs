@@ -9,10 +9,10 @@ use memchr::memchr;
 use serde_json::{Value, json};
 use tally_ports::dead_letter::PAYLOAD_LIMIT;
 
-use crate::content::Content;
 use crate::form::Form;
 use crate::framing::{Flaw, Frame, Framing, holds_rows};
 use crate::window::Window;
+use tally_ports::Content;
 
 /// The bytes that a batch holds at most; it has one record in any case.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;

@@ -4,7 +4,9 @@ use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::content::{Content, read_at};
+use tally_ports::Content;
+
+use crate::content::read_at;
 use crate::form::Form;
 
 /// How much is read at once.

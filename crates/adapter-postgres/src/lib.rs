@@ -37,6 +37,7 @@ mod described;
 mod earlier;
 mod effect;
 mod fault;
+mod files;
 mod ledger;
 mod migrate;
 mod outbox;

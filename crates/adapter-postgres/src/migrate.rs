@@ -25,6 +25,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/postgres/tally/0008_record_timestamps.sql"),
         include_str!("../../../migrations/postgres/tally/0009_outdated_by.sql"),
         include_str!("../../../migrations/postgres/tally/0010_outbox.sql"),
+        include_str!("../../../migrations/postgres/tally/0011_files.sql"),
     ],
 };
 

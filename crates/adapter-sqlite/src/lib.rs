@@ -18,6 +18,7 @@ mod described;
 mod earlier;
 mod effect;
 mod fault;
+mod files;
 mod migrate;
 mod outbox;
 mod position_admin;

@@ -23,6 +23,7 @@ const LEDGER: Migrations = Migrations {
         include_str!("../../../migrations/sqlite/tally/0008_record_timestamps.sql"),
         include_str!("../../../migrations/sqlite/tally/0009_outdated_by.sql"),
         include_str!("../../../migrations/sqlite/tally/0010_outbox.sql"),
+        include_str!("../../../migrations/sqlite/tally/0011_files.sql"),
     ],
 };
 

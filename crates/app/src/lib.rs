@@ -28,7 +28,7 @@ pub use layers::Layers;
 pub use ledger_reader::LedgerReader;
 pub use parts::{Publisher, model, outputs, pipeline, relay};
 pub use secret::Secret;
-pub use settings::Settings;
+pub use settings::{Settings, Watch};
 pub use span::Span;
 pub use start::{Worker, start};
 pub use store::Store;

@@ -36,6 +36,8 @@ pub struct Settings {
     pub ml: Ml,
     /// CSV files.
     pub csv: tally_adapter_csv::Settings,
+    /// Places that are watched.
+    pub watch: Watch,
     /// Columns of the flow, by name.
     pub columns: BTreeMap<String, OfColumn>,
     /// Topics.
@@ -73,6 +75,20 @@ pub struct OfFlow {
     /// The topics of its outputs, by the outputs' names.
     #[serde(default)]
     publish: BTreeMap<String, String>,
+}
+
+/// Places that are watched.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// How long a file must be unchanged to be complete.
+    pub settle: Span,
+    /// How often it is looked for files.
+    pub poll: Span,
+    /// How long after its first failure a file is tried again.
+    pub retry: Span,
+    /// Whether instead of `settle` a marker `NAME.done` says that a file is complete.
+    pub done_marker: bool,
 }
 
 /// A column.
@@ -225,6 +241,12 @@ impl Default for Settings {
                 isolate_errors: false,
             },
             csv: tally_adapter_csv::Settings::default(),
+            watch: Watch {
+                settle: Span::seconds(10),
+                poll: Span::seconds(5),
+                retry: Span::seconds(60),
+                done_marker: false,
+            },
             columns: BTreeMap::new(),
             kafka: Kafka {
                 brokers: "127.0.0.1:9092".into(),
@@ -340,6 +362,9 @@ impl Settings {
             let retention = self.retention;
             return Err(wrong(format!("retention is {retention}: must be at least 1d, or never")));
         }
+        span("watch.settle", self.watch.settle, "0s", "1h")?;
+        span("watch.poll", self.watch.poll, "10ms", "1h")?;
+        span("watch.retry", self.watch.retry, "1s", "1d")?;
         span("kafka.linger", self.kafka.linger, "0s", "1m")?;
         span("kafka.timeout", self.kafka.timeout, "100ms", "10m")?;
         range("kafka.max_batch_bytes", self.kafka.max_batch_bytes, 1_024, 1024 * 1024 * 1024)?;

@@ -11,9 +11,9 @@ use tally_adapter_sqlite::Sqlite;
 use tally_domain::CounterTable;
 use tally_ports::{
     Act, Begin, Claim, Commit, Committed, Counters, DeadLetterRelay, Earlier, Fault, Finished,
-    Greatest, Join, KnownFlow, Lease, LogRange, LoggedAct, Outbox, OutboxRecord, PartitionState,
-    PositionAdmin, Positions, PublishDeadLetters, Retention, SetTo, Sink, Stop, Stream, Tolerance,
-    Worker, Workers,
+    FoundFile, FoundFiles, Greatest, Join, KnownFlow, Lease, LogRange, LoggedAct, Outbox,
+    OutboxRecord, PartitionState, PositionAdmin, Positions, PublishDeadLetters, Retention, SetTo,
+    Sink, Stop, Stream, Tolerance, Worker, Workers,
 };
 
 use crate::settings::{Settings, wrong};
@@ -241,6 +241,26 @@ impl Retention for Store {
         logged_act: &LoggedAct,
     ) -> Result<i64, Fault> {
         on_store!(self, store => store.delete_old(table, before, limit, logged_act))
+    }
+}
+
+impl FoundFiles for Store {
+    async fn found_files(
+        &self,
+        flow: &str,
+        place: &str,
+        name: Option<&str>,
+    ) -> Result<Vec<FoundFile>, Fault> {
+        on_store!(self, store => store.found_files(flow, place, name))
+    }
+
+    async fn note_file(
+        &self,
+        flow: &str,
+        place: &str,
+        file: &FoundFile,
+    ) -> Result<Option<u32>, Fault> {
+        on_store!(self, store => store.note_file(flow, place, file))
     }
 }
 

@@ -26,10 +26,10 @@ pub enum Ownership {
     Interrupted,
 }
 
-/// Claims a partition, waiting while another owner's lease is alive.
+/// Claims a partition, waiting while another owner's lease is alive, until `waits` is cancelled; without it, not at all.
 ///
 /// # Errors
-/// [`StopKind::Taken`] when after two leases of waiting the owner is found to have renewed it: it is alive.
+/// [`StopKind::Taken`] when the owner is alive: after two leases of waiting it is found to have renewed its lease.
 pub async fn own<P: Positions>(
     positions: &P,
     gate: &Gate,
@@ -37,7 +37,7 @@ pub async fn own<P: Positions>(
     owner: &str,
     lease: Duration,
     begin: Begin,
-    stop: &CancellationToken,
+    waits: Option<&CancellationToken>,
 ) -> Result<Ownership, Stop> {
     let mut waiting: Option<Waiting> = None;
     loop {
@@ -46,6 +46,10 @@ pub async fn own<P: Positions>(
             Claim::Owned(position) => return Ok(Ownership::Owned(position)),
             Claim::Finished(finished) => return Ok(Ownership::Finished(finished)),
             Claim::Held { owner, remaining, renewal } => (owner, remaining, renewal),
+        };
+        let Some(stop) = waits else {
+            let message = format!("{} is owned by {holder}", stream.label);
+            return Err(Stop { kind: StopKind::Taken, message });
         };
         let waiting = waiting.get_or_insert_with(|| {
             tracing::warn!(

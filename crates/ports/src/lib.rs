@@ -13,11 +13,13 @@ pub mod dead_letters;
 pub mod effect;
 pub mod failpoint;
 pub mod fault;
+pub mod files;
 pub mod logged_act;
 pub mod metric;
 pub mod migration;
 pub mod pass;
 pub mod passed;
+pub mod place;
 pub mod position;
 pub mod privacy;
 pub mod progress;
@@ -46,10 +48,12 @@ pub use effect::{
 };
 pub use failpoint::failpoint;
 pub use fault::{Fault, Stop, StopKind};
+pub use files::{FileState, FoundFile, FoundFiles};
 pub use logged_act::{Acts, LoggedAct};
 pub use migration::{Generator, KnownFlow, Migrations};
 pub use pass::{LastPass, OnClaim, OnSet};
 pub use passed::Passed;
+pub use place::{Content, Listed, Place};
 pub use position::{
     Begin, Claim, Finished, Lease, PartitionState, Position, SetTo, Stream, Tolerance,
 };

@@ -48,6 +48,9 @@ metrics! {
     Gauge GATE_OPEN = "ingest_gate_open", "1 while the dependency answers, 0 during an outage";
     Gauge QUALITY_RATE = "ingest_quality_rate", "Share of the last batch's records that break the rule";
     Gauge OWNED_PARTITIONS = "ingest_owned_partitions", "Partitions owned by this process";
+    Gauge FILES = "ingest_files", "Files found at a watched place by state";
+    Gauge NEWEST_FILE_AGE = "ingest_newest_file_age_seconds", "Seconds since the newest file of a watched place was done";
+    Gauge FILES_LATE = "ingest_files_late", "1 while the file that is expected each day is late";
     Counter KAFKA_RECORDS_POLLED = "kafka_records_polled_total", "Records read from a topic";
     Counter KAFKA_POLL_EMPTY = "kafka_poll_empty_total", "Fetches that found nothing new";
     Gauge KAFKA_LAG_RECORDS = "kafka_lag_records", "Records of a partition that are not committed yet";

@@ -43,11 +43,12 @@ pub struct KnownFlow {
 pub type Generator = fn(seed: u64, spoil_share: f64) -> Box<dyn Iterator<Item = Raw> + Send>;
 
 /// The tables of the engine itself.
-const ENGINE: [&str; 8] = [
+const ENGINE: [&str; 9] = [
     "acts",
     "batches",
     "counted",
     "dead_letters",
+    "files",
     "outbox",
     "positions",
     "tally_migrations",

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod counters;
 pub mod dead_letters;
 pub mod earlier;
+pub mod files;
 pub mod ledger;
 pub mod outbox;
 pub mod replay;

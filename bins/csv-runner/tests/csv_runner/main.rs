@@ -25,3 +25,4 @@ mod support;
 mod timestamps;
 mod unfit;
 mod upgrade;
+mod watch;

@@ -39,7 +39,7 @@ impl Waiting {
     async fn own(&self, again: bool) -> Result<Ownership, Stop> {
         let gate = Gate::new("database", "commit", None, Arc::default());
         let begin = Begin { at: 0, again };
-        own(&*self.store, &gate, &self.stream, "me", LEASE, begin, &self.stop).await
+        own(&*self.store, &gate, &self.stream, "me", LEASE, begin, Some(&self.stop)).await
     }
 }
 

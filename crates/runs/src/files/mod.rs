@@ -5,11 +5,13 @@ mod profile;
 mod rejection;
 mod report;
 mod run;
+mod watcher;
 
 pub use self::null_store::NullStore;
 pub use self::profile::{ColumnProfile, Extreme, Profiles};
 pub use self::report::{FileReport, Refused, Report, State};
 pub use self::run::{Files, Input, Settings};
+pub use self::watcher::Watching;
 
 /// An observer of a run over files.
 pub trait Watch: Send + Sync {

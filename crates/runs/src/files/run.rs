@@ -65,16 +65,26 @@ impl Settings {
     }
 }
 
+/// What is done about a file that another process owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnedByAnother {
+    /// Its lease may end.
+    Awaited,
+    /// It is left to it.
+    Left,
+}
+
 /// A run of files of one flow into a store.
 pub struct Files<E, P, S> {
-    process: Process,
-    flow: Arc<dyn Flow>,
-    store: Arc<S>,
+    pub(super) process: Process,
+    pub(super) flow: Arc<dyn Flow>,
+    pub(super) store: Arc<S>,
     pipeline: Arc<Pipeline<E, P, S>>,
     outputs: Option<Outputs<P>>,
     lease: Duration,
     tolerance: Tolerance,
     again: bool,
+    pub(super) owned: OwnedByAnother,
     is_dry: bool,
     profiles: Option<Profiles>,
     /// Shows how many records are not published yet.
@@ -132,6 +142,7 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
             lease,
             tolerance,
             again,
+            owned: OwnedByAnother::Awaited,
             is_dry,
             profiles: profiles.then(Profiles::default),
             totals: Totals::default(),
@@ -141,7 +152,7 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
 
     /// Publishes what a replay has left in the outboxes of passes that have ended. What cannot be published is left for the next
     /// run.
-    async fn publish_left(&self) {
+    pub(super) async fn publish_left(&self) {
         let Some(outputs) = self.outputs.as_ref().filter(|_| !self.is_dry) else { return };
         let name = self.flow.name();
         let publishing = publish_unowned(&self.process, name, &self.store, outputs, self.lease);
@@ -157,14 +168,7 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
         let mut stopped = None;
         self.publish_left().await;
         for (path, input) in inputs {
-            let mut report = FileReport::new(&path);
-            let mut totals = Totals::default();
-            let result = match input {
-                Ok(file) => self.take_file(&path, &file, watch, &mut report, &mut totals).await,
-                Err(stop) => Err(stop),
-            };
-            report.count(&totals);
-            self.totals.merge(totals);
+            let (report, result) = self.take_one(&path, input, watch).await;
             let others_go_on = report.state == State::Rejected
                 || result.as_ref().is_err_and(|stop| stop.kind == StopKind::Input);
             files.push(report);
@@ -183,17 +187,38 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
                 break;
             }
         }
+        self.report(started.elapsed(), files, stopped)
+    }
+
+    /// The report of the run.
+    pub(super) fn report(
+        self,
+        took: Duration,
+        files: Vec<FileReport>,
+        stop: Option<StopKind>,
+    ) -> Report {
         let columns = self
             .profiles
             .map(|profiles| profiles.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        Report {
-            totals: self.totals,
-            took: started.elapsed(),
-            files,
-            columns,
-            began: self.began,
-            stop: stopped,
-        }
+        Report { totals: self.totals, took, files, columns, began: self.began, stop }
+    }
+
+    /// Takes one file, and counts it.
+    pub(super) async fn take_one(
+        &mut self,
+        path: &Path,
+        input: Result<CsvFile, Stop>,
+        watch: &impl Watch,
+    ) -> (FileReport, Result<(), Stop>) {
+        let mut report = FileReport::new(path);
+        let mut totals = Totals::default();
+        let result = match input {
+            Ok(file) => self.take_file(path, &file, watch, &mut report, &mut totals).await,
+            Err(stop) => Err(stop),
+        };
+        report.count(&totals);
+        self.totals.merge(totals);
+        (report, result)
     }
 
     async fn take_file(
@@ -216,7 +241,8 @@ impl<E: Enrich, P: Publish, S: Sink + Positions + Outbox> Files<E, P, S> {
 
         let Process { name, gates, stop, status, .. } = &self.process.clone();
         let begin = Begin { at: 0, again: self.again };
-        let owning = own(&*self.store, &gates.database, &stream, name, self.lease, begin, stop);
+        let waits = (self.owned == OwnedByAnother::Awaited).then_some(stop);
+        let owning = own(&*self.store, &gates.database, &stream, name, self.lease, begin, waits);
         match self.process.unless_stopped(owning).await.unwrap_or(Ok(Ownership::Interrupted))? {
             Ownership::Interrupted => Ok(()),
             Ownership::Finished(finished) => {
