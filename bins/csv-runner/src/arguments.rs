@@ -15,7 +15,7 @@ pub struct Arguments {
     /// The files, read in this order
     #[arg(required_unless_present_any = ["print_config", "watch"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Take each file that appears in this folder, once by content, when it is complete, until it is stopped
+    /// Take each file that appears in a folder, or below a prefix of a bucket (`s3://BUCKET/PREFIX`), once by content, when it is complete, until it is stopped
     #[arg(long, value_name = "PLACE", conflicts_with_all = ["files", "again", "dry_run"])]
     pub watch: Option<String>,
     /// Of a watched place only the files whose names fit, like *.csv

@@ -38,12 +38,12 @@ pub async fn run(
     let of_run = of_run.masking(&settings.privacy.masked, &*flow);
 
     let input = match &arguments.watch {
-        Some(place) => Inputs::Watched(place_of(place)?),
+        Some(place) => watched(place).await?,
         None => Inputs::Files(open_inputs(&arguments.files, settings, &*flow).await?),
     };
     let nothing_to_write = match &input {
         Inputs::Files(files) => arguments.dry_run || files.iter().all(|(_, file)| file.is_err()),
-        Inputs::Watched(_) => false,
+        _ => false,
     };
     let input = match input {
         Inputs::Files(inputs) if nothing_to_write => {
@@ -69,9 +69,12 @@ pub async fn run(
     let files = Files::publishing(process, flow, model, outputs, store, of_run);
     let report = match input {
         Inputs::Files(inputs) => Box::pin(files.take(inputs, screen)).await, // it is large
-        Inputs::Watched(folder) => {
-            let how = watching(arguments, settings);
-            Box::pin(files.watch(&folder, &how, screen)).await
+        Inputs::Folder(folder) => {
+            Box::pin(files.watch(&folder, &watching(arguments, settings), screen)).await
+        }
+        #[cfg(feature = "s3")]
+        Inputs::Bucket(bucket) => {
+            Box::pin(files.watch(&bucket, &watching(arguments, settings), screen)).await
         }
     };
     if let Some(relay) = relay {
@@ -83,12 +86,24 @@ pub async fn run(
 /// What is read.
 enum Inputs {
     Files(Vec<Input>),
-    Watched(Folder),
+    Folder(Folder),
+    #[cfg(feature = "s3")]
+    Bucket(tally_adapter_s3::Bucket),
 }
 
-fn place_of(place: &str) -> Result<Folder, Stop> {
+/// The place that is watched, which can be looked at.
+async fn watched(place: &str) -> Result<Inputs, Stop> {
     let of_input = |message| Stop { kind: StopKind::Input, message };
-    Folder::open(Path::new(place)).map_err(of_input)
+    #[cfg(feature = "s3")]
+    if let Some(bucket) = tally_adapter_s3::Bucket::open(place).await {
+        return bucket.map(Inputs::Bucket).map_err(of_input);
+    }
+    #[cfg(not(feature = "s3"))]
+    if place.starts_with("s3://") {
+        let message = "this program was built without the feature `s3`".to_owned();
+        return Err(Stop { kind: StopKind::Setting, message });
+    }
+    Folder::open(Path::new(place)).map(Inputs::Folder).map_err(of_input)
 }
 
 fn watching(arguments: &Arguments, settings: &Settings) -> Watching {

@@ -22,6 +22,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod s3;
 pub mod sample;
 
 mod background;

@@ -49,9 +49,10 @@ impl Place {
     fn launch(&self, flags: &[&str]) -> Launch {
         Launch::new(binary("csv-runner"))
             .args(["--flow", "insolvencies", "--database-url", &self.target.url()])
-            .args(["--lease=500ms", "--batch-size=100", "--watch"])
+            .args(["--lease=500ms", "--watch"])
             .args([self.folder.path()])
             .args(flags)
+            .env("TALLY_BATCH_SIZE", "100")
             .env("TALLY_WATCH__SETTLE", "200ms")
             .env("TALLY_WATCH__POLL", "50ms")
             .env("TALLY_WATCH__RETRY", "1s")
@@ -382,4 +383,242 @@ fn what_cannot_be_watched_is_said() {
     said(&["--watch", ".", "a.csv"], 2, "cannot be used with");
     said(&["--watch", ".", "--dry-run"], 2, "cannot be used with");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no database");
+}
+
+mod s3 {
+    use tally_harness::s3::{Bucket, CREDENTIALS};
+
+    use super::*;
+
+    fn watch(launch: Launch, bucket: &Bucket, prefix: &str) -> Launch {
+        let [key, secret] = CREDENTIALS;
+        launch
+            .args(["--flow", "insolvencies", "--lease=500ms"])
+            .args(["--watch".to_owned(), format!("s3://{}/{prefix}", bucket.name())])
+            .env("AWS_ENDPOINT_URL", bucket.endpoint())
+            .env("AWS_ACCESS_KEY_ID", key)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_REGION", "us-east-1")
+            .env("TALLY_BATCH_SIZE", "100")
+            .env("TALLY_WATCH__SETTLE", "200ms")
+            .env("TALLY_WATCH__POLL", "50ms")
+            .env("TALLY_WATCH__RETRY", "1s")
+            .env("LOG_FORMAT", "pretty")
+    }
+
+    fn launch(place: &Place, bucket: &Bucket) -> Launch {
+        let launch =
+            Launch::new(binary("csv-runner")).args(["--database-url", &place.target.url()]);
+        watch(launch, bucket, "in/")
+    }
+
+    #[tokio::test]
+    async fn objects_are_taken_once_by_content_and_a_kill_resumes_at_the_row() {
+        let (place, bucket) = (Place::new(Target::sqlite()), Bucket::create().await);
+        bucket.put("in/a.csv", content("a", 2_000).as_bytes());
+        bucket.put("in/day/b.csv", content("b", 3).as_bytes());
+        bucket.put("other/c.csv", content("c", 3).as_bytes());
+        let killed = launch(&place, &bucket).env("FAILPOINT", "commit-after:kill:5").spawn();
+        assert_eq!(killed.wait(LONG).signal, Some(Signal::SIGKILL));
+        let watcher = launch(&place, &bucket).spawn();
+        place.until_done(&["a.csv", "day/b.csv"]).await;
+        bucket.put("in/copy.csv", content("b", 3).as_bytes());
+        place.until("copy.csv", "same", 1).await;
+        bucket.put("in/a.csv", content("new", 4).as_bytes());
+        place.until("a.csv", "done", 2).await;
+        let log = stop(&watcher);
+        let url = format!("s3://{}/in", bucket.name());
+        for said in [
+            format!("watching {url}"),
+            format!("{url}/a.csv: resuming at row "),
+            format!("{url}/copy.csv is skipped: the same bytes as day/b.csv"),
+            format!("{url}/a.csv has other bytes than before under the same name"),
+        ] {
+            assert!(log.contains(&said), "{said} in {log}");
+        }
+        assert_eq!(place.files().await.len(), 4);
+        place.check_read(2_007).await;
+    }
+
+    /// What is larger than what is asked for at once, while the process may hold much less than that.
+    #[tokio::test]
+    async fn a_large_object_is_read_by_ranges() {
+        let (place, bucket) = (Place::new(Target::sqlite()), Bucket::create().await);
+        let padding = "x".repeat(1_000);
+        let mut content = "organization_id,insolvency_ts,note\n".to_owned();
+        for row in 0..150_000 {
+            writeln!(content, "o-{row},2024-01-31,{padding}").unwrap();
+        }
+        bucket.put("in/large.csv", content.as_bytes());
+        let watcher = launch(&place, &bucket).env("TALLY_BATCH_SIZE", "4000").spawn();
+        eventually(Duration::from_mins(2), async || {
+            place.files().await.iter().any(|file| file[1] == "done")
+        })
+        .await;
+        let status = fs::read_to_string(format!("/proc/{}/status", watcher.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak: usize = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        stop(&watcher);
+        place.check_read(150_000).await;
+        assert!(peak < 100 * 1024, "{peak} KiB for an object of {} KiB", content.len() / 1024);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_changes_while_it_is_read_stops_loudly() {
+        let (place, bucket) = (Place::new(Target::sqlite()), Bucket::create().await);
+        bucket.put("in/a.csv", content("a", 3_000).as_bytes());
+        let frozen = launch(&place, &bucket).env("FAILPOINT", "commit-after:stop:3").spawn();
+        frozen.until_frozen().await;
+        bucket.put("in/a.csv", content("b", 3_000).as_bytes());
+        frozen.signal(Signal::SIGCONT);
+        frozen.wait_for_line("a.csv changed while it was read: its ETag was ", LONG);
+        place.until_done(&["a.csv"]).await;
+        let log = stop(&frozen);
+        assert!(log.contains("a.csv has other bytes than before under the same name"), "{log}");
+        let states: Vec<[String; 4]> = place.files().await;
+        assert_eq!((&*states[0][1], &*states[1][1]), ("failed", "done"), "{states:?}");
+        let of_new = "select count(*) from insolvencies where organization_id like 'b-%'";
+        assert_eq!(place.target.number(of_new).await, 3_000);
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_cannot_be_listed_is_said() {
+        let bucket = Bucket::create().await;
+        let folder = tempfile::tempdir().unwrap();
+        let said = |launch: Launch, texts: &[&str]| {
+            let output = ended_with(&launch.current_dir(folder.path()).spawn(), 66);
+            for text in texts {
+                assert!(output.stderr.contains(text), "{text} in {output}");
+            }
+            assert!(!output.stderr.contains(CREDENTIALS[1]), "{output}");
+        };
+        let launch = || watch(Launch::new(binary("csv-runner")), &bucket, "in");
+        said(
+            launch().env("AWS_SECRET_ACCESS_KEY", "wrong"),
+            &["cannot be watched", "SignatureDoesNotMatch"],
+        );
+        let nowhere =
+            Launch::new(binary("csv-runner")).args(["--flow", "insolvencies", "--watch", "s3://"]);
+        said(nowhere, &["it names no bucket; write s3://BUCKET/PREFIX"]);
+        let away = launch().env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        said(away, &["cannot be watched"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no database");
+    }
+}
+
+mod repeated {
+    use std::collections::BTreeSet;
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::thread;
+
+    use fastrand::Rng;
+
+    use super::*;
+
+    const FILES: usize = 100;
+
+    /// Writes the files one after the other, a part now and a part later; renames, rewrites, deletes, touches and copies some.
+    /// What each content that is there at the end, or was complete for a while, has as its first id.
+    fn write(folder: &Path, mut random: Rng) -> BTreeSet<String> {
+        let mut contents = BTreeSet::new();
+        let pause = |random: &mut Rng| thread::sleep(Duration::from_millis(random.u64(..40)));
+        for number in 0..FILES {
+            let path = folder.join(format!("{number}.csv"));
+            let rows = 1 + random.usize(..300);
+            let content = content(&format!("o{number}"), rows);
+            let mut file = File::create(&path).unwrap();
+            for part in content.as_bytes().chunks(content.len() / 3 + 1) {
+                file.write_all(part).unwrap();
+                pause(&mut random);
+            }
+            drop(file);
+            contents.insert(format!("o{number}-0"));
+            let of = |number: usize| folder.join(format!("{number}.csv"));
+            let other = of(random.usize(..=number));
+            // Of one that is being renamed or gone nothing is done.
+            match random.u8(..8) {
+                0 => drop(fs::rename(&other, folder.join(format!("renamed-{number}.csv")))),
+                1 => drop(fs::copy(&other, folder.join(format!("copy-{number}.csv")))),
+                2 => {
+                    if let Ok(file) = File::options().append(true).open(&other) {
+                        file.set_modified(SystemTime::now()).unwrap();
+                    }
+                }
+                3 => {
+                    fs::write(&path, super::content(&format!("rewritten{number}"), rows)).unwrap();
+                    contents.insert(format!("rewritten{number}-0"));
+                }
+                4 => fs::remove_file(&path).unwrap(),
+                _ => {}
+            }
+        }
+        contents
+    }
+
+    async fn ten_kills(target: Target) {
+        let seed = std::env::var("CRASH_SEED")
+            .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+        println!("CRASH_SEED={seed}");
+        let mut random = Rng::with_seed(seed);
+        let place = Place::new(target);
+        let launch =
+            || place.launch(&[]).env("TALLY_BATCH_SIZE", "20").env("TALLY_WATCH__SETTLE", "500ms");
+        let (folder, of_writer) = (place.folder.path().to_owned(), random.fork());
+        let writer = thread::spawn(move || write(&folder, of_writer));
+        for _ in 0..10 {
+            let watcher = launch().spawn();
+            watcher.wait_for_line("watching ", LONG);
+            tokio::time::sleep(Duration::from_millis(200 + random.u64(..600))).await;
+            watcher.kill9();
+            assert_eq!(watcher.wait(LONG).signal, Some(Signal::SIGKILL));
+        }
+        let watcher = launch().spawn();
+        let written = writer.join().unwrap();
+        // What is there now.
+        let mut there = BTreeSet::new();
+        for entry in fs::read_dir(place.folder.path()).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            there.insert(text.lines().nth(1).unwrap().split(',').next().unwrap().to_owned());
+        }
+        assert!(there.len() > FILES / 2 && there.is_subset(&written));
+        let done = "select count(*) from insolvencies where organization_id like '%-0'";
+        eventually(LONG, async || {
+            let taken = place.target.query("select organization_id from insolvencies").await;
+            let taken: BTreeSet<String> =
+                taken.into_iter().map(|row| row[0].clone().unwrap()).collect();
+            there.is_subset(&taken)
+        })
+        .await;
+        eventually(LONG, async || {
+            let open = "select count(*) from files where state in ('reading', 'failed')";
+            let gone = place
+                .files()
+                .await
+                .iter()
+                .filter(|file| {
+                    matches!(&*file[1], "reading" | "failed") && !place.path(&file[0]).exists()
+                })
+                .count();
+            place.target.number(open).await == i64::try_from(gone).unwrap()
+        })
+        .await;
+        stop(&watcher);
+        // Each content once: as many rows as there are ids, in one pass each.
+        let rows = place.target.number("select count(*) from insolvencies").await;
+        assert!(place.target.number(done).await >= i64::try_from(there.len()).unwrap());
+        assert_eq!(place.target.number("select sum(read) from batches").await, rows);
+        place.check_read(usize::try_from(rows).unwrap()).await;
+        assert_eq!(place.target.number("select count(*) from dead_letters").await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_hundred_files_and_ten_kills_sqlite() {
+        ten_kills(Target::sqlite()).await;
+    }
+
+    #[tokio::test]
+    async fn a_hundred_files_and_ten_kills_postgres() {
+        ten_kills(Target::postgres().await).await;
+    }
 }
