@@ -21,7 +21,7 @@ answers() { curl --silent --fail --noproxy '*' --max-time 2 "$(url)/health"; }
 
 build() { # once for all states
   [ ! -x "$program" ] || return 0
-  need go golang
+  need go golang-go
   mkdir -p "$INFRA_CACHE" || die "cannot make $INFRA_CACHE: set INFRA_CACHE"
   exec 6>"$INFRA_CACHE/.s3.lock"
   flock -w 900 6 || die "another build holds $INFRA_CACHE/.s3.lock"

@@ -76,6 +76,7 @@ impl Bucket {
             .args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "60"])
             .args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &CREDENTIALS.join(":")])
             .args(["--request", method, "--header", "expect:"])
+            .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
             .args(content.map(|_| ["--data-binary", "@-"]).into_iter().flatten())
             .arg(&url)
             .stdin(Stdio::piped())

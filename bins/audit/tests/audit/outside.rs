@@ -49,7 +49,7 @@ async fn a_database_without_our_tables() {
     let target = Target::postgres().await;
     let texts = [
         "is not a Tally database",
-        "lacks the migrations tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, tally 8, tally 9, tally 10, which",
+        "lacks the migrations tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, tally 8, tally 9, tally 10, tally 11, which",
     ];
     assert_refused(&audit(&target, &NONE), 78, &texts);
     let tables = "select count(*) from pg_tables where schemaname = 'public'";

@@ -125,13 +125,13 @@ async fn migrations_are_refused_when_they_may_not_be_run() {
     assert_eq!(folder.names(), ["good.csv"]);
 
     folder.write("tally.db", "");
-    let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 10, \
+    let pending = "ERROR database DIR/tally.db has tally at version 0, this program needs 11, \
         and migrations are not allowed";
     refused(&folder, &sqlite_url(&folder, "tally.db"), &["--no-migrate"], (78, pending));
     assert_eq!(fs::read(folder.path().join("tally.db")).unwrap(), b"");
 
     let target = Target::postgres().await;
-    let pending = "ERROR the database lacks the migrations tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, tally 8, tally 9, tally 10, transactions 1, transactions 2, transactions 3, transactions 4: run once without --no-migrate";
+    let pending = "ERROR the database lacks the migrations tally 1, tally 2, tally 3, tally 4, tally 5, tally 6, tally 7, tally 8, tally 9, tally 10, tally 11, transactions 1, transactions 2, transactions 3, transactions 4: run once without --no-migrate";
     refused(&folder, &target.url(), &["--no-migrate"], (78, pending));
     assert!(!target.has_tables().await);
 

@@ -52,7 +52,7 @@ fn wrong_flags(flags: &[&str], message: &str) {
     assert_eq!((output.stdout.as_str(), folder.names()), ("", vec!["good.csv".to_owned()]));
 }
 
-const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, columns, kafka, quality, budget, retention, privacy, log, obs, flows";
+const KNOWN: &str = "database_url, batch_size, lease, max_outage, drain, migrate, ml, csv, watch, columns, kafka, quality, budget, retention, privacy, log, obs, flows";
 
 #[test]
 fn flags_that_are_unknown_or_cannot_be_read() {
@@ -100,6 +100,7 @@ fn names_that_are_unknown() {
         }
         "kafka.sasl." => "mechanism, username, password",
         "budget." => "ratio, window, in_a_row",
+        "watch." => "settle, poll, retry, done_marker",
         "privacy." => "masked",
         "log." => "level, format",
         "obs." => "host, port",
@@ -116,6 +117,7 @@ fn names_that_are_unknown() {
         "quality.outlier.",
         "columns.timestamp.",
         "budget.",
+        "watch.",
         "privacy.",
         "log.",
         "obs.",
@@ -183,6 +185,9 @@ fn every_setting_out_of_range() {
     time("drain", &["1h 1s", "never"], "0s and 1h");
     time("ml.connect_timeout", &["0s", "11m", "never"], "1ms and 10m");
     time("ml.answer_timeout", &["0s", "11m", "never"], "1ms and 10m");
+    time("watch.settle", &["1h 1s", "never"], "0s and 1h");
+    time("watch.poll", &["9ms", "2h", "never"], "10ms and 1h");
+    time("watch.retry", &["999ms", "1day 1h", "never"], "1s and 1d");
     time("kafka.linger", &["1m 1s", "never"], "0s and 1m");
     time("kafka.timeout", &["0s", "99ms", "11m", "never"], "100ms and 10m");
     for name in ["quality.outlier.threshold", "budget.ratio"] {
@@ -495,6 +500,10 @@ fn the_result_of_all_layers_is_shown_without_secrets() {
         privacy.masked = [\"merchant\", \"description\"] # environment TALLY_PRIVACY__MASKED\n\
         quality.outlier.threshold = 0.25 # file tally.toml\n\
         quality.window = 1000 # default\n\
-        retention = \"never\" # default\n";
+        retention = \"never\" # default\n\
+        watch.done_marker = false # default\n\
+        watch.poll = \"5s\" # default\n\
+        watch.retry = \"1m\" # default\n\
+        watch.settle = \"10s\" # default\n";
     assert_eq!(output.stdout, expected);
 }

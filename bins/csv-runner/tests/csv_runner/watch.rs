@@ -450,7 +450,7 @@ mod s3 {
             writeln!(content, "o-{row},2024-01-31,{padding}").unwrap();
         }
         bucket.put("in/large.csv", content.as_bytes());
-        let watcher = launch(&place, &bucket).env("TALLY_BATCH_SIZE", "4000").spawn();
+        let watcher = launch(&place, &bucket).env("TALLY_BATCH_SIZE", "500").spawn();
         eventually(Duration::from_mins(2), async || {
             place.files().await.iter().any(|file| file[1] == "done")
         })

@@ -11,7 +11,7 @@ use tally_testkit::build::{LONG, stream};
 use tally_testkit::visits::Visits;
 
 /// All migrations of the ledger and of the flows.
-const ALL: [&str; 16] = [
+const ALL: [&str; 17] = [
     "companies 1",
     "tally 1",
     "tally 2",
@@ -23,6 +23,7 @@ const ALL: [&str; 16] = [
     "tally 8",
     "tally 9",
     "tally 10",
+    "tally 11",
     "transactions 1",
     "transactions 2",
     "transactions 3",
@@ -73,7 +74,7 @@ async fn without_migrating_pending_ones_are_named_and_nothing_is_created() {
     let database = TestDatabase::create().await;
     let message = setting(open_without_migrating(&database).await);
     assert!(
-        message.contains(&ALL[1..12].join(", ")) && message.contains("--no-migrate"),
+        message.contains(&ALL[1..13].join(", ")) && message.contains("--no-migrate"),
         "{message}"
     );
     let tables = "select relname from pg_class where relnamespace = 'public'::regnamespace";
@@ -92,7 +93,7 @@ async fn a_migration_that_fails_is_named_with_its_state() {
     database.execute("create type transactions as enum ('of somebody else')").await;
     let message = setting(open(database.url()).await);
     assert!(message.contains("migration transactions 1") && message.contains("42710"), "{message}");
-    assert_eq!(versions(&database).await, ALL[1..11]);
+    assert_eq!(versions(&database).await, ALL[1..12]);
 }
 
 /// Tables without their version would be in the way of the next attempt.
@@ -123,7 +124,7 @@ async fn passes_of_an_earlier_version_are_kept() {
              alter table workers drop column seen_at; alter table batches drop column passed; \
              alter table batches drop column detail; drop table counted; alter table dead_letters drop column record_timestamp; \
              alter table dead_letters drop column outdated_by; drop index dead_letters_open_streams, dead_letters_open_keys; \
-             drop function tally_refusal; drop table outbox; alter table positions drop column outbox_next; \
+             drop function tally_refusal; drop table outbox; drop table files; alter table positions drop column outbox_next; \
              delete from tally_migrations where name = 'tally' and version > 2; \
              insert into positions (flow, stream, partition, pass, label, next, epoch, ended_at, updated_at) \
              values ('transactions', 'file/1', 0, 1, '1.csv', 20, 1, now(), now())",

@@ -76,10 +76,11 @@ fn adapters_know_neither_each_other_nor_the_pipeline() {
     let dependencies = dependencies();
     let adapters: Vec<_> =
         dependencies.iter().filter(|(name, _)| name.starts_with("tally-adapter-")).collect();
-    assert_eq!(adapters.len(), 5);
+    assert_eq!(adapters.len(), 6);
     for (adapter, known) in adapters {
         let expected: &[&str] = match adapter.as_str() {
             "tally-adapter-kafka" => &["tally-domain", "tally-kafka-client", "tally-ports"],
+            "tally-adapter-s3" => &["tally-ports"],
             "tally-adapter-postgres" | "tally-adapter-sqlite" => {
                 &["tally-domain", "tally-ports", "tally-queries"]
             }

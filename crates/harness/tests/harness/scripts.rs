@@ -49,5 +49,6 @@ fn what_is_missing_is_named_with_its_package() {
     check("kafka.sh", &["mvn"], "mvn is not installed: install the package maven");
     check("connect.sh", &["curl"], "curl is not installed: install the package curl");
     check("registry.sh", &["java"], "install the package openjdk-21-jre-headless");
+    check("s3.sh", &["go"], "go is not installed: install the package golang-go");
     check("postgres.sh", &["postgres", "pg_config"], "install the package postgresql");
 }
