@@ -25,6 +25,12 @@ run-logins *flags:
     cargo build --release --package kafka-consumer --package producer
     infra/native/run-logins.sh target/release {{flags}}
 
+# Take generated events of companies and files of insolvencies into Postgres for a minute; then print the latest, a history and the insolvent ones
+[no-exit-message]
+run-companies *flags:
+    cargo build --release --package kafka-consumer --package producer --package csv-runner --package tally-sample
+    infra/native/run-companies.sh target/release {{flags}}
+
 # Start Kafka, Postgres and the schema registry: by docker compose where an engine runs, else natively
 up:
     @if {{ engine }}; then docker compose up --detach --wait && infra/native/services.sh schemas && infra/native/services.sh env; else infra/native/services.sh up; fi

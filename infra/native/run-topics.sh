@@ -4,17 +4,22 @@
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 log=$(mktemp)
-to_stop=() children=()
+to_stop=() children=() to_remove=()
 
 has_engine() { { docker info && docker compose version; } >/dev/null 2>&1; }
 
-stop_all() { # those that feed first, each with the time to finish what it has in flight
-  trap '' INT TERM
+stop_children() { # those that feed first, each with the time to finish what it has in flight
   local child
   for ((child = ${#children[@]} - 1; child >= 0; child--)); do
     kill -TERM "${children[child]}" 2>/dev/null || true
     wait "${children[child]}" 2>/dev/null || true
   done
+  children=()
+}
+
+stop_all() {
+  trap '' INT TERM
+  stop_children
   if [ ${#to_stop[@]} -gt 0 ]; then
     echo "stopping ${to_stop[*]}" >&2
     if has_engine; then
@@ -23,7 +28,7 @@ stop_all() { # those that feed first, each with the time to finish what it has i
       for service in "${to_stop[@]}"; do "$here/$service.sh" stop; done
     fi
   fi
-  rm -f "$log"
+  rm -rf "$log" "${to_remove[@]}"
 }
 
 trap stop_all EXIT

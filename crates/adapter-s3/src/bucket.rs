@@ -86,7 +86,9 @@ impl Place for Bucket {
     async fn list(&self) -> Result<Vec<Listed>, String> {
         let objects = self.store.list(Some(&self.prefix)).try_collect::<Vec<ObjectMeta>>().await;
         let objects = objects.map_err(|error| format!("{self} cannot be listed: {error}"))?;
-        Ok(objects.iter().map(|object| self.listed(object)).collect())
+        let listed = objects.iter().map(|object| self.listed(object));
+        // A prefix may be an object of its own.
+        Ok(listed.filter(|file| !file.name.is_empty()).collect())
     }
 
     async fn open(&self, file: &Listed) -> Result<Option<Arc<dyn Content>>, String> {
@@ -96,7 +98,12 @@ impl Place for Bucket {
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(format!("{self}/{} cannot be opened: {error}", file.name)),
         };
-        if self.listed(&now) != *file {
+        // Some servers list times to the millisecond and answer them to the second.
+        let is_same = match &now.e_tag {
+            Some(tag) => *tag == file.version,
+            None => now.size == file.size,
+        };
+        if !is_same {
             return Ok(None);
         }
         Ok(Some(Arc::new(Object::new(Arc::clone(&self.store), now, Handle::current()))))

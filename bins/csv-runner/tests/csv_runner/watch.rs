@@ -446,7 +446,7 @@ mod s3 {
         let (place, bucket) = (Place::new(Target::sqlite()), Bucket::create().await);
         let padding = "x".repeat(1_000);
         let mut content = "organization_id,insolvency_ts,note\n".to_owned();
-        for row in 0..150_000 {
+        for row in 0..250_000 {
             writeln!(content, "o-{row},2024-01-31,{padding}").unwrap();
         }
         bucket.put("in/large.csv", content.as_bytes());
@@ -459,8 +459,8 @@ mod s3 {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let peak: usize = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
         stop(&watcher);
-        place.check_read(150_000).await;
-        assert!(peak < 100 * 1024, "{peak} KiB for an object of {} KiB", content.len() / 1024);
+        place.check_read(250_000).await;
+        assert!(peak < 140 * 1024, "{peak} KiB for an object of {} KiB", content.len() / 1024);
     }
 
     #[tokio::test]

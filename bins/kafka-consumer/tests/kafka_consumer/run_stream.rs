@@ -1,4 +1,4 @@
-//! `just run-stream` and `just run-logins` from their start to Ctrl-C.
+//! `just run-stream` and `just run-logins` from their start to Ctrl-C, and `just run-companies` to its end.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -71,5 +71,32 @@ mod serial {
         assert_eq!(types.iter().map(|(_, count)| count).sum::<u64>(), written, "{output}");
         assert_eq!(counted(top), types[..2], "{output}");
         assert_eq!(counted(locales).len(), 3, "{output}");
+    }
+
+    #[tokio::test]
+    async fn companies_and_insolvencies_flow_and_are_printed() {
+        let checkout = Checkout::built(&["kafka-consumer", "producer", "csv-runner", "sample"]);
+        let _other_postgres = TcpListener::bind("127.0.0.1:25432");
+        let mut run = checkout.just(&["run-companies"]).env("RUN_SECONDS", "16");
+        for port in ["KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "PG_PORT"] {
+            run = run.env(port, "0");
+        }
+        let state = checkout.path().join("state");
+        let output = run.env("INFRA_STATE", state).spawn().wait(VERY_LONG);
+        assert_eq!(output.code, Some(0), "{output}");
+        assert!(output.stderr.contains("stopping kafka postgres"), "{output}");
+        eventually(VERY_LONG, async || checkout.processes().is_empty()).await;
+        let (_, printed) = output.stdout.split_once("\nthe latest companies\n").unwrap();
+        let (latest, rest) =
+            printed.split_once("\nthe history of the one with most versions\n").unwrap();
+        let (history, rest) = rest.split_once("\ninsolvent companies\n").unwrap();
+        let (insolvent, files) = rest.split_once("\nfiles\n").unwrap();
+        assert!(latest.contains("(5 rows)") && insolvent.contains("(5 rows)"), "{output}");
+        let rows = history.lines().filter(|line| line.starts_with(" c-")).count();
+        assert!(rows >= 2, "{output}");
+        for name in ["monday.csv", "tuesday, late.csv"] {
+            let line = files.lines().find(|line| line.contains(name)).unwrap();
+            assert!(line.contains("| done"), "{output}");
+        }
     }
 }

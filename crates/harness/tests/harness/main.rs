@@ -1,6 +1,7 @@
-//! The harness itself, the layers, the scripts and the compose file.
+//! The harness itself, the layers, the scripts, the DAG of Airflow and the compose file.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod airflow;
 mod compose;
 mod connect;
 mod http;
