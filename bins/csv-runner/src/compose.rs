@@ -41,12 +41,9 @@ pub async fn run(
         Some(place) => watched(place).await?,
         None => Inputs::Files(open_inputs(&arguments.files, settings, &*flow).await?),
     };
-    let nothing_to_write = match &input {
-        Inputs::Files(files) => arguments.dry_run || files.iter().all(|(_, file)| file.is_err()),
-        _ => false,
-    };
+    let all_failed = |files: &[Input]| files.iter().all(|(_, file)| file.is_err());
     let input = match input {
-        Inputs::Files(inputs) if nothing_to_write => {
+        Inputs::Files(inputs) if arguments.dry_run || all_failed(&inputs) => {
             let store = Arc::new(NullStore::default());
             let files = Files::new(process, flow, model, store, of_run);
             return Ok(Box::pin(files.take(inputs, screen)).await); // it is large
@@ -92,6 +89,7 @@ enum Inputs {
 }
 
 /// The place that is watched, which can be looked at.
+#[cfg_attr(not(feature = "s3"), expect(clippy::unused_async, reason = "a bucket is asked"))]
 async fn watched(place: &str) -> Result<Inputs, Stop> {
     let of_input = |message| Stop { kind: StopKind::Input, message };
     #[cfg(feature = "s3")]
